@@ -1,0 +1,1 @@
+"""Recipes: each has run(args)."""

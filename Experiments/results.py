@@ -1,0 +1,55 @@
+"""A result in words, for the console and report.txt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+POINTS = {"init": "Init.", "pre_prune": "Pre-Prune", "post_prune": "Post-Prune", "final": "Final"}
+
+
+def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
+    """What the masks have cut off for good, as `Pruners.dead.report` found it, a finding a line."""
+    lines = []
+    if dead["tensors"]:
+        lines.append(f"Dead: no weight left in {', '.join(dead['tensors'])}")
+    for name, units in dead["units"].items():
+        if units["dead"]:
+            lines.append(
+                f"Dead: {units['dead']} of {units['units']} units of {name} "
+                f"({units['no_way_in']} with no way in, {units['no_way_out']} with no way out)"
+            )
+    alive, total = dead["classes"]["alive"], dead["classes"]["total"]
+    if len(alive) < total:
+        names = ", ".join(classes[k] for k in alive) or "none"
+        lines.append(
+            f"Dead: only {len(alive)} of {total} classes still have an incoming weight ({names}): "
+            f"test top-1 can reach {dead['accuracy_cap']:.2f} % at most"
+        )
+    return "".join(f"{line}\n" for line in lines or ["Dead: nothing"])
+
+
+def text(result: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str]) -> str:
+    """Train results, prune results and the two sparsities, as assignment-one prints them."""
+    data = result["data"]
+    rows = ", ".join(f"{count:,} {split}" for split, count in data["rows"].items())
+    words = "".join(f", {size:,} words ({name})" for name, size in result["vocab"].items())
+    wide = pd.option_context("display.width", 200, "display.max_columns", None, "display.max_rows", None)
+    with wide:
+        train = pd.DataFrame({label: result[key] for key, label in POINTS.items()}).T
+        shown = table.drop(columns=["kept"])
+        parts = [
+            f"Data: {result['source'].upper()} {result['dataset']} ({rows}{words})",
+            *(f"Data: {note}" for note in data["notes"]),
+            f"Train results ({result['source']} data; accuracies in percent):\n{train.round(4)}",
+            f"Prune results:\n{shown}",
+        ]
+    for label, figures in (("Parameter", result["parameters"]), ("FLOP", result["flops"])):
+        kept, total = figures["kept"], figures["total"]
+        parts.append(f"{label} Sparsity: {kept}/{total} ({kept / total:.4f})")
+    prunable = result["parameters"]["prunable"]
+    parts.append(f"Prunable weights kept: {result['parameters']['prunable_kept']}/{prunable}")
+    seconds = ", ".join(f"{key} {value:.1f}" for key, value in result["seconds"].items())
+    return "\n".join(parts) + "\n" + dead_lines(result["dead"], classes) + f"Seconds: {seconds}\n"

@@ -1,0 +1,118 @@
+"""torch.nn layers whose parameters each carry a 0/1 mask of the same shape.
+
+A parameter `weight` has a buffer `weight_mask` beside it, `bias` has `bias_mask`. The forward pass reads
+`mask * parameter` only, so a value under a zero can never reach an output and its gradient is exactly zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def register_masks(module: nn.Module) -> None:
+    """Put an all-ones buffer `<name>_mask` beside every parameter that `module` itself holds."""
+    for name, parameter in list(module.named_parameters(recurse=False)):
+        module.register_buffer(f"{name}_mask", torch.ones_like(parameter))
+
+
+def masked(module: nn.Module, name: str) -> Tensor | None:
+    """`mask * parameter` of `module.<name>`, or None where the layer was built without that parameter."""
+    parameter = getattr(module, name)
+    return None if parameter is None else getattr(module, f"{name}_mask") * parameter
+
+
+class Linear(nn.Linear):
+    """nn.Linear with masks: [..., in_features] -> [..., out_features]."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__(in_features, out_features, bias)
+        register_masks(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, masked(self, "weight"), masked(self, "bias"))
+
+
+class Conv2d(nn.Conv2d):
+    """nn.Conv2d with masks: [B, in_channels, H, W] -> [B, out_channels, H', W']."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        register_masks(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, masked(self, "weight"), masked(self, "bias"))
+
+
+class _MaskedNorm:
+    """The forward pass of batch normalisation with masked scale and shift (Ioffe & Szegedy 2015, algorithm 1 and 2)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        self._check_input_dim(input)
+        momentum = 0.0 if self.momentum is None else self.momentum
+        if self.training and self.track_running_stats:
+            self.num_batches_tracked.add_(1)
+            if self.momentum is None:  # torch.nn's convention: None asks for the plain average over all batches
+                momentum = 1.0 / float(self.num_batches_tracked)
+        use_batch = self.training or self.running_mean is None
+        update = not self.training or self.track_running_stats
+        return F.batch_norm(
+            input,
+            self.running_mean if update else None,
+            self.running_var if update else None,
+            masked(self, "weight"),
+            masked(self, "bias"),
+            use_batch,
+            momentum,
+            self.eps,
+        )
+
+
+class BatchNorm1d(_MaskedNorm, nn.BatchNorm1d):
+    """nn.BatchNorm1d with masks: [B, C] or [B, C, L], shape kept."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        register_masks(self)
+
+
+class BatchNorm2d(_MaskedNorm, nn.BatchNorm2d):
+    """nn.BatchNorm2d with masks: [B, C, H, W], shape kept."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        register_masks(self)
+
+
+class _Identity(nn.Module):
+    """A residual connection as a layer of its own: every channel times a weight that stays one, so it can be pruned."""
+
+    extra_dims = 0
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.weight = nn.Parameter(torch.ones(num_features))
+        self.register_parameter("bias", None)
+        register_masks(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return input * masked(self, "weight").reshape(-1, *[1] * self.extra_dims)
+
+    def extra_repr(self) -> str:
+        return str(self.num_features)
+
+
+class Identity1d(_Identity):
+    """[B, C] -> [B, C]."""
+
+
+class Identity2d(_Identity):
+    """[B, C, H, W] -> [B, C, H, W]."""
+
+    extra_dims = 2
+
+
+MASKED = (Linear, Conv2d, BatchNorm1d, BatchNorm2d, Identity1d, Identity2d)
+"""Every masked layer class, for those who ask a module what it is."""

@@ -1,0 +1,1 @@
+"""Networks made of masked layers. They know neither data nor pruners."""

@@ -1,0 +1,36 @@
+"""The `default` model class: a plain fully connected and a plain convolutional network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from Layers import layers
+
+
+def _classifier(features: int, classes: int, dense: bool) -> nn.Module:
+    return nn.Linear(features, classes) if dense else layers.Linear(features, classes)
+
+
+def fc(input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> nn.Module:
+    """Six Linear layers, 100 units each: [B, *input_shape] -> [B, num_classes]."""
+    widths = [math.prod(input_shape), 100, 100, 100, 100, 100]
+    modules: list[nn.Module] = [nn.Flatten()]
+    for before, after in zip(widths, widths[1:], strict=False):
+        modules += [layers.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*modules, _classifier(widths[-1], num_classes, dense_classifier))
+
+
+def conv(input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> nn.Module:
+    """Two 3x3 convolutions of 32 channels, then one Linear: [B, C, H, W] -> [B, num_classes]."""
+    channels, height, width = input_shape
+    return nn.Sequential(
+        layers.Conv2d(channels, 32, kernel_size=3, padding=1),
+        nn.ReLU(),
+        layers.Conv2d(32, 32, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        _classifier(32 * height * width, num_classes, dense_classifier),
+    )

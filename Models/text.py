@@ -1,0 +1,40 @@
+"""Text classification: the mean of word embeddings, then one Linear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from Layers import layers
+from Layers.bags import Bags
+
+
+class TextClassificationModel(nn.Module):
+    """EmbeddingBag(V, 64, mode="mean") and Linear(64, classes): `Bags` of B texts -> logits [B, classes].
+
+    input_shape: (V,), the size of the vocabulary. Only `fc` carries masks. Initial weights are uniform in [-0.5, 0.5],
+    the bias zero.
+    """
+
+    def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
+        super().__init__()
+        (vocabulary,) = input_shape
+        self.embedding = nn.EmbeddingBag(vocabulary, 64, mode="mean")
+        self.fc = nn.Linear(64, num_classes) if dense_classifier else layers.Linear(64, num_classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial weights from the global generator."""
+        nn.init.uniform_(self.embedding.weight, -0.5, 0.5)
+        nn.init.uniform_(self.fc.weight, -0.5, 0.5)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, data: Bags) -> Tensor:
+        return self.fc(self.embedding(data.ids, data.offsets))
+
+    def ones_input(self) -> Bags:
+        """Ones in one-hot space: one text that holds every word once, so that the mean embedding row goes in."""
+        ids = torch.arange(self.embedding.num_embeddings, device=self.embedding.weight.device)
+        return Bags(ids, torch.zeros(1, dtype=ids.dtype, device=ids.device))

@@ -1,0 +1,111 @@
+"""What a mask has cut off for good: empty tensors, units with no way in or out, classes that nothing reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from Layers import layers, probe
+from Pruners.untouched import untouched
+
+CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, layers.Identity2d)
+
+
+def _structure(model: nn.Module) -> dict[str, Tensor]:
+    """Stand-ins for parameters and running statistics that keep nothing but the paths: float64, by name.
+
+    A kept weight becomes 1 / (kept weights of its unit), so that signals neither overflow nor fade in deep networks,
+    a pruned one 0, a bias 0, and a BatchNorm its masked scale. What carries no mask counts as kept.
+    """
+    stand_ins = {}
+    for name, parameter in model.named_parameters():
+        if name.rpartition(".")[2] == "bias":
+            stand_ins[name] = torch.zeros_like(parameter, dtype=torch.float64)
+            continue
+        path, _, leaf = name.rpartition(".")
+        mask = getattr(model.get_submodule(path), f"{leaf}_mask", torch.ones_like(parameter))
+        kept = (mask != 0).double()
+        # An embedding row is a word, not a unit: its entries are the units, each with every word as its way in.
+        fan_in = kept.flatten(1).sum(1) if kept.dim() > 1 else torch.ones_like(kept)
+        if isinstance(model.get_submodule(path), (nn.Embedding, nn.EmbeddingBag)):
+            fan_in = torch.ones_like(fan_in)
+        stand_ins[name] = kept / fan_in.clamp_min(1).reshape(-1, *[1] * (kept.dim() - 1))
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            stand_ins[name] = torch.zeros_like(buffer, dtype=torch.float64)
+        elif name.endswith("running_var"):
+            stand_ins[name] = torch.ones_like(buffer, dtype=torch.float64)
+    return stand_ins
+
+
+def report(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu") -> dict:
+    """What is dead in `model`: a dictionary for result.json.
+
+    `tensors`: names of masked tensors with no entry left. `units`: for each layer with hidden units their number, how
+    many have no way in (no path of kept weights from the input), no way out (none to an output), and either. `classes`:
+    the outputs, `total` and `alive`, the indices that some path reaches. Paths are found by one forward and one backward
+    pass of the all-ones input (`shape` without the batch) through a network whose kept weights are all positive: a
+    unit's activation is zero exactly if no path leads in, its gradient exactly if none leads out.
+    """
+    masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
+    tensors = [name.removesuffix("_mask") for name, mask in masks.items() if not mask.any()]
+    seen: list[tuple[str, nn.Module, Tensor]] = []
+    hooks = [
+        module.register_forward_hook(lambda module, _, output, name=name: seen.append((name, module, output)))
+        for name, module in model.named_modules()
+        if any(True for _ in module.parameters(recurse=False))
+    ]
+    try:
+        with untouched(model), torch.enable_grad():
+            model.eval()
+            stand_ins = _structure(model)
+            for name, _ in model.named_parameters():
+                stand_ins[name].requires_grad_()
+            data = probe.ones(model, shape, device)
+            data = data.double() if isinstance(data, Tensor) and data.is_floating_point() else data
+            logits = functional_call(model, stand_ins, (data,))
+            gradients = torch.autograd.grad(logits.sum(), [output for _, _, output in seen], allow_unused=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+    units = {}
+    for (name, module, output), gradient in zip(seen, gradients, strict=True):
+        if output.shape == logits.shape and torch.equal(output, logits):
+            continue  # the classes, counted below
+        dim = 1 if isinstance(module, CHANNELS_FIRST) else output.dim() - 1
+        gradient = torch.zeros_like(output) if gradient is None else gradient
+        no_in = ~_any_but(output.detach() != 0, dim)
+        no_out = ~_any_but(gradient != 0, dim)
+        units[name] = {
+            "units": no_in.numel(),
+            "no_way_in": int(no_in.sum()),
+            "no_way_out": int(no_out.sum()),
+            "dead": int((no_in | no_out).sum()),
+        }
+    reached = _any_but(logits.detach() != 0, logits.dim() - 1)
+    return {
+        "tensors": tensors,
+        "units": units,
+        "classes": {"total": reached.numel(), "alive": reached.nonzero().flatten().tolist()},
+    }
+
+
+def _any_but(flags: Tensor, dim: int) -> Tensor:
+    """True for each index of `dim` at which any entry is set."""
+    return flags.transpose(0, dim).flatten(1).any(1)
+
+
+def accuracy_cap(alive: Sequence[int], class_counts: Sequence[int]) -> float:
+    """The highest top-1 accuracy, in percent, that any weights can reach once only the classes `alive` are reached.
+
+    class_counts: examples of each class in the test set. The logit of a class that nothing reaches is a constant, its
+    bias, so that of all those classes one alone, always the same, can ever be the answer.
+    """
+    total = sum(class_counts)
+    reached = sum(class_counts[k] for k in alive)
+    constant = [count for k, count in enumerate(class_counts) if k not in set(alive)]
+    return 100.0 * (reached + max(constant, default=0)) / total if total else 0.0

@@ -1,0 +1,178 @@
+"""The five pruners. A new one is a class with a `compute` that returns scores; the highest stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from Layers import probe
+from Pruners import ranking
+from Pruners.untouched import untouched
+
+
+class Pruner:
+    """Scores weights, ranks them and writes masks: three steps, `score`, `mask` and `apply_mask`.
+
+    masked_parameters: (mask, parameter) pairs of equal shape, as `Utils.generator.masked_parameters` yields them; a
+    pair's attribute `name`, where it has one, is what errors and `scores` call the tensor.
+    seed: of this pruner's own random draws (Rand's scores, `shuffle`), apart from every other generator.
+    """
+
+    def __init__(self, masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int = 0) -> None:
+        pairs = list(masked_parameters)
+        self.masked_parameters: list[tuple[Tensor, Tensor]] = pairs
+        self.names = [getattr(pair, "name", f"tensor {k}") for k, pair in enumerate(pairs)]
+        self.scores: dict[str, Tensor] = {}
+        self.generator = torch.Generator().manual_seed(seed)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        return [parameter for _, parameter in self.masked_parameters]
+
+    def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
+        """One score tensor for each parameter, in order and shape. Gradients by `torch.autograd.grad`, nothing else."""
+        raise TypeError(f"{type(self).__name__} defines no compute()")
+
+    def score(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> None:
+        """Fill `self.scores`, {name: tensor shaped like the parameter}, in the train / eval mode the model is in.
+
+        Leaves weights, gradients, buffers, modes, `requires_grad` and random generators as they were, also when it
+        raises. Raises FloatingPointError, naming the tensor, if a score is NaN.
+        """
+        # The math kernel: the fused attention kernels have no second derivative, which GraSP needs.
+        with untouched(model, self.parameters), sdpa_kernel(SDPBackend.MATH):
+            tensors = self.compute(model, loss, dataloader, device)
+        scores = {name: tensor.detach() for name, tensor in zip(self.names, tensors, strict=True)}
+        ranking.check(scores)
+        self.scores = scores
+
+    @torch.no_grad()
+    def mask(self, density: float, scope: str = "global") -> None:
+        """Write the masks that keep the highest scores; a weight that is already pruned stays pruned.
+
+        Raises ValueError for a density or scope that cannot be met, before any mask is written.
+        """
+        alive = {name: mask != 0 for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)}
+        keep = ranking.rank(self.scores, alive, density, scope)
+        for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True):
+            mask.copy_(keep[name])
+
+    @torch.no_grad()
+    def apply_mask(self) -> None:
+        """Set every pruned weight to zero."""
+        for mask, parameter in self.masked_parameters:
+            parameter.mul_(mask)
+
+    @torch.no_grad()
+    def shuffle(self) -> None:
+        """Permute each mask within its tensor, so that every tensor keeps its count (Frankle et al. 2020, section 5)."""
+        for mask, _ in self.masked_parameters:
+            order = torch.randperm(mask.numel(), generator=self.generator).to(mask.device)
+            mask.copy_(mask.flatten()[order].view_as(mask))
+
+    def invert(self) -> None:
+        """Reverse the order of the scores (Frankle et al. 2020, section 5)."""
+        self.scores = {name: -score for name, score in self.scores.items()}
+
+    def stats(self) -> tuple[int, int]:
+        """(kept, total): the weights that stay and all prunable weights."""
+        kept = sum(int(mask.count_nonzero()) for mask, _ in self.masked_parameters)
+        return kept, sum(mask.numel() for mask, _ in self.masked_parameters)
+
+
+def _gradients(value: Tensor, parameters: list[Tensor], create_graph: bool = False) -> list[Tensor]:
+    """d value / d parameter for each parameter, zeros where the value does not depend on it."""
+    if not value.requires_grad:
+        return [torch.zeros_like(parameter) for parameter in parameters]
+    found = torch.autograd.grad(value, parameters, create_graph=create_graph, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+
+
+class Rand(Pruner):
+    """A random draw: the baseline that every other pruner has to beat."""
+
+    def compute(self, model, loss, dataloader, device):
+        return [torch.randn(p.shape, generator=self.generator).to(p.device) for p in self.parameters]
+
+
+class Mag(Pruner):
+    """Magnitude |w| (Han et al. 2015)."""
+
+    def compute(self, model, loss, dataloader, device):
+        return [parameter.detach().abs() for parameter in self.parameters]
+
+
+class SNIP(Pruner):
+    """Connection sensitivity |dL/dm| (Lee et al. 2019, arXiv 1810.02340, eq. 5), L summed over the pruning batches.
+
+    The forward pass reads m * w, so that dL/dm = w * dL/dw wherever m = 1; no gradient of the mask is needed.
+    """
+
+    def compute(self, model, loss, dataloader, device):
+        total = [torch.zeros_like(parameter) for parameter in self.parameters]
+        for data, target in dataloader:
+            value = loss(model(data.to(device)), target.to(device))
+            for sum_, gradient in zip(total, _gradients(value, self.parameters), strict=True):
+                sum_ += gradient
+        return [(g * p.detach()).abs() for g, p in zip(total, self.parameters, strict=True)]
+
+
+class GraSP(Pruner):
+    """Gradient signal preservation (Wang et al. 2020, arXiv 2002.07376, eq. 8): theta * (H g), the highest stay.
+
+    The paper removes the highest of -theta * (H g), which is the same. L is the sum over the pruning batches of the
+    loss at logits / T with T = 200; g is the gradient of that sum in both factors, and both derivatives are taken of
+    the masked parameters only. H g is the gradient of <g, stop(g)>.
+    """
+
+    temperature = 200.0
+
+    def _loss(self, model, loss, batch, device) -> Tensor:
+        data, target = batch
+        return loss(model(data.to(device)) / self.temperature, target.to(device))
+
+    def compute(self, model, loss, dataloader, device):
+        parameters = self.parameters
+        batches = list(dataloader)  # once, so that both factors see the same batches also where a loader shuffles
+        if len(batches) == 1:  # one graph serves both factors: a forward and a backward pass less
+            gradient = _gradients(self._loss(model, loss, batches[0], device), parameters, create_graph=True)
+            product = sum((g.detach() * g).sum() for g in gradient)
+            curvature = _gradients(product, parameters)
+        else:
+            total = [torch.zeros_like(parameter) for parameter in parameters]
+            for batch in batches:
+                for sum_, g in zip(total, _gradients(self._loss(model, loss, batch, device), parameters), strict=True):
+                    sum_ += g
+            curvature = [torch.zeros_like(parameter) for parameter in parameters]
+            for batch in batches:
+                gradient = _gradients(self._loss(model, loss, batch, device), parameters, create_graph=True)
+                product = sum((t * g).sum() for t, g in zip(total, gradient, strict=True))
+                for sum_, h in zip(curvature, _gradients(product, parameters), strict=True):
+                    sum_ += h
+        return [p.detach() * h for p, h in zip(parameters, curvature, strict=True)]
+
+
+class SynFlow(Pruner):
+    """Synaptic flow |theta| * dR/d|theta|, R = 1^T prod |theta| 1 (Tanaka et al. 2020, arXiv 2006.05467, eq. 1 and 3).
+
+    R is the sum of the outputs for an all-ones input of the network with every parameter replaced by its absolute
+    value, in eval mode. Biases are parameters like any other; a BatchNorm counts as its positive scale and shift, with
+    the running mean taken as zero. The model itself is not written to.
+    """
+
+    def compute(self, model, loss, dataloader, device):
+        model.eval()
+        data = next(iter(dataloader))[0]
+        shape = data.shape[1:] if isinstance(data, Tensor) else ()
+        linear = {name: parameter.detach().abs() for name, parameter in model.named_parameters()}
+        of_parameter = {id(parameter): name for name, parameter in model.named_parameters()}
+        flow = [linear[of_parameter[id(parameter)]].requires_grad_() for parameter in self.parameters]
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                linear[name] = torch.zeros_like(buffer)
+        output = functional_call(model, linear, (probe.ones(model, shape, device),))
+        return [f.detach() * g for f, g in zip(flow, _gradients(output.sum(), flow), strict=True)]

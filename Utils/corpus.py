@@ -1,0 +1,220 @@
+"""Where a corpus comes from: prepared cache, raw files, download, or the generated sample.
+
+`locate` decides, without torch and in milliseconds; `load` brings the tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from Utils import console, download, files
+from Utils.datasets.base import Dataset, Prepared
+from Utils.errors import UserError
+
+if TYPE_CHECKING:
+    from Utils.examples import Examples
+
+SOURCES = ("auto", "real", "sample")
+FORMAT = 1  # of a cache entry; part of its name
+RETRY_AFTER = 600.0  # seconds for which `auto` takes an unreachable server to be still unreachable
+
+
+@dataclass(frozen=True)
+class Located:
+    """What will be loaded. `files`: sha256 by name of the raw files ({} for the sample); `key` names the content."""
+
+    dataset: Dataset
+    data_dir: Path
+    source: str
+    files: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        identity = {
+            "format": FORMAT,
+            "dataset": self.dataset.name,
+            "preparation": dict(self.dataset.preparation),
+            "files": dict(self.files) or {"sample": self.dataset.sample_version},
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def entry(self) -> Path:
+        return self.data_dir / "prepared" / f"{self.dataset.name}-{self.source}-{self.key}"
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        return {raw.path: self.data_dir / raw.path for raw in self.dataset.raw}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A loaded data set. shape: of one input, without the batch; files: sha256 by name; rows: by split."""
+
+    dataset: Dataset
+    source: str
+    key: str
+    files: dict[str, str]
+    rows: dict[str, int]
+    vocab: dict[str, int]
+    notes: list[str]
+    shape: tuple[int, ...]
+    train: Examples
+    test: Examples
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.dataset.classes)
+
+
+def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
+    """Decide where `dataset` comes from, fetching its raw files if they are wanted and missing.
+
+    Raises UserError if `source` is "real" and the corpus is neither there nor to be had.
+    """
+    sample = Located(dataset, data_dir, "sample", {})
+    if source == "sample":
+        return sample
+    raw = {raw.path: data_dir / raw.path for raw in dataset.raw}
+    missing = [file for file in dataset.raw if not raw[file.path].is_file()]
+    if missing and (prepared := _newest_entry(dataset, data_dir)):
+        return prepared
+    if missing:
+        reason = _fetch(dataset, data_dir, missing, insist=source == "real")
+        if reason and source == "real":
+            raise UserError(
+                f"{dataset.title} is not in {data_dir} (no {missing[0].path}) and could not be fetched ({reason}); "
+                f"put its files there or use --source sample"
+            )
+        if reason:
+            console.alarm(
+                f"{dataset.title} is not in {data_dir} and could not be fetched.",
+                f"({reason})",
+                "This run uses a SMALL GENERATED SAMPLE instead: its figures say nothing about the real corpus.",
+            )
+            return sample
+    try:
+        return Located(dataset, data_dir, "real", {path: files.sha256(raw[path]) for path in sorted(raw)})
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}; make it readable or remove it") from error
+
+
+def _newest_entry(dataset: Dataset, data_dir: Path) -> Located | None:
+    """The latest prepared form of the real corpus, for a machine to which only that was carried."""
+    found = []
+    for meta in (data_dir / "prepared").glob(f"{dataset.name}-real-*/meta.json"):
+        try:
+            located = Located(dataset, data_dir, "real", json.loads(meta.read_text())["files"])
+            if located.entry == meta.parent:
+                found.append((meta.stat().st_mtime, located))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return max(found, key=lambda item: item[0])[1] if found else None
+
+
+def _fetch(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> str | None:
+    """Download the missing raw files; the reason if that is not possible now."""
+    mark = data_dir / "prepared" / f".{dataset.name}-unreachable"
+    try:
+        if not insist and time.time() - mark.stat().st_mtime < RETRY_AFTER:
+            return mark.read_text()
+    except OSError:
+        pass  # no mark: not tried lately
+    try:
+        for file in missing:
+            download.fetch(file.url, data_dir / file.path, file.md5)
+    except download.Unreachable as error:
+        try:
+            files.write_bytes(mark, str(error).encode())
+        except UserError:
+            pass  # a data directory that cannot be written to: tried again next time
+        return str(error)
+    return None
+
+
+def load(located: Located) -> Corpus:
+    """The corpus, from its cache entry or else prepared now and cached."""
+    damaged = located.entry.exists()
+    found = _read_entry(located) if damaged else None
+    prepared, hashes = found or _prepare(located, replace=damaged)
+    splits = located.dataset.splits(prepared)
+    for remark in prepared.notes:
+        console.note(f"{located.dataset.title}: {remark}")
+    return Corpus(
+        dataset=located.dataset,
+        source=located.source,
+        key=located.key,
+        files=hashes,
+        rows=prepared.rows,
+        vocab={name: len(words) for name, words in prepared.words.items()},
+        notes=prepared.notes,
+        shape=located.dataset.shape(prepared),
+        train=splits["train"],
+        test=splits["test"],
+    )
+
+
+def _read_entry(located: Located) -> tuple[Prepared, dict[str, str]] | None:
+    """The prepared corpus and the hashes of what it was made from; None, with a warning, if the entry is damaged."""
+    from safetensors.torch import load as load_tensors
+
+    entry = located.entry
+    try:
+        meta = json.loads((entry / "meta.json").read_text())
+        content = {}
+        for name, want in meta["sha256"].items():
+            content[name] = (entry / name).read_bytes()
+            if hashlib.sha256(content[name]).hexdigest() != want:
+                raise ValueError(f"{name} has changed")
+        words = {
+            name.removeprefix("words-").removesuffix(".txt"): text.decode().split("\n")
+            for name, text in content.items()
+            if name.startswith("words-")
+        }
+        tensors = load_tensors(content["data.safetensors"])
+        return Prepared(tensors, meta["rows"], words, meta["notes"]), meta["made_from"]
+    except Exception as error:  # whatever is wrong with it, it can be made again
+        console.warn(f"prepared data {entry} is damaged ({error}); it is made again")
+        return None
+
+
+def _prepare(located: Located, replace: bool) -> tuple[Prepared, dict[str, str]]:
+    from safetensors.torch import save
+
+    dataset = located.dataset
+    if located.source == "sample":
+        prepared = dataset.sample()
+    else:
+        if not all(path.is_file() for path in located.paths.values()):
+            raise UserError(f"{located.entry} cannot be used and the raw files of {dataset.title} are not there; remove it")
+        console.note(f"{dataset.title}: preparing the raw files, once")
+        prepared = dataset.read(located.paths)
+    content = {"data.safetensors": save(prepared.tensors)}
+    for name, words in prepared.words.items():
+        content[f"words-{name}.txt"] = "\n".join(words).encode()
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+    made_from = dict(located.files) or {"generated": hashes["data.safetensors"]}
+    meta = {
+        "dataset": dataset.name,
+        "source": located.source,
+        "files": dict(located.files),
+        "made_from": made_from,
+        "preparation": dict(dataset.preparation),
+        "rows": prepared.rows,
+        "notes": prepared.notes,
+        "sha256": hashes,
+    }
+    try:
+        with files.staged(located.entry, replace) as part:
+            for name, data in content.items():
+                files.write_bytes(part / name, data)
+            files.write_json(part / "meta.json", meta)
+    except UserError as error:
+        console.warn(f"{error} (the prepared data is not kept; the run goes on)")
+    return prepared, made_from

@@ -1,0 +1,113 @@
+"""AG News (Zhang, Zhao & LeCun 2015): news of four topics, basic_english tokens."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from Utils import files
+from Utils.datasets.base import Dataset, Prepared, RawFile
+from Utils.errors import UserError
+
+CLASSES = ("World", "Sports", "Business", "Sci/Tech")
+TOKENIZER = "basic_english"
+HOME = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
+RAW = (
+    RawFile("AG_NEWS/train.csv", f"{HOME}/train.csv", "b1a00f826fdfbd249f79597b59e1dc12"),
+    RawFile("AG_NEWS/test.csv", f"{HOME}/test.csv", "d52ea96a97a2d943681189a97654912d"),
+)
+
+
+def rows(path: Path) -> list[tuple[int, str]]:
+    """(label, text) of each row of a CSV file: a label from 1, then one or more text columns, joined by a space.
+
+    Raises UserError with file and line for an empty or cut-off file, a row without text, a label that is not one of
+    the classes, bytes that are not UTF-8.
+    """
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        ) from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    found: list[tuple[int, str]] = []
+    line = 1
+    try:
+        for row in reader:
+            if row:
+                if len(row) < 2:
+                    raise UserError(f"{path}:{line}: a row needs a label and at least one text column; mend or remove it")
+                label = row[0].strip()
+                if not (label.isascii() and label.isdigit() and 1 <= int(label) <= len(CLASSES)):
+                    raise UserError(f"{path}:{line}: label {row[0]!r} is not one of 1 to {len(CLASSES)}; mend or remove it")
+                found.append((int(label), " ".join(row[1:])))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{path}:{line}: not a whole CSV row ({error}); the file may be cut off, fetch it again") from error
+    if not found:
+        raise UserError(f"{path}: holds no rows; remove it to have it fetched again")
+    return found
+
+
+def prepare(splits: Mapping[str, list[tuple[int, str]]], notes: list[str]) -> Prepared:
+    """Tokens once and for all: the vocabulary from the training rows, every split as flat token numbers."""
+    import torch
+
+    from Utils import text
+
+    tokenize = text.tokenizer(TOKENIZER)
+    tokens = {split: [tokenize(line) for _, line in found] for split, found in splits.items()}
+    words = text.vocabulary(tokens["train"], [text.UNKNOWN])
+    tensors = {}
+    for split, found in splits.items():
+        ids, offsets = text.encode(tokens[split], words)
+        tensors[f"{split}_ids"] = torch.from_numpy(ids)
+        tensors[f"{split}_offsets"] = torch.from_numpy(offsets)
+        tensors[f"{split}_targets"] = torch.tensor([label - 1 for label, _ in found])
+    return Prepared(tensors, {split: len(found) for split, found in splits.items()}, {"text": words}, notes)
+
+
+def read(paths: Mapping[str, Path]) -> Prepared:
+    notes = []
+    splits = {}
+    for raw in RAW:
+        path = paths[raw.path]
+        splits[path.stem] = rows(path)
+        if files.md5(path) != raw.md5:
+            notes.append(f"{path.name} is not the published file; its {len(splits[path.stem]):,} rows are used as they are")
+    return prepare(splits, notes)
+
+
+def sample() -> Prepared:
+    from Utils.samples import news
+
+    return prepare(news.generate(), [])
+
+
+def splits(prepared: Prepared) -> dict:
+    from Utils.examples import Texts
+
+    return {split: Texts.of(prepared.tensors, split) for split in prepared.rows}
+
+
+DATASET = Dataset(
+    name="agnews",
+    title="AG News",
+    kind="text",
+    model_class="nlp",
+    model="text-classification",
+    classes=CLASSES,
+    raw=RAW,
+    preparation={"tokenizer": TOKENIZER, "specials": ["<unk>"], "min_freq": 1},
+    read=read,
+    sample=sample,
+    sample_version=1,
+    splits=splits,
+    shape=lambda prepared: (len(prepared.words["text"]),),
+    defaults={"optimizer": "adam", "lr": 1e-3, "train_batch_size": 64, "test_batch_size": 256, "post_epochs": 10},
+)

@@ -1,0 +1,88 @@
+"""MNIST (LeCun et al. 1998): handwritten digits, 28 x 28 grey pixels."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from Utils import files
+from Utils.datasets.base import Dataset, Prepared, RawFile
+from Utils.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+HOME = "https://ossci-datasets.s3.amazonaws.com/mnist"
+MD5 = {
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+RAW = tuple(RawFile(f"MNIST/raw/{name}", f"{HOME}/{name}", md5) for name, md5 in MD5.items())
+MEAN, STD = (0.1307,), (0.3081,)  # of the training pixels, in [0, 1]
+
+
+def idx(path: Path, md5: str) -> np.ndarray:
+    """The uint8 array of a gzipped IDX file. Raises UserError unless it is the published file."""
+    import numpy as np
+
+    if files.md5(path) != md5:
+        raise UserError(f"{path} is not the published file (md5 {md5}); remove it to have it fetched again")
+    content = gzip.decompress(path.read_bytes())
+    shape = np.frombuffer(content, ">i4", count=content[3], offset=4)
+    return np.frombuffer(content, np.uint8, count=math.prod(shape), offset=4 + 4 * content[3]).reshape(shape)
+
+
+def prepare(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Prepared:
+    """splits: (images uint8 [n, 28, 28], labels uint8 [n]) by name."""
+    import torch
+
+    tensors = {}
+    for split, (images, labels) in splits.items():
+        tensors[f"{split}_pixels"] = torch.from_numpy(images.copy()).unsqueeze(1)
+        tensors[f"{split}_targets"] = torch.from_numpy(labels.astype("int64"))
+    return Prepared(tensors, {split: len(labels) for split, (_, labels) in splits.items()})
+
+
+def read(paths: Mapping[str, Path]) -> Prepared:
+    arrays = {name: idx(paths[f"MNIST/raw/{name}"], md5) for name, md5 in MD5.items()}
+    return prepare(
+        {
+            split: (arrays[f"{prefix}-images-idx3-ubyte.gz"], arrays[f"{prefix}-labels-idx1-ubyte.gz"])
+            for split, prefix in (("train", "train"), ("test", "t10k"))
+        }
+    )
+
+
+def sample() -> Prepared:
+    from Utils.samples import digits
+
+    return prepare(digits.generate())
+
+
+def splits(prepared: Prepared) -> dict:
+    from Utils.examples import Images
+
+    return {split: Images.of(prepared.tensors, split, MEAN, STD) for split in prepared.rows}
+
+
+DATASET = Dataset(
+    name="mnist",
+    title="MNIST",
+    kind="image",
+    model_class="default",
+    model="fc",
+    classes=tuple("0123456789"),
+    raw=RAW,
+    preparation={"pixels": "uint8"},
+    read=read,
+    sample=sample,
+    sample_version=1,
+    splits=splits,
+    shape=lambda prepared: (1, 28, 28),
+    defaults={"optimizer": "adam", "lr": 1e-3, "train_batch_size": 64, "test_batch_size": 256, "post_epochs": 10},
+)

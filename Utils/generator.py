@@ -1,0 +1,64 @@
+"""Which parameters of a model are trained, and which are pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from Layers import layers
+
+
+class MaskedParameter(tuple):
+    """A pair (mask, parameter) that also has a `name`, the parameter's dotted path in its model."""
+
+    name: str
+
+    def __new__(cls, mask: Tensor, parameter: Tensor, name: str) -> MaskedParameter:
+        pair = super().__new__(cls, (mask, parameter))
+        pair.name = name
+        return pair
+
+
+def masks(module: nn.Module) -> Iterator[Tensor]:
+    """The mask buffers of `module` and all below it."""
+    for name, buffer in module.named_buffers():
+        if name.endswith("_mask"):
+            yield buffer
+
+
+def trainable(module: nn.Module) -> bool:
+    """Whether the module's own parameters are trained; a residual Identity's are not."""
+    return not isinstance(module, (layers.Identity1d, layers.Identity2d))
+
+
+def prunable(module: nn.Module, batchnorm: bool, residual: bool) -> bool:
+    """Whether the module's parameters are prunable: Linear and Conv2d always, the others if asked for."""
+    kinds: tuple[type, ...] = (layers.Linear, layers.Conv2d)
+    if batchnorm:
+        kinds += (layers.BatchNorm1d, layers.BatchNorm2d)
+    if residual:
+        kinds += (layers.Identity1d, layers.Identity2d)
+    return isinstance(module, kinds)
+
+
+def parameters(model: nn.Module) -> Iterator[Tensor]:
+    """Every trainable parameter once."""
+    seen: set[int] = set()
+    for module in filter(trainable, model.modules()):
+        for parameter in module.parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield parameter
+
+
+def masked_parameters(
+    model: nn.Module, bias: bool = False, batchnorm: bool = False, residual: bool = False
+) -> Iterator[MaskedParameter]:
+    """The (mask, parameter) pairs of every prunable module; its biases only with `bias`."""
+    for path, module in model.named_modules():
+        if prunable(module, batchnorm, residual):
+            for name, parameter in module.named_parameters(recurse=False):
+                if name != "bias" or bias:
+                    full = f"{path}.{name}" if path else name
+                    yield MaskedParameter(getattr(module, f"{name}_mask"), parameter, full)

@@ -1,0 +1,158 @@
+"""From names to objects: the one registry. Imports nothing heavy until a name is asked for, so the help is instant."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Utils import corpus as corpora
+from Utils.datasets.base import Dataset
+from Utils.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from Utils.loader import Loader
+
+DATASETS = {
+    "mnist": "Utils.datasets.mnist:DATASET",
+    "agnews": "Utils.datasets.agnews:DATASET",
+}
+# class -> name -> (kind of data it takes, where it is)
+MODELS = {
+    "default": {
+        "fc": ("image", "Models.mlp:fc"),
+        "conv": ("image", "Models.mlp:conv"),
+    },
+    "nlp": {
+        "text-classification": ("text", "Models.text:TextClassificationModel"),
+    },
+}
+PRUNERS = {
+    "rand": "Pruners.pruners:Rand",
+    "mag": "Pruners.pruners:Mag",
+    "snip": "Pruners.pruners:SNIP",
+    "grasp": "Pruners.pruners:GraSP",
+    "synflow": "Pruners.pruners:SynFlow",
+}
+OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("torch.optim:SGD", {}),
+    "momentum": ("torch.optim:SGD", {"momentum": 0.9, "nesterov": True}),
+    "adam": ("Utils.adam:Adam", {}),
+    "rms": ("torch.optim:RMSprop", {}),
+}
+EXPERIMENTS = {
+    "singleshot": "Experiments.singleshot:run",
+}
+
+
+def known(what: str, name: str, names: Iterable[str]) -> str:
+    """`name`, or a UserError that lists `names` and guesses at what was meant."""
+    names = list(names)
+    if name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    guess = f" (did you mean {near[0]}?)" if near else ""
+    raise UserError(f"no {what} is called {name!r}{guess}; there are: {', '.join(names)}")
+
+
+def _find(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def dataset(name: str) -> Dataset:
+    return _find(DATASETS[known("data set", name, DATASETS)])
+
+
+def experiment(name: str) -> Any:
+    return _find(EXPERIMENTS[known("experiment", name, EXPERIMENTS)])
+
+
+def model_names(data: Dataset, model_class: str | None, model: str | None) -> tuple[str, str]:
+    """(class, model) to train on `data`: what is asked for, and for what is None the data set's own.
+
+    Raises UserError that lists what fits where a name is unknown or the model does not take that kind of data.
+    """
+    fits = {
+        cls: [name for name, (kind, _) in names.items() if kind == data.kind]
+        for cls, names in MODELS.items()
+    }
+    fitting = "; ".join(f"--model-class {cls} --model {{{','.join(names)}}}" for cls, names in fits.items() if names)
+    if model_class is not None:
+        known("model class", model_class, MODELS)
+    if model_class is None:
+        holders = [cls for cls, names in MODELS.items() if model in names]
+        model_class = data.model_class if model is None or data.model_class in holders else (holders or [None])[0]
+        if model_class is None:
+            known("model", model, [name for names in MODELS.values() for name in names])
+    if model is None:
+        if not fits[model_class]:
+            raise UserError(f"no {model_class} model takes {data.name}; what fits: {fitting}")
+        model = data.model if data.model in fits[model_class] else fits[model_class][0]
+    if model not in MODELS[model_class]:
+        raise UserError(f"no {model_class} model is called {model!r}; what fits {data.name}: {fitting}")
+    if model not in fits[model_class]:
+        raise UserError(f"the {model_class} model {model} does not take {data.name}; what fits: {fitting}")
+    return model_class, model
+
+
+def device(gpu: int = 0, no_cuda: bool = False) -> torch.device:
+    """The GPU of that number, or the CPU where there is none or `no_cuda` is set."""
+    import torch
+
+    if no_cuda or not torch.cuda.is_available():
+        return torch.device("cpu")
+    if not 0 <= gpu < torch.cuda.device_count():
+        raise UserError(f"--gpu {gpu}: this machine has GPUs 0 to {torch.cuda.device_count() - 1}")
+    return torch.device(f"cuda:{gpu}")
+
+
+@functools.lru_cache(maxsize=2)
+def corpus(name: str, data_dir: str = "Data", source: str = "auto") -> corpora.Corpus:
+    """The data set called `name`, loaded."""
+    return corpora.load(corpora.locate(dataset(name), Path(data_dir), source))
+
+
+def dimension(name: str, data_dir: str = "Data", source: str = "auto") -> tuple[tuple[int, ...], int]:
+    """(shape of one input, number of classes); a text's shape is the size of its vocabulary."""
+    loaded = corpus(name, data_dir, source)
+    return loaded.shape, loaded.num_classes
+
+
+def dataloader(
+    data: str | corpora.Corpus,
+    batch_size: int,
+    train: bool,
+    workers: int = 0,
+    length: int | None = None,
+    seed: int = 0,
+    shuffle: bool | None = None,
+) -> Loader:
+    """Batches (data, target) of a corpus or of the data set of that name: of its training split, shuffled, if `train`."""
+    from Utils.loader import Loader
+
+    loaded = corpus(data) if isinstance(data, str) else data
+    examples = loaded.train if train else loaded.test
+    return Loader(examples, batch_size, train if shuffle is None else shuffle, seed, length, workers)
+
+
+def model(name: str, model_class: str = "default") -> Any:
+    """The callable (input_shape, num_classes, dense_classifier=False) -> nn.Module."""
+    known("model class", model_class, MODELS)
+    return _find(MODELS[model_class][known(f"{model_class} model", name, MODELS[model_class])][1])
+
+
+def pruner(name: str) -> Any:
+    """The pruner's class."""
+    return _find(PRUNERS[known("pruner", name, PRUNERS)])
+
+
+def optimizer(name: str) -> tuple[Any, dict[str, Any]]:
+    """(class, keyword arguments of its own)."""
+    place, arguments = OPTIMIZERS[known("optimizer", name, OPTIMIZERS)]
+    return _find(place), dict(arguments)

@@ -1,0 +1,120 @@
+"""Counting: parameters and multiply-adds, kept and in all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from Layers import layers, probe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _positions(output: Tensor) -> int:
+    return math.prod(output.shape[2:])
+
+
+def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
+    """Multiply-adds of one layer for one example, by parameter; a bias costs one a unit."""
+    if isinstance(module, nn.Linear):
+        flops = {"weight": module.in_features * module.out_features, "bias": module.out_features}
+    elif isinstance(module, nn.Conv2d):
+        positions = _positions(output)
+        flops = {"weight": module.weight.numel() * positions, "bias": module.out_channels * positions}
+    elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+        flops = dict.fromkeys(("weight", "bias"), module.num_features * _positions(output))
+    elif isinstance(module, (layers.Identity1d, layers.Identity2d)):
+        flops = {"weight": module.num_features * _positions(output)}
+    else:  # an embedding is looked up, which costs no multiplication
+        flops = {}
+    return {name: flops.get(name, 0) for name, _ in module.named_parameters(recurse=False)}
+
+
+@torch.no_grad()
+def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | str) -> dict[str, dict[str, int]]:
+    """Multiply-adds of one example, dense: {module: {parameter: count}} for every module that holds parameters.
+
+    Linear in*out, Conv2d weights times output positions, a bias one a unit and position: as the Synaptic Flow code.
+    """
+    total: dict[str, dict[str, int]] = {}
+    hooks = []
+    for name, module in model.named_modules():
+        if any(True for _ in module.parameters(recurse=False)):
+
+            def count(module: nn.Module, _, output: Tensor, name: str = name) -> None:
+                total[name] = _flops(module, output)
+
+            hooks.append(module.register_forward_hook(count))
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        model(probe.ones(model, input_shape, device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes:
+            module.training = mode
+    return total
+
+
+def summary(
+    model: nn.Module,
+    scores: Mapping[str, Tensor],
+    flops: Mapping[str, Mapping[str, int]],
+    prunable: Callable[[nn.Module], bool],
+) -> pd.DataFrame:
+    """One row for each parameter tensor: what remains of it and the moments of its last scores.
+
+    scores: as `Pruner.scores`, by dotted name; flops: as `flop`. Columns: module, param, sparsity (the fraction that
+    remains), kept, size, shape, flops, mean / variance / sum of the scores and of their magnitudes, prunable.
+    """
+    import pandas as pd
+
+    rows = []
+    for path, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            score = scores.get(f"{path}.{name}" if path else name)
+            mask = getattr(module, f"{name}_mask", None)
+            size = parameter.numel()
+            kept = size if mask is None else int(mask.count_nonzero())
+            pruned = prunable(module) and score is not None
+            values = score.double() if score is not None else torch.zeros(1, dtype=torch.float64)
+            row = {
+                "module": path,
+                "param": name,
+                "sparsity": kept / size,
+                "kept": kept,
+                "size": size,
+                "shape": tuple(parameter.shape),
+                "flops": flops.get(path, {}).get(name, 0),
+            }
+            for prefix, moment in (("score", values), ("score abs", values.abs())):
+                row[f"{prefix} mean"] = moment.mean().item()
+                row[f"{prefix} variance"] = moment.var(correction=0).item()
+                row[f"{prefix} sum"] = moment.sum().item()
+            rows.append({**row, "prunable": pruned})
+    return pd.DataFrame(rows)
+
+
+def totals(table: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
+    """(parameters, flops) of a `summary`: kept and total of each; of the parameters also the prunable ones and their kept.
+
+    `kept` counts every parameter that remains, prunable or not, as the printed "Parameter Sparsity" does.
+    """
+    prunable = table[table["prunable"]]
+    parameters = {
+        "kept": int(table["kept"].sum()),
+        "total": int(table["size"].sum()),
+        "prunable": int(prunable["size"].sum()),
+        "prunable_kept": int(prunable["kept"].sum()),
+    }
+    flops = {
+        "kept": int((table["flops"] * table["kept"] // table["size"]).sum()),
+        "total": int(table["flops"].sum()),
+    }
+    return parameters, flops

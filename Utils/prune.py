@@ -1,0 +1,76 @@
+"""The one pruning routine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+SCHEDULES = ("exponential", "linear")
+
+
+def density_after(density: float, schedule: str, epoch: int, epochs: int) -> float:
+    """The density to prune to in `epoch` (from 1) of `epochs`; in the last it is `density` itself.
+
+    exponential: density^(epoch / epochs) (Tanaka et al. 2020, algorithm 1); linear: equal shares of what goes.
+    """
+    if epoch == epochs:
+        return density
+    if schedule == "exponential":
+        return density ** (epoch / epochs)
+    if schedule == "linear":
+        return 1.0 - (1.0 - density) * (epoch / epochs)
+    raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
+
+
+@torch.no_grad()
+def reinitialize(model: nn.Module, seed: int) -> None:
+    """Draw new initial weights from `seed`; masks stay. The model's own `reset_parameters` goes over its layers'."""
+    devices = [p.device.index for p in model.parameters() if p.is_cuda][:1]
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        for module in reversed(list(model.modules())):  # children before parents
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
+
+
+def prune_loop(
+    model: nn.Module,
+    loss: Callable,
+    pruner: Any,
+    dataloader: Iterable,
+    device: torch.device,
+    density: float,
+    schedule: str,
+    scope: str,
+    epochs: int,
+    reinitialize_from: int | None = None,
+    train_mode: bool = False,
+    shuffle: bool = False,
+    invert: bool = False,
+) -> None:
+    """Score and mask `epochs` times down to `density`, then set what is pruned to zero.
+
+    invert: the lowest scores stay. shuffle: at the end each mask is permuted within its tensor. reinitialize_from: a
+    seed to draw new weights from at the end. train_mode: score with batch statistics and dropout. The model's train /
+    eval modes are as before afterwards. Raises FloatingPointError for a NaN score, ValueError for an unusable density.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.train(train_mode)
+    try:
+        for epoch in tqdm(range(1, epochs + 1), desc="pruning", leave=False, disable=None):
+            pruner.score(model, loss, dataloader, device)
+            if invert:
+                pruner.invert()
+            pruner.mask(density_after(density, schedule, epoch, epochs), scope)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    if reinitialize_from is not None:
+        reinitialize(model, reinitialize_from)
+    if shuffle:
+        pruner.shuffle()
+    pruner.apply_mask()

@@ -1,0 +1,1 @@
+"""Generators of the stand-in corpora used when the real ones are not there."""

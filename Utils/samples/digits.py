@@ -1,0 +1,186 @@
+"""Drawn digits in the manner of MNIST, white strokes on black: the stand-in for the real images.
+
+A digit is a few strokes, each a smooth curve through control points on a unit square. Every sample jitters the control
+points, applies a random affine transform and draws the strokes with a random width, anti-aliased by the distance to
+them. Specks, a bar over the digit and pixel noise keep the task from being trivial.
+"""
+
+import numpy as np
+
+VERSION = 1  # goes into the name of the cached corpus: raise it with any change that alters a pixel
+
+TRAIN_IMAGES, TEST_IMAGES = 6_000, 1_000
+SIDE = 28  # pixels
+SEED = 19_981_101
+
+# Knobs of the difficulty; lengths in units of the digit's square, which is 20 pixels high before the transform.
+BOX = 20.0  # pixels
+POINT_JITTER = 0.036
+SLOPPY = (0.15, 3.0)  # share of the images with a larger jitter, and how many times larger: some are unreadable
+ROTATION = 0.10  # radians, standard deviation
+SHEAR = (0.12, 0.14)  # mean (writing leans to the right) and standard deviation
+SCALE = (0.85, 1.06)
+ASPECT = 0.10  # standard deviation of the logarithm of width : height
+SHIFT = 0.4  # pixels, standard deviation
+WIDTH = (0.85, 1.75)  # half the stroke width in pixels
+BAR_SHARE = 0.40  # of the images: a black bar hides a part of the digit
+STROKE_SHARE = 0.30  # of the images: a stray stroke crosses the square
+NOISE = 0.10  # standard deviation at white = 1
+
+STEPS = 4  # straight pieces between two control points
+BATCH = 100  # images drawn at once: the arrays of a batch fit into the processor's cache
+
+# (digit, share of the digit's samples, strokes); a stroke is a list of (x, y), y downwards.
+SHAPES: list[tuple[int, float, list[list[tuple[float, float]]]]] = [
+    (0, 0.7, [[(.52, .02), (.26, .16), (.17, .50), (.27, .85), (.52, .98), (.76, .84), (.84, .50), (.74, .16),
+               (.50, .02)]]),
+    (0, 0.3, [[(.66, .06), (.38, .10), (.22, .40), (.24, .76), (.46, .97), (.70, .82), (.80, .48), (.68, .14),
+               (.40, .03)]]),
+    (1, 0.6, [[(.52, .02), (.50, .35), (.50, .66), (.48, .98)]]),
+    (1, 0.4, [[(.32, .24), (.44, .14), (.54, .02)], [(.54, .02), (.53, .50), (.52, .98)]]),
+    (2, 0.6, [[(.18, .24), (.32, .05), (.62, .03), (.78, .24), (.66, .48), (.40, .72), (.16, .95)],
+              [(.16, .95), (.50, .93), (.86, .94)]]),
+    (2, 0.4, [[(.20, .20), (.42, .02), (.72, .12), (.72, .38), (.50, .68), (.26, .92), (.16, .84), (.30, .76),
+               (.56, .90), (.86, .92)]]),
+    (3, 0.7, [[(.20, .12), (.44, .02), (.72, .12), (.70, .34), (.44, .46)],
+              [(.44, .46), (.74, .56), (.80, .80), (.54, .98), (.18, .88)]]),
+    (3, 0.3, [[(.20, .05), (.50, .05), (.78, .05)], [(.78, .05), (.58, .24), (.42, .42)],
+              [(.42, .42), (.72, .48), (.80, .74), (.56, .97), (.18, .88)]]),
+    (4, 0.6, [[(.34, .04), (.26, .32), (.16, .58)], [(.16, .58), (.50, .57), (.88, .55)],
+              [(.68, .06), (.66, .50), (.63, .98)]]),
+    (4, 0.4, [[(.64, .02), (.38, .32), (.12, .64)], [(.12, .64), (.50, .64), (.88, .64)],
+              [(.64, .02), (.64, .50), (.63, .98)]]),
+    (5, 0.6, [[(.78, .04), (.54, .05), (.30, .06)], [(.30, .06), (.27, .26), (.24, .44)],
+              [(.24, .44), (.52, .38), (.78, .54), (.76, .82), (.50, .98), (.18, .88)]]),
+    (5, 0.4, [[(.84, .04), (.58, .06), (.36, .10), (.26, .30), (.44, .44), (.68, .58), (.70, .82), (.46, .97),
+               (.18, .90)]]),
+    (6, 0.6, [[(.68, .04), (.40, .22), (.22, .54), (.26, .86), (.52, .98), (.78, .82), (.70, .58), (.46, .54),
+               (.24, .72)]]),
+    (6, 0.4, [[(.50, .02), (.30, .30), (.22, .64), (.34, .92), (.60, .96), (.76, .76), (.62, .56), (.40, .60),
+               (.26, .78)]]),
+    (7, 0.7, [[(.16, .08), (.50, .06), (.84, .05)], [(.84, .05), (.62, .38), (.50, .66), (.42, .98)]]),
+    (7, 0.3, [[(.16, .08), (.50, .06), (.84, .05)], [(.84, .05), (.60, .46), (.40, .98)],
+              [(.32, .52), (.52, .50), (.74, .49)]]),
+    (8, 0.6, [[(.74, .16), (.50, .02), (.26, .16), (.34, .38), (.62, .56), (.76, .80), (.50, .98), (.24, .80),
+               (.38, .56), (.66, .36), (.74, .16)]]),
+    (8, 0.4, [[(.50, .02), (.28, .14), (.34, .40), (.52, .46), (.70, .36), (.72, .14), (.50, .02)],
+              [(.52, .46), (.26, .60), (.26, .88), (.52, .98), (.78, .86), (.74, .60), (.52, .46)]]),
+    (9, 0.6, [[(.76, .22), (.52, .03), (.26, .16), (.28, .42), (.54, .50), (.76, .26)],
+              [(.76, .22), (.74, .60), (.66, .98)]]),
+    (9, 0.4, [[(.76, .16), (.48, .03), (.24, .22), (.34, .46), (.62, .44), (.76, .18)],
+              [(.76, .16), (.78, .52), (.66, .84), (.40, .97), (.22, .88)]]),
+]
+
+
+def _spline(points: int) -> np.ndarray:
+    """Matrix [(points - 1) * STEPS + 1, points]: control points of a stroke -> points on its Catmull-Rom curve."""
+    # A point before the first and after the last, by reflection: the curve runs through both ends.
+    padded = np.zeros((points + 2, points))
+    padded[1:-1] = np.eye(points)
+    padded[0, :2] = 2, -1
+    padded[-1, -2:] = -1, 2
+    t = np.arange(STEPS)[:, None] / STEPS
+    basis = 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
+    rows = [basis @ padded[i : i + 4] for i in range(points - 1)]
+    return np.vstack([*rows, np.eye(points)[-1:]])
+
+
+def _pieces(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], count: int) -> np.ndarray:
+    """Straight pieces of `count` jittered copies of a digit, float64 [count, pieces, 2 ends, 2 (x, y)], unit square."""
+    pieces = []
+    jitter = POINT_JITTER * np.where(rng.random(count) < SLOPPY[0], SLOPPY[1], 1.0)[:, None]
+    moved: dict[tuple[float, float], np.ndarray] = {}  # strokes that share a point must stay joined
+    for stroke in strokes:
+        for point in stroke:
+            if point not in moved:
+                moved[point] = np.array(point) + jitter * rng.standard_normal((count, 2))
+        control = np.stack([moved[point] for point in stroke], axis=1)
+        curve = np.einsum("sp,npd->nsd", _spline(len(stroke)), control)
+        pieces.append(np.stack([curve[:, :-1], curve[:, 1:]], axis=2))
+    return np.concatenate(pieces, axis=1)
+
+
+def _transform(rng: np.random.Generator, pieces: np.ndarray) -> np.ndarray:
+    """The pieces in pixels, each sample under its own random rotation, shear, scale and shift; same shape."""
+    count = len(pieces)
+    angle = ROTATION * rng.standard_normal(count)
+    shear = SHEAR[0] + SHEAR[1] * rng.standard_normal(count)
+    scale = BOX * rng.uniform(*SCALE, count)
+    stretch = np.exp(ASPECT * rng.standard_normal(count))
+    cos, sin = np.cos(angle), np.sin(angle)
+    # rotation @ [[stretch, -shear], [0, 1]]; the shear is minus because y points downwards
+    matrix = np.array([[cos * stretch, -cos * shear - sin], [sin * stretch, -sin * shear + cos]]) * scale
+    shift = SIDE / 2 + SHIFT * rng.standard_normal((count, 1, 1, 2))
+    return np.einsum("abn,npeb->npea", matrix, pieces - 0.5) + shift
+
+
+def _distance(pieces: np.ndarray) -> np.ndarray:
+    """Distance in pixels from every pixel's centre to the nearest piece, float32 [count, SIDE, SIDE]."""
+    start = pieces[:, :, 0]
+    span = pieces[:, :, 1] - start
+    length = np.sqrt((span**2).sum(axis=2))
+    unit = span / np.maximum(length, 1e-6)[:, :, None]
+    centre = np.arange(SIDE) + 0.5
+    # In a piece's own frame (along it from its middle, across it) both coordinates are a term of x plus a term of y.
+    middle = start + span / 2
+    ux, uy = unit[:, :, :1], unit[:, :, 1:]
+    dx, dy = centre - middle[:, :, :1], centre - middle[:, :, 1:]
+    along_x, along_y, across_x, across_y = (a.astype(np.float32) for a in (ux * dx, uy * dy, -uy * dx, ux * dy))
+    half = (length / 2).astype(np.float32)
+    best = np.full((len(pieces), SIDE, SIDE), np.inf, dtype=np.float32)
+    along, across = np.empty_like(best), np.empty_like(best)
+    for k in range(pieces.shape[1]):
+        np.add(along_y[:, k, :, None], along_x[:, k, None, :], out=along)
+        np.abs(along, out=along)
+        np.subtract(along, half[:, k, None, None], out=along)
+        np.maximum(along, 0, out=along)
+        np.multiply(along, along, out=along)
+        np.add(across_y[:, k, :, None], across_x[:, k, None, :], out=across)
+        np.multiply(across, across, out=across)
+        np.add(along, across, out=along)
+        np.minimum(best, along, out=best)
+    return np.sqrt(best, out=best)
+
+
+def _ink(pieces: np.ndarray, half_width: np.ndarray) -> np.ndarray:
+    """Ink 0..1 of strokes with the given half widths (pixels, [count]), float32 [count, SIDE, SIDE]."""
+    return np.clip(half_width.astype(np.float32)[:, None, None] + 0.5 - _distance(pieces), 0, 1)
+
+
+def _random_line(rng: np.random.Generator, count: int, length: tuple[float, float]) -> np.ndarray:
+    """One straight piece per sample with its middle near the centre, [count, 1, 2, 2] in pixels."""
+    middle = rng.uniform(SIDE * 0.2, SIDE * 0.8, (count, 2))
+    angle = rng.uniform(0, np.pi, count)
+    reach = rng.uniform(*length, count)[:, None] / 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.stack([middle - reach, middle + reach], axis=1)[:, None]
+
+
+def _draw(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], count: int) -> np.ndarray:
+    """`count` images of one shape, uint8 [count, SIDE, SIDE]."""
+    image = _ink(_transform(rng, _pieces(rng, strokes, count)), rng.uniform(*WIDTH, count))
+    stray = (rng.random(count) < STROKE_SHARE) * rng.uniform(0.5, 1.0, count)
+    image = np.maximum(image, stray[:, None, None] * _ink(_random_line(rng, count, (5, 14)), rng.uniform(0.3, 1, count)))
+    bar = rng.random(count) < BAR_SHARE
+    image *= 1 - bar[:, None, None] * _ink(_random_line(rng, count, (10, 24)), rng.uniform(1.5, 3.5, count))
+    image *= rng.uniform(0.75, 1.0, count)[:, None, None]
+    image += NOISE * rng.standard_normal(image.shape, dtype=np.float32)
+    return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def _part(rng: np.random.Generator, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """(images uint8 [total, SIDE, SIDE], labels uint8 [total]), the ten digits equally often, shuffled."""
+    images, labels = [], []
+    for digit in range(10):
+        shapes = [(share, strokes) for label, share, strokes in SHAPES if label == digit]
+        counts = rng.multinomial(total // 10, [share for share, _ in shapes])
+        for count, (_, strokes) in zip(counts.tolist(), shapes):
+            images += [_draw(rng, strokes, min(BATCH, count - i)) for i in range(0, count, BATCH)]
+        labels.append(np.full(total // 10, digit, dtype=np.uint8))
+    order = rng.permutation(total)
+    return np.concatenate(images)[order], np.concatenate(labels)[order]
+
+
+def generate() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The corpus: {"train": 6,000 images, "test": 1,000 images} as (uint8 [n, 28, 28], labels 0..9 uint8 [n])."""
+    rng = np.random.Generator(np.random.PCG64(SEED))
+    return {"train": _part(rng, TRAIN_IMAGES), "test": _part(rng, TEST_IMAGES)}

@@ -1,0 +1,27 @@
+"""Random streams: each purpose has a generator of its own, so that drawing for one never moves another."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+STREAMS = ("init", "data", "prune")
+
+
+def derive(seed: int, *purpose: object) -> int:
+    """A seed in [0, 2^63) for `purpose`, the same on every machine and unlike that of any other purpose."""
+    digest = hashlib.sha256(repr((seed, *purpose)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def settle(device) -> None:
+    """Make torch's choice of algorithms repeatable; on a GPU that needs asking for."""
+    import os
+
+    import torch
+
+    random.seed(0)  # nothing here draws from it; a library that does will draw the same
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False

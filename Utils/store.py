@@ -1,0 +1,107 @@
+"""The result store: a directory for each run, named by its settings, that appears when the run is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from Utils import files
+from Utils.errors import UserError
+
+# Settings that say where and how to run, not what: they change no result.
+APART = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "verbose"}
+
+
+def settings(args: Namespace, **resolved: Any) -> dict[str, Any]:
+    """All that the result of a run depends on: the arguments but those of APART, and what they resolved to."""
+    return {key: value for key, value in sorted({**vars(args), **resolved}.items()) if key not in APART}
+
+
+def digest(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def name(config: Mapping[str, Any]) -> str:
+    """Readable prefix and hash of all settings: the same command finds its own results again."""
+    parts = [config["dataset"]]
+    if config["source"] == "sample":
+        parts.append("sample")
+    parts += [config["model"], config["pruner"], f"c{config['compression']:g}", f"s{config['seed']}", digest(config)]
+    return "-".join(parts)
+
+
+class Run:
+    """One run's directory `<result_dir>/<experiment>/<name>`, and its files while they are being made."""
+
+    def __init__(self, result_dir: str, experiment: str, config: Mapping[str, Any], expid: str = "") -> None:
+        if expid and not re.fullmatch(r"[\w.+-]+", expid.lstrip(".")):
+            raise UserError(f"--expid {expid!r} cannot name a directory; use letters, digits, '.', '_', '+' and '-'")
+        self.config = dict(config)
+        self.path = Path(result_dir) / experiment / (expid or name(config))
+
+    def stored(self) -> dict[str, Any] | None:
+        """The complete result of exactly these settings, or None.
+
+        Raises UserError if the directory holds a run with other settings (possible with --expid), or is not readable.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            config = json.loads((self.path / "config.json").read_text())
+            result = json.loads((self.path / "result.json").read_text())
+        except (OSError, ValueError):
+            raise UserError(f"{self.path} is there but holds no complete run; remove it or choose another --expid") from None
+        differing = [key for key in self.config if config.get(key) != self.config[key]]
+        if differing:
+            key = differing[0]
+            raise UserError(
+                f"{self.path} holds a run with other settings ({key} {config.get(key)}, not {self.config[key]}); "
+                f"choose another --expid or remove it"
+            )
+        return result
+
+    def report(self) -> str:
+        try:
+            return (self.path / "report.txt").read_text()
+        except OSError:
+            return json.dumps(json.loads((self.path / "result.json").read_text()), indent=1)
+
+    @contextlib.contextmanager
+    def writing(self, replace: bool) -> Iterator[Stage]:
+        """Room to write the run's files in; they become the run when the body ends well, and vanish when it raises."""
+        with files.staged(self.path, replace) as part:
+            stage = Stage(part)
+            stage.json("config.json", self.config)
+            yield stage
+
+
+class Stage:
+    """The files of a run in the making."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.epochs: list[dict[str, Any]] = []
+
+    def json(self, name: str, value: object) -> None:
+        files.write_json(self.path / name, value)
+
+    def text(self, name: str, value: str) -> None:
+        files.write_bytes(self.path / name, value.encode())
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Add a line to epochs.jsonl."""
+        self.epochs.append(record)
+        self.text("epochs.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.epochs))
+
+    def model(self, name: str, model: Any) -> None:
+        """Weights and masks of a torch module, as safetensors."""
+        from safetensors.torch import save
+
+        tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+        files.write_bytes(self.path / name, save(tensors))

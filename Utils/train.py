@@ -1,0 +1,76 @@
+"""The one training routine, for every task whose loader yields (data, target)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+CHECK_EVERY = 64  # batches between two looks at the loss, which on a GPU wait for it
+
+
+def _finite(losses: list[Tensor], first: int) -> None:
+    bad = ~torch.isfinite(torch.stack(losses))
+    if bad.any():
+        index = int(bad.nonzero()[0])
+        raise FloatingPointError(f"the loss is {losses[index].item()} at batch {first + index + 1}")
+
+
+def train_epoch(
+    model: nn.Module,
+    loss: Callable,
+    optimizer: Optimizer,
+    dataloader: Iterable,
+    device: torch.device,
+    log: Callable[[int, float], None] | None = None,
+) -> float:
+    """One pass over the loader in train mode; the mean loss of its batches, each weighted by its examples.
+
+    log(batch, loss): called every 64 batches. Raises FloatingPointError, naming the batch, if a loss is not finite.
+    """
+    model.train()
+    losses: list[Tensor] = []
+    sizes: list[int] = []
+    for data, target in dataloader:
+        optimizer.zero_grad(set_to_none=True)
+        data, target = data.to(device), target.to(device)
+        value = loss(model(data), target)
+        value.backward()
+        optimizer.step()
+        losses.append(value.detach())
+        sizes.append(target.numel())
+        if len(losses) % CHECK_EVERY == 0:
+            _finite(losses[-CHECK_EVERY:], len(losses) - CHECK_EVERY)
+            if log:
+                log(len(losses), losses[-1].item())
+    if hasattr(optimizer, "catch_up"):  # rows of embeddings that this epoch's last batches did not need
+        optimizer.catch_up()
+    if rest := len(losses) % CHECK_EVERY:
+        _finite(losses[-rest:], len(losses) - rest)
+    weights = torch.tensor(sizes, dtype=torch.float64)
+    return float((torch.stack(losses).double().cpu() * weights).sum() / weights.sum())
+
+
+def train(
+    model: nn.Module,
+    loss: Callable,
+    optimizer: Optimizer,
+    scheduler: LRScheduler,
+    dataloader: Iterable,
+    device: torch.device,
+    epochs: int,
+    after_epoch: Callable[[int, float], None],
+    log: Callable[[int, int, float], None] | None = None,
+) -> None:
+    """`epochs` passes. after_epoch(epoch from 1, mean train loss) evaluates, logs or saves; log(epoch, batch, loss)."""
+    for epoch in range(1, epochs + 1):
+        watch = None if log is None else lambda batch, value, epoch=epoch: log(epoch, batch, value)
+        try:
+            value = train_epoch(model, loss, optimizer, dataloader, device, watch)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} of epoch {epoch}; a lower --lr may help") from error
+        scheduler.step()
+        after_epoch(epoch, value)

@@ -1,0 +1,26 @@
+"""The command line: `python main.py --help`."""
+
+from __future__ import annotations
+
+import sys
+
+from Utils import load, settings
+from Utils.errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one experiment; 0 if it went well, 2 with one line on standard error if something is the user's to mend."""
+    try:
+        args = settings.parse(arguments)
+        load.experiment(args.experiment)(args)
+    except (UserError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
