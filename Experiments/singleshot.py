@@ -90,14 +90,16 @@ def _make(args: Namespace, located: corpus.Located, stage: store.Stage) -> tuple
             record = {"phase": phase, "epoch": epoch, "running_loss": value}
             record |= {f"test_{key}": figure for key, figure in test.items()}
             stage.epoch(record)
-            print(f"  epoch {epoch}/{epochs}: running loss {value:.4f}, test loss {test['loss']:.4f}, top-1 {test['top1']:.2f} %")
+            figures = f"test loss {test['loss']:.4f}, top-1 {test['top1']:.2f} %"
+            print(f"  epoch {epoch}/{epochs}: running loss {value:.4f}, {figures}", flush=True)
 
         def log(epoch: int, batch: int, value: float) -> None:
             print(f"  epoch {epoch}, batch {batch}/{len(train_loader)}: loss {value:.6f}")
 
         before = clock.seconds["evaluate"]
         with clock("train"):
-            train(model, loss, optimizer, scheduler, train_loader, device, epochs, after_epoch, log if args.verbose else None)
+            watch = log if args.verbose else None
+            train(model, loss, optimizer, scheduler, train_loader, device, epochs, after_epoch, watch)
         clock.seconds["train"] -= clock.seconds["evaluate"] - before
 
     points = {"init": measure()}

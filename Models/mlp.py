@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -18,7 +19,7 @@ def fc(input_shape: Sequence[int], num_classes: int, dense_classifier: bool = Fa
     """Six Linear layers, 100 units each: [B, *input_shape] -> [B, num_classes]."""
     widths = [math.prod(input_shape), 100, 100, 100, 100, 100]
     modules: list[nn.Module] = [nn.Flatten()]
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         modules += [layers.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*modules, _classifier(widths[-1], num_classes, dense_classifier))
 

@@ -46,9 +46,9 @@ def report(model: nn.Module, shape: Sequence[int], device: torch.device | str = 
 
     `tensors`: names of masked tensors with no entry left. `units`: for each layer with hidden units their number, how
     many have no way in (no path of kept weights from the input), no way out (none to an output), and either. `classes`:
-    the outputs, `total` and `alive`, the indices that some path reaches. Paths are found by one forward and one backward
-    pass of the all-ones input (`shape` without the batch) through a network whose kept weights are all positive: a
-    unit's activation is zero exactly if no path leads in, its gradient exactly if none leads out.
+    the outputs, `total` and `alive`, the indices that some path reaches. Paths are found by one forward and one
+    backward pass of the all-ones input (`shape` without the batch) through a network whose kept weights are all
+    positive: a unit's activation is zero exactly if no path leads in, its gradient exactly if none leads out.
     """
     masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
     tensors = [name.removesuffix("_mask") for name, mask in masks.items() if not mask.any()]

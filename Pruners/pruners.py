@@ -69,7 +69,7 @@ class Pruner:
 
     @torch.no_grad()
     def shuffle(self) -> None:
-        """Permute each mask within its tensor, so that every tensor keeps its count (Frankle et al. 2020, section 5)."""
+        """Permute each mask within its tensor: every tensor keeps its count (Frankle et al. 2020, section 5)."""
         for mask, _ in self.masked_parameters:
             order = torch.randperm(mask.numel(), generator=self.generator).to(mask.device)
             mask.copy_(mask.flatten()[order].view_as(mask))

@@ -43,7 +43,7 @@ def choose(score: Tensor, alive: Tensor, kept: int) -> Tensor:
         return alive.clone()
     if kept == 0:
         return torch.zeros_like(alive)
-    # The threshold by selection, not by sorting: linear in n. What lies above it stays, of what equals it the first few.
+    # The threshold by selection, in linear time. What lies above it stays, of what equals it the first few.
     threshold = torch.kthvalue(candidates, candidates.numel() - kept + 1).values
     stays = candidates > threshold
     tied = candidates == threshold

@@ -1,7 +1,7 @@
 """Adam whose cost for an embedding is that of the rows a batch touches, with the parameters that dense Adam gives.
 
-Under Adam (Kingma & Ba 2015, algorithm 1) a row without gradient does not rest: its momentum m decays and goes on moving
-it. With m and s = sqrt(v) after step t, the row's displacement at step t + j is
+Under Adam (Kingma & Ba 2015, algorithm 1) a row without gradient does not rest: its momentum m decays and goes on
+moving it. With m and s = sqrt(v) after step t, the row's displacement at step t + j is
 
     -lr * m * a_j / (b_j * s + eps),   a_j = beta1^j / (1 - beta1^(t+j)),   b_j = sqrt(beta2^j / (1 - beta2^(t+j))).
 

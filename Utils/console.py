@@ -16,4 +16,5 @@ def warn(text: str) -> None:
 def alarm(*lines: str) -> None:
     """A warning no one can miss."""
     width = max(len(line) for line in lines) + 4
-    print("!" * width, *(f"! {line.ljust(width - 4)} !" for line in lines), "!" * width, sep="\n", file=sys.stderr, flush=True)
+    inside = "\n".join(f"! {line.ljust(width - 4)} !" for line in lines)
+    print("!" * width, inside, "!" * width, sep="\n", file=sys.stderr, flush=True)

@@ -192,7 +192,7 @@ def _prepare(located: Located, replace: bool) -> tuple[Prepared, dict[str, str]]
         prepared = dataset.sample()
     else:
         if not all(path.is_file() for path in located.paths.values()):
-            raise UserError(f"{located.entry} cannot be used and the raw files of {dataset.title} are not there; remove it")
+            raise UserError(f"{located.entry} is unusable and {dataset.title}'s raw files are not there; remove it")
         console.note(f"{dataset.title}: preparing the raw files, once")
         prepared = dataset.read(located.paths)
     content = {"data.safetensors": save(prepared.tensors)}

@@ -13,7 +13,7 @@ from Layers.bags import Bags
 
 
 class Examples(Protocol):
-    """n examples. `arrange` takes an order of their numbers, [m] int64, and returns batch(a, b): examples a to b of it."""
+    """n examples. `arrange` takes an order of their numbers, [m] int64; its batch(a, b) is examples a to b of that."""
 
     targets: Tensor
 

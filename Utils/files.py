@@ -35,7 +35,7 @@ def writing(what: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step. Raises UserError where that cannot be written; the old file then stays."""
+    """Replace `path` by `content` in one step; UserError where it cannot be written, and the old file stays."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -44,8 +44,8 @@ def write_bytes(path: Path, content: bytes) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(part, 0o644)
-            os.replace(part, path)
+            Path(part).chmod(0o644)
+            Path(part).replace(path)
         except BaseException:
             Path(part).unlink(missing_ok=True)
             raise
@@ -64,18 +64,18 @@ def staged(target: Path, replace: bool = False) -> Iterator[Path]:
     with writing(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        os.chmod(part, 0o755)
+        part.chmod(0o755)
     try:
         yield part
         with writing(target):
             if target.exists() and replace:
                 old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-                os.rename(target, old / "old")
-                os.rename(part, target)
+                target.rename(old / "old")
+                part.rename(target)
                 shutil.rmtree(old, ignore_errors=True)
             else:
                 try:
-                    os.rename(part, target)
+                    part.rename(target)
                 except OSError:
                     if not target.exists():  # else another process has put the same content there
                         raise

@@ -78,10 +78,7 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
 
     Raises UserError that lists what fits where a name is unknown or the model does not take that kind of data.
     """
-    fits = {
-        cls: [name for name, (kind, _) in names.items() if kind == data.kind]
-        for cls, names in MODELS.items()
-    }
+    fits = {cls: [name for name, (kind, _) in names.items() if kind == data.kind] for cls, names in MODELS.items()}
     fitting = "; ".join(f"--model-class {cls} --model {{{','.join(names)}}}" for cls, names in fits.items() if names)
     if model_class is not None:
         known("model class", model_class, MODELS)
@@ -133,7 +130,7 @@ def dataloader(
     seed: int = 0,
     shuffle: bool | None = None,
 ) -> Loader:
-    """Batches (data, target) of a corpus or of the data set of that name: of its training split, shuffled, if `train`."""
+    """Batches (data, target) of a corpus or data set; of its training split, shuffled by default, if `train`."""
     from Utils.loader import Loader
 
     loaded = corpus(data) if isinstance(data, str) else data

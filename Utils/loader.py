@@ -17,8 +17,8 @@ class Loader:
     """Yields (data, target); each `iter` is the next epoch.
 
     batch_size: examples a batch, the last may be shorter. shuffle: another order every epoch, given by `seed` and the
-    epoch's number alone. length: only so many examples, drawn once by `seed` (all if None or too large). workers: so many
-    threads put batches together ahead of their use; 0 does it when asked. The batches do not depend on workers.
+    epoch's number alone. length: only so many examples, drawn once by `seed` (all if None or too large). workers: so
+    many threads put batches together ahead of their use; 0 does it when asked. The batches do not depend on workers.
     """
 
     def __init__(
@@ -30,7 +30,8 @@ class Loader:
         length: int | None = None,
         workers: int = 0,
     ) -> None:
-        self.examples, self.batch_size, self.shuffle, self.seed, self.workers = examples, batch_size, shuffle, seed, workers
+        self.examples, self.batch_size, self.shuffle = examples, batch_size, shuffle
+        self.seed, self.workers = seed, workers
         self.epoch = 0
         count = len(examples)
         self.indices = torch.arange(count)

@@ -102,7 +102,7 @@ def summary(
 
 
 def totals(table: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
-    """(parameters, flops) of a `summary`: kept and total of each; of the parameters also the prunable ones and their kept.
+    """(parameters, flops) of a `summary`: kept and total of each; of the parameters also those of the prunable ones.
 
     `kept` counts every parameter that remains, prunable or not, as the printed "Parameter Sparsity" does.
     """

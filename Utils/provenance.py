@@ -32,7 +32,7 @@ def machine(device) -> dict[str, object]:
 
 
 def commit() -> str | None:
-    """The checked-out commit of the code, with "+changes" if tracked files differ from it; None outside a repository."""
+    """The commit of the code, with "+changes" if tracked files differ from it; None outside a repository."""
     root = Path(__file__).resolve().parent.parent
 
     def git(*arguments: str) -> str:

@@ -51,7 +51,8 @@ def parser() -> Parser:
     top = Parser(
         prog="main.py",
         description="Prune a neural network once, train it, measure it: on images and on text.",
-        epilog="Printed 'Parameter Sparsity' and 'FLOP Sparsity' are the fractions that REMAIN, as in the Synaptic Flow code.",
+        epilog="The printed 'Parameter Sparsity' and 'FLOP Sparsity' are the fractions that REMAIN, "
+        "as in the Synaptic Flow code.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
         allow_abbrev=False,
     )
@@ -70,7 +71,13 @@ def parser() -> Parser:
     flag(what, "--force", "run again and replace the stored result of the same settings")
     add("--gpu", type=count, default=0, metavar="N", help="number of the GPU to use where there is one (default: 0)")
     flag(what, "--no-cuda", "use the CPU even if there is a GPU")
-    add("--workers", type=count, default=0, metavar="N", help="threads that put batches together ahead of their use (default: 0, none)")
+    add(
+        "--workers",
+        type=count,
+        default=0,
+        metavar="N",
+        help="threads that put batches together ahead of use (default: 0)",
+    )
     add("--seed", type=count, default=1, metavar="N", help="random seed of everything (default: 1)")
     for stream, text in zip(STREAMS, ("initial weights", "data order", "pruner's random draws"), strict=True):
         add(f"--{stream}-seed", type=count, metavar="N", help=f"seed of the {text} (default: --seed)")
@@ -78,12 +85,14 @@ def parser() -> Parser:
 
     data = top.add_argument_group("data")
     data.add_argument("--dataset", default="mnist", metavar=names(load.DATASETS), help="data set (default: mnist)")
-    data.add_argument("--data-dir", default="Data", metavar="DIR", help="where data is looked for and kept (default: Data)")
+    data.add_argument("--data-dir", default="Data", metavar="DIR", help="where data is kept (default: Data)")
     data.add_argument(
-        "--source", default="auto", metavar=names(SOURCES),
-        help="real: the corpus or an error; sample: a small generated stand-in; auto: the corpus if it is there or can be "
-        "fetched, else the sample, with a warning (default: auto)",
-    )  # fmt: skip
+        "--source",
+        default="auto",
+        metavar=names(SOURCES),
+        help="real: the corpus or an error; sample: a small generated stand-in; auto: the corpus if it is there or "
+        "can be fetched, else the sample, with a warning (default: auto)",
+    )
 
     training = top.add_argument_group("training", "defaults marked * are the data set's own, those of the paper")
     add = training.add_argument
@@ -97,19 +106,60 @@ def parser() -> Parser:
     add("--pre-epochs", type=count, default=0, metavar="N", help="epochs to train before pruning (default: 0)")
     add("--post-epochs", type=count, metavar="N", help="epochs to train after pruning (default: *)")
     add("--lr", type=positive, metavar="X", help="learning rate (default: *)")
-    add("--lr-drops", type=positive_count, nargs="*", default=[], metavar="N", help="epochs after which the learning rate drops (default: none)")
+    add(
+        "--lr-drops",
+        type=positive_count,
+        nargs="*",
+        default=[],
+        metavar="N",
+        help="epochs after which the learning rate drops (default: none)",
+    )
     add("--lr-drop-rate", type=positive, default=0.1, metavar="X", help="factor of such a drop (default: 0.1)")
     add("--weight-decay", type=non_negative, default=0.0, metavar="X", help="L2 penalty (default: 0)")
 
     pruning = top.add_argument_group("pruning")
     add = pruning.add_argument
     add("--pruner", default="rand", metavar=names(load.PRUNERS), help="how weights are scored (default: rand)")
-    add("--compression", type=non_negative, default=0.0, metavar="C", help="power-of-ten exponent: the fraction 10^-C of the prunable weights is kept (default: 0, dense)")
-    add("--prune-epochs", type=positive_count, default=1, metavar="N", help="rounds of scoring and pruning on the way there (default: 1)")
-    add("--compression-schedule", default="exponential", metavar="{exponential,linear}", help="density over those rounds (default: exponential)")
-    add("--mask-scope", default="global", metavar="{global,local}", help="rank all weights together, or each tensor by itself (default: global)")
-    add("--prune-dataset-ratio", type=positive_count, default=10, metavar="N", help="examples for scoring, a class (default: 10)")
-    add("--prune-batch-size", type=positive_count, default=256, metavar="N", help="examples a batch in scoring (default: 256)")
+    add(
+        "--compression",
+        type=non_negative,
+        default=0.0,
+        metavar="C",
+        help="power-of-ten exponent: the fraction 10^-C of the prunable weights is kept (default: 0, dense)",
+    )
+    add(
+        "--prune-epochs",
+        type=positive_count,
+        default=1,
+        metavar="N",
+        help="rounds of scoring and pruning on the way there (default: 1)",
+    )
+    add(
+        "--compression-schedule",
+        default="exponential",
+        metavar="{exponential,linear}",
+        help="density over those rounds (default: exponential)",
+    )
+    add(
+        "--mask-scope",
+        default="global",
+        metavar="{global,local}",
+        help="rank all weights together, or each tensor by itself (default: global)",
+    )
+    add(
+        "--prune-dataset-ratio",
+        type=positive_count,
+        default=10,
+        metavar="N",
+        help="examples for scoring, a class (default: 10)",
+    )
+    add(
+        "--prune-batch-size",
+        type=positive_count,
+        default=256,
+        metavar="N",
+        help="examples a batch in scoring (default: 256)",
+    )
     flag(pruning, "--prune-bias", "prune biases too")
     flag(pruning, "--prune-batchnorm", "prune BatchNorm scales too")
     flag(pruning, "--prune-residual", "prune residual connections too")

@@ -56,7 +56,7 @@ class Run:
             config = json.loads((self.path / "config.json").read_text())
             result = json.loads((self.path / "result.json").read_text())
         except (OSError, ValueError):
-            raise UserError(f"{self.path} is there but holds no complete run; remove it or choose another --expid") from None
+            raise UserError(f"{self.path} holds no complete run; remove it or choose another --expid") from None
         differing = [key for key in self.config if config.get(key) != self.config[key]]
         if differing:
             key = differing[0]

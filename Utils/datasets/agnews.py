@@ -41,14 +41,14 @@ def rows(path: Path) -> list[tuple[int, str]]:
         for row in reader:
             if row:
                 if len(row) < 2:
-                    raise UserError(f"{path}:{line}: a row needs a label and at least one text column; mend or remove it")
+                    raise UserError(f"{path}:{line}: a row needs a label and a text column or more; mend or remove it")
                 label = row[0].strip()
                 if not (label.isascii() and label.isdigit() and 1 <= int(label) <= len(CLASSES)):
-                    raise UserError(f"{path}:{line}: label {row[0]!r} is not one of 1 to {len(CLASSES)}; mend or remove it")
+                    raise UserError(f"{path}:{line}: label {row[0]!r} is not in 1 to {len(CLASSES)}; mend or remove it")
                 found.append((int(label), " ".join(row[1:])))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{path}:{line}: not a whole CSV row ({error}); the file may be cut off, fetch it again") from error
+        raise UserError(f"{path}:{line}: not a whole CSV row ({error}); is the file cut off? fetch it again") from error
     if not found:
         raise UserError(f"{path}: holds no rows; remove it to have it fetched again")
     return found
@@ -79,7 +79,8 @@ def read(paths: Mapping[str, Path]) -> Prepared:
         path = paths[raw.path]
         splits[path.stem] = rows(path)
         if files.md5(path) != raw.md5:
-            notes.append(f"{path.name} is not the published file; its {len(splits[path.stem]):,} rows are used as they are")
+            count = len(splits[path.stem])
+            notes.append(f"{path.name} is not the published file; its {count:,} rows are used as they are")
     return prepare(splits, notes)
 
 

@@ -7,7 +7,8 @@ names with Zipf weights give the vocabulary the long tail of real news.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -97,7 +98,7 @@ ACTORS = {
         biologists|the institute|astronomers|users|programmers|the laboratory""",
 }
 
-HEADS = {  # headline frames by topic (0: any); what fills a slot is decided by _Writer._fill()
+HEADS = {  # headline frames by topic (0: any); _Writer._fill() decides what fills a slot
     0: """{noun} {verbed} in {place}|{place} {role} to {verb} {nouns}|{surname} {verbed} after {adj} {noun}|
         {adj} {noun} Faces {gadj} {gnoun}|{org} and {org} in {gadj} {gnoun}|{surname}: {noun} Was {gadj}|
         {roles} Look to {verb} {noun}|No {gnoun} on {noun}, Says {surname}|{place} {noun} Brings {gadj} {gnoun}|
@@ -126,14 +127,14 @@ SENTENCES = {
         {Actor} {gsaid} that {person} had {verbed} the {noun} without any {gnoun}.|
         In {place}, where the {noun} began in {month}, {roles} are still a {gadj} {gnoun}.|
         With the {noun} only {few} days away, {actor} asked {org} to {verb} its {nouns}.|
-        {person} wants to {verb} the {noun}, but {actor} {gsaid} it was too {gadj}.|
+        {person} wants to {verb} the {noun}, but {actor} {gsaid} it was a {gadj} {gnoun}.|
         There was no {gnoun} from {org}, whose {adj} {nouns} are at the heart of the {odd} {gnoun}.|
         The so-called {odd} {noun} (named after {person}) will be {verbed} on {day}.|
         After a {gadj} {gnoun}, the {roles} in {place} and {place} have to {verb} a {noun}.|
         "We can't {verb} every {noun}," {person} told reporters in {place} on {day}.|
         It's the {ordinal} {gnoun} of its kind since {surname} {verbed} the {odd} {noun} in {month}.|
         {org} said {time} that it will {verb} the {noun} of {person}, its {gadj} {role}.|
-        Is the {noun} worth the {gnoun}? {Actor} in {place} have their doubts.""",
+        Is the {noun} worth the {gnoun}? {Roles} in {place} have their doubts.""",
     1: """At least {few} people were killed and {few} wounded when a {noun} exploded near {place}, {actor} said.|
         The government of {place} has {verbed} the {adj} {noun}, {actor} said on {day}.|
         {person} won the vote in {place}, but the opposition spoke of a {gadj} {noun}.|
@@ -160,7 +161,7 @@ GENERIC_NOUNS = """question plan move problem report decision chance effort issu
     change result reason answer case moment setback meeting statement idea number group warning start end push choice
     surprise boost pressure doubt test lesson rumour mistake promise threat delay challenge response debate signal
     turn hope fear dispute failure story order claim mystery gamble relief twist verdict blow riddle puzzle echo"""
-GENERIC_ADJECTIVES = """big new first major difficult serious great long small key early strong bad likely late clear
+GENERIC_ADJECTIVES = """big new first major difficult serious long small key early strong bad likely late clear
     hard rare last-ditch surprising important costly risky unexpected painful bitter quiet unusual sudden bold fresh
     fragile heavy modest crucial odd dramatic hasty bleak gloomy stubborn curious welcome sober awkward"""
 GENERIC_SAID = "said warned added believed thought hinted insisted argued feared hoped conceded noted stressed quipped"
@@ -174,23 +175,24 @@ GIVEN = """John David Michael Maria Peter Anna James Ali Robert Sara Thomas Elen
     George Wei Hassan Kate Stefan Nadia Luis Andrei Grace Tariq Ingrid Bruno Leila Kofi Marta Hugo Amara Sven Priya
     Diego Noor Felix Tomoko Pavel Aisha Rory Zainab Milos Chiara Emeka Signe"""
 
-ONSETS = "b br d dr f fr g gr h j k kl kr l m n p pr r s sh st t tr v w z ch th sk".split()
-VOWELS = "a e i o u a e i o ai ei ou ia".split()
-CODAS = "n r l s m t k nd rt x".split() + [""] * 10
-ENDINGS = {  # last syllables by kind of name, so that a place sounds like a place
-    "surname": "son ov ez ini sky er man ura ic ak elli o ard in berg eau is".split(),
-    "place": "grad ville stan ia burg mouth dor pur abad ton field heim osk port land".split(),
-    "odd": "ex is on ara us ine ax or ium ella yx ot".split(),
-    1: "ah ist front an party".split(),
-    2: "ers sters ham stal vale ines".split(),
-    3: "corp bank co mart oil air".split(),
-    4: "tec soft sys net nova gen labs".split(),
+# Syllables of the invented names.
+ONSETS = "b br d dr f fr g gr h j k kl kr l m n p pr r s sh st t tr v w z ch th sk"
+VOWELS = "a e i o u a e i o ai ei ou ia"
+CODAS = "n r l s m t k nd rt x"
+ENDINGS = {  # last syllables by kind of name (1-4: of a topic's organisations), so that a place sounds like a place
+    "surname": "son ov ez ini sky er man ura ic ak elli o ard in berg eau is",
+    "place": "grad ville stan ia burg mouth dor pur abad ton field heim osk port land",
+    "odd": "ex is on ara us ine ax or ium ella yx ot",
+    1: "ah ist front an party",
+    2: "ers sters ham stal vale ines",
+    3: "corp bank co mart oil air",
+    4: "tec soft sys net nova gen labs",
 }
 ORG_TAILS = {1: ["Front", "Party", "Council"], 2: ["United", "City", "Rovers"], 3: ["Inc.", "Corp.", "Group"],
              4: ["Labs", "Systems", "Inc."]}
 POOL_SIZES = {"surname": 2_000, "topic surname": 1_200, "place": 1_200, "odd": 2_000, "org": 800}
 
-Draw = Callable[[], object]
+Draw = Callable[[], Any]  # returns the next random item of a list
 
 
 def _zipf(count: int, offset: float = 1.5, power: float = 1.0) -> np.ndarray:
@@ -201,7 +203,8 @@ def _zipf(count: int, offset: float = 1.5, power: float = 1.0) -> np.ndarray:
 
 def _stream(rng: np.random.Generator, items: list, weights: np.ndarray | None = None, block: int = 2_048) -> Draw:
     """A function that returns the next random item; drawn in blocks, as single numpy draws are slow."""
-    def blocks():
+
+    def blocks() -> Iterator[Any]:
         while True:
             yield from (items[i] for i in rng.choice(len(items), size=block, p=weights).tolist())
 
@@ -222,7 +225,9 @@ def _past(verb: str) -> str:
 
 
 def _plural(noun: str) -> str:
-    """Plural of a regular noun."""
+    """Plural of a regular noun, or of one in -man."""
+    if noun.endswith("man"):
+        return noun[:-3] + "men"
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
@@ -230,22 +235,30 @@ def _plural(noun: str) -> str:
 
 def _names(rng: np.random.Generator, kind: str | int, count: int, taken: set[str]) -> list[str]:
     """`count` invented names of one kind that are not in `taken` (which they enter)."""
+    onset, vowel = _stream(rng, ONSETS.split()), _stream(rng, VOWELS.split())
+    coda = _stream(rng, CODAS.split() + [""] * 10)
+    ending = _stream(rng, ENDINGS[kind].split())
+    longer = _stream(rng, [False, True])
     names: list[str] = []
     while len(names) < count:
-        onsets = rng.integers(len(ONSETS), size=(count, 2)).tolist()
-        vowels = rng.integers(len(VOWELS), size=(count, 2)).tolist()
-        codas = rng.integers(len(CODAS), size=count).tolist()
-        endings = rng.integers(len(ENDINGS[kind]), size=count).tolist()
-        short = (rng.random(count) < 0.5).tolist()
-        for (a, b), (u, v), c, e, brief in zip(onsets, vowels, codas, endings, short):
-            stem = ONSETS[a] + VOWELS[u] + CODAS[c] + ("" if brief else ONSETS[b] + VOWELS[v])
-            end = ENDINGS[kind][e]
-            # "kaia" + "ia": two vowels meet, so a consonant goes between
-            name = (stem + ("r" if stem[-1] in "aeiou" and end[0] in "aeiou" else "") + end).capitalize()
-            if name not in taken and len(names) < count:
-                taken.add(name)
-                names.append(name)
+        stem = onset() + vowel() + coda() + (onset() + vowel() if longer() else "")
+        end = ending()
+        # "kaia" + "ia": two vowels meet, so a consonant goes between
+        name = (stem + ("r" if stem[-1] in "aeiou" and end[0] in "aeiou" else "") + end).capitalize()
+        if name not in taken:
+            taken.add(name)
+            names.append(name)
     return names
+
+
+def _name_stream(rng: np.random.Generator, names: list[str]) -> Draw:
+    """A stream of names; the low power gives the flat head and the long tail that names have."""
+    return _stream(rng, names, _zipf(len(names), 3.0, 0.7))
+
+
+def _number_stream(rng: np.random.Generator, end: int) -> Draw:
+    """A stream of the numbers 2..end-1 in digits, small ones most often."""
+    return _stream(rng, [str(n) for n in range(2, end)], _zipf(end - 2, 2.0))
 
 
 def _slots(rng: np.random.Generator) -> tuple[dict[str, Draw], dict[str, dict[int, Draw]]]:
@@ -254,14 +267,11 @@ def _slots(rng: np.random.Generator) -> tuple[dict[str, Draw], dict[str, dict[in
     shared_surnames = _names(rng, "surname", POOL_SIZES["surname"], taken)
     places = _names(rng, "place", POOL_SIZES["place"], taken)
     odd = _names(rng, "odd", POOL_SIZES["odd"], taken)
-    # Zipf weights with a low power: a flat head and a long tail, as names have
-    name_stream = lambda names: _stream(rng, names, _zipf(len(names), 3.0, 0.70))  # noqa: E731
-    number_stream = lambda end: _stream(rng, [str(n) for n in range(2, end)], _zipf(end - 2, 2.0))  # noqa: E731
     scores = [f"{a}-{b}" for a in range(1, 8) for b in range(a)] + [f"{a}-{a - 9}" for a in range(60, 120)]
-    anyone = name_stream(shared_surnames)
+    anyone = _name_stream(rng, shared_surnames)
     plain = {
-        "place": name_stream(places), "odd": name_stream(odd), "given": _ranked(rng, GIVEN),
-        "num": number_stream(1_000), "few": number_stream(60), "score": _stream(rng, scores),
+        "place": _name_stream(rng, places), "odd": _name_stream(rng, odd), "given": _ranked(rng, GIVEN),
+        "num": _number_stream(rng, 1_000), "few": _number_stream(rng, 60), "score": _stream(rng, scores),
         "day": _stream(rng, DAYS.split()), "month": _ranked(rng, MONTHS), "time": _ranked(rng, TIMES, "|"),
         "ordinal": _ranked(rng, ORDINALS), "gnoun": _ranked(rng, GENERIC_NOUNS), "gsaid": _ranked(rng, GENERIC_SAID),
         "gadj": _ranked(rng, GENERIC_ADJECTIVES), "agency": _ranked(rng, AGENCIES, "|"),
@@ -275,10 +285,10 @@ def _slots(rng: np.random.Generator) -> tuple[dict[str, Draw], dict[str, dict[in
         topical["verb"][label] = _ranked(rng, VERBS[label])
         topical["adj"][label] = _ranked(rng, ADJECTIVES[label])
         topical["actor"][label] = _ranked(rng, ACTORS[label], "|")
-        own = name_stream(_names(rng, "surname", POOL_SIZES["topic surname"], taken))
+        own = _name_stream(rng, _names(rng, "surname", POOL_SIZES["topic surname"], taken))
         coin = _stream(rng, [anyone, own], np.array([SHARED_NAMES, 1 - SHARED_NAMES]))
         topical["surname"][label] = lambda coin=coin: coin()()
-        company = name_stream(_names(rng, label, POOL_SIZES["org"], taken))
+        company = _name_stream(rng, _names(rng, label, POOL_SIZES["org"], taken))
         tail = _stream(rng, [""] * 5 + [" " + end for end in ORG_TAILS[label]])
         topical["org"][label] = lambda company=company, tail=tail: company() + tail()
     return plain, topical
@@ -332,7 +342,7 @@ class _Writer:
     def row(self, label: int) -> str:
         """The text of one row."""
         draw = self.uniform()
-        side = next(topic for topic, bound in zip(LABELS, self.neighbours[label]) if draw < bound)
+        side = next(topic for topic, bound in zip(LABELS, self.neighbours[label], strict=True) if draw < bound)
         low, high = AMBIGUOUS_OWN if self.uniform() < AMBIGUOUS_SHARE else PLAIN_OWN
         own = low + (high - low) * self.uniform()
         self.bounds = [(own, label), (1 - UNIFORM_SHARE, side)]
