@@ -83,84 +83,102 @@ class Tail:
 
 
 class _Rows:
-    """The rows of one embedding weight [V, d] under Adam: which step each row stands at, and its limit."""
+    """The rows of one embedding weight [V, d] under Adam.
+
+    `memory` [V, 3, d] holds m, v and the limit of each row as of the step `last` [V] at which it was written; `weight`
+    is right for the rows brought to the present step and stale for the others. One tensor for the three, so that a
+    batch costs one gather and one scatter.
+    """
 
     def __init__(self, weight: Tensor, state: dict, tail: Tail, eps: float) -> None:
         self.weight, self.state, self.tail, self.eps = weight, state, tail, eps
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["exp_avg"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
-            state["exp_avg_sq"] = torch.zeros_like(weight, memory_format=torch.preserve_format)
-        self.limit = torch.empty_like(weight)
+        self.memory = torch.zeros(weight.shape[0], 3, weight.shape[1], dtype=weight.dtype, device=weight.device)
+        if state:
+            self.memory[:, 0] = state["exp_avg"]
+            self.memory[:, 1] = state["exp_avg_sq"]
+        self.step = int(state.get("step", 0))
+        # What torch.optim.Adam keeps under these names, so that a state_dict fits either.
+        state["step"] = torch.tensor(float(self.step))
+        state["exp_avg"], state["exp_avg_sq"] = self.memory[:, 0], self.memory[:, 1]
         self.last = torch.empty(weight.shape[0], dtype=torch.int64, device=weight.device)
-        self.current = True  # every row of weight and state stands at the present step
-        self.anchored = False  # limit and last agree with weight and state
+        self.current = True  # every row stands at the present step
+        self.anchored = False  # the limits agree with the weight
+        self.ready: tuple[Tensor, Tensor, Tensor] | None = None  # what `present` found for the batch under way
         self.lr = 0.0
         steps = torch.arange(self.tail.length + 1, dtype=torch.float64, device=weight.device)
         # beta1^k falls out of float32's normal range long before k ends, where arithmetic is slow: zero it there.
-        self.decay1 = tail.beta1**steps if tail.beta1 else (steps == 0).double()
-        self.decay1 = torch.where(self.decay1 < 1e-17, 0.0, self.decay1).to(weight.dtype)
+        decay = tail.beta1**steps if tail.beta1 else (steps == 0).double()
+        self.decay1 = torch.where(decay < 1e-17, 0.0, decay).to(weight.dtype)
 
-    @property
-    def step(self) -> int:
-        return int(self.state["step"])
-
-    def _displacement(self, start: Tensor, average: Tensor, root: Tensor, sign: float) -> Tensor:
-        """start + sign * lr * m * F_t(s), elementwise, t the present step."""
+    def _displace(self, start: Tensor, average: Tensor, root: Tensor, sign: float) -> Tensor:
+        """start += sign * lr * m * F_t(s), elementwise, t the present step."""
         for node, weight in self.tail.rule(self.step):
-            start = torch.addcdiv(start, average, root.mul(node).add_(self.eps), value=sign * self.lr * weight)
+            start.addcdiv_(average, root.mul(node).add_(self.eps), value=sign * self.lr * weight)
         return start
+
+    def present(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(memory [U, 3, d], value [U, d]) of `rows` [U] at the present step; nothing is written."""
+        rest = self.step - self.last.index_select(0, rows)
+        memory = self.memory.index_select(0, rows)
+        average, square, limit = memory.unbind(1)
+        average.mul_(self.decay1[rest.clamp_max(self.decay1.numel() - 1)].unsqueeze(1))
+        square.mul_(torch.pow(self.tail.beta2, rest.double()).to(square.dtype).unsqueeze(1))
+        return memory, self._displace(limit.clone(), average, square.sqrt(), 1.0)
+
+    def look_up(self, ids: Tensor) -> None:
+        """Bring the rows that `ids` name to the present step, for the forward pass."""
+        rows = torch.unique(ids)
+        memory, value = self.present(rows)
+        self.weight.index_copy_(0, rows, value)
+        self.ready = rows, memory, value
 
     def anchor(self, lr: float) -> None:
         """Take weight and state as they stand, all at the present step, for the new beginning of every row."""
         self.lr = lr
         self.last.fill_(self.step)
-        average, square = self.state["exp_avg"], self.state["exp_avg_sq"]
-        self.limit.copy_(self._displacement(self.weight, average, square.sqrt(), -1.0))
+        average, square, limit = self.memory.unbind(1)
+        limit.copy_(self.weight)
+        self._displace(limit, average, square.sqrt(), -1.0)
+        self.ready = None
         self.anchored = True
 
-    def catch_up(self, rows: Tensor) -> None:
-        """Bring `rows` [U], without repeats, of weight and state to the present step."""
-        rest = self.step - self.last.index_select(0, rows)
-        decay1 = self.decay1[rest.clamp_max(self.decay1.numel() - 1)].unsqueeze(1)
-        decay2 = torch.pow(self.tail.beta2, rest.double()).to(self.weight.dtype).unsqueeze(1)
-        average = self.state["exp_avg"].index_select(0, rows).mul_(decay1)
-        square = self.state["exp_avg_sq"].index_select(0, rows).mul_(decay2)
-        value = self._displacement(self.limit.index_select(0, rows), average, square.sqrt(), 1.0)
-        # A row without momentum rests where it is: no rounding error is added to it.
-        self.weight.index_copy_(0, rows, value)
-        self.state["exp_avg"].index_copy_(0, rows, average)
-        self.state["exp_avg_sq"].index_copy_(0, rows, square)
-        self.last.index_fill_(0, rows, self.step)
-
-    def catch_up_all(self) -> None:
+    def catch_up(self) -> None:
+        """Bring every row to the present step. Whoever writes to the weight does so after this."""
         if not self.current:
-            self.catch_up(torch.arange(self.weight.shape[0], device=self.weight.device))
+            memory, value = self.present(torch.arange(self.weight.shape[0], device=self.weight.device))
+            self.weight.copy_(value)
+            self.memory.copy_(memory)
+            self.last.fill_(self.step)
             self.current = True
         self.anchored = False
+        self.ready = None
 
     def update(self, gradient: Tensor, lr: float) -> None:
-        """One Adam step with a sparse gradient whose rows have all been caught up."""
+        """One Adam step with a sparse gradient."""
         if lr != self.lr or not self.anchored:
-            self.catch_up_all()
+            self.catch_up()
             self.anchor(lr)
         gradient = gradient.coalesce()
         rows, values = gradient.indices()[0], gradient.values()
-        beta1, beta2 = self.tail.beta1, self.tail.beta2
+        if self.ready is not None and torch.equal(self.ready[0], rows):
+            _, memory, value = self.ready
+        else:
+            memory, value = self.present(rows)
+        self.step += 1
         self.state["step"] += 1
-        average = self.state["exp_avg"].index_select(0, rows).lerp_(values, 1 - beta1)
-        square = self.state["exp_avg_sq"].index_select(0, rows).mul_(beta2).addcmul_(values, values, value=1 - beta2)
-        root = square.sqrt()
-        correction1 = 1 - beta1**self.step
-        correction2 = math.sqrt(1 - beta2**self.step)
-        value = self.weight.index_select(0, rows)
-        value.addcdiv_(average, (root / correction2).add_(self.eps), value=-lr / correction1)
+        beta1, beta2 = self.tail.beta1, self.tail.beta2
+        average, square, limit = memory.unbind(1)
+        average.lerp_(values, 1 - beta1)
+        root = square.mul_(beta2).addcmul_(values, values, value=1 - beta2).sqrt()
+        correction = math.sqrt(1 - beta2**self.step)
+        value.addcdiv_(average, (root / correction).add_(self.eps), value=-lr / (1 - beta1**self.step))
         self.weight.index_copy_(0, rows, value)
-        self.state["exp_avg"].index_copy_(0, rows, average)
-        self.state["exp_avg_sq"].index_copy_(0, rows, square)
-        self.limit.index_copy_(0, rows, self._displacement(value, average, root, -1.0))
+        limit.copy_(value)
+        self._displace(limit, average, root, -1.0)
+        self.memory.index_copy_(0, rows, memory)
         self.last.index_fill_(0, rows, self.step)
         self.current = False
+        self.ready = None
 
 
 class Adam(torch.optim.Adam):
@@ -200,13 +218,13 @@ class Adam(torch.optim.Adam):
     def _before_lookup(self, module: nn.Module, inputs: tuple) -> None:
         rows = self._rows.get(module.weight)
         if rows is not None and not rows.current:
-            rows.catch_up(torch.unique(inputs[0]))
+            rows.look_up(inputs[0])
 
     @torch.no_grad()
     def catch_up(self) -> None:
         """Bring every row of every attached weight, and its state, to the present step."""
         for rows in self._rows.values():
-            rows.catch_up_all()
+            rows.catch_up()
 
     def step(self, closure=None):
         value = None
