@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from Layers import layers
 from Layers.bags import Bags
+from Layers.embedding import EmbeddingBag
 
 
 class TextClassificationModel(nn.Module):
@@ -21,7 +22,7 @@ class TextClassificationModel(nn.Module):
     def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
         super().__init__()
         (vocabulary,) = input_shape
-        self.embedding = nn.EmbeddingBag(vocabulary, 64, mode="mean")
+        self.embedding = EmbeddingBag(vocabulary, 64, mode="mean")
         self.fc = nn.Linear(64, num_classes) if dense_classifier else layers.Linear(64, num_classes)
         self.reset_parameters()
 

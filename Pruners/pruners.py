@@ -86,9 +86,23 @@ class Pruner:
 
 def _gradients(value: Tensor, parameters: list[Tensor], create_graph: bool = False) -> list[Tensor]:
     """d value / d parameter for each parameter, zeros where the value does not depend on it."""
-    if not value.requires_grad:
+    return _product([value], None, parameters, create_graph)
+
+
+def _product(
+    values: list[Tensor], vector: list[Tensor] | None, parameters: list[Tensor], create_graph: bool = False
+) -> list[Tensor]:
+    """Jacobian of `values` times `vector`, shaped like `values` (ones if None): the gradient of <values, vector>."""
+    places = [k for k, value in enumerate(values) if value.requires_grad]
+    if not places:
         return [torch.zeros_like(parameter) for parameter in parameters]
-    found = torch.autograd.grad(value, parameters, create_graph=create_graph, allow_unused=True)
+    found = torch.autograd.grad(
+        [values[k] for k in places],
+        parameters,
+        None if vector is None else [vector[k] for k in places],
+        create_graph=create_graph,
+        allow_unused=True,
+    )
     return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
@@ -140,8 +154,7 @@ class GraSP(Pruner):
         batches = list(dataloader)  # once, so that both factors see the same batches also where a loader shuffles
         if len(batches) == 1:  # one graph serves both factors: a forward and a backward pass less
             gradient = _gradients(self._loss(model, loss, batches[0], device), parameters, create_graph=True)
-            product = sum((g.detach() * g).sum() for g in gradient)
-            curvature = _gradients(product, parameters)
+            curvature = _product(gradient, [g.detach() for g in gradient], parameters)
         else:
             total = [torch.zeros_like(parameter) for parameter in parameters]
             for batch in batches:
@@ -150,8 +163,7 @@ class GraSP(Pruner):
             curvature = [torch.zeros_like(parameter) for parameter in parameters]
             for batch in batches:
                 gradient = _gradients(self._loss(model, loss, batch, device), parameters, create_graph=True)
-                product = sum((t * g).sum() for t, g in zip(total, gradient, strict=True))
-                for sum_, h in zip(curvature, _gradients(product, parameters), strict=True):
+                for sum_, h in zip(curvature, _product(gradient, total, parameters), strict=True):
                     sum_ += h
         return [p.detach() * h for p, h in zip(parameters, curvature, strict=True)]
 

@@ -18,7 +18,7 @@ def untouched(model: nn.Module, differentiable: Iterable[Tensor] = ()) -> Iterat
     The body must not write into parameters.
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
     tensors = [*model.parameters(), *model.buffers()]
     flags = [(tensor, tensor.requires_grad, tensor.grad) for tensor in tensors]
     wanted = {id(tensor) for tensor in differentiable}
@@ -34,7 +34,8 @@ def untouched(model: nn.Module, differentiable: Iterable[Tensor] = ()) -> Iterat
             tensor.requires_grad_(flag)
             tensor.grad = gradient
         with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            for buffer, version, before in buffers:
+                if buffer._version != version:  # torch counts the writes into a tensor
+                    buffer.copy_(before)
         for module, mode in modes:
             module.training = mode

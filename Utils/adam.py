@@ -1,16 +1,18 @@
 """Adam whose cost for an embedding is that of the rows a batch touches, with the parameters that dense Adam gives.
 
 Under Adam (Kingma & Ba 2015, algorithm 1) a row without gradient does not rest: its momentum m decays and goes on
-moving it. With m and s = sqrt(v) after step t, the row's displacement at step t + j is
+moving it. Write m and s = sqrt(v) for its moments in step t as that step begins, decayed but without a gradient of
+step t. If no gradient ever comes, the steps t, t + 1, ... move the row by -lr * m * G_t(s) in all, where
 
-    -lr * m * a_j / (b_j * s + eps),   a_j = beta1^j / (1 - beta1^(t+j)),   b_j = sqrt(beta2^j / (1 - beta2^(t+j))).
+    G_t(s) = sum_{j >= 0} a_j / (b_j s + eps),  a_j = beta1^j / (1 - beta1^(t+j)),  b_j^2 = beta2^j / (1 - beta2^(t+j)).
 
-So each row has a limit L = p - lr * m * F_t(s), F_t(s) = sum_j a_j / (b_j s + eps), to which it would come if it were
-never touched again, and L does not change while it rests. It is enough to keep L: whenever the row is needed, k steps
-later, its value is L + lr * m' * F_(t+k)(s') with m' = beta1^k m and s' = beta2^(k/2) s. No step is replayed, and F is
-needed only at the current step, where it is one function of one number for every row.
+So each row has a limit L, to which it would come if it were never touched again, and L does not change while the row
+rests. It is enough to keep L: when the row is needed in step t, its value is L + lr * m * G_t(s). The gradient g then
+turns the moments into m' = m + (1 - beta1) g and v' = v + (1 - beta2) g^2 and the limit into that value minus
+lr * m' * G_t(s'). No step is ever replayed, and G is needed only at the present step, where it is one function of one
+number for every row.
 
-F_t is a sum over a positive measure (weights a_j at points b_j), of a function smooth in b. Gauss quadrature of that
+G_t is a sum over a positive measure (weights a_j at points b_j), of a function smooth in b. Gauss quadrature of that
 measure replaces its hundreds of terms by n of them, computed in float64 ahead of time. The relative error grows
 as the pole -eps/s nears the points, so it is largest at eps = 0: n is chosen by that, the case that bounds all.
 """
@@ -24,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-TOLERANCE = 1e-8  # relative, of F; float32 has 6e-8
+TOLERANCE = 1e-7  # relative, of G: a row's way to its limit is some 30 lr, float32 rounds its value to 6e-8 of it
 MOST_NODES = 12
 
 
@@ -52,12 +54,12 @@ def gauss(points: np.ndarray, weights: np.ndarray, order: int) -> tuple[np.ndarr
 
 
 class Tail:
-    """F_t(s) as a rule of few terms, for every step t >= 1: `rule(t)` gives ((node, weight), ...)."""
+    """G_t(s) as a rule of few terms, for every step t >= 1: `rule(t)` gives ((node, weight), ...)."""
 
     def __init__(self, beta1: float, beta2: float) -> None:
         self.beta1, self.beta2 = beta1, beta2
         # Past `length` steps beta1^j is below what float64 can add to the sum.
-        self.length = 0 if beta1 == 0.0 else min(math.ceil(math.log(1e-18) / math.log(beta1)), 20_000)
+        self.length = 1 if beta1 == 0.0 else min(math.ceil(math.log(1e-18) / math.log(beta1)), 20_000)
         self.rules: list[tuple[tuple[float, float], ...]] = [()]
 
     def rule(self, step: int) -> tuple[tuple[float, float], ...]:
@@ -67,15 +69,12 @@ class Tail:
         return self.rules[step]
 
     def _rules(self, steps: np.ndarray) -> list[tuple[tuple[float, float], ...]]:
-        if self.length == 0:
-            return [()] * len(steps)
-        j = np.arange(1, self.length + 1)
+        j = np.arange(self.length)
         later = steps[:, None] + j
-        # 1 - beta^n by expm1: exact also where beta^n is close to one.
-        weights = self.beta1**j / -np.expm1(later * math.log(self.beta1))
+        weights = self.beta1**j / (1 - self.beta1**later)
         points = np.sqrt(self.beta2**j / -np.expm1(later * math.log(self.beta2)))
         exact = (weights / points).sum(1)
-        for order in range(1, MOST_NODES + 1):
+        for order in range(1, min(MOST_NODES, self.length) + 1):
             nodes, masses = gauss(points, weights, order)
             if np.abs((masses / nodes).sum(1) / exact - 1).max() < TOLERANCE:
                 break
@@ -83,110 +82,131 @@ class Tail:
 
 
 class _Rows:
-    """The rows of one embedding weight [V, d] under Adam.
+    """The rows of one embedding weight [V, d] under Adam (see Layers.embedding.Rows). On the CPU.
 
-    `memory` [V, 3, d] holds m, v and the limit of each row as of the step `last` [V] at which it was written; `weight`
-    is right for the rows brought to the present step and stale for the others. One tensor for the three, so that a
-    batch costs one gather and one scatter.
+    `average`, `square` and `limit` [V, d] hold m, v and L of each row as of the step `last` [V] in which it was last
+    touched. `weight` itself is right only after `catch_up`.
     """
 
-    def __init__(self, weight: Tensor, state: dict, tail: Tail, eps: float) -> None:
-        self.weight, self.state, self.tail, self.eps = weight, state, tail, eps
-        self.memory = torch.zeros(weight.shape[0], 3, weight.shape[1], dtype=weight.dtype, device=weight.device)
-        if state:
-            self.memory[:, 0] = state["exp_avg"]
-            self.memory[:, 1] = state["exp_avg_sq"]
-        self.step = int(state.get("step", 0))
-        # What torch.optim.Adam keeps under these names, so that a state_dict fits either.
-        state["step"] = torch.tensor(float(self.step))
-        state["exp_avg"], state["exp_avg_sq"] = self.memory[:, 0], self.memory[:, 1]
-        self.last = torch.empty(weight.shape[0], dtype=torch.int64, device=weight.device)
-        self.current = True  # every row stands at the present step
-        self.anchored = False  # the limits agree with the weight
-        self.ready: tuple[Tensor, Tensor, Tensor] | None = None  # what `present` found for the batch under way
-        self.lr = 0.0
-        steps = torch.arange(self.tail.length + 1, dtype=torch.float64, device=weight.device)
+    def __init__(self, weight: Tensor, state: dict, group: dict) -> None:
+        self.weight, self.group = weight, group
+        self.tail = Tail(*group["betas"])
+        self.eps = torch.tensor(group["eps"], dtype=weight.dtype)
+        self.limit = torch.empty_like(weight)
+        self.last = torch.empty(weight.shape[0], dtype=torch.int64)
+        self.place = torch.zeros(weight.shape[0], dtype=torch.int64)
+        beta1 = self.tail.beta1
+        steps = torch.arange(math.ceil(math.log(1e-17) / math.log(beta1)) + 1 if beta1 else 2)
         # beta1^k falls out of float32's normal range long before k ends, where arithmetic is slow: zero it there.
-        decay = tail.beta1**steps if tail.beta1 else (steps == 0).double()
-        self.decay1 = torch.where(decay < 1e-17, 0.0, decay).to(weight.dtype)
+        self.decay1 = (beta1 ** steps.double()).to(weight)
+        self.decay1[-1] = 0.0
+        self.restore(state)
 
-    def _displace(self, start: Tensor, average: Tensor, root: Tensor, sign: float) -> Tensor:
-        """start += sign * lr * m * F_t(s), elementwise, t the present step."""
-        for node, weight in self.tail.rule(self.step):
-            start.addcdiv_(average, root.mul(node).add_(self.eps), value=sign * self.lr * weight)
-        return start
+    def restore(self, state: dict) -> None:
+        """Begin at `state`, torch.optim.Adam's of this weight ({} for none), and keep it up to date from here on."""
+        for name in ("exp_avg", "exp_avg_sq"):
+            state.setdefault(name, torch.zeros_like(self.weight))
+        self.average, self.square = state["exp_avg"], state["exp_avg_sq"]
+        self.step = int(state.get("step", 0))
+        self.pending: list[tuple[Tensor, ...]] = []  # what `begin` found for lookups since the last step
+        self.current = True  # every row stands at the end of the present step
+        self.anchored = False  # the limits agree with the weight and with the learning rate `lr`
+        self.lr = 0.0
 
-    def present(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """(memory [U, 3, d], value [U, d]) of `rows` [U] at the present step; nothing is written."""
-        rest = self.step - self.last.index_select(0, rows)
-        memory = self.memory.index_select(0, rows)
-        average, square, limit = memory.unbind(1)
+    def _decay(self, average: Tensor, square: Tensor, rest: Tensor) -> None:
+        """Let the moments [U, d] rest for `rest` [U] steps, in place."""
         average.mul_(self.decay1[rest.clamp_max(self.decay1.numel() - 1)].unsqueeze(1))
         square.mul_(torch.pow(self.tail.beta2, rest.double()).to(square.dtype).unsqueeze(1))
-        return memory, self._displace(limit.clone(), average, square.sqrt(), 1.0)
 
-    def look_up(self, ids: Tensor) -> None:
-        """Bring the rows that `ids` name to the present step, for the forward pass."""
-        rows = torch.unique(ids)
-        memory, value = self.present(rows)
-        self.weight.index_copy_(0, rows, value)
-        self.ready = rows, memory, value
+    def _move(self, start: Tensor, average: Tensor, square: Tensor, step: int, sign: float) -> Tensor:
+        """start + sign * lr * m * G_step(s), elementwise."""
+        root = square.sqrt()
+        scale = torch.empty_like(root)
+        end = torch.empty_like(root)
+        for node, weight in self.tail.rule(step):
+            torch.add(self.eps, root, alpha=node, out=scale)
+            start = torch.addcdiv(start, average, scale, value=sign * self.lr * weight, out=end)
+        return end
 
-    def anchor(self, lr: float) -> None:
-        """Take weight and state as they stand, all at the present step, for the new beginning of every row."""
-        self.lr = lr
+    def begin(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """(rows [U], average, square, value [U, d]) as the step to come finds them; nothing is written."""
+        average, square, limit = (kept.index_select(0, rows) for kept in (self.average, self.square, self.limit))
+        self._decay(average, square, self.step + 1 - self.last.index_select(0, rows))
+        return rows, average, square, self._move(limit, average, square, self.step + 1, 1.0)
+
+    @torch.no_grad()
+    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.anchored:
+            self.anchor()
+        rows, places = self._distinct(ids.flatten())
+        self.pending.append(self.begin(rows))
+        return self.pending[-1][-1].requires_grad_(), places.view_as(ids)
+
+    def _distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows, places): `ids` [N] without repeats, and where in `rows` each of them is. No sorting."""
+        positions = torch.arange(ids.numel())
+        self.place[ids] = positions  # of an id that repeats, one position stays: that one stands for it
+        owner = self.place[ids]
+        standing = owner == positions
+        return ids[standing], (standing.cumsum(0) - 1)[owner]
+
+    def anchor(self) -> None:
+        """Take weight and moments as they stand at the end of the present step for the new beginning of every row."""
+        self.lr = self.group["lr"]
         self.last.fill_(self.step)
-        average, square, limit = self.memory.unbind(1)
-        limit.copy_(self.weight)
-        self._displace(limit, average, square.sqrt(), -1.0)
-        self.ready = None
+        average, square = self.average.clone(), self.square.clone()
+        self._decay(average, square, torch.ones_like(self.last))
+        self.limit = self._move(self.weight, average, square, self.step + 1, -1.0)
         self.anchored = True
 
+    @torch.no_grad()
     def catch_up(self) -> None:
-        """Bring every row to the present step. Whoever writes to the weight does so after this."""
+        """Bring every row to the end of the present step. Whoever writes to the weight does so after this."""
         if not self.current:
-            memory, value = self.present(torch.arange(self.weight.shape[0], device=self.weight.device))
-            self.weight.copy_(value)
-            self.memory.copy_(memory)
+            self.weight.copy_(self.begin(torch.arange(self.weight.shape[0]))[-1])
+            self._decay(self.average, self.square, self.step - self.last)
             self.last.fill_(self.step)
             self.current = True
         self.anchored = False
-        self.ready = None
 
-    def update(self, gradient: Tensor, lr: float) -> None:
-        """One Adam step with a sparse gradient."""
-        if lr != self.lr or not self.anchored:
+    def _collect(self) -> tuple[tuple[Tensor, ...], Tensor] | None:
+        """What `begin` found, and the gradient [U, d], of all lookups since the last step that were differentiated."""
+        found = [(lookup, lookup[-1].grad) for lookup in self.pending if lookup[-1].grad is not None]
+        self.pending = []
+        if len(found) < 2:
+            return found[0] if found else None
+        rows, places = self._distinct(torch.cat([lookup[0] for lookup, _ in found]))
+        gradient = self.weight.new_zeros(rows.numel(), self.weight.shape[1])
+        gradient.index_add_(0, places, torch.cat([part for _, part in found]))
+        return self.begin(rows), gradient
+
+    def update(self) -> None:
+        """One Adam step with the gradients of the lookups since the last one."""
+        collected = self._collect()
+        if collected is None:
+            return
+        (rows, average, square, value), gradient = collected
+        if self.group["lr"] != self.lr:  # the limits are those of another learning rate
             self.catch_up()
-            self.anchor(lr)
-        gradient = gradient.coalesce()
-        rows, values = gradient.indices()[0], gradient.values()
-        if self.ready is not None and torch.equal(self.ready[0], rows):
-            _, memory, value = self.ready
-        else:
-            memory, value = self.present(rows)
+            self.anchor()
+        value.requires_grad_(False)
         self.step += 1
-        self.state["step"] += 1
-        beta1, beta2 = self.tail.beta1, self.tail.beta2
-        average, square, limit = memory.unbind(1)
-        average.lerp_(values, 1 - beta1)
-        root = square.mul_(beta2).addcmul_(values, values, value=1 - beta2).sqrt()
-        correction = math.sqrt(1 - beta2**self.step)
-        value.addcdiv_(average, (root / correction).add_(self.eps), value=-lr / (1 - beta1**self.step))
-        self.weight.index_copy_(0, rows, value)
-        limit.copy_(value)
-        self._displace(limit, average, root, -1.0)
-        self.memory.index_copy_(0, rows, memory)
+        average.add_(gradient, alpha=1 - self.tail.beta1)
+        square.addcmul_(gradient, gradient, value=1 - self.tail.beta2)
+        limit = self._move(value, average, square, self.step, -1.0)
+        where = rows.numpy()  # numpy writes rows at twice the speed of index_copy_
+        for kept, new in ((self.average, average), (self.square, square), (self.limit, limit)):
+            kept.numpy()[where] = new.numpy()
         self.last.index_fill_(0, rows, self.step)
         self.current = False
-        self.ready = None
 
 
 class Adam(torch.optim.Adam):
     """torch.optim.Adam, except that embeddings handed to `attach` cost what their touched rows cost.
 
-    The parameters are those of dense Adam up to rounding. Between steps a resting row of an attached weight holds the
-    value of the step at which it was last needed: call `catch_up()` before reading such a weight other than through
-    its module (the training routine does so after every epoch).
+    The parameters are those of dense Adam up to rounding. Between steps a row of an attached weight may hold an older
+    value: call `catch_up()` before reading or writing such a weight other than through its module (the training
+    routine does so after every epoch).
     """
 
     def __init__(self, params: Iterable, lr: float = 1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay=0.0):
@@ -204,21 +224,13 @@ class Adam(torch.optim.Adam):
                 holders[id(parameter)] = holders.get(id(parameter), 0) + 1
         groups = {id(parameter): group for group in self.param_groups for parameter in group["params"]}
         for module in model.modules():
-            if not isinstance(module, (nn.Embedding, nn.EmbeddingBag)) or module.max_norm is not None:
+            if not hasattr(module, "rows"):
                 continue
             group = groups.get(id(module.weight))
             if group is None or group["weight_decay"] != 0 or holders[id(module.weight)] > 1:
                 continue
-            module.sparse = True
-            tail = Tail(*group["betas"])
-            self._rows[module.weight] = _Rows(module.weight.detach(), self.state[module.weight], tail, group["eps"])
-            module.register_forward_pre_hook(self._before_lookup)
-
-    @torch.no_grad()
-    def _before_lookup(self, module: nn.Module, inputs: tuple) -> None:
-        rows = self._rows.get(module.weight)
-        if rows is not None and not rows.current:
-            rows.look_up(inputs[0])
+            module.rows = _Rows(module.weight.detach(), self.state[module.weight], group)
+            self._rows[module.weight] = module.rows
 
     @torch.no_grad()
     def catch_up(self) -> None:
@@ -226,30 +238,32 @@ class Adam(torch.optim.Adam):
         for rows in self._rows.values():
             rows.catch_up()
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """As torch's, of which `set_to_none` needs no more than this."""
+        if not set_to_none:
+            super().zero_grad(set_to_none)
+        for group in self.param_groups if set_to_none else ():
+            for parameter in group["params"]:
+                parameter.grad = None
+        for rows in self._rows.values():
+            rows.pending = []
+
     def step(self, closure=None):
-        value = None
-        if closure is not None:
-            with torch.enable_grad():
-                value = closure()
-        apart = [(parameter, parameter.grad) for parameter in self._rows if parameter.grad is not None]
-        for parameter, _ in apart:
-            parameter.grad = None  # torch's own step passes over a parameter without gradient
-        super().step()
+        value = super().step(closure)  # passes over the attached weights, whose own gradient is None
         with torch.no_grad():
-            for group in self.param_groups:
-                for parameter, gradient in apart:
-                    if any(parameter is member for member in group["params"]):
-                        self._rows[parameter].update(gradient, group["lr"])
-        for parameter, gradient in apart:
-            parameter.grad = gradient
+            for rows in self._rows.values():
+                rows.update()
         return value
 
     def state_dict(self) -> dict:
         """As torch.optim.Adam's, all rows caught up."""
         self.catch_up()
+        for parameter, rows in self._rows.items():
+            self.state[parameter]["step"] = torch.tensor(float(rows.step))
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict) -> None:
         super().load_state_dict(state_dict)
         for parameter, rows in self._rows.items():
-            self._rows[parameter] = _Rows(parameter.detach(), self.state[parameter], rows.tail, rows.eps)
+            rows.restore(self.state[parameter])
+            rows.group = next(group for group in self.param_groups if any(p is parameter for p in group["params"]))

@@ -49,13 +49,14 @@ class Loader:
     def __len__(self) -> int:
         return -(-self.indices.numel() // self.batch_size)
 
+    def order(self, epoch: int) -> Tensor:
+        """[n] the numbers of the examples in the order of that epoch, the first being 0."""
+        return self.indices[self._permutation(len(self.indices), "order", epoch)] if self.shuffle else self.indices
+
     def __iter__(self) -> Iterator[tuple]:
         count = self.indices.numel()
-        order = self.indices
-        if self.shuffle:
-            order = order[self._permutation(count, "order", self.epoch)]
+        batch = self.examples.arrange(self.order(self.epoch))
         self.epoch += 1
-        batch = self.examples.arrange(order)
         bounds = [(a, min(a + self.batch_size, count)) for a in range(0, count, self.batch_size)]
         if self.workers == 0:
             for a, b in bounds:

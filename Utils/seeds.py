@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import random
 
 STREAMS = ("init", "data", "prune")
 
@@ -20,7 +19,6 @@ def settle(device) -> None:
 
     import torch
 
-    random.seed(0)  # nothing here draws from it; a library that does will draw the same
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 
 from Utils import load
@@ -78,6 +79,7 @@ def parser() -> Parser:
         metavar="N",
         help="threads that put batches together ahead of use (default: 0)",
     )
+    add("--threads", type=count, metavar="N", help="threads of torch's arithmetic; 0: torch's own choice (default: *)")
     add("--seed", type=count, default=1, metavar="N", help="random seed of everything (default: 1)")
     for stream, text in zip(STREAMS, ("initial weights", "data order", "pruner's random draws"), strict=True):
         add(f"--{stream}-seed", type=count, metavar="N", help=f"seed of the {text} (default: --seed)")
@@ -99,6 +101,7 @@ def parser() -> Parser:
     classes = " ".join(f"{cls}: {names(models)}" for cls, models in load.MODELS.items())
     add("--model-class", metavar=names(load.MODELS), help="family of models (default: *)")
     add("--model", metavar="NAME", help=f"{classes} (default: *)")
+    add("--pretrained", metavar="RUN", help="start from the weights of a finished run (its directory)")
     flag(training, "--dense-classifier", "leave the last layer out of pruning")
     add("--optimizer", metavar=names(load.OPTIMIZERS), help="optimizer (default: *)")
     add("--train-batch-size", type=positive_count, metavar="N", help="examples a batch in training (default: *)")
@@ -186,6 +189,10 @@ def resolve(args: argparse.Namespace) -> argparse.Namespace:
     load.known("source", args.source, SOURCES)
     load.known("compression schedule", args.compression_schedule, ("exponential", "linear"))
     load.known("mask scope", args.mask_scope, ("global", "local"))
+    cores = os.cpu_count() or 1
+    for flag, most in (("threads", cores), ("workers", 16 * cores)):
+        if getattr(args, flag) > most:
+            raise UserError(f"--{flag} {getattr(args, flag)}: this machine has {cores} cores; choose at most {most}")
     if 1.0 - 10.0**-args.compression == 1.0:
         raise UserError(f"--compression {args.compression:g} leaves no weight; choose a smaller one")
     return args

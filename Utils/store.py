@@ -15,7 +15,7 @@ from Utils import files
 from Utils.errors import UserError
 
 # Settings that say where and how to run, not what: they change no result.
-APART = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "verbose"}
+APART = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "threads", "verbose"}
 
 
 def settings(args: Namespace, **resolved: Any) -> dict[str, Any]:

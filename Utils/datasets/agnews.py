@@ -110,5 +110,13 @@ DATASET = Dataset(
     sample_version=1,
     splits=splits,
     shape=lambda prepared: (len(prepared.words["text"]),),
-    defaults={"optimizer": "adam", "lr": 1e-3, "train_batch_size": 64, "test_batch_size": 256, "post_epochs": 10},
+    # One thread: the arithmetic of a batch is so small that a second one gains nothing and waits for the first.
+    defaults={
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "train_batch_size": 64,
+        "test_batch_size": 256,
+        "post_epochs": 10,
+        "threads": 1,
+    },
 )

@@ -84,5 +84,12 @@ DATASET = Dataset(
     sample_version=1,
     splits=splits,
     shape=lambda prepared: (1, 28, 28),
-    defaults={"optimizer": "adam", "lr": 1e-3, "train_batch_size": 64, "test_batch_size": 256, "post_epochs": 10},
+    defaults={
+        "optimizer": "adam",
+        "lr": 1e-3,
+        "train_batch_size": 64,
+        "test_batch_size": 256,
+        "post_epochs": 10,
+        "threads": 0,
+    },
 )

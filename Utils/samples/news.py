@@ -188,8 +188,12 @@ ENDINGS = {  # last syllables by kind of name (1-4: of a topic's organisations),
     3: "corp bank co mart oil air",
     4: "tec soft sys net nova gen labs",
 }
-ORG_TAILS = {1: ["Front", "Party", "Council"], 2: ["United", "City", "Rovers"], 3: ["Inc.", "Corp.", "Group"],
-             4: ["Labs", "Systems", "Inc."]}
+ORG_TAILS = {
+    1: ["Front", "Party", "Council"],
+    2: ["United", "City", "Rovers"],
+    3: ["Inc.", "Corp.", "Group"],
+    4: ["Labs", "Systems", "Inc."],
+}
 POOL_SIZES = {"surname": 2_000, "topic surname": 1_200, "place": 1_200, "odd": 2_000, "org": 800}
 
 Draw = Callable[[], Any]  # returns the next random item of a list
@@ -270,11 +274,20 @@ def _slots(rng: np.random.Generator) -> tuple[dict[str, Draw], dict[str, dict[in
     scores = [f"{a}-{b}" for a in range(1, 8) for b in range(a)] + [f"{a}-{a - 9}" for a in range(60, 120)]
     anyone = _name_stream(rng, shared_surnames)
     plain = {
-        "place": _name_stream(rng, places), "odd": _name_stream(rng, odd), "given": _ranked(rng, GIVEN),
-        "num": _number_stream(rng, 1_000), "few": _number_stream(rng, 60), "score": _stream(rng, scores),
-        "day": _stream(rng, DAYS.split()), "month": _ranked(rng, MONTHS), "time": _ranked(rng, TIMES, "|"),
-        "ordinal": _ranked(rng, ORDINALS), "gnoun": _ranked(rng, GENERIC_NOUNS), "gsaid": _ranked(rng, GENERIC_SAID),
-        "gadj": _ranked(rng, GENERIC_ADJECTIVES), "agency": _ranked(rng, AGENCIES, "|"),
+        "place": _name_stream(rng, places),
+        "odd": _name_stream(rng, odd),
+        "given": _ranked(rng, GIVEN),
+        "num": _number_stream(rng, 1_000),
+        "few": _number_stream(rng, 60),
+        "score": _stream(rng, scores),
+        "day": _stream(rng, DAYS.split()),
+        "month": _ranked(rng, MONTHS),
+        "time": _ranked(rng, TIMES, "|"),
+        "ordinal": _ranked(rng, ORDINALS),
+        "gnoun": _ranked(rng, GENERIC_NOUNS),
+        "gsaid": _ranked(rng, GENERIC_SAID),
+        "gadj": _ranked(rng, GENERIC_ADJECTIVES),
+        "agency": _ranked(rng, AGENCIES, "|"),
     }
     topical: dict[str, dict[int, Draw]] = {}
     for key in ("noun", "role", "verb", "adj", "actor", "surname", "org"):

@@ -1,0 +1,43 @@
+"""Embeddings that can be trained a few rows at a time."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Rows(Protocol):
+    """Who keeps the rows of a weight for a layer: an optimizer that updates only those a batch needs."""
+
+    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(table [U, d], places): the rows that `ids` name, as a leaf that collects their gradient, and for each id its
+        place in that table, shaped like `ids`."""
+
+    def catch_up(self) -> None:
+        """Bring the whole weight up to date."""
+
+
+class _ByRows:
+    """`rows`, where it is set, serves the lookups that are differentiated; every other one reads the whole weight."""
+
+    rows: Rows | None = None
+
+    def _table(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(weight, ids), or the same lookup in a table of the needed rows alone."""
+        if self.rows is None:
+            return self.weight, ids
+        if torch.is_grad_enabled() and self.weight.requires_grad:
+            return self.rows.look_up(ids)
+        self.rows.catch_up()
+        return self.weight, ids
+
+
+class EmbeddingBag(_ByRows, nn.EmbeddingBag):
+    """nn.EmbeddingBag: ids [N] and offsets [B] -> [B, embedding_dim]."""
+
+    def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:
+        table, ids = self._table(input)
+        return F.embedding_bag(ids, table, offsets, mode=self.mode)

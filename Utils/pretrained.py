@@ -1,0 +1,44 @@
+"""Weights of a finished run as the start of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from Utils import files
+from Utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def find(place: str) -> Path:
+    """The safetensors file that `place`, a run's directory or a file, stands for; UserError if there is none."""
+    path = Path(place)
+    path = path / "model.safetensors" if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"--pretrained {place}: no model.safetensors there; name a finished run's directory")
+    return path
+
+
+def fingerprint(place: str | None) -> str | None:
+    """What the weights are, wherever they lie: the file's sha256."""
+    return None if place is None else files.sha256(find(place))
+
+
+def load(model: nn.Module, place: str) -> None:
+    """Copy the weights in, not the masks. Raises UserError if they are not those of such a model."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = find(place)
+    try:
+        stored = {name: value for name, value in load_file(path).items() if not name.endswith("_mask")}
+    except SafetensorError as error:
+        raise UserError(f"{path} is not a whole safetensors file ({error}); name another run") from error
+    wanted = {name: value for name, value in model.state_dict().items() if not name.endswith("_mask")}
+    for name in sorted(wanted.keys() | stored.keys()):
+        here, there = (tuple(found[name].shape) if name in found else None for found in (wanted, stored))
+        if here != there:
+            raise UserError(f"{path}: {name} has the shape {there}, the model's has {here}; name a run of this model")
+    model.load_state_dict(stored, strict=False)

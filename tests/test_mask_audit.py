@@ -1,0 +1,143 @@
+"""No shipped model lets a pruned weight through, and the audit would notice if one did."""
+
+import copy
+
+import nets
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from Layers import layers
+from Utils import load
+
+NAMES = [(cls, name) for cls, models in load.MODELS.items() for name in models]
+# kind of data -> (input shape, classes, three examples). A new kind needs a line here before its models pass.
+KINDS = {
+    "image": ((1, 28, 28), 10, lambda: nets.image_batches((1, 28, 28), 10, (3,))[0]),
+    "text": ((50,), 4, lambda: nets.text_batches(50, 4, (3,))[0]),
+}
+
+
+def _model(cls, name, dense=False):
+    """(a registered model with weights of no special value, data for it)."""
+    shape, classes, batch = KINDS[load.MODELS[cls][name][0]]
+    model = nets.drawn(0, load.model(name, cls), shape, classes, dense)
+    draw = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for _, _, parameter in nets.masked_tensors(model):
+            if parameter.dim() == 1:  # a bias of zero would hide that its mask is not read
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=draw))
+    return model, batch()[0]
+
+
+@pytest.mark.parametrize(("cls", "name"), NAMES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nothing_under_a_zero_reaches_an_output(cls, name, seed):
+    """Outputs bit for bit as before whatever is written there, in train and eval mode; gradients exactly zero."""
+    model, data = _model(cls, name)
+    before = copy.deepcopy(model.state_dict())
+    assert nets.audit(model, data, density=0.3, seed=seed)
+    for key, value in model.state_dict().items():  # the audit works on copies
+        assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize(("cls", "name"), NAMES)
+def test_every_masked_tensor_is_read(cls, name):
+    """What is not masked does reach the outputs: otherwise the audit of that tensor would be idle."""
+    model, data = _model(cls, name)
+    nets.mask_at_random(model, 0.3)
+    with torch.no_grad():
+        expected = model(data)
+        for tensor, mask, parameter in list(nets.masked_tensors(model)):
+            before = parameter.clone()
+            parameter.add_(mask)
+            assert not torch.equal(model(data), expected), tensor
+            parameter.copy_(before)
+        assert torch.equal(model(data), expected)
+
+
+@pytest.mark.parametrize(("cls", "name"), NAMES)
+def test_every_linear_and_convolution_of_a_model_is_masked(cls, name):
+    """But for the classifier, if a dense one is asked for."""
+    model, _ = _model(cls, name)
+    plain = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and not isinstance(m, layers.MASKED)]
+    assert plain == []
+    dense, data = _model(cls, name, dense=True)
+    plain = [m for m in dense.modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and not isinstance(m, layers.MASKED)]
+    assert len(plain) == 1 and plain[0].out_features == model(data).shape[-1]
+    if list(nets.masked_tensors(dense)):
+        assert nets.audit(dense, data)
+
+
+class Raw(nn.Module):
+    """Reads the weight of its second layer past the mask."""
+
+    def __init__(self, only_in_eval=False, only_the_bias=False):
+        super().__init__()
+        self.first, self.second = layers.Linear(6, 5), layers.Linear(5, 4)
+        self.only_in_eval, self.only_the_bias = only_in_eval, only_the_bias
+
+    def forward(self, data):
+        hidden = torch.tanh(self.first(data))
+        if self.only_in_eval and self.training:
+            return self.second(hidden)
+        weight = layers.masked(self.second, "weight") if self.only_the_bias else self.second.weight
+        return F.linear(hidden, weight, self.second.bias)
+
+
+class Sound(Raw):
+    """The same network as it should be."""
+
+    def forward(self, data):
+        return self.second(torch.tanh(self.first(data)))
+
+
+class GradientOnly(Sound):
+    """Adds nothing to the output, and the raw weight's gradient all the same (a straight-through mask)."""
+
+    def forward(self, data):
+        raw = self.second.weight
+        return super().forward(data) + F.linear(torch.ones_like(data[:, :5]), raw - raw.detach())
+
+
+class Encoder(nn.Module):
+    """torch's encoder layer with masked Linears put in, which its own attention and its fused kernel read raw."""
+
+    def __init__(self, *places):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        for place in places:
+            old = self.layer.get_submodule(place)
+            parent = self.layer.get_submodule(place.rpartition(".")[0])
+            setattr(parent, place.rpartition(".")[2], layers.Linear(old.in_features, old.out_features))
+
+    def forward(self, data):
+        return self.layer(data.view(-1, 3, 8))
+
+
+@pytest.mark.parametrize(
+    ("control", "width", "sound"),
+    [
+        (lambda: Sound(), 6, True),
+        (lambda: Raw(), 6, False),
+        (lambda: Raw(only_in_eval=True), 6, False),
+        (lambda: Raw(only_the_bias=True), 6, False),
+        (lambda: GradientOnly(), 6, False),
+        (lambda: Encoder("linear1", "linear2"), 24, False),
+        (lambda: Encoder("self_attn.out_proj"), 24, False),
+    ],
+)
+def test_the_audit_fails_a_model_that_reads_a_raw_weight(control, width, sound):
+    model = nets.drawn(0, control)
+    assert nets.audit(model, nets.image_batches((width,), 4, (3,))[0][0]) is sound
+
+
+def test_the_audit_of_every_kind_of_masked_layer():
+    """With normalisation, residual connections and dropout."""
+    assert nets.audit(nets.mixed(), nets.image_batches((1, 6, 6), 3, (5,))[0][0]) is True
+
+
+def test_a_model_without_masks_cannot_be_audited():
+    with pytest.raises(ValueError, match="nothing to audit"):
+        nets.audit(nn.Linear(3, 2), torch.zeros(1, 3))
