@@ -16,6 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (UserError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a path that is too long, a disk that fails
+        print(f"error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -13,6 +13,7 @@ from Pruners import dead
 from Utils import corpus, generator, load, metrics, pretrained, provenance, seeds, store
 from Utils.adam import Adam
 from Utils.clock import Clock
+from Utils.errors import UserError
 from Utils.evaluate import evaluate
 from Utils.prune import prune_loop
 from Utils.train import train
@@ -68,7 +69,10 @@ class Workshop:
         if isinstance(self.optimizer, Adam) and self.device.type == "cpu":
             self.optimizer.attach(self.model)  # a GPU is quicker at the whole embedding than at its rows
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, args.lr_drops, args.lr_drop_rate)
-        masked = generator.masked_parameters(self.model, args.prune_bias, args.prune_batchnorm, args.prune_residual)
+        options = args.prune_bias, args.prune_batchnorm, args.prune_residual
+        masked = list(generator.masked_parameters(self.model, *options))
+        if not masked:
+            raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
         self.pruner = load.pruner(args.pruner)(masked, seed=seeds.derive(args.prune_seed, "prune"))
 
     def measure(self) -> dict[str, float]:

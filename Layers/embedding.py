@@ -12,6 +12,8 @@ from torch.nn import functional as F
 class Rows(Protocol):
     """Who keeps the rows of a weight for a layer: an optimizer that updates only those a batch needs."""
 
+    parameter: nn.Parameter
+
     def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """(table [U, d], places): the rows that `ids` name, as a leaf that collects their gradient, and for each id its
         place in that table, shaped like `ids`."""
@@ -27,12 +29,23 @@ class _ByRows:
 
     def _table(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """(weight, ids), or the same lookup in a table of the needed rows alone."""
-        if self.rows is None:
+        if self.rows is None or self.rows.parameter is not self.weight:  # a stand-in, as functional_call puts there
             return self.weight, ids
         if torch.is_grad_enabled() and self.weight.requires_grad:
             return self.rows.look_up(ids)
         self.rows.catch_up()
         return self.weight, ids
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
+        if self.rows is not None:
+            self.rows.catch_up()
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+    def __getstate__(self) -> dict:
+        """A copy has the weight of this moment, and no optimizer."""
+        if self.rows is not None:
+            self.rows.catch_up()
+        return {name: value for name, value in self.__dict__.items() if name != "rows"}
 
 
 class EmbeddingBag(_ByRows, nn.EmbeddingBag):

@@ -12,8 +12,10 @@ def ones(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
     """The all-ones input of `model`, one example long.
 
     A model whose input is not a float tensor defines `ones_input()` and returns its own, on its own device (for
-    token ids: ones in one-hot space). For every other model it is a tensor of ones `[1, *shape]`.
+    token ids: ones in one-hot space). For every other model it is a tensor of ones `[1, *shape]`, of the type of its
+    parameters.
     """
     if hasattr(model, "ones_input"):
         return model.ones_input()
-    return torch.ones([1, *shape], device=device)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    return torch.ones([1, *shape], device=device, dtype=dtype)

@@ -41,41 +41,52 @@ def _structure(model: nn.Module) -> dict[str, Tensor]:
     return stand_ins
 
 
+def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> tuple[list, Tensor]:
+    """([(name, module, output), ...], logits) of every layer with parameters, `lift` added to each output."""
+    seen: list[tuple[str, nn.Module, Tensor]] = []
+
+    def note(name: str):
+        def hook(module: nn.Module, _, output: Tensor) -> Tensor:
+            seen.append((name, module, output + lift))
+            return seen[-1][-1]
+
+        return hook
+
+    holders = [(name, m) for name, m in model.named_modules() if any(True for _ in m.parameters(recurse=False))]
+    hooks = [module.register_forward_hook(note(name)) for name, module in holders]
+    try:
+        return seen, functional_call(model, stand_ins, (data,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def report(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu") -> dict:
     """What is dead in `model`: a dictionary for result.json.
 
     `tensors`: names of masked tensors with no entry left. `units`: for each layer with hidden units their number, how
     many have no way in (no path of kept weights from the input), no way out (none to an output), and either. `classes`:
-    the outputs, `total` and `alive`, the indices that some path reaches. Paths are found by one forward and one
-    backward pass of the all-ones input (`shape` without the batch) through a network whose kept weights are all
-    positive: a unit's activation is zero exactly if no path leads in, its gradient exactly if none leads out.
+    the outputs, `total` and `alive`, the indices that some path reaches. Paths are found with the all-ones input
+    (`shape` without the batch) in a network whose kept weights are all positive: a unit's activation is zero exactly if
+    no path leads in. Its gradient is zero exactly if none leads out, once every unit is lifted above its ReLU's kink.
     """
     masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
-    tensors = [name.removesuffix("_mask") for name, mask in masks.items() if not mask.any()]
-    seen: list[tuple[str, nn.Module, Tensor]] = []
-    hooks = [
-        module.register_forward_hook(lambda module, _, output, name=name: seen.append((name, module, output)))
-        for name, module in model.named_modules()
-        if any(True for _ in module.parameters(recurse=False))
-    ]
-    try:
-        with untouched(model), torch.enable_grad():
-            model.eval()
-            stand_ins = _structure(model)
-            for name, _ in model.named_parameters():
-                stand_ins[name].requires_grad_()
-            data = probe.ones(model, shape, device)
-            data = data.double() if isinstance(data, Tensor) and data.is_floating_point() else data
-            logits = functional_call(model, stand_ins, (data,))
-            gradients = torch.autograd.grad(logits.sum(), [output for _, _, output in seen], allow_unused=True)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with untouched(model), torch.enable_grad():
+        model.eval()
+        stand_ins = _structure(model)
+        for name, _ in model.named_parameters():
+            stand_ins[name].requires_grad_()
+        data = probe.ones(model, shape, device)
+        data = data.double() if isinstance(data, Tensor) and data.is_floating_point() else data
+        reached, logits = _pass(model, stand_ins, data, 0.0)
+        lifted, lifted_logits = _pass(model, stand_ins, data, 1.0)
+        outputs = [output for _, _, output in lifted]
+        gradients = torch.autograd.grad(lifted_logits.sum(), outputs, allow_unused=True)
 
     units = {}
-    for (name, module, output), gradient in zip(seen, gradients, strict=True):
-        if output.shape == logits.shape and torch.equal(output, logits):
-            continue  # the classes, counted below
+    for (name, module, output), gradient in zip(reached, gradients, strict=True):
+        if output.data_ptr() == logits.data_ptr():
+            continue  # the layer that gives the classes, which are counted below
         dim = 1 if isinstance(module, CHANNELS_FIRST) else output.dim() - 1
         gradient = torch.zeros_like(output) if gradient is None else gradient
         no_in = ~_any_but(output.detach() != 0, dim)
@@ -86,11 +97,11 @@ def report(model: nn.Module, shape: Sequence[int], device: torch.device | str = 
             "no_way_out": int(no_out.sum()),
             "dead": int((no_in | no_out).sum()),
         }
-    reached = _any_but(logits.detach() != 0, logits.dim() - 1)
+    alive = _any_but(logits.detach() != 0, logits.dim() - 1)
     return {
-        "tensors": tensors,
+        "tensors": [name.removesuffix("_mask") for name, mask in masks.items() if not mask.any()],
         "units": units,
-        "classes": {"total": reached.numel(), "alive": reached.nonzero().flatten().tolist()},
+        "classes": {"total": alive.numel(), "alive": alive.nonzero().flatten().tolist()},
     }
 
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from Layers.modes import modes_kept
+
 
 @contextmanager
 def untouched(model: nn.Module, differentiable: Iterable[Tensor] = ()) -> Iterator[None]:
@@ -17,14 +19,13 @@ def untouched(model: nn.Module, differentiable: Iterable[Tensor] = ()) -> Iterat
     module, every `requires_grad`, every `.grad`, and the state of the random generators (dropout draws from them).
     The body must not write into parameters.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer._version, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     tensors = [*model.parameters(), *model.buffers()]
     flags = [(tensor, tensor.requires_grad, tensor.grad) for tensor in tensors]
     wanted = {id(tensor) for tensor in differentiable}
     devices = sorted({tensor.device.index or 0 for tensor in tensors if tensor.is_cuda})
     try:
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), modes_kept(model):
             for tensor, _, _ in flags:
                 tensor.requires_grad_(id(tensor) in wanted)
                 tensor.grad = None
@@ -34,8 +35,5 @@ def untouched(model: nn.Module, differentiable: Iterable[Tensor] = ()) -> Iterat
             tensor.requires_grad_(flag)
             tensor.grad = gradient
         with torch.no_grad():
-            for buffer, version, before in buffers:
-                if buffer._version != version:  # torch counts the writes into a tensor
-                    buffer.copy_(before)
-        for module, mode in modes:
-            module.training = mode
+            for buffer, before in buffers:
+                buffer.copy_(before)

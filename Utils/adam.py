@@ -88,8 +88,10 @@ class _Rows:
     touched. `weight` itself is right only after `catch_up`.
     """
 
-    def __init__(self, weight: Tensor, state: dict, group: dict) -> None:
-        self.weight, self.group = weight, group
+    def __init__(self, parameter: nn.Parameter, state: dict, group: dict) -> None:
+        """state: torch.optim.Adam's of this parameter, {} for none; group: its settings. Both are kept up to date."""
+        weight = parameter.detach()
+        self.parameter, self.weight, self.group = parameter, weight, group
         self.tail = Tail(*group["betas"])
         self.eps = torch.tensor(group["eps"], dtype=weight.dtype)
         self.limit = torch.empty_like(weight)
@@ -100,10 +102,6 @@ class _Rows:
         # beta1^k falls out of float32's normal range long before k ends, where arithmetic is slow: zero it there.
         self.decay1 = (beta1 ** steps.double()).to(weight)
         self.decay1[-1] = 0.0
-        self.restore(state)
-
-    def restore(self, state: dict) -> None:
-        """Begin at `state`, torch.optim.Adam's of this weight ({} for none), and keep it up to date from here on."""
         for name in ("exp_avg", "exp_avg_sq"):
             state.setdefault(name, torch.zeros_like(self.weight))
         self.average, self.square = state["exp_avg"], state["exp_avg_sq"]
@@ -186,7 +184,7 @@ class _Rows:
         if collected is None:
             return
         (rows, average, square, value), gradient = collected
-        if self.group["lr"] != self.lr:  # the limits are those of another learning rate
+        if not self.anchored or self.group["lr"] != self.lr:
             self.catch_up()
             self.anchor()
         value.requires_grad_(False)
@@ -226,10 +224,13 @@ class Adam(torch.optim.Adam):
         for module in model.modules():
             if not hasattr(module, "rows"):
                 continue
+            if module.rows is not None:  # an earlier optimizer's
+                module.rows.catch_up()
+                module.rows = None
             group = groups.get(id(module.weight))
             if group is None or group["weight_decay"] != 0 or holders[id(module.weight)] > 1:
                 continue
-            module.rows = _Rows(module.weight.detach(), self.state[module.weight], group)
+            module.rows = _Rows(module.weight, self.state[module.weight], group)
             self._rows[module.weight] = module.rows
 
     @torch.no_grad()
@@ -263,7 +264,8 @@ class Adam(torch.optim.Adam):
         return super().state_dict()
 
     def load_state_dict(self, state_dict: dict) -> None:
+        self.catch_up()
         super().load_state_dict(state_dict)
+        groups = {id(parameter): group for group in self.param_groups for parameter in group["params"]}
         for parameter, rows in self._rows.items():
-            rows.restore(self.state[parameter])
-            rows.group = next(group for group in self.param_groups if any(p is parameter for p in group["params"]))
+            rows.__init__(parameter, self.state[parameter], groups[id(parameter)])

@@ -167,6 +167,8 @@ def _read_entry(located: Located) -> tuple[Prepared, dict[str, str]] | None:
     entry = located.entry
     try:
         meta = json.loads((entry / "meta.json").read_text())
+        if meta.pop("check") != _check(meta):
+            raise ValueError("meta.json has changed")
         content = {}
         for name, want in meta["sha256"].items():
             content[name] = (entry / name).read_bytes()
@@ -182,6 +184,10 @@ def _read_entry(located: Located) -> tuple[Prepared, dict[str, str]] | None:
     except Exception as error:  # whatever is wrong with it, it can be made again
         console.warn(f"prepared data {entry} is damaged ({error}); it is made again")
         return None
+
+
+def _check(meta: Mapping) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def _prepare(located: Located, replace: bool) -> tuple[Prepared, dict[str, str]]:
@@ -214,7 +220,7 @@ def _prepare(located: Located, replace: bool) -> tuple[Prepared, dict[str, str]]
         with files.staged(located.entry, replace) as part:
             for name, data in content.items():
                 files.write_bytes(part / name, data)
-            files.write_json(part / "meta.json", meta)
+            files.write_json(part / "meta.json", {**meta, "check": _check(meta)})
     except UserError as error:
         console.warn(f"{error} (the prepared data is not kept; the run goes on)")
     return prepared, made_from

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import sys
 import threading
 import urllib.error
@@ -56,7 +57,7 @@ def fetch(url: str, path: Path, md5: str) -> None:
                 while piece := answer.read(1 << 16):
                     content += piece
                     bar.update(len(piece))
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 raise Unreachable(f"{url} broke off after {len(content)} bytes: {error}") from error
     if size is not None and len(content) != size:
         raise Unreachable(f"{url} broke off after {len(content)} of {size} bytes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -68,16 +69,32 @@ def staged(target: Path, replace: bool = False) -> Iterator[Path]:
     try:
         yield part
         with writing(target):
-            if target.exists() and replace:
-                old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-                target.rename(old / "old")
-                part.rename(target)
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                try:
-                    part.rename(target)
-                except OSError:
-                    if not target.exists():  # else another process has put the same content there
-                        raise
+            _put(part, target, replace)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _put(part: Path, target: Path, replace: bool) -> None:
+    """Rename `part` to `target`; what stands there goes aside for it, and comes back if that fails."""
+    while True:
+        try:
+            part.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR) or not target.exists():
+                raise
+        if not replace:
+            return
+        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        try:
+            target.rename(aside / "old")
+            part.rename(target)
+            return
+        except FileNotFoundError:
+            continue  # another process has just moved it aside: try again
+        except OSError:
+            if (aside / "old").exists() and not target.exists():
+                (aside / "old").rename(target)
+            raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)

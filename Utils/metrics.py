@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from Layers import layers, probe
+from Layers.modes import modes_kept
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,15 +51,13 @@ def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | st
                 total[name] = _flops(module, output)
 
             hooks.append(module.register_forward_hook(count))
-    modes = [(module, module.training) for module in model.modules()]
     try:
-        model.eval()
-        model(probe.ones(model, input_shape, device))
+        with modes_kept(model):
+            model.eval()
+            model(probe.ones(model, input_shape, device))
     finally:
         for hook in hooks:
             hook.remove()
-        for module, mode in modes:
-            module.training = mode
     return total
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from Layers.modes import modes_kept
+
 SCHEDULES = ("exponential", "linear")
 
 
@@ -17,13 +19,11 @@ def density_after(density: float, schedule: str, epoch: int, epochs: int) -> flo
 
     exponential: density^(epoch / epochs) (Tanaka et al. 2020, algorithm 1); linear: equal shares of what goes.
     """
+    if schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
     if epoch == epochs:
         return density
-    if schedule == "exponential":
-        return density ** (epoch / epochs)
-    if schedule == "linear":
-        return 1.0 - (1.0 - density) * (epoch / epochs)
-    raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
+    return density ** (epoch / epochs) if schedule == "exponential" else 1.0 - (1.0 - density) * (epoch / epochs)
 
 
 @torch.no_grad()
@@ -58,17 +58,13 @@ def prune_loop(
     seed to draw new weights from at the end. train_mode: score with batch statistics and dropout. The model's train /
     eval modes are as before afterwards. Raises FloatingPointError for a NaN score, ValueError for an unusable density.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.train(train_mode)
-    try:
+    with modes_kept(model):
+        model.train(train_mode)
         for epoch in tqdm(range(1, epochs + 1), desc="pruning", leave=False, disable=None):
             pruner.score(model, loss, dataloader, device)
             if invert:
                 pruner.invert()
             pruner.mask(density_after(density, schedule, epoch, epochs), scope)
-    finally:
-        for module, mode in modes:
-            module.training = mode
     if reinitialize_from is not None:
         reinitialize(model, reinitialize_from)
     if shuffle:

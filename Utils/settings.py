@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 
@@ -28,13 +27,13 @@ def switch(text: str) -> bool:
     return words[text.lower()]
 
 
-def _number(kind: type, low: float, strict: bool, what: str):
+def _number(kind: type, low: float, strict: bool, what: str, high: float = 1e36):
     def convert(text: str):
         try:
             value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
-        if not math.isfinite(value) or value < low or (strict and value == low):
+        if not low <= value <= high or (strict and value == low):
             raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
         return value
 
@@ -43,8 +42,8 @@ def _number(kind: type, low: float, strict: bool, what: str):
 
 count = _number(int, 0, False, "a whole number from 0")
 positive_count = _number(int, 1, False, "a whole number from 1")
-non_negative = _number(float, 0.0, False, "a number from 0")
-positive = _number(float, 0.0, True, "a number above 0")
+non_negative = _number(float, 0.0, False, "a number from 0 to 1e36")
+positive = _number(float, 0.0, True, "a number above 0, at most 1e36")
 
 
 def parser() -> Parser:

@@ -50,11 +50,13 @@ class Run:
 
         Raises UserError if the directory holds a run with other settings (possible with --expid), or is not readable.
         """
-        if not self.path.exists():
-            return None
+        with files.writing(self.path):
+            if not self.path.exists():
+                return None
         try:
-            config = json.loads((self.path / "config.json").read_text())
-            result = json.loads((self.path / "result.json").read_text())
+            config, result = (json.loads((self.path / name).read_text()) for name in ("config.json", "result.json"))
+            if not (isinstance(config, dict) and isinstance(result, dict)):
+                raise ValueError("not a dictionary")
         except (OSError, ValueError):
             raise UserError(f"{self.path} holds no complete run; remove it or choose another --expid") from None
         differing = [key for key in self.config if config.get(key) != self.config[key]]

@@ -16,9 +16,9 @@ import numpy as np
 
 UNKNOWN = "<unk>"
 
-# Order matters only in that `<br />` is read before the space inside it is.
-_SET_OFF = (("<br />", " "), ("'", " '  "), (".", " . "), (",", " , "), ("(", " ( "), (")", " ) "), ("!", " ! "))
-_SET_OFF += (("?", " ? "), ('"', ""), (";", " "), (":", " "))
+# In this order: a quote inside `<br />` is gone before that is looked for.
+_SET_OFF = (("'", " '  "), ('"', ""), (".", " . "), ("<br />", " "), (",", " , "), ("(", " ( "), (")", " ) "))
+_SET_OFF += (("!", " ! "), ("?", " ? "), (";", " "), (":", " "))
 
 
 def basic_english(line: str) -> list[str]:

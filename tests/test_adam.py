@@ -297,6 +297,38 @@ def test_weights_changed_from_outside_after_a_catch_up_are_respected():
     _assert_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("order", ["model optimizer", "optimizer model", "model", "optimizer"])
+def test_rolling_back_in_the_middle_of_an_epoch(order):
+    """Stored weights, or moments, or both in either order, are loaded while most rows are behind."""
+    ours, theirs = _pair()
+    batches = _batches(140)
+    for batch in batches[:60]:
+        _step(*ours, batch)
+        _step(*theirs, batch)
+    stored = []
+    for model, optimizer in (ours, theirs):
+        stored.append({"model": copy.deepcopy(model.state_dict()), "optimizer": copy.deepcopy(optimizer.state_dict())})
+    for batch in batches[60:100]:
+        _step(*ours, batch)
+        _step(*theirs, batch)
+    for (model, optimizer), states in zip((ours, theirs), stored, strict=True):
+        for part in order.split():
+            {"model": model, "optimizer": optimizer}[part].load_state_dict(states[part])
+    for batch in batches[100:]:
+        _step(*ours, batch)
+        _step(*theirs, batch)
+    _assert_equal(ours, theirs)
+
+
+def test_a_state_dict_of_the_model_holds_the_weights_of_the_present_step():
+    ours, theirs = _pair()
+    for batch in _batches(60):
+        _step(*ours, batch)
+        _step(*theirs, batch)
+    found, truth = ours[0].state_dict()["embedding.weight"], theirs[0].state_dict()["embedding.weight"]
+    torch.testing.assert_close(found, truth, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("look", ["no_grad", "state_dict", "catch_up"])
 def test_looking_at_the_model_between_forward_and_step_changes_nothing(look):
     """As a callback that evaluates, or saves, in the middle of a step does."""

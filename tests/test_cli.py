@@ -413,6 +413,25 @@ def test_a_real_corpus_goes_the_same_way(cli, tmp_path):
     assert "sample" not in report.lower() and "sample" not in outcome.path.name
 
 
+def test_a_data_directory_that_cannot_be_written_costs_a_warning(cli, ran, tmp_path):
+    (tmp_path / "file").write_text("")
+    outcome = cli(AGNEWS, data=tmp_path / "file" / "data")
+    assert outcome.err.startswith("warning: cannot write ") and outcome.err.count("\n") == 1
+    assert outcome.result["final"] == ran(AGNEWS).result["final"]
+    assert outcome.config == ran(AGNEWS).config
+
+
+def test_auto_without_a_corpus_is_the_sample_and_says_so(cli, sample_data, tmp_path):
+    """Loudly, each time; and it is the same run as that of --source sample."""
+    data = shutil.copytree(sample_data, tmp_path / "data")
+    first = cli(f"{AGNEWS} --source auto", data=data)
+    assert first.result["source"] == "sample" and "SAMPLE agnews" in first.out
+    assert "SMALL GENERATED SAMPLE" in first.err and "AG News is not in" in first.err
+    again = cli(f"{AGNEWS} --source auto", data=data)
+    assert "SMALL GENERATED SAMPLE" in again.err and "note: stored result" in again.err
+    assert cli(f"{AGNEWS} --source sample", data=data).err.startswith("note: stored result")
+
+
 # The store behind the command line.
 
 

@@ -218,3 +218,17 @@ def test_embedding_bag_is_its_torch_counterpart(mode, flat):
         (output * coefficients).sum().backward()
     assert torch.equal(ours.weight.grad, theirs.weight.grad)
     assert list(ours.state_dict()) == ["weight"]
+
+
+@pytest.mark.parametrize("kind", ["BatchNorm1d", "BatchNorm2d"])
+def test_running_statistics_may_be_frozen_afterwards(kind):
+    """torch's switch: in train mode the batch's own statistics are used, and the running ones stay as they are."""
+    ours, theirs = _pair(kind, (4,), {})
+    shape = (6, 4) if kind == "BatchNorm1d" else (3, 4, 2, 5)
+    for frozen in (False, True):
+        ours.track_running_stats = theirs.track_running_stats = not frozen
+        before = ours.running_mean.clone()
+        data = torch.randn(shape) * 2 + 1
+        assert torch.equal(ours(data), theirs(data))
+        _assert_same_statistics(ours, theirs)
+        assert torch.equal(ours.running_mean, before) is frozen

@@ -76,9 +76,10 @@ def test_the_last_density_is_the_one_asked_for(schedule):
             assert all(0 < step <= 1 for step in steps)
 
 
-def test_an_unknown_schedule_is_an_error():
+@pytest.mark.parametrize(("epoch", "epochs"), [(1, 2), (2, 2), (1, 1)])
+def test_an_unknown_schedule_is_an_error(epoch, epochs):
     with pytest.raises(ValueError, match="exponential, linear"):
-        density_after(0.1, "cosine", 1, 2)
+        density_after(0.1, "cosine", epoch, epochs)
 
 
 # --- counts --------------------------------------------------------------------------------------------------------

@@ -230,3 +230,12 @@ def test_masks_are_written_into_the_given_tensors(scope):
     # Half of five is three, of three two, of two one; position 1 of the first is pruned and stays so.
     assert first.tolist() == ([0.0, 0.0, 1.0] if scope == "global" else [1.0, 0.0, 1.0])
     assert second.tolist() == ([[1.0, 1.0]] if scope == "global" else [[0.0, 1.0]])
+
+
+@pytest.mark.parametrize("scope", ranking.SCOPES)
+def test_where_nothing_is_prunable_nothing_is_kept(scope):
+    """The text model with a dense classifier holds no mask at all."""
+    assert ranking.rank({}, {}, 0.5, scope) == {}
+    pruner = Pruner([])
+    pruner.mask(0.5, scope)
+    assert pruner.stats() == (0, 0)

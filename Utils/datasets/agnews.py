@@ -12,6 +12,7 @@ from Utils.datasets.base import Dataset, Prepared, RawFile
 from Utils.errors import UserError
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
+LABELS = {str(k): k for k in range(1, len(CLASSES) + 1)}
 TOKENIZER = "basic_english"
 HOME = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
 RAW = (
@@ -43,9 +44,11 @@ def rows(path: Path) -> list[tuple[int, str]]:
                 if len(row) < 2:
                     raise UserError(f"{path}:{line}: a row needs a label and a text column or more; mend or remove it")
                 label = row[0].strip()
-                if not (label.isascii() and label.isdigit() and 1 <= int(label) <= len(CLASSES)):
-                    raise UserError(f"{path}:{line}: label {row[0]!r} is not in 1 to {len(CLASSES)}; mend or remove it")
-                found.append((int(label), " ".join(row[1:])))
+                if label not in LABELS:
+                    raise UserError(
+                        f"{path}:{line}: label {row[0][:20]!r} is not in 1 to {len(CLASSES)}; mend or remove it"
+                    )
+                found.append((LABELS[label], " ".join(row[1:])))
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{path}:{line}: not a whole CSV row ({error}); is the file cut off? fetch it again") from error
