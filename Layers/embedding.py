@@ -41,6 +41,11 @@ class _ByRows:
             self.rows.catch_up()
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
+    def _load_from_state_dict(self, *arguments) -> None:
+        if self.rows is not None:  # or it would bring its own rows back
+            self.rows.catch_up()
+        super()._load_from_state_dict(*arguments)
+
     def __getstate__(self) -> dict:
         """A copy has the weight of this moment, and no optimizer."""
         if self.rows is not None:
@@ -49,7 +54,10 @@ class _ByRows:
 
 
 class EmbeddingBag(_ByRows, nn.EmbeddingBag):
-    """nn.EmbeddingBag: ids [N] and offsets [B] -> [B, embedding_dim]."""
+    """nn.EmbeddingBag: ids [N] and offsets [B] -> [B, embedding_dim]. mode: "mean", "sum" or "max"."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean") -> None:
+        super().__init__(num_embeddings, embedding_dim, mode=mode)
 
     def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:
         table, ids = self._table(input)

@@ -54,8 +54,11 @@ class Pruner:
     def mask(self, density: float, scope: str = "global") -> None:
         """Write the masks that keep the highest scores; a weight that is already pruned stays pruned.
 
-        Raises ValueError for a density or scope that cannot be met, before any mask is written.
+        Raises ValueError for a density or scope that cannot be met and RuntimeError where `score` has not been called,
+        before any mask is written.
         """
+        if len(self.scores) < len(self.names):
+            raise RuntimeError("score() comes before mask()")
         alive = {name: mask != 0 for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)}
         keep = ranking.rank(self.scores, alive, density, scope)
         for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True):

@@ -62,7 +62,7 @@ def rank(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], density: flo
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
     check(scores)
-    if scope == "local":
+    if scope == "local" or not scores:
         return {
             name: choose(score.flatten(), alive[name].flatten(), kept_count(score.numel(), density)).view_as(score)
             for name, score in scores.items()
