@@ -202,7 +202,7 @@ class _Rows:
 class Adam(torch.optim.Adam):
     """torch.optim.Adam, except that embeddings handed to `attach` cost what their touched rows cost.
 
-    The parameters are those of dense Adam up to rounding. Until another `attach`, this optimizer alone trains an attached
+    The parameters are those of dense Adam up to rounding. Until another `attach` it alone trains an attached
     weight, and the weight's own `.grad` stays None. Between steps a row of an attached weight may hold an older
     value: call `catch_up()` before reading or writing such a weight other than through its module (the training
     routine does so after every epoch).

@@ -119,6 +119,18 @@ def test_the_newest_entry_serves_where_one_raw_file_is_gone(data, asked):
     assert content(load(data)) == content(new) and not asked
 
 
+def test_an_entry_of_another_preparation_does_not_serve(data, asked):
+    """Such as one that an older version of the code has left, or one that was renamed."""
+    load(data)
+    shutil.rmtree(data / "AG_NEWS")
+    other = dataclasses.replace(NEWS, preparation={**NEWS.preparation, "min_freq": 2})
+    assert corpus.locate(other, data, "auto").source == "sample" and len(asked) == 1
+    place = next((data / "prepared").glob("agnews-real-*"))
+    place.rename(place.with_name("agnews-real-0123456789abcdef"))
+    with pytest.raises(UserError, match="is not in"):
+        corpus.locate(NEWS, data, "real")
+
+
 def test_missing_files_are_fetched_from_their_published_place(tmp_path, monkeypatch):
     fetched = []
 

@@ -172,10 +172,15 @@ def test_a_server_that_never_answers_is_unreachable(server, target, monkeypatch)
     assert nothing_written(target)
 
 
-def test_a_look_up_of_the_host_that_never_ends_is_unreachable(target, monkeypatch):
-    """The one step that knows no time limit of its own."""
+def test_a_look_up_of_the_host_that_does_not_end_is_unreachable(target, monkeypatch):
+    """The one step that knows no time limit of its own: it is not waited for."""
     over = threading.Event()
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: over.wait())
+
+    def slow(*_, **__):
+        over.wait(10)
+        raise OSError("the look-up ended after all")
+
+    monkeypatch.setattr(urllib.request, "urlopen", slow)
     monkeypatch.setattr(download, "PATIENCE", 0.2)
     try:
         with pytest.raises(download.Unreachable, match=r"did not answer within 0\.2 seconds"):
