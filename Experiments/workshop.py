@@ -91,7 +91,7 @@ class Workshop:
         def after_epoch(epoch: int, value: float) -> None:
             with self.clock("evaluate"):
                 test = evaluate(self.model, self.loss, self.splits["test"], self.device)
-            record = {"phase": phase, "epoch": epoch, "running_loss": value}
+            record = {"source": self.data.source, "phase": phase, "epoch": epoch, "running_loss": value}
             self.stage.epoch(record | {f"test_{key}": figure for key, figure in test.items()})
             figures = ", ".join(f"test {key} {figure:.4f}" for key, figure in test.items() if key in ("loss", "top1"))
             print(f"  epoch {epoch}/{epochs}: running loss {value:.4f}, {figures}", flush=True)
@@ -141,6 +141,7 @@ class Workshop:
     def result(self, points: dict[str, dict[str, float]], cut_off: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """(what result.json holds, what the console shows); saves the model."""
         args, data = self.args, self.data
+        self.pruner.apply_mask()  # momentum from before the pruning moves weights that no output reads
         table = metrics.summary(
             self.model,
             self.pruner.scores,

@@ -112,14 +112,14 @@ def _product(
 class Rand(Pruner):
     """A random draw: the baseline that every other pruner has to beat."""
 
-    def compute(self, model, loss, dataloader, device):
+    def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         return [torch.randn(p.shape, generator=self.generator).to(p.device) for p in self.parameters]
 
 
 class Mag(Pruner):
     """Magnitude |w| (Han et al. 2015)."""
 
-    def compute(self, model, loss, dataloader, device):
+    def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         return [parameter.detach().abs() for parameter in self.parameters]
 
 
@@ -129,7 +129,7 @@ class SNIP(Pruner):
     The forward pass reads m * w, so that dL/dm = w * dL/dw wherever m = 1; no gradient of the mask is needed.
     """
 
-    def compute(self, model, loss, dataloader, device):
+    def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         total = [torch.zeros_like(parameter) for parameter in self.parameters]
         for data, target in dataloader:
             value = loss(model(data.to(device)), target.to(device))
@@ -148,11 +148,11 @@ class GraSP(Pruner):
 
     temperature = 200.0
 
-    def _loss(self, model, loss, batch, device) -> Tensor:
+    def _loss(self, model: nn.Module, loss: Callable, batch: tuple, device: torch.device) -> Tensor:
         data, target = batch
         return loss(model(data.to(device)) / self.temperature, target.to(device))
 
-    def compute(self, model, loss, dataloader, device):
+    def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         parameters = self.parameters
         batches = list(dataloader)  # once, so that both factors see the same batches also where a loader shuffles
         if len(batches) == 1:  # one graph serves both factors: a forward and a backward pass less
@@ -179,7 +179,7 @@ class SynFlow(Pruner):
     the running mean taken as zero. The model itself is not written to.
     """
 
-    def compute(self, model, loss, dataloader, device):
+    def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         model.eval()
         data = next(iter(dataloader))[0]
         shape = data.shape[1:] if isinstance(data, Tensor) else ()

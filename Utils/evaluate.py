@@ -33,5 +33,5 @@ def evaluate(model: nn.Module, loss: Callable, dataloader: Iterable, device: tor
                 correct[k] = correct.get(k, 0) + hits[:, :k].sum()
     mean = total.item() / count
     if not math.isfinite(mean):
-        raise FloatingPointError(f"the loss over {count} examples is {mean}")
+        raise FloatingPointError(f"the loss over {count} examples is {mean} in evaluation; a lower --lr may help")
     return {"loss": mean, **{f"top{k}": 100.0 * int(hits) / count for k, hits in correct.items()}}

@@ -92,9 +92,9 @@ def _put(part: Path, target: Path, replace: bool) -> None:
             return
         except FileNotFoundError:
             continue  # another process has just moved it aside: try again
-        except OSError:
+        finally:  # also after an interrupt: what went aside is never lost
             if (aside / "old").exists() and not target.exists():
-                (aside / "old").rename(target)
-            raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    (aside / "old").rename(target)
+            if target.exists() or not (aside / "old").exists():
+                shutil.rmtree(aside, ignore_errors=True)

@@ -14,7 +14,7 @@ from typing import Any
 from Utils import files
 from Utils.errors import UserError
 
-# Settings that say where and how to run, not what: they change no result.
+# Settings that say where and how to run, not what. Device and threads move a result by rounding alone.
 APART = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "threads", "verbose"}
 
 
@@ -40,8 +40,8 @@ class Run:
     """One run's directory `<result_dir>/<experiment>/<name>`, and its files while they are being made."""
 
     def __init__(self, result_dir: str, experiment: str, config: Mapping[str, Any], expid: str = "") -> None:
-        if expid and not re.fullmatch(r"[\w.+-]+", expid.lstrip(".")):
-            raise UserError(f"--expid {expid!r} cannot name a directory; use letters, digits, '.', '_', '+' and '-'")
+        if expid and not re.fullmatch(r"[\w+-][\w.+-]*", expid):
+            raise UserError(f"--expid {expid!r} cannot name a directory; use letters, digits, '_', '+', '-' and, but first, '.'")
         self.config = dict(config)
         self.path = Path(result_dir) / experiment / (expid or name(config))
 

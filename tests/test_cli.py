@@ -327,7 +327,7 @@ def test_a_pruned_weight_is_zero_after_training(ran, optimizer):
 
 def test_the_printed_tables_are_the_record(full):
     result = full.result
-    header, *rows = re.search(r"accuracies in percent\):\n(.*)\nPrune results:", full.out, re.DOTALL)[1].split("\n")
+    header, *rows = re.search(r"accuracies in percent\):\n(.*)\nPrune results ", full.out, re.DOTALL)[1].split("\n")
     assert [row.split()[0] for row in rows] == list(POINTS.values())
     for row, point in zip(rows, POINTS, strict=True):
         shown = dict(zip(header.split(), map(float, row.split()[1:]), strict=True))
@@ -336,7 +336,7 @@ def test_the_printed_tables_are_the_record(full):
         a, b, share = re.search(rf"^{label} Sparsity: (\d+)/(\d+) \((\d\.\d{{4}})\)$", full.out, re.MULTILINE).groups()
         assert (int(a), int(b)) == (figures["kept"], figures["total"])
         assert float(share) == round(figures["kept"] / figures["total"], 4)
-    table = full.out.split("Prune results:\n")[1].split("\nParameter Sparsity")[0].split("\n")[1:]
+    table = full.out.split("Prune results (sample data):\n")[1].split("\nParameter Sparsity")[0].split("\n")[1:]
     assert [line.split()[1:3] for line in table] == [[row["module"], row["param"]] for row in result["per_tensor"]]
 
 

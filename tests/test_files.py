@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -177,16 +178,55 @@ def test_replacing_what_is_not_there_makes_it(tmp_path):
     assert names(tmp_path) == ["target", "target/inside"]
 
 
-@pytest.mark.parametrize("nth", [1, 2])
-def test_a_replacement_that_fails_leaves_the_old_directory_and_nothing_else(tmp_path, refuse, nth):
-    """At whichever of its renames the disk gives up: the old result is still there under its name."""
+@pytest.mark.parametrize("error", [FULL, KeyboardInterrupt()])
+def test_a_replacement_that_breaks_off_leaves_the_old_directory_and_nothing_else(tmp_path, monkeypatch, error):
+    """At whichever of its renames: the old result is still there under its name."""
+    target = tmp_path / "target"
+    rename = os.rename
+    for nth in itertools.count(1):
+        fill(target, "old", replace=True)
+        calls = []
+
+        def failing(*arguments, calls=calls, nth=nth):
+            calls.append(arguments)
+            if len(calls) == nth:
+                raise error
+            return rename(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", failing)
+            if nth > 1:  # the first rename may be one that is expected to fail
+                with contextlib.suppress(UserError, KeyboardInterrupt):
+                    fill(target, "new", replace=True)
+            else:
+                with pytest.raises((UserError, KeyboardInterrupt)):
+                    fill(target, "new", replace=True)
+        assert names(tmp_path) == ["target", "target/inside"]
+        if len(calls) < nth:  # nothing was in the way this time
+            assert (target / "inside").read_text() == "new"
+            break
+        assert (target / "inside").read_text() == "old"
+    assert nth > 2
+
+
+def test_a_replacement_on_a_disk_that_fails_for_good_destroys_nothing(tmp_path, monkeypatch):
+    """From the moment the old directory has been moved no rename works, so it cannot be moved back either."""
     target = tmp_path / "target"
     fill(target, "old")
-    calls = refuse(os, "rename", FULL, nth)
+    rename = os.rename
+    moved = []
+
+    def failing(source, destination):
+        if moved:
+            raise FULL
+        rename(source, destination)
+        if Path(source) == target:
+            moved.append(destination)
+
+    monkeypatch.setattr(os, "rename", failing)
     with pytest.raises(UserError, match="No space left on device"):
         fill(target, "new", replace=True)
-    assert len(calls) >= nth
-    assert names(tmp_path) == ["target", "target/inside"] and (target / "inside").read_text() == "old"
+    assert "old" in [path.read_text() for path in tmp_path.rglob("inside")]
 
 
 def test_a_first_write_that_fails_leaves_nothing(tmp_path, refuse):

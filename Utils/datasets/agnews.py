@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ def rows(path: Path) -> list[tuple[int, str]]:
     Raises UserError with file and line for an empty or cut-off file, a row without text, a label that is not one of
     the classes, bytes that are not UTF-8.
     """
-    content = path.read_bytes()
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
