@@ -41,7 +41,7 @@ class Run:
 
     def __init__(self, result_dir: str, experiment: str, config: Mapping[str, Any], expid: str = "") -> None:
         if expid and not re.fullmatch(r"[\w+-][\w.+-]*", expid):
-            raise UserError(f"--expid {expid!r} names no directory; use letters, digits, '_', '+', '-' and, inside, '.'")
+            raise UserError(f"--expid {expid!r} names no directory; use letters, digits, '_', '+', '-' and inside '.'")
         self.config = dict(config)
         self.path = Path(result_dir) / experiment / (expid or name(config))
 
