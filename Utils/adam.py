@@ -89,27 +89,30 @@ class _Rows:
     """
 
     def __init__(self, parameter: nn.Parameter, state: dict, group: dict) -> None:
-        """state: torch.optim.Adam's of this parameter, {} for none; group: its settings. Both are kept up to date."""
-        weight = parameter.detach()
-        self.parameter, self.weight, self.group = parameter, weight, group
+        self.parameter, self.weight = parameter, parameter.detach()
+        self.place = torch.zeros(parameter.shape[0], dtype=torch.int64)
+        self.begin_at(state, group)
+
+    def begin_at(self, state: dict, group: dict) -> None:
+        """Go on from `state`, torch.optim.Adam's of this parameter, {} for none; `group`: its settings. Keeps both."""
+        self.group = group
         self.tail = Tail(*group["betas"])
-        self.eps = torch.tensor(group["eps"], dtype=weight.dtype)
-        self.limit = torch.empty_like(weight)
-        self.last = torch.empty(weight.shape[0], dtype=torch.int64)
-        self.place = torch.zeros(weight.shape[0], dtype=torch.int64)
-        beta1 = self.tail.beta1
-        steps = torch.arange(math.ceil(math.log(1e-17) / math.log(beta1)) + 1 if beta1 else 2)
-        # beta1^k falls out of float32's normal range long before k ends, where arithmetic is slow: zero it there.
-        self.decay1 = (beta1 ** steps.double()).to(weight)
-        self.decay1[-1] = 0.0
+        self.eps = torch.tensor(group["eps"], dtype=self.weight.dtype)
         for name in ("exp_avg", "exp_avg_sq"):
             state.setdefault(name, torch.zeros_like(self.weight))
         self.average, self.square = state["exp_avg"], state["exp_avg_sq"]
         self.step = int(state.get("step", 0))
+        self.limit = torch.empty_like(self.weight)
+        self.last = torch.empty(self.weight.shape[0], dtype=torch.int64)
         self.pending: list[tuple[Tensor, ...]] = []  # what `begin` found for lookups since the last step
         self.current = True  # every row stands at the end of the present step
         self.anchored = False  # the limits agree with the weight and with the learning rate `lr`
         self.lr = 0.0
+        beta1 = self.tail.beta1
+        steps = torch.arange(math.ceil(math.log(1e-17) / math.log(beta1)) + 1 if beta1 else 2)
+        # beta1^k falls out of float32's normal range long before k ends, where arithmetic is slow: zero it there.
+        self.decay1 = (beta1 ** steps.double()).to(self.weight)
+        self.decay1[-1] = 0.0
 
     def _decay(self, average: Tensor, square: Tensor, rest: Tensor) -> None:
         """Let the moments [U, d] rest for `rest` [U] steps, in place."""
@@ -269,4 +272,4 @@ class Adam(torch.optim.Adam):
         super().load_state_dict(state_dict)
         groups = {id(parameter): group for group in self.param_groups for parameter in group["params"]}
         for parameter, rows in self._rows.items():
-            rows.__init__(parameter, self.state[parameter], groups[id(parameter)])
+            rows.begin_at(self.state[parameter], groups[id(parameter)])

@@ -18,12 +18,16 @@ BATCH = 100  # what `--prune-dataset-ratio 10` asks for with ten classes
 
 
 def two_forward(model: nn.Module, loss, batch, parameters: list[torch.Tensor]) -> list[torch.Tensor]:
-    """GraSP as it is commonly written: a pass for the stopped gradient, another for the one with a graph."""
+    """GraSP as the Synaptic Flow code has it: a pass for the stopped gradient, one with a graph for the other, both as
+    one flat vector, and the gradient of their product with respect to everything that requires one."""
     data, target = batch
-    first = torch.autograd.grad(loss(model(data) / 200, target), parameters)
-    second = torch.autograd.grad(loss(model(data) / 200, target), parameters, create_graph=True)
+    flat = []
+    for with_graph in (False, True):
+        value = loss(model(data) / 200, target)
+        gradients = torch.autograd.grad(value, parameters, create_graph=with_graph)
+        flat.append(torch.cat([gradient.reshape(-1) for gradient in gradients]))
     model.zero_grad()
-    sum((a * b).sum() for a, b in zip(first, second, strict=True)).backward()
+    (flat[0] * flat[1]).sum().backward()
     return [parameter.detach() * parameter.grad for parameter in parameters]
 
 
