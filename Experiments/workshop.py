@@ -10,7 +10,7 @@ from torch import nn
 
 from Experiments import results
 from Pruners import dead
-from Utils import corpus, generator, load, metrics, pretrained, provenance, seeds, store
+from Utils import corpus, generator, load, memory, metrics, pretrained, provenance, seeds, store
 from Utils.adam import Adam
 from Utils.clock import Clock
 from Utils.errors import UserError
@@ -27,6 +27,7 @@ class Workshop:
         self.clock = Clock("prepare", "prune", "train", "evaluate")
         self.device = load.device(args.gpu, args.no_cuda)
         seeds.settle(self.device)
+        memory.keep_freed()
         if args.threads:
             torch.set_num_threads(args.threads)
         with self.clock("prepare"):

@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks import pairs
 from Pruners.pruners import GraSP
-from Utils import generator, load
+from Utils import generator, load, memory
 
 BATCH = 100  # what `--prune-dataset-ratio 10` asks for with ten classes
 
@@ -35,6 +35,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rounds", type=int, default=40)
     rounds = arguments.parse_args().rounds
+    memory.keep_freed()  # for both, as in every run
     loss = nn.CrossEntropyLoss()
     figures = {}
     for name in ("fc", "conv"):
