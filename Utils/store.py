@@ -14,7 +14,8 @@ from typing import Any
 from Utils import files
 from Utils.errors import UserError
 
-# Settings that say where and how to run, not what. Device and threads move a result by rounding alone.
+# Settings that say where and how to run, not what. Device and threads change the rounding, which training amplifies
+# to a few tenths of a percent: result.json records both.
 APART = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "threads", "verbose"}
 
 
