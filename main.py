@@ -12,7 +12,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one experiment; 0 if it went well, 2 with one line on standard error if something is the user's to mend."""
     try:
         args = settings.parse(arguments)
-        load.experiment(args.experiment)(args)
+        load.recipe(args.experiment).run(args)
     except (UserError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+LONG = 40  # rows of a table beyond which it shows the prunable tensors alone; result.json has all
+LISTED = 10  # names of classes in one line, at most
 POINTS = {"init": "Init.", "pre_prune": "Pre-Prune", "post_prune": "Post-Prune", "final": "Final"}
 
 
@@ -23,7 +25,7 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
             )
     alive, total = dead["classes"]["alive"], dead["classes"]["total"]
     if len(alive) < total:
-        names = ", ".join(classes[k] for k in alive) or "none"
+        names = ", ".join(classes[k] for k in alive[:LISTED]) + (", ..." if len(alive) > LISTED else "") or "none"
         lines.append(
             f"Dead: only {len(alive)} of {total} classes still have an incoming weight ({names}): "
             f"test top-1 can reach {dead['accuracy_cap']:.2f} % at most"
@@ -31,8 +33,8 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines or ["Dead: nothing"])
 
 
-def text(result: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str]) -> str:
-    """Train results, prune results and the two sparsities, as assignment-one prints them."""
+def text(result: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str], more: str) -> str:
+    """Train results, prune results and the two sparsities, as assignment-one prints them, then `more`."""
     data = result["data"]
     rows = ", ".join(f"{count:,} {split}" for split, count in data["rows"].items())
     words = "".join(f", {size:,} words ({name})" for name, size in result["vocab"].items())
@@ -40,6 +42,8 @@ def text(result: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str])
     with wide:
         train = pd.DataFrame({label: result[key] for key, label in POINTS.items()}).T
         shown = table.drop(columns=["kept"])
+        if len(shown) > LONG:
+            shown = shown[shown["prunable"]]
         parts = [
             f"Data: {result['source'].upper()} {result['dataset']} ({rows}{words})",
             *(f"Data: {note}" for note in data["notes"]),
@@ -52,4 +56,4 @@ def text(result: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str])
     prunable = result["parameters"]["prunable"]
     parts.append(f"Prunable weights kept: {result['parameters']['prunable_kept']}/{prunable}")
     seconds = ", ".join(f"{key} {value:.1f}" for key, value in result["seconds"].items())
-    return "\n".join(parts) + "\n" + dead_lines(result["dead"], classes) + f"Seconds: {seconds}\n"
+    return "\n".join(parts) + "\n" + dead_lines(result["dead"], classes) + more + f"Seconds: {seconds}\n"

@@ -14,7 +14,6 @@ from Utils import corpus, generator, load, memory, metrics, pretrained, provenan
 from Utils.adam import Adam
 from Utils.clock import Clock
 from Utils.errors import UserError
-from Utils.evaluate import evaluate
 from Utils.prune import prune_loop
 from Utils.train import train
 
@@ -48,53 +47,47 @@ class Workshop:
             args.prune_batch_size,
             True,
             args.workers,
-            length=args.prune_dataset_ratio * data.num_classes,
+            length=args.prune_dataset_size or args.prune_dataset_ratio * data.num_classes,
             seed=seeds.derive(args.data_seed, "prune"),
             shuffle=False,
         )
-        self.splits = {
-            "train": load.dataloader(data, args.test_batch_size, True, args.workers, shuffle=False),
-            "test": load.dataloader(data, args.test_batch_size, False, args.workers),
-        }
+        self.evaluation = load.evaluation(data.dataset)(data, args, self.device)
 
     def _build_model(self) -> None:
         args, data = self.args, self.data
         torch.manual_seed(seeds.derive(args.init_seed, "init"))
         self.model = load.model(args.model, args.model_class)(data.shape, data.num_classes, args.dense_classifier)
         if args.pretrained:
-            pretrained.load(self.model, args.pretrained)
+            pretrained.load(self.model, pretrained.find("--pretrained", args.pretrained))
         self.model.to(self.device)
         self.loss = nn.CrossEntropyLoss()
-        kind, arguments = load.optimizer(args.optimizer)
+        kind, arguments = load.optimizer(args.optimizer, args)
         self.optimizer = kind(generator.parameters(self.model), lr=args.lr, weight_decay=args.weight_decay, **arguments)
         if isinstance(self.optimizer, Adam) and self.device.type == "cpu":
             self.optimizer.attach(self.model)  # a GPU is quicker at the whole embedding than at its rows
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, args.lr_drops, args.lr_drop_rate)
-        options = args.prune_bias, args.prune_batchnorm, args.prune_residual
+        options = args.prune_bias, args.prune_batchnorm, args.prune_residual, args.prune_attention
         masked = list(generator.masked_parameters(self.model, *options))
         if not masked:
             raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
         self.pruner = load.pruner(args.pruner)(masked, seed=seeds.derive(args.prune_seed, "prune"))
 
-    def measure(self) -> dict[str, float]:
-        """Both splits whole, in eval mode: {train_loss, train_top1, ..., test_loss, test_top1, ...}."""
+    def measure(self, point: str) -> dict[str, float]:
+        """The figures of that moment of the run, as the data set's evaluation takes them."""
         with self.clock("evaluate"):
-            return {
-                f"{split}_{key}": value
-                for split, loader in self.splits.items()
-                for key, value in evaluate(self.model, self.loss, loader, self.device).items()
-            }
+            return self.evaluation.measure(self.model, self.loss, point)
 
     def fit(self, phase: str, epochs: int) -> None:
-        """Train; each epoch ends with the test split and a line in epochs.jsonl."""
+        """Train; each epoch ends with an evaluation and a line in epochs.jsonl."""
         evaluating = self.clock.seconds["evaluate"]
 
         def after_epoch(epoch: int, value: float) -> None:
             with self.clock("evaluate"):
-                test = evaluate(self.model, self.loss, self.splits["test"], self.device)
+                found = self.evaluation.after_epoch(self.model, self.loss, epoch)
             record = {"source": self.data.source, "phase": phase, "epoch": epoch, "running_loss": value}
-            self.stage.epoch(record | {f"test_{key}": figure for key, figure in test.items()})
-            figures = ", ".join(f"test {key} {figure:.4f}" for key, figure in test.items() if key in ("loss", "top1"))
+            self.stage.epoch(record | found)
+            shown = ("test_loss", "test_top1", "bleu")
+            figures = ", ".join(f"{key.replace('_', ' ')} {found[key]:.4f}" for key in shown if key in found)
             print(f"  epoch {epoch}/{epochs}: running loss {value:.4f}, {figures}", flush=True)
 
         def log(epoch: int, batch: int, value: float) -> None:
@@ -111,6 +104,7 @@ class Workshop:
                 epochs,
                 after_epoch,
                 log if self.args.verbose else None,
+                load.precision(self.args.amp),
             )
         self.clock.seconds["train"] -= self.clock.seconds["evaluate"] - evaluating
 
@@ -136,7 +130,7 @@ class Workshop:
     def cut_off(self) -> dict[str, Any]:
         """What the masks have made dead, with the accuracy that is still in reach on the test split."""
         found = dead.report(self.model, self.data.shape, self.device)
-        counts = torch.bincount(self.splits["test"].targets, minlength=self.data.num_classes).tolist()
+        counts = torch.bincount(self.data.test.targets, minlength=self.data.num_classes).tolist()
         return {**found, "accuracy_cap": dead.accuracy_cap(found["classes"]["alive"], counts)}
 
     def result(self, points: dict[str, dict[str, float]], cut_off: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -147,7 +141,7 @@ class Workshop:
             self.model,
             self.pruner.scores,
             metrics.flop(self.model, data.shape, self.device),
-            lambda module: generator.prunable(module, args.prune_batchnorm, args.prune_residual),
+            lambda module: generator.prunable(module, args.prune_batchnorm, args.prune_residual, args.prune_attention),
         )
         parameters, flops = metrics.totals(table)
         named = ("experiment", "dataset", "model", "model_class", "pruner", "compression", "seed")
@@ -161,10 +155,12 @@ class Workshop:
             **points,
             "per_tensor": table.to_dict("records"),
             "dead": cut_off,
+            **self.evaluation.findings(),
+            "epochs": self.stage.epochs,
             "seconds": {key: round(value, 3) for key, value in self.clock.seconds.items()},
             "versions": provenance.versions(),
             "machine": provenance.machine(self.device),
             "commit": provenance.commit(),
         }
         self.stage.model("model.safetensors", self.model)
-        return result, results.text(result, table, data.dataset.classes)
+        return result, results.text(result, table, data.classes, self.evaluation.words())

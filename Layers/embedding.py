@@ -62,3 +62,23 @@ class EmbeddingBag(_ByRows, nn.EmbeddingBag):
     def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:
         table, ids = self._table(input)
         return F.embedding_bag(ids, table, offsets, mode=self.mode)
+
+
+class Embedding(_ByRows, nn.Embedding):
+    """nn.Embedding: ids [...] -> [..., embedding_dim].
+
+    In a linear flow: ones in one-hot space, whatever the ids; the mean row of the whole weight at every position.
+    """
+
+    flow = False
+
+    def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
+        super().__init__(num_embeddings, embedding_dim)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.flow:
+            if self.rows is not None:
+                self.rows.catch_up()
+            return self.weight.mean(0).expand(*input.shape, -1)
+        table, ids = self._table(input)
+        return F.embedding(ids, table)

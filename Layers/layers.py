@@ -6,6 +6,9 @@ A parameter `weight` has a buffer `weight_mask` beside it, `bias` has `bias_mask
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,10 +20,39 @@ def register_masks(module: nn.Module) -> None:
         module.register_buffer(f"{name}_mask", torch.ones_like(parameter))
 
 
-def masked(module: nn.Module, name: str) -> Tensor | None:
+def own_masks(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """(parameter's name, mask) of every mask that `module` itself holds."""
+    for name, buffer in module.named_buffers(recurse=False):
+        if name.endswith("_mask"):
+            yield name.removesuffix("_mask"), buffer
+
+
+def masked(module: nn.Module, name: str, rows: slice = slice(None)) -> Tensor | None:
     """`mask * parameter` of `module.<name>`, or None where the layer was built without that parameter."""
     parameter = getattr(module, name)
-    return None if parameter is None else getattr(module, f"{name}_mask") * parameter
+    if parameter is None:
+        return None
+    if (products := module.__dict__.get("_products")) is not None:
+        return products[name][rows]
+    return getattr(module, f"{name}_mask")[rows] * parameter[rows]
+
+
+@contextmanager
+def products_kept(model: nn.Module) -> Iterator[None]:
+    """Inside, no `mask * parameter` is computed twice: for many small forward passes without gradients.
+
+    Weights and masks must not change meanwhile.
+    """
+    holders = [module for module in model.modules() if any(True for _ in own_masks(module))]
+    try:
+        with torch.no_grad():
+            for module in holders:
+                products = {name: mask * getattr(module, name) for name, mask in own_masks(module)}
+                module.__dict__["_products"] = products
+            yield
+    finally:
+        for module in holders:
+            module.__dict__.pop("_products", None)
 
 
 class Linear(nn.Linear):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from Layers import layers, probe
+from Layers.flow import linear_flow
 from Pruners.untouched import untouched
 
 CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, layers.Identity2d)
@@ -22,7 +23,7 @@ def _structure(model: nn.Module) -> dict[str, Tensor]:
     """
     stand_ins = {}
     for name, parameter in model.named_parameters():
-        if name.rpartition(".")[2] == "bias":
+        if name.endswith("bias"):
             stand_ins[name] = torch.zeros_like(parameter, dtype=torch.float64)
             continue
         path, _, leaf = name.rpartition(".")
@@ -52,7 +53,12 @@ def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> 
 
         return hook
 
-    holders = [(name, m) for name, m in model.named_modules() if any(True for _ in m.parameters(recurse=False))]
+    # Of nested holders the inner ones: an attention's output is that of its last Linear.
+    holders = [
+        (name, module)
+        for name, module in model.named_modules()
+        if any(True for _ in module.parameters()) and not any(True for c in module.children() for _ in c.parameters())
+    ]
     hooks = [module.register_forward_hook(note(name)) for name, module in holders]
     try:
         return seen, functional_call(model, stand_ins, (data,))
@@ -71,7 +77,7 @@ def report(model: nn.Module, shape: Sequence[int], device: torch.device | str = 
     no path leads in. Its gradient is zero exactly if none leads out, once every unit is lifted above its ReLU's kink.
     """
     masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
-    with untouched(model), torch.enable_grad():
+    with untouched(model), linear_flow(model), torch.enable_grad():
         model.eval()
         stand_ins = _structure(model)
         for name, _ in model.named_parameters():

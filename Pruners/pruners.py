@@ -10,6 +10,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from Layers import probe
+from Layers.flow import linear_flow
 from Pruners import ranking
 from Pruners.untouched import untouched
 
@@ -176,18 +177,31 @@ class SynFlow(Pruner):
 
     R is the sum of the outputs for an all-ones input of the network with every parameter replaced by its absolute
     value, in eval mode. Biases are parameters like any other; a BatchNorm counts as its positive scale and shift, with
-    the running mean taken as zero. The model itself is not written to.
+    the running mean taken as zero; LayerNorm and attention are as `Layers.flow` has them, so that query and key weights
+    are scored as value weights in their place would be. The model itself is not written to.
     """
 
     def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         model.eval()
         data = next(iter(dataloader))[0]
-        shape = data.shape[1:] if isinstance(data, Tensor) else ()
-        linear = {name: parameter.detach().abs() for name, parameter in model.named_parameters()}
+        ones = probe.ones(model, data.shape[1:] if isinstance(data, Tensor) else (), device)
+        for dtype in (None, torch.float64):  # deep networks overflow single precision
+            scores = self._flow(model, ones, dtype)
+            if all(score.isfinite().all() for score in scores):
+                break
+        return scores
+
+    def _flow(self, model: nn.Module, ones, dtype: torch.dtype | None) -> list[Tensor]:
+        """The scores, computed in the floating type `dtype`, or in that of each tensor if None."""
+
+        def cast(tensor: Tensor) -> Tensor:
+            return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
+
+        linear = {name: cast(parameter.detach().abs()) for name, parameter in model.named_parameters()}
         of_parameter = {id(parameter): name for name, parameter in model.named_parameters()}
         flow = [linear[of_parameter[id(parameter)]].requires_grad_() for parameter in self.parameters]
         for name, buffer in model.named_buffers():
-            if name.endswith("running_mean"):
-                linear[name] = torch.zeros_like(buffer)
-        output = functional_call(model, linear, (probe.ones(model, shape, device),))
+            linear[name] = torch.zeros_like(cast(buffer)) if name.endswith("running_mean") else cast(buffer)
+        with linear_flow(model):
+            output = functional_call(model, linear, (cast(ones) if isinstance(ones, Tensor) else ones,))
         return [f.detach() * g for f, g in zip(flow, _gradients(output.sum(), flow), strict=True)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SOURCES = ("auto", "real", "sample")
 FORMAT = 1  # of a cache entry; part of its name
+TEXTS = ("words", "lines")  # what a cache entry holds as text files
 RETRY_AFTER = 600.0  # seconds for which `auto` takes an unreachable server to be still unreachable
 
 
@@ -55,22 +56,36 @@ class Located:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A loaded data set. shape: of one input, without the batch; files: sha256 by name; rows: by split."""
+    """A loaded data set. shape: of one input, without the batch; files: sha256 by name; rows: by split; words: the
+    vocabularies by name; lines: raw text by name; classes: the names of the outputs."""
 
     dataset: Dataset
     source: str
     key: str
     files: dict[str, str]
     rows: dict[str, int]
-    vocab: dict[str, int]
+    words: dict[str, list[str]]
+    lines: dict[str, list[str]]
     notes: list[str]
     shape: tuple[int, ...]
-    train: Examples
-    test: Examples
+    classes: Sequence[str]
+    splits: dict[str, Examples]
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        return {name: len(words) for name, words in self.words.items()}
+
+    @property
+    def train(self) -> Examples:
+        return self.splits["train"]
+
+    @property
+    def test(self) -> Examples:
+        return self.splits["test"]
 
     @property
     def num_classes(self) -> int:
-        return len(self.dataset.classes)
+        return len(self.classes)
 
 
 def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
@@ -143,7 +158,6 @@ def load(located: Located) -> Corpus:
     damaged = located.entry.exists()
     found = _read_entry(located) if damaged else None
     prepared, hashes = found or _prepare(located, replace=damaged)
-    splits = located.dataset.splits(prepared)
     for remark in prepared.notes:
         console.note(f"{located.dataset.title}: {remark}")
     return Corpus(
@@ -152,11 +166,12 @@ def load(located: Located) -> Corpus:
         key=located.key,
         files=hashes,
         rows=prepared.rows,
-        vocab={name: len(words) for name, words in prepared.words.items()},
+        words=prepared.words,
+        lines=prepared.lines,
         notes=prepared.notes,
         shape=located.dataset.shape(prepared),
-        train=splits["train"],
-        test=splits["test"],
+        classes=located.dataset.classes(prepared),
+        splits=located.dataset.splits(prepared),
     )
 
 
@@ -174,16 +189,17 @@ def _read_entry(located: Located) -> tuple[Prepared, dict[str, str]] | None:
             content[name] = (entry / name).read_bytes()
             if hashlib.sha256(content[name]).hexdigest() != want:
                 raise ValueError(f"{name} has changed")
-        words = {
-            name.removeprefix("words-").removesuffix(".txt"): text.decode().split("\n")
-            for name, text in content.items()
-            if name.startswith("words-")
-        }
         tensors = load_tensors(content["data.safetensors"])
-        return Prepared(tensors, meta["rows"], words, meta["notes"]), meta["made_from"]
+        words, lines = (_texts(content, kind) for kind in TEXTS)
+        return Prepared(tensors, meta["rows"], words, meta["notes"], lines), meta["made_from"]
     except Exception as error:  # whatever is wrong with it, it can be made again
         console.warn(f"prepared data {entry} is damaged ({error}); it is made again")
         return None
+
+
+def _texts(content: Mapping[str, bytes], kind: str) -> dict[str, list[str]]:
+    found = {name: text for name, text in content.items() if name.startswith(f"{kind}-")}
+    return {name[len(kind) + 1 : -len(".txt")]: text.decode().split("\n") for name, text in found.items()}
 
 
 def _check(meta: Mapping) -> str:
@@ -202,8 +218,9 @@ def _prepare(located: Located, replace: bool) -> tuple[Prepared, dict[str, str]]
         console.note(f"{dataset.title}: preparing the raw files, once")
         prepared = dataset.read(located.paths)
     content = {"data.safetensors": save(prepared.tensors)}
-    for name, words in prepared.words.items():
-        content[f"words-{name}.txt"] = "\n".join(words).encode()
+    for kind in TEXTS:
+        for name, text in getattr(prepared, kind).items():
+            content[f"{kind}-{name}.txt"] = "\n".join(text).encode()
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     made_from = dict(located.files) or {"generated": hashes["data.safetensors"]}
     meta = {

@@ -1,14 +1,18 @@
-"""Loss and accuracy over a loader."""
+"""Loss and accuracy over a loader, and what a run reports of them."""
 
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
 
 from Layers.modes import modes_kept
+from Utils.corpus import Corpus
+from Utils.loader import Loader
 
 TOP = (1, 2, 5)
 
@@ -35,3 +39,38 @@ def evaluate(model: nn.Module, loss: Callable, dataloader: Iterable, device: tor
     if not math.isfinite(mean):
         raise FloatingPointError(f"the loss over {count} examples is {mean} in evaluation; a lower --lr may help")
     return {"loss": mean, **{f"top{k}": 100.0 * int(hits) / count for k, hits in correct.items()}}
+
+
+class Accuracy:
+    """What is measured of a model in a run. A data set with other figures names a class with these methods.
+
+    data: the loaded data set; args: settings of the command line.
+    """
+
+    splits = ("train", "test")
+
+    def __init__(self, data: Corpus, args: Namespace, device: torch.device) -> None:
+        self.device = device
+        self.loaders = {
+            split: Loader(data.splits[split], args.test_batch_size, workers=args.workers) for split in self.splits
+        }
+
+    def measure(self, model: nn.Module, loss: Callable, point: str) -> dict[str, float]:
+        """All splits whole, as {<split>_loss, <split>_top1, ...}. point: when, a key of result.json."""
+        return {
+            f"{split}_{key}": value
+            for split, loader in self.loaders.items()
+            for key, value in evaluate(model, loss, loader, self.device).items()
+        }
+
+    def after_epoch(self, model: nn.Module, loss: Callable, epoch: int) -> dict[str, float]:
+        """The test split after an epoch (from 1) of training."""
+        return {f"test_{key}": value for key, value in evaluate(model, loss, self.loaders["test"], self.device).items()}
+
+    def findings(self) -> dict[str, Any]:
+        """What else belongs in result.json."""
+        return {}
+
+    def words(self) -> str:
+        """What else belongs in the report, lines that each end."""
+        return ""

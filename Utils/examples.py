@@ -10,12 +10,20 @@ import torch
 from torch import Tensor
 
 from Layers.bags import Bags
+from Layers.pairs import BOS, EOS, PAD, Pairs
+
+SIDES = ("source", "target")
 
 
 class Examples(Protocol):
-    """n examples. `arrange` takes an order of their numbers, [m] int64; its batch(a, b) is examples a to b of that."""
+    """n examples. `arrange` takes an order of their numbers, [m] int64; its batch(a, b) is examples a to b of that.
+
+    targets: those of all examples in one row. lengths: [n, k] what makes examples alike, most important column first,
+    where a batch of unlike ones would cost padding; None where it costs nothing.
+    """
 
     targets: Tensor
+    lengths: Tensor | None
 
     def __len__(self) -> int: ...
 
@@ -30,6 +38,7 @@ class Images:
     targets: Tensor
     mean: Tensor
     std: Tensor
+    lengths = None
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], split: str, mean, std) -> Images:
@@ -48,6 +57,18 @@ class Images:
         return batch
 
 
+def _lay_out(ids: Tensor, offsets: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows ids[offsets[k]:offsets[k + 1]] one after the other in a new order: (ids int64, begins [m], lengths [m]).
+
+    All at once, so that a batch is then a slice.
+    """
+    starts = offsets[order]
+    lengths = offsets[order + 1] - starts
+    begins = lengths.cumsum(0) - lengths
+    places = torch.repeat_interleave(starts - begins, lengths) + torch.arange(int(lengths.sum()))
+    return ids[places].long(), begins, lengths
+
+
 @dataclass
 class Texts:
     """Text k is ids[offsets[k]:offsets[k + 1]]: ids int32 [N], offsets int64 [n + 1], targets int64 [n]."""
@@ -55,6 +76,7 @@ class Texts:
     ids: Tensor
     offsets: Tensor
     targets: Tensor
+    lengths = None
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], split: str) -> Texts:
@@ -64,12 +86,7 @@ class Texts:
         return self.targets.numel()
 
     def arrange(self, order: Tensor) -> Callable[[int, int], tuple[Bags, Tensor]]:
-        # All texts are laid out in the new order at once; a batch is then a slice.
-        starts = self.offsets[order]
-        lengths = self.offsets[order + 1] - starts
-        ends = lengths.cumsum(0)
-        begins = ends - lengths
-        ids = self.ids[torch.repeat_interleave(starts - begins, lengths) + torch.arange(int(lengths.sum()))].long()
+        ids, begins, _ = _lay_out(self.ids, self.offsets, order)
         targets = self.targets[order]
         bounds = [*begins.tolist(), ids.numel()]
 
@@ -77,3 +94,73 @@ class Texts:
             return Bags(ids[bounds[a] : bounds[b]], begins[a:b] - bounds[a]), targets[a:b]
 
         return batch
+
+
+@dataclass
+class Sentences:
+    """Sentence pairs: source k is source_ids[source_offsets[k]:source_offsets[k + 1]], target k likewise.
+
+    Each row is <bos> words <eos>; ids int32 [N], offsets int64 [n + 1]. A batch's targets are those of all positions in
+    one row: what comes after <bos>, after the first word, and so on to <eos>, pair by pair.
+    """
+
+    source_ids: Tensor
+    source_offsets: Tensor
+    target_ids: Tensor
+    target_offsets: Tensor
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], split: str) -> Sentences:
+        """From rows of words alone, `<split>_source_ids` and so on."""
+        sides = (_framed(tensors[f"{split}_{side}_ids"], tensors[f"{split}_{side}_offsets"]) for side in SIDES)
+        return cls(*next(sides), *next(sides))
+
+    def __len__(self) -> int:
+        return self.source_offsets.numel() - 1
+
+    @property
+    def targets(self) -> Tensor:
+        inner = torch.ones_like(self.target_ids, dtype=torch.bool)
+        inner[self.target_offsets[:-1]] = False
+        return self.target_ids[inner].long()
+
+    @property
+    def lengths(self) -> Tensor:
+        return torch.stack([self.source_offsets.diff(), self.target_offsets.diff()], dim=1)
+
+    def source(self, k: int) -> Tensor:
+        """[S] the token numbers of source sentence k, <bos> and <eos> among them."""
+        return self.source_ids[self.source_offsets[k] : self.source_offsets[k + 1]].long()
+
+    def arrange(self, order: Tensor) -> Callable[[int, int], tuple[Pairs, Tensor]]:
+        source, source_begins, source_lengths = _lay_out(self.source_ids, self.source_offsets, order)
+        target, target_begins, target_lengths = _lay_out(self.target_ids, self.target_offsets, order)
+
+        def batch(a: int, b: int) -> tuple[Pairs, Tensor]:
+            lengths = target_lengths[a:b] - 1
+            inputs, _ = _padded(target, target_begins[a:b], lengths)
+            outputs, real = _padded(target, target_begins[a:b] + 1, lengths)
+            return Pairs(_padded(source, source_begins[a:b], source_lengths[a:b])[0], inputs), outputs[real]
+
+        return batch
+
+
+def _framed(ids: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows with <bos> before and <eos> behind each, and their offsets."""
+    count = offsets.numel() - 1
+    longer = offsets + 2 * torch.arange(count + 1)
+    framed = ids.new_empty(ids.numel() + 2 * count)
+    inner = torch.ones_like(framed, dtype=torch.bool)
+    for places, token in ((longer[:-1], BOS), (longer[1:] - 1, EOS)):
+        framed[places] = token
+        inner[places] = False
+    framed[inner] = ids
+    return framed, longer
+
+
+def _padded(ids: Tensor, begins: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows ids[begin:begin + length] as one padded tensor [B, longest], and where it is not padding, boolean."""
+    columns = torch.arange(int(lengths.max()))
+    real = columns < lengths.unsqueeze(1)
+    places = (begins.unsqueeze(1) + columns).clamp_max(ids.numel() - 1)
+    return torch.where(real, ids[places], PAD), real

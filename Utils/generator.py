@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from Layers import layers
+from Layers.attention import MultiheadAttention, OutProjection
 
 
 class MaskedParameter(tuple):
@@ -32,8 +33,16 @@ def trainable(module: nn.Module) -> bool:
     return not isinstance(module, (layers.Identity1d, layers.Identity2d))
 
 
-def prunable(module: nn.Module, batchnorm: bool, residual: bool) -> bool:
-    """Whether the module's parameters are prunable: Linear and Conv2d always, the others if asked for."""
+def prunable(module: nn.Module, batchnorm: bool, residual: bool, attention: str = "out") -> bool:
+    """Whether the module's parameters are prunable: Linear and Conv2d always, the others if asked for.
+
+    attention: "out" takes the projection after an attention's heads, which is a Linear, "all" the query, key and value
+    projections too, "none" neither.
+    """
+    if isinstance(module, OutProjection):
+        return attention != "none"
+    if isinstance(module, MultiheadAttention):
+        return attention == "all"
     kinds: tuple[type, ...] = (layers.Linear, layers.Conv2d)
     if batchnorm:
         kinds += (layers.BatchNorm1d, layers.BatchNorm2d)
@@ -53,12 +62,16 @@ def parameters(model: nn.Module) -> Iterator[Tensor]:
 
 
 def masked_parameters(
-    model: nn.Module, bias: bool = False, batchnorm: bool = False, residual: bool = False
+    model: nn.Module,
+    bias: bool = False,
+    batchnorm: bool = False,
+    residual: bool = False,
+    attention: str = "out",
 ) -> Iterator[MaskedParameter]:
     """The (mask, parameter) pairs of every prunable module; its biases only with `bias`."""
     for path, module in model.named_modules():
-        if prunable(module, batchnorm, residual):
+        if prunable(module, batchnorm, residual, attention):
             for name, parameter in module.named_parameters(recurse=False):
-                if name != "bias" or bias:
+                if not name.endswith("bias") or bias:
                     full = f"{path}.{name}" if path else name
                     yield MaskedParameter(getattr(module, f"{name}_mask"), parameter, full)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+from argparse import Namespace
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 DATASETS = {
     "mnist": "Utils.datasets.mnist:DATASET",
     "agnews": "Utils.datasets.agnews:DATASET",
+    "multi30k": "Utils.datasets.multi30k:DATASET",
 }
 # class -> name -> (kind of data it takes, where it is)
 MODELS = {
@@ -30,6 +32,7 @@ MODELS = {
     },
     "nlp": {
         "text-classification": ("text", "Models.text:TextClassificationModel"),
+        "seq2seq": ("translation", "Models.seq2seq:Seq2SeqTransformer"),
     },
 }
 PRUNERS = {
@@ -45,9 +48,13 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "adam": ("Utils.adam:Adam", {}),
     "rms": ("torch.optim:RMSprop", {}),
 }
+OPTIMIZER_FLAGS = {"adam": {"betas": "adam_betas", "eps": "adam_eps"}}  # argument of the class -> setting
 EXPERIMENTS = {
-    "singleshot": "Experiments.singleshot:run",
+    "singleshot": "Experiments.singleshot",
+    "translate": "Experiments.translate",
 }
+ATTENTION = ("out", "all", "none")
+PRECISIONS = {"off": None, "bf16": "bfloat16"}  # -> torch's name of the type
 
 
 def known(what: str, name: str, names: Iterable[str]) -> str:
@@ -69,8 +76,20 @@ def dataset(name: str) -> Dataset:
     return _find(DATASETS[known("data set", name, DATASETS)])
 
 
-def experiment(name: str) -> Any:
-    return _find(EXPERIMENTS[known("experiment", name, EXPERIMENTS)])
+def configured(settings: Namespace) -> Dataset:
+    """The data set of these settings, with those that are its own."""
+    data = dataset(settings.dataset)
+    return data.configure(vars(settings)) if data.configure else data
+
+
+def recipe(name: str) -> Any:
+    """The experiment's module: flags(parser) adds its flags, check(args) completes them, run(args) does it."""
+    return import_module(EXPERIMENTS[known("experiment", name, EXPERIMENTS)])
+
+
+def evaluation(data: Dataset) -> Any:
+    """The class that measures a model on `data`."""
+    return _find(data.evaluation)
 
 
 def model_names(data: Dataset, model_class: str | None, model: str | None) -> tuple[str, str]:
@@ -109,6 +128,14 @@ def device(gpu: int = 0, no_cuda: bool = False) -> torch.device:
     return torch.device(f"cuda:{gpu}")
 
 
+def precision(name: str) -> torch.dtype | None:
+    """The number type of the products in training; None for the parameters' own."""
+    import torch
+
+    found = PRECISIONS[known("precision", name, PRECISIONS)]
+    return None if found is None else getattr(torch, found)
+
+
 @functools.lru_cache(maxsize=2)
 def corpus(name: str, data_dir: str = "Data", source: str = "auto") -> corpora.Corpus:
     """The data set called `name`, loaded."""
@@ -134,7 +161,7 @@ def dataloader(
     from Utils.loader import Loader
 
     loaded = corpus(data) if isinstance(data, str) else data
-    examples = loaded.train if train else loaded.test
+    examples = loaded.splits["train" if train else "test"]
     return Loader(examples, batch_size, train if shuffle is None else shuffle, seed, length, workers)
 
 
@@ -149,7 +176,14 @@ def pruner(name: str) -> Any:
     return _find(PRUNERS[known("pruner", name, PRUNERS)])
 
 
-def optimizer(name: str) -> tuple[Any, dict[str, Any]]:
-    """(class, keyword arguments of its own)."""
+def optimizer_flags(name: str | None = None) -> set[str]:
+    """The settings that this optimizer takes beside those of all; of all optimizers if None."""
+    wanted = OPTIMIZER_FLAGS.values() if name is None else [OPTIMIZER_FLAGS.get(name, {})]
+    return {setting for taken in wanted for setting in taken.values()}
+
+
+def optimizer(name: str, settings: Namespace | None = None) -> tuple[Any, dict[str, Any]]:
+    """(class, keyword arguments of its own), those that `settings` decide among them."""
     place, arguments = OPTIMIZERS[known("optimizer", name, OPTIMIZERS)]
-    return _find(place), dict(arguments)
+    chosen = {} if settings is None else {key: getattr(settings, s) for key, s in OPTIMIZER_FLAGS.get(name, {}).items()}
+    return _find(place), {**arguments, **chosen}

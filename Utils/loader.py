@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,14 @@ from Utils.examples import Examples
 
 
 class Loader:
-    """Yields (data, target); each `iter` is the next epoch.
+    """Yields (data, target); each `iter` is the next epoch. Every example comes exactly once an epoch.
 
     batch_size: examples a batch, the last may be shorter. shuffle: another order every epoch, given by `seed` and the
     epoch's number alone. length: only so many examples, drawn once by `seed` (all if None or too large). workers: so
     many threads put batches together ahead of their use; 0 does it when asked. The batches do not depend on workers.
+
+    Where examples have lengths, a batch holds such of like lengths: the epoch's order is sorted by them, so that chance
+    decides among equals alone, cut into batches, and these are shuffled.
     """
 
     def __init__(
@@ -41,23 +45,29 @@ class Loader:
     def _permutation(self, count: int, *purpose: object) -> Tensor:
         return torch.randperm(count, generator=torch.Generator().manual_seed(seeds.derive(self.seed, *purpose)))
 
-    @property
-    def targets(self) -> Tensor:
-        """[n] the targets of all examples that an epoch holds, in no particular order."""
-        return self.examples.targets[self.indices]
-
     def __len__(self) -> int:
         return -(-self.indices.numel() // self.batch_size)
 
-    def order(self, epoch: int) -> Tensor:
-        """[n] the numbers of the examples in the order of that epoch, the first being 0."""
-        return self.indices[self._permutation(len(self.indices), "order", epoch)] if self.shuffle else self.indices
+    def batches(self, epoch: int) -> tuple[Tensor, ...]:
+        """The numbers of the examples of each batch of that epoch, the first being 0."""
+        order = self.indices
+        if self.shuffle:
+            order = order[self._permutation(len(order), "order", epoch)]
+        if self.examples.lengths is None:
+            return order.split(self.batch_size)
+        for column in reversed(self.examples.lengths.unbind(1)):  # the least important first, each sort stable
+            order = order[column[order].argsort(stable=True)]
+        batches = order.split(self.batch_size)
+        if self.shuffle:
+            batches = tuple(batches[k] for k in self._permutation(len(batches), "batches", epoch))
+        return batches
 
     def __iter__(self) -> Iterator[tuple]:
-        count = self.indices.numel()
-        batch = self.examples.arrange(self.order(self.epoch))
+        batches = self.batches(self.epoch)
         self.epoch += 1
-        bounds = [(a, min(a + self.batch_size, count)) for a in range(0, count, self.batch_size)]
+        batch = self.examples.arrange(torch.cat(batches))
+        ends = list(itertools.accumulate(len(numbers) for numbers in batches))
+        bounds = list(zip([0, *ends], ends, strict=False))
         if self.workers == 0:
             for a, b in bounds:
                 yield batch(a, b)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from Layers import layers, probe
+from Layers.attention import MultiheadAttention
 from Layers.modes import modes_kept
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
         flops = dict.fromkeys(("weight", "bias"), module.num_features * _positions(output))
     elif isinstance(module, (layers.Identity1d, layers.Identity2d)):
         flops = {"weight": module.num_features * _positions(output)}
+    elif isinstance(module, MultiheadAttention):
+        flops = {"in_proj_weight": module.in_proj_weight.numel(), "in_proj_bias": module.in_proj_bias.numel()}
+    elif isinstance(module, nn.LayerNorm):
+        flops = dict.fromkeys(("weight", "bias"), module.weight.numel())
     else:  # an embedding is looked up, which costs no multiplication
         flops = {}
     return {name: flops.get(name, 0) for name, _ in module.named_parameters(recurse=False)}
@@ -40,7 +45,8 @@ def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
 def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | str) -> dict[str, dict[str, int]]:
     """Multiply-adds of one example, dense: {module: {parameter: count}} for every module that holds parameters.
 
-    Linear in*out, Conv2d weights times output positions, a bias one a unit and position: as the Synaptic Flow code.
+    Linear in*out, Conv2d weights times output positions, a bias one a unit and position: as the Synaptic Flow code. Of
+    a sentence pair one source and one target position are counted; what attention does without weights is not.
     """
     total: dict[str, dict[str, int]] = {}
     hooks = []

@@ -12,26 +12,28 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def find(place: str) -> Path:
-    """The safetensors file that `place`, a run's directory or a file, stands for; UserError if there is none."""
+def find(flag: str, place: str) -> Path:
+    """The safetensors file that `place`, a run's directory or a file, stands for; UserError if there is none.
+
+    flag: the one that names the place, for the error.
+    """
     path = Path(place)
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"--pretrained {place}: no model.safetensors there; name a finished run's directory")
+        raise UserError(f"{flag} {place}: no model.safetensors there; name a finished run's directory")
     return path
 
 
 def fingerprint(place: str | None) -> str | None:
     """What the weights are, wherever they lie: the file's sha256."""
-    return None if place is None else files.sha256(find(place))
+    return None if place is None else files.sha256(find("--pretrained", place))
 
 
-def load(model: nn.Module, place: str) -> None:
-    """Copy the weights in, not the masks. Raises UserError if they are not those of such a model."""
+def load(model: nn.Module, path: Path) -> None:
+    """Copy the weights of a safetensors file in, not the masks; UserError if they are not those of such a model."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = find(place)
     try:
         stored = {name: value for name, value in load_file(path).items() if not name.endswith("_mask")}
     except SafetensorError as error:

@@ -19,9 +19,27 @@ from Utils.errors import UserError
 APART = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "threads", "verbose"}
 
 
+# Settings that came later, with the value that stands for how every run before them was made. At that value a setting
+# is left out, so that a run keeps its name and is found again.
+LATER = {
+    "adam_betas": [0.9, 0.999],
+    "adam_eps": 1e-8,
+    "amp": "off",
+    "beam": None,
+    "bleu_every": None,
+    "bleu_weights": None,
+    "prune_attention": "out",
+    "prune_dataset_size": None,
+    "src": None,
+    "test_set": None,
+    "tgt": None,
+}
+
+
 def settings(args: Namespace, **resolved: Any) -> dict[str, Any]:
     """All that the result of a run depends on: the arguments but those of APART, and what they resolved to."""
-    return {key: value for key, value in sorted({**vars(args), **resolved}.items()) if key not in APART}
+    given = {key: value for key, value in sorted({**vars(args), **resolved}.items()) if key not in APART}
+    return {key: value for key, value in given.items() if key not in LATER or value not in (None, LATER[key])}
 
 
 def digest(config: Mapping[str, Any]) -> str:
@@ -60,11 +78,13 @@ class Run:
                 raise ValueError("not a dictionary")
         except (OSError, ValueError):
             raise UserError(f"{self.path} holds no complete run; remove it or choose another --expid") from None
-        differing = [key for key in self.config if config.get(key) != self.config[key]]
+        differing = [
+            key for key in sorted(config.keys() | self.config.keys()) if config.get(key) != self.config.get(key)
+        ]
         if differing:
             key = differing[0]
             raise UserError(
-                f"{self.path} holds a run with other settings ({key} {config.get(key)}, not {self.config[key]}); "
+                f"{self.path} holds a run with other settings ({key} {config.get(key)}, not {self.config.get(key)}); "
                 f"choose another --expid or remove it"
             )
         return result

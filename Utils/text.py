@@ -1,4 +1,4 @@
-"""Text preparation: tokens, vocabularies, token numbers. The one place that knows of torchtext.
+"""Text preparation: tokens, vocabularies, token numbers, and back. The one place that knows of torchtext and spaCy.
 
 torchtext is retired and loads with no newer torch. Where it does not load, the equivalents below take over; they give
 the same tokens and the same vocabularies.
@@ -10,6 +10,7 @@ import functools
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
@@ -57,11 +58,23 @@ def torchtext() -> ModuleType | None:
 
 
 def tokenizer(name: str) -> Callable[[str], list[str]]:
-    """The tokenizer called `name`: "basic_english"."""
+    """The tokenizer called `name`: "basic_english", or "spacy:de", the rules of spaCy for German, and so on."""
+    family, _, language = name.partition(":")
+    if family == "spacy" and language in SPACING:
+        return _spacy(language)
     if name != "basic_english":
         raise ValueError(f"no tokenizer is called {name!r}")
     package = torchtext()
     return package.data.utils.get_tokenizer(name) if package else basic_english
+
+
+@functools.cache  # the rules of some languages take seconds to compile
+def _spacy(language: str) -> Callable[[str], list[str]]:
+    """spaCy's rule tokenizer: that of its trained models too, and no model is needed for it."""
+    import spacy
+
+    rules = spacy.blank(language).tokenizer
+    return lambda line: [token.text for token in rules(line)]
 
 
 def vocabulary(tokens: Iterable[Sequence[str]], specials: Sequence[str], min_freq: int = 1) -> list[str]:
@@ -84,3 +97,69 @@ def encode(tokens: Sequence[Sequence[str]], words: Sequence[str]) -> tuple[np.nd
     np.cumsum([len(row) for row in tokens], out=offsets[1:])
     ids = np.fromiter((number.get(token, unknown) for row in tokens for token in row), np.int32, count=int(offsets[-1]))
     return ids, offsets
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """Where a language puts no space around a token of spaCy's; what has a default is alike in most of them.
+
+    close: marks with none before them; open: with none after; clitics: the same of words; joint: marks with none on
+    either side between two words; pairs: words that spaCy takes apart.
+    """
+
+    close: str
+    open: str
+    clitics: frozenset[str] = frozenset()
+    joint: str = "-/"
+    pairs: frozenset[tuple[str, str]] = frozenset()
+    elision: bool = False  # l' d' qu' go with the next word, -nous -vous with the one before
+    possessive: bool = False  # an apostrophe after s ends the word: the boys' dog
+
+
+SPACING = {
+    "de": Spacing(".,;:!?)]}…“”‘", "([{#„‚", joint="/", possessive=True),  # hyphens are inside spaCy's German tokens
+    "en": Spacing(
+        ".,;:!?)]}…%”’",
+        "([{#“‘",
+        frozenset(("'s", "'re", "'ll", "'ve", "'d", "'m", "n't", "’s", "’re", "’ll", "’ve", "’d", "’m", "n’t")),
+        pairs=frozenset((("can", "not"), ("gon", "na"), ("got", "ta"), ("wan", "na"), ("&", "amp"))),
+        possessive=True,
+    ),
+    "fr": Spacing(".,)]}…”»", "([{#“«", elision=True),  # a space goes before the tall marks ; : ! ?
+    "cs": Spacing(".,;:!?)]}…%“‘", "([{#„‚", frozenset(("'s",))),
+}
+
+
+def detokenize(tokens: Sequence[str], language: str) -> str:
+    """Running text from tokens of "spacy:`language`", as that language is usually written; for scores and for people.
+
+    It undoes the tokenizer except where only the writer can know ("can not" or "cannot", an odd quote).
+    """
+    rules = SPACING.get(language)
+    if rules is None:
+        raise ValueError(f"no spacing is known for {language!r}")
+    text, tight = "", True  # tight: the next token follows without a space
+    quoted: set[str] = set()  # the marks of which one is open
+    for k, token in enumerate(tokens):
+        last = tokens[k - 1] if k else ""
+        after = tokens[k + 1] if k + 1 < len(tokens) else ""
+        before = follow = False  # does it cling to the token before, to the one after?
+        if token in ('"', "'"):
+            alone = token == "'" and token not in quoted and token not in tokens[k + 1 :]
+            if alone and rules.possessive and last[-1:] in ("s", "S"):
+                before = True
+            else:
+                before = token in quoted
+                follow = not before
+                quoted ^= {token}
+        elif token.isspace():  # spaCy makes tokens of unusual spaces, and of all but the first of several
+            before, follow = not token.startswith(" "), True
+        elif token in rules.joint:
+            before = follow = last[-1:].isalnum() and after[:1].isalnum()
+        else:
+            before = token in rules.close or not token.strip(".") or token.lower() in rules.clitics
+            before = before or (last.lower(), token) in rules.pairs or (rules.elision and token[0] == "-")
+            follow = token in rules.open or (rules.elision and token[-1] in "'’")
+        text += token if tight or before else f" {token}"
+        tight = follow
+    return text

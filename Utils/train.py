@@ -26,10 +26,13 @@ def train_epoch(
     dataloader: Iterable,
     device: torch.device,
     log: Callable[[int, float], None] | None = None,
+    amp: torch.dtype | None = None,
 ) -> float:
     """One pass over the loader in train mode; the mean loss of its batches, each weighted by its examples.
 
-    log(batch, loss): called every 64 batches. Raises FloatingPointError, naming the batch, if a loss is not finite.
+    log(batch, loss): called every 64 batches. amp: the type that matrix products are computed in (torch.autocast); the
+    parameters, the sums between layers and the loss keep their own. Raises FloatingPointError, naming the batch, if a
+    loss is not finite.
     """
     model.train()
     losses: list[Tensor] = []
@@ -37,7 +40,13 @@ def train_epoch(
     for data, target in dataloader:
         optimizer.zero_grad(set_to_none=True)
         data, target = data.to(device), target.to(device)
-        value = loss(model(data), target)
+        if amp is None:
+            logits = model(data)
+        else:
+            with torch.autocast(device.type, amp):
+                logits = model(data)
+            logits = logits.float()
+        value = loss(logits, target)
         value.backward()
         optimizer.step()
         losses.append(value.detach())
@@ -64,12 +73,13 @@ def train(
     epochs: int,
     after_epoch: Callable[[int, float], None],
     log: Callable[[int, int, float], None] | None = None,
+    amp: torch.dtype | None = None,
 ) -> None:
     """`epochs` passes. after_epoch(epoch from 1, mean train loss) evaluates, logs or saves; log(epoch, batch, loss)."""
     for epoch in range(1, epochs + 1):
         watch = None if log is None else lambda batch, value, epoch=epoch: log(epoch, batch, value)
         try:
-            value = train_epoch(model, loss, optimizer, dataloader, device, watch)
+            value = train_epoch(model, loss, optimizer, dataloader, device, watch, amp)
         except FloatingPointError as error:
             raise FloatingPointError(f"{error} of epoch {epoch}; a lower --lr may help") from error
         scheduler.step()

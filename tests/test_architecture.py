@@ -115,8 +115,8 @@ def test_the_words_of_a_flag_are_read_by_no_ones_bool():
 
 
 def test_data_sets_are_named_in_their_file_and_the_registry_alone():
-    """So that nothing else asks `if dataset == ...`. The settings name the default."""
-    allowed = {"Utils/load.py", "Utils/settings.py"}
+    """So that nothing else asks `if dataset == ...`. The flags name the default."""
+    allowed = {"Utils/load.py", "Utils/flags.py"}
     found = {
         file
         for file, tree in TREES.items()
@@ -127,7 +127,7 @@ def test_data_sets_are_named_in_their_file_and_the_registry_alone():
     for name in load.DATASETS:  # and a data set's file names no other
         (own,) = (file for file, tree in TREES.items() if file == f"Utils/datasets/{name}.py")
         assert set(strings(TREES[own])) & load.DATASETS.keys() == {name}
-    assert len([text for text in strings(TREES["Utils/settings.py"]) if text in load.DATASETS]) <= 1
+    assert len([text for text in strings(TREES["Utils/flags.py"]) if text in load.DATASETS]) <= 1
 
 
 @pytest.mark.parametrize("registry", ["MODELS", "PRUNERS", "OPTIMIZERS"])

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from Utils import files
-from Utils.datasets.base import Dataset, Prepared, RawFile
+from Utils.datasets.base import PAPER, Dataset, Prepared, RawFile
 from Utils.errors import UserError
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
@@ -106,7 +106,6 @@ DATASET = Dataset(
     kind="text",
     model_class="nlp",
     model="text-classification",
-    classes=CLASSES,
     raw=RAW,
     preparation={"tokenizer": TOKENIZER, "specials": ["<unk>"], "min_freq": 1},
     read=read,
@@ -115,12 +114,6 @@ DATASET = Dataset(
     splits=splits,
     shape=lambda prepared: (len(prepared.words["text"]),),
     # One thread: the arithmetic of a batch is so small that a second one gains nothing and waits for the first.
-    defaults={
-        "optimizer": "adam",
-        "lr": 1e-3,
-        "train_batch_size": 64,
-        "test_batch_size": 256,
-        "post_epochs": 10,
-        "threads": 1,
-    },
+    classes=lambda prepared: CLASSES,
+    defaults=PAPER | {"threads": 1},
 )

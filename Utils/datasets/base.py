@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,23 +24,27 @@ class RawFile:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus as it is cached: tensors, vocabularies as text, the number of rows by split, and remarks to the user."""
+    """A corpus as it is cached: tensors, the number of rows by split, vocabularies, remarks to the user, raw lines."""
 
     tensors: dict[str, Tensor]
     rows: dict[str, int]
     words: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    lines: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """One data set: a file below Utils/datasets that makes one of these, and a line in Utils.load.DATASETS.
 
-    kind: what a model for it must take ("image", "text"); model_class, model: what is trained where nothing else is
-    asked for; classes: their names, in order. preparation: all settings that the prepared data depends on, part of
-    the cache's name. read: raw paths, by the `path` of `raw` -> Prepared, or UserError naming file and line. sample:
-    the generated stand-in, Prepared likewise; sample_version grows when it changes. splits: Prepared -> train and test
-    examples. shape: Prepared -> the shape of one input, without the batch. defaults: settings of the command line.
+    kind: what a model for it must take ("image", "text", "translation"); model_class, model: what is trained where
+    nothing else is asked for. preparation: all settings that the prepared data depends on, part of the cache's name.
+    read: raw paths, by the `path` of `raw` -> Prepared, or UserError naming file and line. sample: the generated
+    stand-in, Prepared likewise; sample_version grows when it changes. splits: Prepared -> examples by split, "train"
+    and "test" at least. shape: Prepared -> the shape of one input, without the batch; classes: Prepared -> the names of
+    the outputs, in order. evaluation: the place of the class that measures a model on it (see Utils.evaluate.Accuracy).
+    defaults: settings of the command line, those of the paper; a flag that only some data sets have is named here by
+    each that has it. configure: such settings -> the data set with them, or UserError in one line.
     """
 
     name: str
@@ -48,7 +52,6 @@ class Dataset:
     kind: str
     model_class: str
     model: str
-    classes: tuple[str, ...]
     raw: tuple[RawFile, ...]
     preparation: Mapping[str, Any]
     read: Callable[[Mapping[str, Path]], Prepared]
@@ -56,4 +59,22 @@ class Dataset:
     sample_version: int
     splits: Callable[[Prepared], dict[str, Examples]]
     shape: Callable[[Prepared], tuple[int, ...]]
+    classes: Callable[[Prepared], Sequence[str]]
     defaults: Mapping[str, Any]
+    evaluation: str = "Utils.evaluate:Accuracy"
+    configure: Callable[[Mapping[str, Any]], Dataset] | None = None
+
+
+# What the paper trains with, whatever the data.
+PAPER = {
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "adam_betas": [0.9, 0.999],
+    "adam_eps": 1e-8,
+    "train_batch_size": 64,
+    "test_batch_size": 256,
+    "prune_batch_size": 256,
+    "prune_dataset_ratio": 10,
+    "post_epochs": 10,
+    "threads": 0,
+}

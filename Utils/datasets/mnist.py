@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Utils import files
-from Utils.datasets.base import Dataset, Prepared, RawFile
+from Utils.datasets.base import PAPER, Dataset, Prepared, RawFile
 from Utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ MD5 = {
     "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
 }
 RAW = tuple(RawFile(f"MNIST/raw/{name}", f"{HOME}/{name}", md5) for name, md5 in MD5.items())
+CLASSES = tuple("0123456789")
 MEAN, STD = (0.1307,), (0.3081,)  # of the training pixels, in [0, 1]
 
 
@@ -76,7 +77,6 @@ DATASET = Dataset(
     kind="image",
     model_class="default",
     model="fc",
-    classes=tuple("0123456789"),
     raw=RAW,
     preparation={"pixels": "uint8"},
     read=read,
@@ -84,12 +84,6 @@ DATASET = Dataset(
     sample_version=1,
     splits=splits,
     shape=lambda prepared: (1, 28, 28),
-    defaults={
-        "optimizer": "adam",
-        "lr": 1e-3,
-        "train_batch_size": 64,
-        "test_batch_size": 256,
-        "post_epochs": 10,
-        "threads": 0,
-    },
+    classes=lambda prepared: CLASSES,
+    defaults=PAPER,
 )

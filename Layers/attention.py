@@ -1,0 +1,82 @@
+"""Multi-head attention with masks (Vaswani et al. 2017, section 3.2.2), under the parameter names of torch.nn's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from Layers.layers import Linear, masked, register_masks
+
+
+class OutProjection(Linear):
+    """The masked Linear after the heads; a class of its own, so that it can be told from other Linears."""
+
+
+class MultiheadAttention(nn.Module):
+    """nn.MultiheadAttention(embed_dim, num_heads, dropout, batch_first=True) with masks on every weight.
+
+    `in_proj_weight` [3 E, E] holds the query, key and value projections one below the other, `in_proj_bias` [3 E] their
+    biases, `out_proj` the Linear after the heads. All are read through their masks, in train and in eval mode.
+    Initial values are torch.nn's: Xavier for `in_proj_weight`, biases zero.
+
+    In a linear flow attention is over a single position, where the softmax is 1: the heads give the value projection.
+    Query and key then bear on nothing, and a pruner that goes by flow would take them all. So each of their weights
+    gets the gradient that a value weight in its place has. They add nothing to the output, nor to any other gradient.
+    """
+
+    flow = False
+
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if embed_dim % num_heads:
+            raise ValueError(f"{embed_dim} features cannot be shared out among {num_heads} heads")
+        self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * embed_dim, embed_dim))
+        self.in_proj_bias = nn.Parameter(torch.empty(3 * embed_dim))
+        register_masks(self)
+        self.out_proj = OutProjection(embed_dim, embed_dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial weights from the global generator."""
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.in_proj_bias)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def project(self, input: Tensor, which: str) -> tuple[Tensor, ...]:
+        """[B, L, E] -> those asked for of query, key and value, each [B, heads, L, E / heads].
+
+        which: a part of "qkv" in that order, without a gap.
+        """
+        first = "qkv".index(which)
+        rows = slice(first * self.embed_dim, (first + len(which)) * self.embed_dim)
+        weight, bias = (masked(self, name, rows) for name in ("in_proj_weight", "in_proj_bias"))
+        heads = F.linear(input, weight, bias).unflatten(-1, (len(which), self.num_heads, -1))
+        return heads.permute(2, 0, 3, 1, 4).unbind(0)
+
+    def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+        """[B, T, E] attending to `memory` [B, S, E] (the same tensor in self-attention) -> [B, T, E].
+
+        mask: boolean, broadcast to [B, heads, T, S], False where not to look; causal: look at no later position.
+        """
+        if self.flow:
+            return self._linear(memory)
+        if query is memory:
+            return self.attend(*self.project(query, "qkv"), mask, causal)
+        return self.attend(*self.project(query, "q"), *self.project(memory, "kv"), mask, causal)
+
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
+        """The heads' attention and the projection after it: [B, heads, T, E / heads] -> [B, T, E]."""
+        dropout = self.dropout if self.training else 0.0
+        heads = F.scaled_dot_product_attention(query, key, value, mask, dropout, causal)
+        return self.out_proj(heads.transpose(1, 2).flatten(2))
+
+    def _linear(self, memory: Tensor) -> Tensor:
+        (value,) = self.project(memory, "v")
+        if torch.is_grad_enabled():
+            for ghost in self.project(memory.detach(), "qk"):
+                value = value + (ghost - ghost.detach())
+        return self.out_proj(value.transpose(1, 2).flatten(2))

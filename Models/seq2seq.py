@@ -1,0 +1,105 @@
+"""Translation: the Transformer of the paper, under the module names of the PyTorch tutorial it took it from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from Layers import layers
+from Layers.embedding import Embedding
+from Layers.pairs import BOS, PAD, Pairs
+from Models.transformer import Cache, PositionalEncoding, Transformer
+
+
+class TokenEmbedding(nn.Module):
+    """Token numbers [...] -> [..., width]: rows of the table times sqrt(width) (Vaswani et al. 2017, section 3.4)."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.embedding = Embedding(vocabulary, width)
+        self.scale = math.sqrt(width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.embedding(tokens) * self.scale
+
+
+@dataclass
+class State:
+    """Where a batch of translations stands: the layers' caches, the source mask [B, 1, 1, S], the next position."""
+
+    caches: list[Cache]
+    mask: Tensor
+    position: int = 0
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows of the batch, in this order; a row may be taken more than once."""
+        for cache in self.caches:
+            cache.keep(rows)
+        self.mask = self.mask.index_select(0, rows)
+
+
+class Seq2SeqTransformer(nn.Module):
+    """`Pairs` -> logits [n, target words] at the n target positions that are not padding, row by row.
+
+    input_shape: (source words,); num_classes: target words. 3 + 3 post-norm layers of width 512 with 8 heads,
+    feed-forward width 512, dropout 0.1; weights from Xavier's uniform distribution, embeddings and generator included.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        dense_classifier: bool = False,
+        width: int = 512,
+        heads: int = 8,
+        depth: int = 3,
+        hidden: int = 512,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        (words,) = input_shape
+        self.transformer = Transformer(width, heads, depth, hidden, dropout)
+        self.generator = (nn.Linear if dense_classifier else layers.Linear)(width, num_classes)
+        self.src_tok_emb = TokenEmbedding(words, width)
+        self.tgt_tok_emb = TokenEmbedding(num_classes, width)
+        self.positional_encoding = PositionalEncoding(width, dropout)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial matrices from the global generator; vectors are left to their layers."""
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+    def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, S] -> (memory [B, S, E], mask [B, 1, 1, S], False at padding)."""
+        mask = (source != PAD)[:, None, None, :]
+        return self.transformer.encoder(self.positional_encoding(self.src_tok_emb(source)), mask), mask
+
+    def forward(self, data: Pairs) -> Tensor:
+        memory, mask = self.encode(data.source)
+        target = self.positional_encoding(self.tgt_tok_emb(data.target))
+        hidden = self.transformer.decoder(target, memory, mask)
+        return self.generator(hidden[data.target != PAD])
+
+    def begin(self, source: Tensor, room: int) -> State:
+        """Ready to translate `source` [B, S] into at most `room` tokens each, one a `step`."""
+        memory, mask = self.encode(source)
+        return State([layer.cache(memory, room) for layer in self.transformer.decoder.layers], mask)
+
+    def step(self, tokens: Tensor, state: State) -> Tensor:
+        """The latest token of each target, [B] -> logits of the next, [B, target words]; `state` moves on."""
+        target = self.positional_encoding(self.tgt_tok_emb(tokens.unsqueeze(1)), state.position)
+        for layer, cache in zip(self.transformer.decoder.layers, state.caches, strict=True):
+            target = layer.step(target, state.position, cache, state.mask)
+        state.position += 1
+        return self.generator(self.transformer.decoder.norm(target[:, 0]))
+
+    def ones_input(self) -> Pairs:
+        """One position each, which in a linear flow holds ones in one-hot space (see Layers.embedding.Embedding)."""
+        token = torch.full((1, 1), BOS, device=self.generator.weight.device)
+        return Pairs(token, token)

@@ -1,0 +1,151 @@
+"""The layers of a post-norm Transformer (Vaswani et al. 2017), under torch.nn's names, with every weight masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from Layers.attention import MultiheadAttention
+from Layers.layers import Linear
+from Layers.norm import LayerNorm
+
+
+class _FeedForward(nn.Module):
+    """What both kinds of layer end with: linear2(dropout(relu(linear1)))."""
+
+    def __init__(self, width: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.linear1 = Linear(width, hidden)
+        self.linear2 = Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def feed_forward(self, input: Tensor) -> Tensor:
+        return self.dropout(self.linear2(self.dropout(F.relu(self.linear1(input)))))
+
+
+class EncoderLayer(_FeedForward):
+    """Self-attention, then the feed-forward net, each added to its input and normalised: [B, S, E] -> [B, S, E]."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__(width, hidden, dropout)
+        self.self_attn = MultiheadAttention(width, heads, dropout)
+        self.norm1, self.norm2 = LayerNorm(width), LayerNorm(width)
+
+    def forward(self, source: Tensor, mask: Tensor) -> Tensor:
+        source = self.norm1(source + self.dropout(self.self_attn(source, source, mask)))
+        return self.norm2(source + self.feed_forward(source))
+
+
+@dataclass
+class Cache:
+    """Keys and values of one decoder layer, [B, heads, L, E / heads] each: of the target so far, and of the source.
+
+    `key` and `value` have room for all positions to come; those of the present and earlier ones are filled.
+    """
+
+    key: Tensor
+    value: Tensor
+    source_key: Tensor
+    source_value: Tensor
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these rows of the batch, in this order; a row may be taken more than once."""
+        for name, held in vars(self).items():
+            setattr(self, name, held.index_select(0, rows))
+
+
+class DecoderLayer(_FeedForward):
+    """Self-attention, attention to the source, feed-forward net, each added and normalised: [B, T, E] -> [B, T, E]."""
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
+        super().__init__(width, hidden, dropout)
+        self.self_attn = MultiheadAttention(width, heads, dropout)
+        self.multihead_attn = MultiheadAttention(width, heads, dropout)
+        self.norm1, self.norm2, self.norm3 = LayerNorm(width), LayerNorm(width), LayerNorm(width)
+
+    def forward(self, target: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        target = self.norm1(target + self.dropout(self.self_attn(target, target, causal=True)))
+        target = self.norm2(target + self.dropout(self.multihead_attn(target, memory, mask)))
+        return self.norm3(target + self.feed_forward(target))
+
+    def cache(self, memory: Tensor, room: int) -> Cache:
+        """For a target that begins: memory [B, S, E] read once, room for `room` positions."""
+        key, value = self.multihead_attn.project(memory, "kv")
+        held = (key.new_empty(*key.shape[:2], room, key.shape[-1]) for _ in range(2))
+        return Cache(*held, key, value)
+
+    def step(self, target: Tensor, position: int, cache: Cache, mask: Tensor) -> Tensor:
+        """What `forward` gives at the last of position + 1 positions, [B, 1, E], from that position's input alone."""
+        query, key, value = self.self_attn.project(target, "qkv")
+        cache.key[:, :, position : position + 1] = key
+        cache.value[:, :, position : position + 1] = value
+        seen = (held[:, :, : position + 1] for held in (cache.key, cache.value))
+        target = self.norm1(target + self.dropout(self.self_attn.attend(query, *seen)))
+        (query,) = self.multihead_attn.project(target, "q")
+        attended = self.multihead_attn.attend(query, cache.source_key, cache.source_value, mask)
+        target = self.norm2(target + self.dropout(attended))
+        return self.norm3(target + self.feed_forward(target))
+
+
+class Encoder(nn.Module):
+    """Layers, then a final normalisation."""
+
+    def __init__(self, layers: list[nn.Module], width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.norm = LayerNorm(width)
+
+    def forward(self, source: Tensor, mask: Tensor) -> Tensor:
+        for layer in self.layers:
+            source = layer(source, mask)
+        return self.norm(source)
+
+
+class Decoder(Encoder):
+    """The same with a memory: [B, T, E] and [B, S, E] -> [B, T, E]."""
+
+    def forward(self, target: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        for layer in self.layers:
+            target = layer(target, memory, mask)
+        return self.norm(target)
+
+
+class Transformer(nn.Module):
+    """Encoder and decoder of `depth` layers each."""
+
+    def __init__(self, width: int, heads: int, depth: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        sizes = width, heads, hidden, dropout
+        self.encoder = Encoder([EncoderLayer(*sizes) for _ in range(depth)], width)
+        self.decoder = Decoder([DecoderLayer(*sizes) for _ in range(depth)], width)
+
+
+class PositionalEncoding(nn.Module):
+    """Adds sines and cosines of the position (section 3.5) to [B, L, E], from position `first` on; then dropout.
+
+    In a linear flow it adds nothing: only what depends on the input flows.
+    """
+
+    flow = False
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.width = width
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("table", self._table(128), persistent=False)
+
+    def _table(self, length: int) -> Tensor:
+        frequencies = torch.exp(torch.arange(0, self.width, 2) * (-torch.tensor(10_000.0).log() / self.width))
+        angles = torch.arange(length).unsqueeze(1) * frequencies
+        return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, : self.width]
+
+    def forward(self, input: Tensor, first: int = 0) -> Tensor:
+        if not self.flow:
+            last = first + input.shape[1]
+            if last > self.table.shape[0]:  # a longer sentence than any before
+                self.table = self._table(2 * last).to(self.table)
+            input = input + self.table[first:last]
+        return self.dropout(input)

@@ -1,0 +1,232 @@
+"""Multi30k, task 1 (Elliott et al. 2016): captions of pictures in four languages, tokens of spaCy's rules."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import zlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from Utils import files
+from Utils.datasets.base import Dataset, Prepared, RawFile
+from Utils.errors import UserError
+
+TITLE = "Multi30k"
+LANGUAGES = ("de", "en", "fr", "cs")
+HOME = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
+MD5 = {  # the published files by part and language; the test sets of 2017 have no Czech
+    "train": {
+        "de": "81ff90b99829c0cd4b1b587d394afd39",
+        "en": "0065d13af80720a55ca8153d126e6627",
+        "fr": "6cb767741dcad3931f966fefbc05203f",
+        "cs": "d9a5fc268917725a2b0efce3a0cc8607",
+    },
+    "val": {
+        "de": "6e0e229eb049e3fc99a1ef02fb2d5f91",
+        "en": "2b69aa9253948ac9f67e94917272dd40",
+        "fr": "93fc564584b7e5ba410c761ea5a1c682",
+        "cs": "83cdc082f646b769095615384cf5c0ca",
+    },
+    "test_2016_flickr": {
+        "de": "efd67d314d98489b716b145475101932",
+        "en": "ff2c0fcb4893a13bd73414306bc250ae",
+        "fr": "08dc7cd4a662f31718412de95ca9bfe3",
+        "cs": "3104872229daa1bef3b401d44dd2220b",
+    },
+    "test_2017_flickr": {
+        "de": "6a8d5c87f6ae19e3d35681aa6fd16571",
+        "en": "005396bac545d880abe6f00bbb7dbbb4",
+        "fr": "cb09af7d2b501f9112f2d6a59fa1360d",
+    },
+    "test_2017_mscoco": {
+        "de": "e8cd6ec2bc8a11fc846fa48a46e3d0bb",
+        "en": "a7b684e0edbef1d4a23660c8e8e743fd",
+        "fr": "4995d10954a804d3cdfd907b9fd093e8",
+    },
+    "test_2018_flickr": {
+        "de": "87e00327083dd69feaa029a8f7c1a047",
+        "en": "a152878809942757a55ce087073486b8",
+        "fr": "a64563e986438ed731a6713027c36bfd",
+        "cs": "4c6b6490e58107b2e397c5e3e1690abc",
+    },
+}
+TEST_SETS = tuple(part.removeprefix("test_") for part in MD5 if part.startswith("test_"))
+SPECIALS = ("<unk>", "<pad>", "<bos>", "<eos>")  # numbered as in Layers.pairs; no text has them as tokens
+MIN_FREQ = 1
+DEFAULTS = {
+    "optimizer": "adam",
+    "lr": 1e-4,
+    "adam_betas": [0.9, 0.98],
+    "adam_eps": 1e-9,
+    "train_batch_size": 128,
+    "test_batch_size": 128,
+    "prune_batch_size": 128,
+    "prune_dataset_size": 1280,
+    "post_epochs": 10,
+    "threads": 0,
+    "src": "de",
+    "tgt": "en",
+    "test_set": "2016_flickr",
+    "beam": 1,
+    "bleu_every": 0,
+    "bleu_weights": [0.25] * 4,
+}
+
+Pair = tuple[str, str]  # a line of the source and its translation
+
+
+def lines(path: Path) -> list[str]:
+    """The lines of a gzipped text file, without the white space around them.
+
+    Raises UserError with the file, and the line where there is one, for a damaged or empty file, an empty line, bytes
+    that are not UTF-8.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes()).removeprefix(codecs.BOM_UTF8)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a whole gzip file ({error}); remove it to have it fetched again") from error
+    if not content.strip():
+        raise UserError(f"{path}: holds no lines; remove it to have it fetched again")
+    found = []
+    # At line feeds alone: str.splitlines knows other ends of lines, and would shift one language against the other.
+    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
+        try:
+            text = line.decode("utf-8").strip()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path}:{number}: byte 0x{line[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            ) from error
+        if not text:
+            raise UserError(f"{path}:{number}: an empty line; each line needs a text, as its translation has one")
+        found.append(text)
+    return found
+
+
+def pairs(source: Path, target: Path) -> list[Pair]:
+    """Line k of the one file with line k of the other. Raises UserError, also for a line without a counterpart."""
+    sides = lines(source), lines(target)
+    counts = [len(side) for side in sides]
+    if counts[0] != counts[1]:
+        longer, shorter = (source, target) if counts[0] > counts[1] else (target, source)
+        raise UserError(
+            f"{longer}:{min(counts) + 1}: has no counterpart: {shorter.name} ends at line {min(counts):,}, "
+            f"{longer.name} at line {max(counts):,}; fetch both again"
+        )
+    return list(zip(*sides, strict=True))
+
+
+def prepare(splits: Mapping[str, Sequence[Pair]], source: str, target: str, notes: list[str]) -> Prepared:
+    """Tokens once and for all: each language's vocabulary from its training lines, every split as flat token numbers.
+
+    Tensors of a split: `<split>_source_ids` int32 [N] and `<split>_source_offsets` int64 [pairs + 1], target likewise;
+    words only, without `<bos>` and `<eos>`. The raw lines of the test split stay beside them, for the scores.
+    """
+    import torch
+
+    from Utils import text
+
+    tensors, words, kept = {}, {}, {}
+    for side, language in enumerate((source, target)):
+        name = ("source", "target")[side]
+        tokenize = text.tokenizer(f"spacy:{language}")
+        tokens = {split: [tokenize(pair[side]) for pair in found] for split, found in splits.items()}
+        words[language] = text.vocabulary(tokens["train"], SPECIALS, MIN_FREQ)
+        for split, rows in tokens.items():
+            ids, offsets = text.encode(rows, words[language])
+            tensors[f"{split}_{name}_ids"] = torch.from_numpy(ids)
+            tensors[f"{split}_{name}_offsets"] = torch.from_numpy(offsets)
+        kept[f"test_{name}"] = [pair[side] for pair in splits["test"]]
+    return Prepared(tensors, {split: len(found) for split, found in splits.items()}, words, notes, kept)
+
+
+def raw_files(source: str, target: str, test_set: str) -> dict[str, tuple[RawFile, RawFile]]:
+    """(source, target) by split."""
+    return {
+        split: tuple(
+            RawFile(f"multi30k/{part}.{language}.gz", f"{HOME}/{part}.{language}.gz", MD5[part][language])
+            for language in (source, target)
+        )
+        for split, part in (("train", "train"), ("val", "val"), ("test", f"test_{test_set}"))
+    }
+
+
+def read(paths: Mapping[str, Path], source: str, target: str, test_set: str) -> Prepared:
+    notes, splits = [], {}
+    for split, raw in raw_files(source, target, test_set).items():
+        splits[split] = pairs(*(paths[file.path] for file in raw))
+        notes += [
+            f"{paths[file.path].name} is not the published file; its {len(splits[split]):,} lines are used as they are"
+            for file in raw
+            if files.md5(paths[file.path]) != file.md5
+        ]
+    return prepare(splits, source, target, notes)
+
+
+def sample(source: str, target: str) -> Prepared:
+    from Utils.samples import pictures
+
+    for language in (source, target):
+        if language not in pictures.LANGUAGES:
+            raise UserError(
+                f"the generated sample of {TITLE} has no {language!r}, only {' and '.join(pictures.LANGUAGES)}; "
+                f"choose among these, or put the real files there"
+            )
+    sides = [pictures.LANGUAGES.index(language) for language in (source, target)]
+    splits = {split: [tuple(pair[k] for k in sides) for pair in found] for split, found in pictures.generate().items()}
+    return prepare(splits, source, target, [])
+
+
+def splits(prepared: Prepared) -> dict:
+    from Utils.examples import Sentences
+
+    return {split: Sentences.of(prepared.tensors, split) for split in prepared.rows}
+
+
+def check(source: str, target: str, test_set: str) -> None:
+    """Raises UserError, in a line that says what there is, unless the files hold this pair in this test set."""
+    if test_set not in TEST_SETS:
+        raise UserError(f"--test-set {test_set}: {TITLE} has no such test set; it has {', '.join(TEST_SETS)}")
+    for flag, language in (("src", source), ("tgt", target)):
+        if language not in LANGUAGES:
+            raise UserError(f"--{flag} {language}: {TITLE} is not in that language; it is in {', '.join(LANGUAGES)}")
+        if language not in MD5[f"test_{test_set}"]:
+            there = ", ".join(MD5[f"test_{test_set}"])
+            raise UserError(f"--{flag} {language}: test set {test_set} is not in that language; it is in {there}")
+    if source == target:
+        raise UserError(f"--src and --tgt are both {source}; choose two different ones of {', '.join(LANGUAGES)}")
+
+
+def configured(settings: Mapping[str, Any]) -> Dataset:
+    """The data set of settings "src", "tgt" (languages) and "test_set". Raises UserError where there is no such."""
+    source, target, test_set = settings["src"], settings["tgt"], settings["test_set"]
+    check(source, target, test_set)
+    return Dataset(
+        name="multi30k",
+        title=TITLE,
+        kind="translation",
+        model_class="nlp",
+        model="seq2seq",
+        raw=tuple(file for raw in raw_files(source, target, test_set).values() for file in raw),
+        preparation={
+            "tokenizers": [f"spacy:{source}", f"spacy:{target}"],
+            "lines": "stripped",
+            "specials": list(SPECIALS),
+            "min_freq": MIN_FREQ,
+            "test_set": test_set,
+        },
+        read=partial(read, source=source, target=target, test_set=test_set),
+        sample=partial(sample, source, target),
+        sample_version=1,
+        splits=splits,
+        shape=lambda prepared: (len(prepared.words[source]),),
+        classes=lambda prepared: prepared.words[target],
+        defaults=DEFAULTS,
+        evaluation="Utils.translation:Translation",
+        configure=configured,
+    )
+
+
+DATASET = configured(DEFAULTS)

@@ -1,0 +1,99 @@
+"""From a trained model to translations: greedy decoding and beam search, whole test sets in batches.
+
+The model has `begin(source, room) -> state`, `step(tokens, state) -> logits` and states with `keep(rows)`
+(see Models.seq2seq), so that each step costs one position, whatever came before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from Layers.layers import products_kept
+from Layers.modes import modes_kept
+from Layers.pairs import BOS, EOS, PAD
+
+LONGER = 5  # a translation has at most so many tokens more than its source, <bos> and <eos> counted in both
+BATCH = 256  # sentences decoded together
+WORTH_IT = 0.75  # finished sentences leave the batch once no more than this share of it goes on
+
+
+@torch.no_grad()
+def translate(model: nn.Module, sources: Sequence[Tensor], device: torch.device, beam: int = 1) -> list[list[int]]:
+    """Translations of `sources` (each [S], <bos> words <eos>), token numbers without <bos> and <eos>, in order.
+
+    beam: 1 takes the likeliest token at each step; K > 1 keeps the K likeliest beginnings, see `beam_search`.
+    """
+    found: list[list[int]] = [[] for _ in sources]
+    order = sorted(range(len(sources)), key=lambda k: len(sources[k]))
+    size = max(1, BATCH // beam)
+    with modes_kept(model), products_kept(model):
+        model.eval()
+        for a in range(0, len(order), size):
+            numbers = order[a : a + size]
+            source = pad_sequence([sources[k] for k in numbers], batch_first=True, padding_value=PAD).to(device)
+            limits = torch.tensor([len(sources[k]) + LONGER - 1 for k in numbers], device=device)
+            rows = greedy(model, source, limits) if beam == 1 else beam_search(model, source, limits, beam)
+            for k, row in zip(numbers, rows, strict=True):
+                found[k] = row
+    return found
+
+
+def greedy(model: nn.Module, source: Tensor, limits: Tensor) -> list[list[int]]:
+    """source [B, S], limits [B]: the most tokens of each translation, <eos> counted -> token numbers without <eos>."""
+    room = int(limits.max())
+    state = model.begin(source, room)
+    chosen = torch.full((len(source), room), EOS, device=source.device)
+    rows = torch.arange(len(source), device=source.device)
+    tokens = torch.full_like(rows, BOS)
+    for position in range(room):
+        tokens = model.step(tokens, state).argmax(1)
+        chosen[rows, position] = tokens
+        going = ((chosen[rows, : position + 1] != EOS).all(1) & (limits[rows] > position + 1)).nonzero().flatten()
+        if len(going) == 0:
+            break
+        if len(going) <= WORTH_IT * len(rows):
+            state.keep(going)
+            rows, tokens = rows[going], tokens[going]
+    return [_to_end(row[:limit]) for row, limit in zip(chosen.tolist(), limits.tolist(), strict=True)]
+
+
+def _to_end(tokens: list[int]) -> list[int]:
+    return tokens[: tokens.index(EOS)] if EOS in tokens else tokens
+
+
+def beam_search(model: nn.Module, source: Tensor, limits: Tensor, beam: int) -> list[list[int]]:
+    """As `greedy`, from the `beam` likeliest beginnings of each sentence at each step.
+
+    A beginning that ends with <eos>, or is as long as its limit, leaves the beam, which is narrower from then on. The
+    translation is the one of them with the highest mean log-probability a token, <eos> counted.
+    """
+    count, room = len(source), int(limits.max())
+    state = model.begin(source, room)
+    state.keep(torch.arange(count, device=source.device).repeat_interleave(beam))
+    total = torch.full((count, beam), -torch.inf, device=source.device)
+    total[:, 0] = 0.0  # all beginnings are the same at first
+    begun = torch.full((count, beam, room), EOS, device=source.device)
+    tokens = torch.full((count * beam,), BOS, device=source.device)
+    best, best_mean = begun[:, 0].clone(), torch.full((count,), -torch.inf, device=source.device)
+    first = torch.arange(count, device=source.device).unsqueeze(1) * beam
+    for position in range(room):
+        gain = model.step(tokens, state).log_softmax(1).unflatten(0, (count, beam))
+        total, places = (total.unsqueeze(2) + gain).flatten(1).topk(beam, dim=1)
+        parents, tokens = places // gain.shape[2], places % gain.shape[2]
+        begun = begun.gather(1, parents.unsqueeze(2).expand_as(begun))
+        begun[:, :, position] = tokens
+        over = (tokens == EOS) | (limits.unsqueeze(1) <= position + 1)
+        mean, which = torch.where(over, total / (position + 1), -torch.inf).max(1)
+        better = mean > best_mean
+        best_mean = torch.where(better, mean, best_mean)
+        best[better] = begun[better, which[better]]
+        total = total.masked_fill(over, -torch.inf)
+        if total.isneginf().all():
+            break
+        state.keep((first + parents).flatten())
+        tokens = tokens.flatten()
+    return [_to_end(row[:limit]) for row, limit in zip(best.tolist(), limits.tolist(), strict=True)]
