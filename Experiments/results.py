@@ -43,7 +43,7 @@ def text(result: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str],
         train = pd.DataFrame({label: result[key] for key, label in POINTS.items()}).T
         shown = table.drop(columns=["kept"])
         if len(shown) > LONG:
-            shown = shown[shown["prunable"]]
+            shown = shown[shown["prunable"]].drop(columns=["prunable"])
         parts = [
             f"Data: {result['source'].upper()} {result['dataset']} ({rows}{words})",
             *(f"Data: {note}" for note in data["notes"]),

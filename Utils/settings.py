@@ -49,6 +49,8 @@ def resolve(args: argparse.Namespace) -> argparse.Namespace:
     load.known("attention to prune", args.prune_attention, load.ATTENTION)
     load.known("precision", args.amp, load.PRECISIONS)
     load.configured(args)
+    if args.bleu_weights is not None and not any(args.bleu_weights):
+        raise UserError("--bleu-weights are all zero; one at least must be above")
     cores = os.cpu_count() or 1
     if args.workers > 16 * cores:
         raise UserError(f"--workers {args.workers}: this machine has {cores} cores; choose at most {16 * cores}")

@@ -63,7 +63,8 @@ class Translation(Accuracy):
     def findings(self) -> dict[str, Any]:
         """BLEU and its parts at each point, and the last example translations."""
         settings = {key: getattr(self.args, key) for key in ("src", "tgt", "test_set", "beam", "bleu_weights")}
-        return {"translation": {**settings, **self.found, "examples": self.examples}}
+        last = {"final": self.found["post_prune"]} if "post_prune" in self.found else {}  # where nothing came after it
+        return {"translation": {**settings, **last, **self.found, "examples": self.examples}}
 
     def words(self) -> str:
         lines = []

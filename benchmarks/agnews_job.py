@@ -101,7 +101,7 @@ class Ours:
 
     def orders(self, epochs: int) -> list[list[int]]:
         """The order of the examples in each epoch to come."""
-        return [self.train.order(epoch).tolist() for epoch in range(epochs)]
+        return [torch.cat(self.train.batches(epoch)).tolist() for epoch in range(epochs)]
 
     def epoch(self) -> None:
         train_epoch(self.model, self.loss, self.optimizer, self.train, torch.device("cpu"))

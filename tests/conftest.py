@@ -24,7 +24,12 @@ hypothesis_settings.load_profile("fixed")
 ROOT = Path(__file__).resolve().parent.parent
 REAL = (ROOT / "Data", ROOT.parent / "shared" / "data")
 AG_NEWS = ("AG_NEWS/train.csv", "AG_NEWS/test.csv")
-MULTI30K = ("multi30k/train.de.gz", "multi30k/train.en.gz")
+MULTI30K = tuple(
+    f"multi30k/{part}.{language}.gz"
+    for part in ("train", "val", "test_2016_flickr", "test_2017_flickr", "test_2017_mscoco", "test_2018_flickr")
+    for language in ("de", "en", "fr", "cs")
+    if language != "cs" or "2017" not in part
+)
 MNIST = tuple(
     f"MNIST/raw/{name}-ubyte.gz"
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
@@ -155,5 +160,5 @@ def real_mnist() -> Path:
 
 @pytest.fixture(scope="session")
 def real_multi30k() -> Path:
-    """A directory that holds multi30k/train.{de,en}.gz; to be read only."""
+    """A directory that holds multi30k/{train,val,test_...}.{de,en,fr,cs}.gz; to be read only."""
     return _real(MULTI30K)

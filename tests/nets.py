@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from Layers import layers
 from Layers.bags import Bags
+from Layers.pairs import BOS, EOS, PAD, Pairs
+from Models.seq2seq import Seq2SeqTransformer
 from Models.text import TextClassificationModel
 
 CPU = torch.device("cpu")
@@ -101,6 +104,53 @@ def text_model(vocabulary: int = 30, classes: int = 3, seed: int = 0) -> TextCla
     return drawn(seed, make)
 
 
+def seq2seq(
+    source: int = 30,
+    target: int = 29,
+    width: int = 16,
+    heads: int = 2,
+    depth: int = 2,
+    hidden: int = 12,
+    dropout: float = 0.1,
+    seed: int = 0,
+) -> Seq2SeqTransformer:
+    """The shipped translation model, small; its biases, scales and shifts have no special value."""
+
+    def make() -> Seq2SeqTransformer:
+        model = Seq2SeqTransformer((source,), target, False, width, heads, depth, hidden, dropout)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if parameter.dim() == 1:
+                    low, high = (0.5, 1.5) if "norm" in name and name.endswith("weight") else (-0.5, 0.5)
+                    parameter.uniform_(low, high)
+        return model
+
+    return drawn(seed, make)
+
+
+def pairs(sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> tuple[Pairs, Tensor]:
+    """A batch of sentences without <bos> and <eos>, and what the model is to say at its target positions."""
+
+    def padded(rows: Iterator[list[int]]) -> Tensor:
+        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=PAD)
+
+    data = Pairs(padded([BOS, *row, EOS] for row in sources), padded([BOS, *row] for row in targets))
+    return data, torch.tensor([word for row in targets for word in [*row, EOS]])
+
+
+def sentences(vocabulary: int, count: int, draw: torch.Generator, longest: int = 7) -> list[list[int]]:
+    """`count` rows of 1 to `longest` random words, unknown ones among them, but none of the other special tokens."""
+    lengths = torch.randint(1, longest + 1, (count,), generator=draw).tolist()
+    words = [torch.randint(EOS, vocabulary, (length,), generator=draw).tolist() for length in lengths]
+    return [[0 if word == EOS else word for word in row] for row in words]
+
+
+def pair_batches(source: int, target: int, sizes: Sequence[int], seed: int = 0) -> list[tuple]:
+    """Random sentence pairs of 1 to 7 words a side, padded, one batch for each of `sizes`."""
+    draw = torch.Generator().manual_seed(seed)
+    return [pairs(sentences(source, n, draw), sentences(target, n, draw)) for n in sizes]
+
+
 def image_batches(shape: Sequence[int], classes: int, sizes: Sequence[int], seed: int = 0) -> list[tuple]:
     """Normal inputs [n, *shape] of the default float type and random targets, one batch for each of `sizes`."""
     draw = torch.Generator().manual_seed(seed)
@@ -156,14 +206,16 @@ def _behaviour(model: nn.Module, data) -> tuple[list[Tensor], list[Tensor]]:
     return outputs, gradients
 
 
-def audit(model: nn.Module, data, density: float = 0.3, seed: int = 0) -> bool:
+def audit(model: nn.Module, data, density: float | None = 0.3, seed: int = 0) -> bool:
     """Whether no value under a zero of a mask can reach an output of `model`, or gets a gradient.
 
-    A copy gets random masks on every masked tensor; then normal and the largest finite values are written under the
-    zeros. True if that changes no output bit, in train and in eval mode, and every gradient there is exactly zero.
+    A copy gets random masks on every masked tensor, or keeps those it has if `density` is None; then normal and the
+    largest finite values are written under the zeros. True if that changes no output bit, in train and in eval mode,
+    and every gradient there is exactly zero.
     """
     model = copy.deepcopy(model)
-    mask_at_random(model, density, seed)
+    if density is not None:
+        mask_at_random(model, density, seed)
     if not any((mask == 0).any() for _, mask, _ in masked_tensors(model)):
         raise ValueError("no masked weight: nothing to audit")
     expected, gradients = _behaviour(model, data)

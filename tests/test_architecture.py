@@ -169,7 +169,8 @@ PLACES = [
     *(place for names in load.MODELS.values() for _, place in names.values()),
     *load.PRUNERS.values(),
     *(place for place, _ in load.OPTIMIZERS.values()),
-    *load.EXPERIMENTS.values(),
+    *(f"{place}:{part}" for place in load.EXPERIMENTS.values() for part in ("flags", "check", "run")),
+    *(load.dataset(name).evaluation for name in load.DATASETS),
 ]
 
 
@@ -180,14 +181,16 @@ def test_every_entry_of_the_registries_resolves(place):
 
 
 @pytest.mark.parametrize("name", load.DATASETS)
-def test_a_data_set_is_what_its_entry_says(name):
+def test_a_data_set_is_what_its_entry_says(name, sample_data):
     data = load.dataset(name)
     assert isinstance(data, Dataset) and data.name == name
     kind, place = load.MODELS[data.model_class][data.model]
     assert kind == data.kind and place
     flags = vars(settings.parser().parse_args([]))
     assert data.defaults.keys() <= flags.keys() and all(flags[key] is None for key in data.defaults)
-    assert len(set(data.classes)) == len(data.classes) > 1
+    loaded = load.corpus(name, str(sample_data), "sample")
+    assert len(set(loaded.classes)) == len(loaded.classes) == loaded.num_classes > 1
+    assert {"train", "test"} <= loaded.splits.keys() == loaded.rows.keys()
     assert all(raw.url.startswith("https://") and len(raw.md5) == 32 for raw in data.raw)
     assert all(not Path(raw.path).is_absolute() and ".." not in Path(raw.path).parts for raw in data.raw)
 
@@ -208,7 +211,8 @@ def test_every_pruner_and_model_can_be_had_by_name():
         kind, arguments = load.optimizer(name)
         assert arguments.keys() <= inspect.signature(kind).parameters.keys()
     for name in load.EXPERIMENTS:
-        assert list(inspect.signature(load.experiment(name)).parameters) == ["args"]
+        assert list(inspect.signature(load.recipe(name).run).parameters) == ["args"]
+        assert load.recipe(name).__doc__.partition("\n")[0] in settings.parser(name).format_help()
 
 
 def test_the_names_of_assignment_one_are_there():

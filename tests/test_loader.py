@@ -112,7 +112,7 @@ def test_batches_do_not_depend_on_workers(make, length):
 def test_a_length_draws_one_subset_for_all_epochs(shuffle):
     loader = Loader(texts(), 10, shuffle=shuffle, seed=1, length=25)
     epochs = [order(loader) for _ in range(3)]
-    assert len(loader) == 3 and sorted(loader.targets.tolist()) == sorted(epochs[0])
+    assert len(loader) == 3
     assert len(set(epochs[0])) == 25 and {*epochs[0]} == {*epochs[1]} == {*epochs[2]}
     assert (epochs[0] == epochs[1]) is not shuffle
     assert set(epochs[0]) != set(range(25))  # drawn from all, not the first

@@ -9,13 +9,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from Layers import layers
-from Utils import load
+from Layers.pairs import PAD
+from Pruners.pruners import Mag
+from Utils import generator, load
 
 NAMES = [(cls, name) for cls, models in load.MODELS.items() for name in models]
 # kind of data -> (input shape, classes, three examples). A new kind needs a line here before its models pass.
 KINDS = {
     "image": ((1, 28, 28), 10, lambda: nets.image_batches((1, 28, 28), 10, (3,))[0]),
     "text": ((50,), 4, lambda: nets.text_batches(50, 4, (3,))[0]),
+    "translation": ((20,), 21, lambda: nets.pair_batches(20, 21, (3,))[0]),
 }
 
 
@@ -46,6 +49,7 @@ def test_nothing_under_a_zero_reaches_an_output(cls, name, seed):
 def test_every_masked_tensor_is_read(cls, name):
     """What is not masked does reach the outputs: otherwise the audit of that tensor would be idle."""
     model, data = _model(cls, name)
+    model.eval()  # dropout would change the outputs by itself
     nets.mask_at_random(model, 0.3)
     with torch.no_grad():
         expected = model(data)
@@ -141,3 +145,118 @@ def test_the_audit_of_every_kind_of_masked_layer():
 def test_a_model_without_masks_cannot_be_audited():
     with pytest.raises(ValueError, match="nothing to audit"):
         nets.audit(nn.Linear(3, 2), torch.zeros(1, 3))
+
+
+# --- attention -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("choice", load.ATTENTION)
+def test_what_is_pruned_of_an_attention_reaches_no_output(choice):
+    """Of the translation model, with the masks that a pruner writes for each --prune-attention."""
+    model, ((data, _),) = nets.seq2seq(), nets.pair_batches(30, 29, (5,))
+    pruner = Mag(generator.masked_parameters(model, bias=True, attention=choice))
+    pruner.score(model, nets.CROSS_ENTROPY, [], nets.CPU)
+    pruner.mask(0.3, "local")
+    pruned = {name for name, mask, _ in nets.masked_tensors(model) if (mask == 0).any()}
+    assert pruned == {
+        name
+        for name, _, _ in nets.masked_tensors(model)
+        if ("in_proj" not in name or choice == "all") and ("out_proj" not in name or choice != "none")
+    }
+    assert nets.audit(model, data, density=None)
+
+
+class InTorch(nn.Module):
+    """The translation model with its layers inside torch.nn.Transformer, as the PyTorch tutorial has them.
+
+    `places`: which Linears there are replaced by masked ones, by the last part of their names.
+    """
+
+    def __init__(self, model, places):
+        super().__init__()
+        self.rest = copy.deepcopy(model)
+        self.transformer = nn.Transformer(16, 2, 2, 2, 12, dropout=0.0, batch_first=True)
+        inner = self.rest.transformer.state_dict()
+        self.transformer.load_state_dict({name: value for name, value in inner.items() if "_mask" not in name})
+        del self.rest.transformer
+        for path, module in list(self.transformer.named_modules()):
+            parent, _, name = path.rpartition(".")
+            if name in places:
+                masked = layers.Linear(module.in_features, module.out_features)
+                masked.load_state_dict(module.state_dict(), strict=False)
+                setattr(self.transformer.get_submodule(parent), name, masked)
+
+    def forward(self, data):
+        length = data.target.shape[1]
+        source, target = (
+            self.rest.positional_encoding(embedding(tokens))
+            for embedding, tokens in ((self.rest.src_tok_emb, data.source), (self.rest.tgt_tok_emb, data.target))
+        )
+        padding = data.source == PAD
+        hidden = self.transformer(
+            source,
+            target,
+            tgt_mask=torch.ones(length, length, dtype=torch.bool).triu(1),
+            src_key_padding_mask=padding,
+            memory_key_padding_mask=padding,
+        )
+        return self.rest.generator(hidden[data.target != PAD])
+
+
+def _both(*places):
+    """(our model, the same inside torch.nn.Transformer, data); they give the same outputs while no mask is written."""
+    model, ((data, _),) = nets.seq2seq(dropout=0.0), nets.pair_batches(30, 29, (5,))
+    return model, InTorch(model, places), data
+
+
+def _write_masks(model, places, value):
+    """Fill the masks of all weights of these Linears; how many there were."""
+    found = [module for path, module in model.named_modules() if path.rpartition(".")[2] in places]
+    for module in found:
+        module.weight_mask.fill_(value)
+    return len(found)
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("places", [("out_proj",), ("linear1",), ("linear2",), ("out_proj", "linear1", "linear2")])
+def test_masked_linears_inside_torchs_transformer_fail_the_audit_and_ours_pass(places):
+    """If you put masked Linears into torch.nn.Transformer, this is what happens to your masks.
+
+    - `out_proj` of every attention: torch.nn.MultiheadAttention never calls it. It reads `out_proj.weight` and hands
+      the bare tensor on, so that the mask beside it is never multiplied in. The pruned weights are used and get
+      gradients as if there were no mask: set to zero, they grow again in training.
+    - `linear1` and `linear2` of every encoder layer: in training they are called, and masked. In eval mode without
+      autograd the whole layer runs as one fused kernel (the "fast path"), which is handed the bare weights. Unless the
+      pruned weights themselves are zero, the network is pruned while it trains and dense while it is measured.
+
+    Nothing warns, and all of them are counted as pruned. So the model here has an attention of its own
+    (Layers.attention), and every model has to pass this audit.
+    """
+    ours, theirs, data = _both(*places)
+    assert nets.audit(ours, data)
+    assert not nets.audit(theirs, data)
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
+def test_an_all_zero_mask_changes_nothing_inside_torchs_transformer():
+    """The same shown directly: what becomes of the outputs once every mask of some Linears is zero."""
+    for places, count, heeded in (
+        (("out_proj",), 2 + 2 * 2, {True: "nowhere", False: "nowhere"}),
+        (("linear1", "linear2"), 2 * 2 + 2 * 2, {True: "everywhere", False: "decoder"}),
+    ):
+        for training in (True, False):
+            ours, theirs, data = _both(*places)
+            ours.train(training), theirs.train(training)
+            before, expected = ours(data), theirs(data)
+            torch.testing.assert_close(before, expected, rtol=1e-5, atol=1e-5)
+            assert _write_masks(ours, places, 0.0) == _write_masks(theirs, places, 0.0) == count
+            after, found = ours(data), theirs(data)
+            assert not torch.allclose(after, before, rtol=0.1, atol=0.1)
+            if heeded[training] == "nowhere":
+                assert torch.equal(found, expected)
+            elif heeded[training] == "everywhere":
+                torch.testing.assert_close(found, after, rtol=1e-5, atol=1e-5)
+            else:  # with the masks of the encoder's layers taken away ours does the same
+                _write_masks(ours.transformer.encoder, places, 1.0)
+                torch.testing.assert_close(found, ours(data), rtol=1e-5, atol=1e-5)
