@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -52,8 +53,14 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
 
 
+NUMBERS = re.compile(r"\[\s+(-?\d[^\s,]*(?:,\s+-?\d[^\s,]*)*)\s+\]")  # a list of them, as json.dumps spreads it
+
+
 def write_json(path: Path, value: object) -> None:
-    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """Indented, but a list of numbers in one line. White space in strings is escaped, so that none is ever touched."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    text = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    write_bytes(path, f"{text}\n".encode())
 
 
 @contextlib.contextmanager

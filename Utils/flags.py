@@ -50,8 +50,7 @@ def new_parser(title: str) -> Parser:
     return Parser(
         prog="main.py",
         description=title,
-        epilog="The printed 'Parameter Sparsity' and 'FLOP Sparsity' are the fractions that REMAIN, "
-        "as in the Synaptic Flow code.",
+        epilog="Defaults marked * are the data set's own, those of the paper.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
         allow_abbrev=False,
     )
@@ -128,7 +127,7 @@ def add_data(top: Parser) -> None:
 
 
 def add_training(top: Parser) -> None:
-    group = top.add_argument_group("training", "defaults marked * are the data set's own, those of the paper")
+    group = top.add_argument_group("training")
     add = group.add_argument
     classes = " ".join(f"{cls}: {names(models)}" for cls, models in load.MODELS.items())
     add("--model-class", metavar=names(load.MODELS), help="family of models (default: *)")
@@ -162,7 +161,11 @@ def add_training(top: Parser) -> None:
 
 
 def add_pruning(top: Parser) -> None:
-    group = top.add_argument_group("pruning")
+    group = top.add_argument_group(
+        "pruning",
+        "the printed 'Parameter Sparsity' and 'FLOP Sparsity' are the fractions that REMAIN, "
+        "as in the Synaptic Flow code",
+    )
     add = group.add_argument
     add("--pruner", default="rand", metavar=names(load.PRUNERS), help="how weights are scored (default: rand)")
     add(

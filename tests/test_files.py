@@ -254,3 +254,18 @@ def test_two_that_replace_at_once_leave_one_whole_directory_and_no_leftovers(tmp
         fill(target, "ours", replace=True)
     assert len(calls) > 1 and names(tmp_path) == ["target", "target/inside"]
     assert (target / "inside").read_text() in ("ours", "theirs")
+
+
+def test_json_holds_the_value_with_lists_of_numbers_in_a_line(tmp_path):
+    value = {
+        "a": [1, -2.5, 1e-07],
+        "b": [],
+        "c": [[1, 2], "[ 1,\n 2 ]"],
+        "d": {"e": [True, None, 3]},
+        "f": list(range(999)),
+    }
+    files.write_json(tmp_path / "x.json", value)
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text) == value
+    assert '"a": [1, -2.5, 1e-07]' in text and "[1, 2]" in text and r"[ 1,\n 2 ]" in text
+    assert text.count("\n") < 25 and text.endswith("}\n")
