@@ -6,7 +6,6 @@ from argparse import Namespace
 from typing import Any
 
 import torch
-from torch import nn
 
 from Experiments import results
 from Pruners import dead
@@ -14,6 +13,7 @@ from Utils import corpus, generator, load, memory, metrics, pretrained, provenan
 from Utils.adam import Adam
 from Utils.clock import Clock
 from Utils.errors import UserError
+from Utils.loss import CrossEntropy
 from Utils.prune import prune_loop
 from Utils.train import train
 
@@ -60,7 +60,7 @@ class Workshop:
         if args.pretrained:
             pretrained.load(self.model, pretrained.find("--pretrained", args.pretrained))
         self.model.to(self.device)
-        self.loss = nn.CrossEntropyLoss()
+        self.loss = CrossEntropy()
         kind, arguments = load.optimizer(args.optimizer, args)
         self.optimizer = kind(generator.parameters(self.model), lr=args.lr, weight_decay=args.weight_decay, **arguments)
         if isinstance(self.optimizer, Adam) and self.device.type == "cpu":

@@ -1,1 +1,3 @@
 """Scores and masks. A pruner sees (mask, parameter) pairs, a model to call and batches; it knows no task."""
+
+SCOPES = ("global", "local")  # of a ranking: all tensors together, or each by itself

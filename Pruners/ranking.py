@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-SCOPES = ("global", "local")
+from Pruners import SCOPES
 
 
 def kept_count(total: int, density: float) -> int:

@@ -185,13 +185,13 @@ def add_pruning(top: Parser) -> None:
     add(
         "--compression-schedule",
         default="exponential",
-        metavar="{exponential,linear}",
+        metavar=names(load.SCHEDULES),
         help="density over those rounds (default: exponential)",
     )
     add(
         "--mask-scope",
         default="global",
-        metavar="{global,local}",
+        metavar=names(load.SCOPES),
         help="rank all weights together, or each tensor by itself (default: global)",
     )
     add(

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from Pruners import SCOPES as SCOPES
 from Utils import corpus as corpora
 from Utils.datasets.base import Dataset
 from Utils.errors import UserError
@@ -53,6 +54,7 @@ EXPERIMENTS = {
     "singleshot": "Experiments.singleshot",
     "translate": "Experiments.translate",
 }
+SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")
 PRECISIONS = {"off": None, "bf16": "bfloat16"}  # -> torch's name of the type
 

@@ -10,8 +10,7 @@ from torch import nn
 from tqdm import tqdm
 
 from Layers.modes import modes_kept
-
-SCHEDULES = ("exponential", "linear")
+from Utils.load import SCHEDULES
 
 
 def density_after(density: float, schedule: str, epoch: int, epochs: int) -> float:

@@ -30,6 +30,7 @@ from Layers.pairs import BOS, EOS, PAD
 from Utils import corpus, decode, generator, load, memory, pretrained, settings
 from Utils.adam import Adam
 from Utils.evaluate import evaluate
+from Utils.loss import CrossEntropy
 from Utils.train import train_epoch
 
 CPU = torch.device("cpu")
@@ -133,7 +134,7 @@ class Ours:
 
     def train(self, steps: int) -> None:
         batches = [next(self.batches) for _ in range(steps)]
-        train_epoch(self.model, nn.CrossEntropyLoss(), self.optimizer, batches, CPU, amp=self.amp)
+        train_epoch(self.model, CrossEntropy(), self.optimizer, batches, CPU, amp=self.amp)
         self.tokens += sum(int((data.source != PAD).sum()) + len(target) for data, target in batches)
 
 

@@ -127,7 +127,7 @@ def test_which_weights_are_prunable():
 
 
 def test_initial_weights_are_xaviers(full):
-    """Every matrix, embeddings and generator among them: uniform between the bounds. Vectors are as torch.nn has them."""
+    """Every matrix, embeddings and generator too: uniform between the bounds. Vectors are as torch.nn has them."""
     for name, parameter in full.named_parameters():
         values = parameter.detach()
         if values.dim() > 1:
@@ -144,7 +144,7 @@ def test_initial_weights_are_xaviers(full):
 
 
 def test_new_initial_weights_are_others_of_the_same_kind():
-    """As --reinitialize draws them: from a seed, within the bounds, masks untouched; the matrices by the model's own."""
+    """As --reinitialize draws them: from a seed, within the bounds, masks untouched; the last word is the model's."""
     fresh = nets.drawn(3, Seq2SeqTransformer, (30,), 29, False, 16, 2, 2, 12)
     model = nets.seq2seq()
     nets.mask_at_random(model, 0.5)

@@ -1,0 +1,59 @@
+"""Cross entropy for outputs as wide as a vocabulary."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BLOCK = 1 << 20  # logits worked on at a time: they stay in the cache from the first pass over them to the last
+
+
+class CrossEntropy(nn.CrossEntropyLoss):
+    """nn.CrossEntropyLoss() of logits [n, classes] and targets [n], the mean in float32 or better.
+
+    Large inputs go block by block, and the gradient is made in the same pass: neither log-probabilities nor float32
+    copies of all logits are ever written out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        if input.dim() != 2 or input.numel() <= BLOCK:
+            return super().forward(_wide(input), target)
+        return _Blocks.apply(input, target)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
+class _Blocks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits: Tensor, target: Tensor) -> Tensor:
+        wanted = ctx.needs_input_grad[0]
+        gradient = torch.empty_like(logits) if wanted else None
+        rows = max(1, BLOCK // logits.shape[1])
+        total = _wide(logits.new_zeros(()))
+        for a in range(0, len(logits), rows):
+            here = slice(a, a + rows)
+            likely = _wide(logits[here]).log_softmax(1)
+            place = target[here].unsqueeze(1)
+            own = likely.gather(1, place)
+            total = total - own.sum()
+            if wanted:  # (softmax - one-hot) / n
+                likely.exp_().scatter_(1, place, own.exp() - 1).div_(len(logits))
+                gradient[here] = likely
+        if wanted:
+            ctx.save_for_backward(logits, target)
+            ctx.gradient = gradient
+        return total / len(logits)
+
+    @staticmethod
+    def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():  # to be differentiated again: as an expression of the logits
+            logits, target = ctx.saved_tensors
+            share = (_wide(logits).softmax(1) - F.one_hot(target, logits.shape[1])) / len(logits)
+            return (slope * share).to(logits.dtype), None
+        return ctx.gradient * slope.to(ctx.gradient.dtype), None
