@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -73,6 +75,18 @@ class MultiheadAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         heads = F.scaled_dot_product_attention(query, key, value, mask, dropout, causal)
         return self.out_proj(heads.transpose(1, 2).flatten(2))
+
+    def attend_once(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`attend` for a single position, without dropout: query [B, heads, E / heads] -> [B, E].
+
+        key, value: [L, B, heads, E / heads]; mask: boolean [L, B, 1], False where not to look. Positions come first, so
+        that those of a growing sentence lie together: a product over a part of a longer tensor would copy it.
+        """
+        weights = (query * key).sum(-1) / math.sqrt(query.shape[-1])
+        if mask is not None:
+            weights = weights.masked_fill(~mask, -torch.inf)
+        heads = (weights.softmax(0).unsqueeze(-1) * value).sum(0)
+        return self.out_proj(heads.flatten(1))
 
     def _linear(self, memory: Tensor) -> Tensor:
         (value,) = self.project(memory, "v")

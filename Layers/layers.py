@@ -28,13 +28,17 @@ def own_masks(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def masked(module: nn.Module, name: str, rows: slice = slice(None)) -> Tensor | None:
-    """`mask * parameter` of `module.<name>`, or None where the layer was built without that parameter."""
+    """`mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
+
+    rows: only these of its first dimension.
+    """
     parameter = getattr(module, name)
     if parameter is None:
         return None
     if (products := module.__dict__.get("_products")) is not None:
         return products[name][rows]
-    return getattr(module, f"{name}_mask")[rows] * parameter[rows]
+    mask = getattr(module, f"{name}_mask", None)  # a layer of torch.nn has none
+    return parameter[rows] if mask is None else mask[rows] * parameter[rows]
 
 
 @contextmanager

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from Layers import layers
 from Layers.embedding import Embedding
 from Layers.pairs import BOS, PAD, Pairs
 from Models.transformer import Cache, PositionalEncoding, Transformer
+
+BLOCK = 1024  # words a block in `likeliest_step`
 
 
 class TokenEmbedding(nn.Module):
@@ -29,7 +32,7 @@ class TokenEmbedding(nn.Module):
 
 @dataclass
 class State:
-    """Where a batch of translations stands: the layers' caches, the source mask [B, 1, 1, S], the next position."""
+    """Where a batch of translations stands: the layers' caches, the source mask [S, B, 1], the next position."""
 
     caches: list[Cache]
     mask: Tensor
@@ -38,8 +41,8 @@ class State:
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows of the batch, in this order; a row may be taken more than once."""
         for cache in self.caches:
-            cache.keep(rows)
-        self.mask = self.mask.index_select(0, rows)
+            cache.keep(rows, self.position)
+        self.mask = self.mask.index_select(1, rows)
 
 
 class Seq2SeqTransformer(nn.Module):
@@ -87,17 +90,37 @@ class Seq2SeqTransformer(nn.Module):
         return self.generator(hidden[data.target != PAD])
 
     def begin(self, source: Tensor, room: int) -> State:
-        """Ready to translate `source` [B, S] into at most `room` tokens each, one a `step`."""
+        """Ready to translate `source` [B, S] into at most `room` tokens each, one a `step`, in eval mode."""
         memory, mask = self.encode(source)
-        return State([layer.cache(memory, room) for layer in self.transformer.decoder.layers], mask)
+        caches = [layer.cache(memory, room) for layer in self.transformer.decoder.layers]
+        return State(caches, mask[:, 0, 0, :].t().unsqueeze(2))
 
     def step(self, tokens: Tensor, state: State) -> Tensor:
         """The latest token of each target, [B] -> logits of the next, [B, target words]; `state` moves on."""
-        target = self.positional_encoding(self.tgt_tok_emb(tokens.unsqueeze(1)), state.position)
+        return self.generator(self._advance(tokens, state))
+
+    def likeliest_step(self, tokens: Tensor, state: State) -> Tensor:
+        """As `step`, but the word with the highest logit alone, [B]; the first of equals.
+
+        Words are looked at in blocks that stay in the cache; the logits of all are never written out.
+        """
+        hidden = self._advance(tokens, state)
+        best, words = hidden.new_full((len(hidden),), -torch.inf), torch.zeros_like(tokens)
+        for first in range(0, self.generator.out_features, BLOCK):
+            rows = slice(first, first + BLOCK)
+            weight, bias = (layers.masked(self.generator, name, rows) for name in ("weight", "bias"))
+            value, place = F.linear(hidden, weight, bias).max(1)
+            better = value > best
+            best, words = torch.where(better, value, best), torch.where(better, place + first, words)
+        return words
+
+    def _advance(self, tokens: Tensor, state: State) -> Tensor:
+        """[B] -> [B, E]: the latest tokens through the decoder."""
+        target = self.positional_encoding(self.tgt_tok_emb(tokens.unsqueeze(1)), state.position).squeeze(1)
         for layer, cache in zip(self.transformer.decoder.layers, state.caches, strict=True):
             target = layer.step(target, state.position, cache, state.mask)
         state.position += 1
-        return self.generator(self.transformer.decoder.norm(target[:, 0]))
+        return self.transformer.decoder.norm(target)
 
     def ones_input(self) -> Pairs:
         """One position each, which in a linear flow holds ones in one-hot space (see Layers.embedding.Embedding)."""

@@ -41,9 +41,9 @@ class EncoderLayer(_FeedForward):
 
 @dataclass
 class Cache:
-    """Keys and values of one decoder layer, [B, heads, L, E / heads] each: of the target so far, and of the source.
+    """Keys and values of one decoder layer, [L, B, heads, E / heads] each: of the target so far, and of the source.
 
-    `key` and `value` have room for all positions to come; those of the present and earlier ones are filled.
+    `key` and `value` have room for all positions to come; those before the present one are filled.
     """
 
     key: Tensor
@@ -51,10 +51,16 @@ class Cache:
     source_key: Tensor
     source_value: Tensor
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Tensor, filled: int) -> None:
         """Go on with these rows of the batch, in this order; a row may be taken more than once."""
-        for name, held in vars(self).items():
-            setattr(self, name, held.index_select(0, rows))
+        for name in ("key", "value"):
+            before = getattr(self, name)
+            after = before.new_empty(len(before), len(rows), *before.shape[2:])
+            torch.index_select(before[:filled], 1, rows, out=after[:filled])
+            setattr(self, name, after)
+        self.source_key, self.source_value = (
+            held.index_select(1, rows) for held in (self.source_key, self.source_value)
+        )
 
 
 class DecoderLayer(_FeedForward):
@@ -73,20 +79,22 @@ class DecoderLayer(_FeedForward):
 
     def cache(self, memory: Tensor, room: int) -> Cache:
         """For a target that begins: memory [B, S, E] read once, room for `room` positions."""
-        key, value = self.multihead_attn.project(memory, "kv")
-        held = (key.new_empty(*key.shape[:2], room, key.shape[-1]) for _ in range(2))
-        return Cache(*held, key, value)
+        source = [heads.permute(2, 0, 1, 3).contiguous() for heads in self.multihead_attn.project(memory, "kv")]
+        key, value = (heads.new_empty(room, *heads.shape[1:]) for heads in source)
+        return Cache(key, value, *source)
 
     def step(self, target: Tensor, position: int, cache: Cache, mask: Tensor) -> Tensor:
-        """What `forward` gives at the last of position + 1 positions, [B, 1, E], from that position's input alone."""
-        query, key, value = self.self_attn.project(target, "qkv")
-        cache.key[:, :, position : position + 1] = key
-        cache.value[:, :, position : position + 1] = value
-        seen = (held[:, :, : position + 1] for held in (cache.key, cache.value))
-        target = self.norm1(target + self.dropout(self.self_attn.attend(query, *seen)))
-        (query,) = self.multihead_attn.project(target, "q")
-        attended = self.multihead_attn.attend(query, cache.source_key, cache.source_value, mask)
-        target = self.norm2(target + self.dropout(attended))
+        """What `forward` gives in eval mode at the last of position + 1 positions, [B, E], from that one's input alone.
+
+        mask: boolean [S, B, 1], False at the source's padding.
+        """
+        heads = self.self_attn.project(target.unsqueeze(1), "qkv")
+        query, cache.key[position], cache.value[position] = (part.squeeze(2) for part in heads)
+        seen = slice(position + 1)
+        target = self.norm1(target + self.self_attn.attend_once(query, cache.key[seen], cache.value[seen]))
+        (query,) = self.multihead_attn.project(target.unsqueeze(1), "q")
+        attended = self.multihead_attn.attend_once(query.squeeze(2), cache.source_key, cache.source_value, mask)
+        target = self.norm2(target + attended)
         return self.norm3(target + self.feed_forward(target))
 
 

@@ -1,7 +1,7 @@
 """From a trained model to translations: greedy decoding and beam search, whole test sets in batches.
 
-The model has `begin(source, room) -> state`, `step(tokens, state) -> logits` and states with `keep(rows)`
-(see Models.seq2seq), so that each step costs one position, whatever came before.
+The model has `begin(source, room) -> state`, `step(tokens, state) -> logits`, `likeliest_step(tokens, state) -> tokens`
+and states with `keep(rows)` (see Models.seq2seq), so that each step costs one position, whatever came before.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def greedy(model: nn.Module, source: Tensor, limits: Tensor) -> list[list[int]]:
     rows = torch.arange(len(source), device=source.device)
     tokens = torch.full_like(rows, BOS)
     for position in range(room):
-        tokens = model.step(tokens, state).argmax(1)
+        tokens = model.likeliest_step(tokens, state)
         chosen[rows, position] = tokens
         going = ((chosen[rows, : position + 1] != EOS).all(1) & (limits[rows] > position + 1)).nonzero().flatten()
         if len(going) == 0:
