@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from Layers.bags import Bags
 from Layers.pairs import BOS, EOS, PAD, Pairs
@@ -18,6 +19,8 @@ SIDES = ("source", "target")
 class Examples(Protocol):
     """n examples. `arrange` takes an order of their numbers, [m] int64; its batch(a, b) is examples a to b of that.
 
+    seed: decides, for the whole order at once, how examples that are varied in training are varied; None: not at all.
+
     targets: those of all examples in one row. lengths: [n, k] what makes examples alike, most important column first,
     where a batch of unlike ones would cost padding; None where it costs nothing.
     """
@@ -27,34 +30,61 @@ class Examples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def arrange(self, order: Tensor) -> Callable[[int, int], tuple[Any, Tensor]]: ...
+    def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Any, Tensor]]: ...
 
 
 @dataclass
 class Images:
-    """pixels uint8 [n, C, H, W], targets int64 [n]; batches are float, (pixel / 255 - mean) / std by channel."""
+    """pixels uint8 [n, C, H, W], targets int64 [n]; batches are float, (pixel / 255 - mean) / std by channel.
+
+    In training an image is varied: crop: a window of its own size is cut at random out of the image with so many black
+    pixels on each side; flip: it is mirrored with probability 1/2.
+    """
 
     pixels: Tensor
     targets: Tensor
     mean: Tensor
     std: Tensor
+    crop: int = 0
+    flip: bool = False
     lengths = None
 
     @classmethod
-    def of(cls, tensors: Mapping[str, Tensor], split: str, mean, std) -> Images:
+    def of(cls, tensors: Mapping[str, Tensor], split: str, mean, std, crop: int = 0, flip: bool = False) -> Images:
         pixels = tensors[f"{split}_pixels"]
         as_float = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (mean, std))
-        return cls(pixels, tensors[f"{split}_targets"], *as_float)
+        return cls(pixels, tensors[f"{split}_targets"], *as_float, crop, flip)
 
     def __len__(self) -> int:
         return self.targets.numel()
 
-    def arrange(self, order: Tensor) -> Callable[[int, int], tuple[Tensor, Tensor]]:
+    def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Tensor, Tensor]]:
+        varied = seed is not None and (self.crop or self.flip)
+        windows = self._windows(len(order), seed) if varied else None
+
         def batch(a: int, b: int) -> tuple[Tensor, Tensor]:
             chosen = order[a:b]
-            return (self.pixels[chosen].float() - self.mean) / self.std, self.targets[chosen]
+            pixels = self.pixels[chosen] if windows is None else self._cut(chosen, *(part[a:b] for part in windows))
+            return (pixels.float() - self.mean) / self.std, self.targets[chosen]
 
         return batch
+
+    def _windows(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Which row, [count, H], and which column, [count, W], of its padded image each of an image's pixels is."""
+        draw = torch.Generator().manual_seed(seed)
+        height, width = self.pixels.shape[2:]
+        down, right = torch.randint(2 * self.crop + 1, (2, count, 1), generator=draw)
+        columns = torch.arange(width).expand(count, width)
+        if self.flip:
+            mirrored = torch.rand(count, 1, generator=draw) < 0.5
+            columns = torch.where(mirrored, columns.flip(1), columns)
+        return down + torch.arange(height), right + columns
+
+    def _cut(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """[B, C, H, W]: those windows of the chosen images, all at once; channels lie last in memory."""
+        padded = F.pad(self.pixels[chosen], [self.crop] * 4).permute(0, 2, 3, 1)
+        numbers = torch.arange(len(chosen)).view(-1, 1, 1)
+        return padded[numbers, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
 
 
 def _lay_out(ids: Tensor, offsets: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,7 +115,7 @@ class Texts:
     def __len__(self) -> int:
         return self.targets.numel()
 
-    def arrange(self, order: Tensor) -> Callable[[int, int], tuple[Bags, Tensor]]:
+    def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Bags, Tensor]]:
         ids, begins, _ = _lay_out(self.ids, self.offsets, order)
         targets = self.targets[order]
         bounds = [*begins.tolist(), ids.numel()]
@@ -132,7 +162,7 @@ class Sentences:
         """[S] the token numbers of source sentence k, <bos> and <eos> among them."""
         return self.source_ids[self.source_offsets[k] : self.source_offsets[k + 1]].long()
 
-    def arrange(self, order: Tensor) -> Callable[[int, int], tuple[Pairs, Tensor]]:
+    def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Pairs, Tensor]]:
         source, source_begins, source_lengths = _lay_out(self.source_ids, self.source_offsets, order)
         target, target_begins, target_lengths = _lay_out(self.target_ids, self.target_offsets, order)
 

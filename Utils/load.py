@@ -31,6 +31,18 @@ MODELS = {
         "fc": ("image", "Models.mlp:fc"),
         "conv": ("image", "Models.mlp:conv"),
     },
+    "lottery": {
+        **{
+            f"vgg{depth}{bn}": ("image", f"Models.vgg:vgg{depth}{bn.replace('-', '_')}")
+            for depth in (11, 13, 16, 19)
+            for bn in ("", "-bn")
+        },
+        **{
+            f"{wide}resnet{depth}": ("image", f"Models.resnet:{wide.replace('-', '_')}resnet{depth}")
+            for depth in (20, 32, 44, 56, 110)
+            for wide in ("", "wide-")
+        },
+    },
     "nlp": {
         "text-classification": ("text", "Models.text:TextClassificationModel"),
         "seq2seq": ("translation", "Models.seq2seq:Seq2SeqTransformer"),

@@ -1,0 +1,77 @@
+"""The `lottery` VGGs for small images (Simonyan & Zisserman 2015, in the form of Frankle & Carbin 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from Layers import layers
+
+# Channels of each 3x3 convolution by stage; between two stages the image is halved.
+PLANS = {
+    11: ([64], [128], [256] * 2, [512] * 2, [512] * 2),
+    13: ([64] * 2, [128] * 2, [256] * 2, [512] * 2, [512] * 2),
+    16: ([64] * 2, [128] * 2, [256] * 3, [512] * 3, [512] * 3),
+    19: ([64] * 2, [128] * 2, [256] * 4, [512] * 4, [512] * 4),
+}
+
+
+class ConvModule(nn.Module):
+    """3x3 convolution, normalised if `batchnorm`, then ReLU; size kept."""
+
+    def __init__(self, before: int, after: int, batchnorm: bool) -> None:
+        super().__init__()
+        self.conv = layers.Conv2d(before, after, kernel_size=3, padding=1)
+        self.bn = layers.BatchNorm2d(after) if batchnorm else nn.Identity()
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.relu(self.bn(self.conv(input)))
+
+
+class VGG(nn.Module):
+    """[B, C, H, W] -> [B, num_classes], H and W at least 16.
+
+    depth: 11, 13, 16 or 19 layers with weights, the classifier among them. Convolutions start from He's normal
+    distribution by fan out, the classifier from a normal one of deviation 0.01, biases from zero.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_classes: int,
+        dense_classifier: bool = False,
+        depth: int = 16,
+        batchnorm: bool = False,
+    ) -> None:
+        super().__init__()
+        channels, modules = input_shape[0], []
+        for number, stage in enumerate(PLANS[depth]):
+            if number:
+                modules.append(nn.MaxPool2d(2))
+            for width in stage:
+                modules.append(ConvModule(channels, width, batchnorm))
+                channels = width
+        self.layers = nn.Sequential(*modules)
+        self.fc = (nn.Linear if dense_classifier else layers.Linear)(channels, num_classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial weights from the global generator."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.fc.weight, std=0.01)
+        nn.init.zeros_(self.fc.bias)
+
+    def forward(self, data: Tensor) -> Tensor:
+        return self.fc(F.adaptive_avg_pool2d(self.layers(data), 1).flatten(1))
+
+
+vgg11, vgg11_bn = partial(VGG, depth=11), partial(VGG, depth=11, batchnorm=True)
+vgg13, vgg13_bn = partial(VGG, depth=13), partial(VGG, depth=13, batchnorm=True)
+vgg16, vgg16_bn = partial(VGG, depth=16), partial(VGG, depth=16, batchnorm=True)
+vgg19, vgg19_bn = partial(VGG, depth=19), partial(VGG, depth=19, batchnorm=True)
