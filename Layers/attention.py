@@ -72,6 +72,9 @@ class MultiheadAttention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """The heads' attention and the projection after it: [B, heads, T, E / heads] -> [B, T, E]."""
+        if causal and mask is not None:  # one mask for both: newer torch takes one of the two alone
+            ahead = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=mask.device)
+            mask, causal = mask & ahead.tril(), False
         dropout = self.dropout if self.training else 0.0
         heads = F.scaled_dot_product_attention(query, key, value, mask, dropout, causal)
         return self.out_proj(heads.transpose(1, 2).flatten(2))

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchmetrics.text import BLEUScore
 
 
 def bleu(outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]], weights: Sequence[float]) -> dict:
@@ -21,24 +26,37 @@ def bleu(outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]], 
         metric.update(lines, wanted)
         return metric
 
-    found = {"bleu": 100.0 * float(measured(weights).compute())}
+    chosen = measured(weights)
+    # torchmetrics gives 0 as soon as an order has no match, also one of weight 0.
+    value = float(chosen.compute()) if all(weights) else _geometric(chosen, weights)
     by_order = [measured([1.0 / n] * n) for n in range(1, 5)]
-    found |= {f"bleu_{n}": 100.0 * float(metric.compute()) for n, metric in enumerate(by_order, 1)}
-    counts = by_order[-1]
-    hits, tries = counts.numerator.tolist(), counts.denominator.tolist()
-    ours, theirs = float(counts.preds_len), float(counts.target_len)
-    found["precisions"] = [100.0 * hit / all_ if all_ else 0.0 for hit, all_ in zip(hits, tries, strict=True)]
-    found["brevity_penalty"] = _brevity(ours, theirs)
-    return found
+    return {
+        "bleu": 100.0 * value,
+        **{f"bleu_{n}": 100.0 * float(metric.compute()) for n, metric in enumerate(by_order, 1)},
+        "precisions": [100.0 * share for share in _precisions(by_order[-1])],
+        "brevity_penalty": _brevity(by_order[-1]),
+    }
 
 
-def _brevity(ours: float, theirs: float) -> float:
+def _precisions(counts: BLEUScore) -> list[float]:
+    pairs = zip(counts.numerator.tolist(), counts.denominator.tolist(), strict=True)
+    return [hits / tries if tries else 0.0 for hits, tries in pairs]
+
+
+def _brevity(counts: BLEUScore) -> float:
     """exp(1 - r / c) for an output of length c shorter than its reference's r, else 1."""
-    import math
-
+    ours, theirs = float(counts.preds_len), float(counts.target_len)
     if ours == 0.0:
         return 0.0
     return 1.0 if ours >= theirs else math.exp(1.0 - theirs / ours)
+
+
+def _geometric(counts: BLEUScore, weights: Sequence[float]) -> float:
+    """The weighted geometric mean of the precisions times the brevity penalty; orders of weight 0 do not count."""
+    terms = [(w, share) for w, share in zip(weights, _precisions(counts), strict=True) if w]
+    if not all(share for _, share in terms):
+        return 0.0
+    return _brevity(counts) * math.exp(sum(w * math.log(share) for w, share in terms) / sum(weights))
 
 
 def sacrebleu(outputs: Sequence[str], references: Sequence[str]) -> float:

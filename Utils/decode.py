@@ -68,8 +68,8 @@ def _to_end(tokens: list[int]) -> list[int]:
 def beam_search(model: nn.Module, source: Tensor, limits: Tensor, beam: int) -> list[list[int]]:
     """As `greedy`, from the `beam` likeliest beginnings of each sentence at each step.
 
-    A beginning that ends with <eos>, or is as long as its limit, leaves the beam, which is narrower from then on. The
-    translation is the one of them with the highest mean log-probability a token, <eos> counted.
+    A beginning that ends with <eos>, or is as long as its limit, is complete and leaves the beam to those that go on.
+    The translation is the complete one with the highest mean log-probability a token, <eos> counted.
     """
     count, room = len(source), int(limits.max())
     state = model.begin(source, room)

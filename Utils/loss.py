@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 BLOCK = 1 << 20  # logits worked on at a time: they stay in the cache from the first pass over them to the last
 
@@ -54,6 +53,7 @@ class _Blocks(torch.autograd.Function):
     def backward(ctx, slope: Tensor) -> tuple[Tensor, None]:
         if torch.is_grad_enabled():  # to be differentiated again: as an expression of the logits
             logits, target = ctx.saved_tensors
-            share = (_wide(logits).softmax(1) - F.one_hot(target, logits.shape[1])) / len(logits)
+            share = _wide(logits).softmax(1)
+            share = share.scatter_add(1, target.unsqueeze(1), -torch.ones_like(share[:, :1])) / len(logits)
             return (slope * share).to(logits.dtype), None
         return ctx.gradient * slope.to(ctx.gradient.dtype), None

@@ -31,7 +31,7 @@ def train_epoch(
     """One pass over the loader in train mode; the mean loss of its batches, each weighted by its examples.
 
     log(batch, loss): called every 64 batches. amp: the type that matrix products are computed in (torch.autocast); the
-    parameters, the sums between layers keep their own. Raises FloatingPointError, naming the batch, if a
+    parameters and the sums between layers keep their own. Raises FloatingPointError, naming the batch, if a
     loss is not finite.
     """
     model.train()

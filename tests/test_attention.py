@@ -142,6 +142,22 @@ def test_attention_can_be_taken_in_two_steps():
     _close(found, ours(query, memory, mask))
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_of_a_single_position_is_that_of_many(masked):
+    """`attend_once`, whose keys and values have the positions first, beside `attend`; and there is no dropout in it."""
+    (ours, theirs), (_, memory) = _pair(dropout=0.5, masked=masked), _data("cross")
+    query = torch.randn(4, 1, WIDTH, generator=torch.Generator().manual_seed(4))
+    parts = [heads.permute(2, 0, 1, 3) for heads in ours.project(memory, "kv")]
+    (single,) = ours.project(query, "q")
+    for which in ("all", "padding"):
+        mine, its = _view(which, 1)
+        mask = mine["mask"][:, 0, 0, :].T.unsqueeze(2) if mine else None
+        found = ours.attend_once(single.squeeze(2), *parts, mask)
+        _close(found, theirs.eval()(query, memory, memory, need_weights=False, **its)[0][:, 0])
+        _close(found, ours.eval()(query, memory, **mine)[:, 0])
+        ours.train()
+
+
 def test_heads_that_do_not_divide_the_width_are_refused():
     with pytest.raises(ValueError, match="10 features cannot be shared out among 3 heads"):
         MultiheadAttention(10, 3)
@@ -274,3 +290,16 @@ def test_embedding_is_torchs_and_in_a_linear_flow_its_mean_row():
                 (gradient,) = torch.autograd.grad(flow.sum(), ours.weight)
                 _close(gradient, torch.full((7, 4), ids.numel() / 7))
     assert list(ours.state_dict()) == ["weight"]
+
+
+def test_a_mask_and_causality_hold_together():
+    """As torch.nn.MultiheadAttention has it with both masks."""
+    theirs = nets.drawn(0, torch.nn.MultiheadAttention, 8, 2, batch_first=True)
+    ours = MultiheadAttention(8, 2)
+    ours.load_state_dict(theirs.state_dict(), strict=False)
+    data = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(1))
+    padding = torch.tensor([[False] * 5, [False, False, False, True, True]])
+    ahead = torch.ones(5, 5, dtype=torch.bool).triu(1)
+    expected, _ = theirs(data, data, data, key_padding_mask=padding, attn_mask=ahead, need_weights=False)
+    found = ours(data, data, ~padding[:, None, None, :], causal=True)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
