@@ -142,8 +142,11 @@ def _fetch(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> str
     except OSError:
         pass  # no mark: not tried lately
     try:
-        for file in missing:
-            download.fetch(file.url, data_dir / file.path, file.md5)
+        if dataset.fetch:
+            dataset.fetch(data_dir)
+        else:
+            for file in missing:
+                download.fetch(file.url, data_dir / file.path, file.md5)
     except download.Unreachable as error:
         try:
             files.write_bytes(mark, str(error).encode())

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DATASETS = {
     "mnist": "Utils.datasets.mnist:DATASET",
+    "cifar10": "Utils.datasets.cifar10:DATASET",
+    "cifar100": "Utils.datasets.cifar100:DATASET",
     "agnews": "Utils.datasets.agnews:DATASET",
     "multi30k": "Utils.datasets.multi30k:DATASET",
 }

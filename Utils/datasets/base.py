@@ -44,7 +44,10 @@ class Dataset:
     and "test" at least. shape: Prepared -> the shape of one input, without the batch; classes: Prepared -> the names of
     the outputs, in order. evaluation: the place of the class that measures a model on it (see Utils.evaluate.Accuracy).
     defaults: settings of the command line, those of the paper; a flag that only some data sets have is named here by
-    each that has it. configure: such settings -> the data set with them, or UserError in one line.
+    each that has it. configure: such settings -> the data set with them, or UserError in one line. fetch: where the raw
+    files are not to be had one by one at their urls: brings all of them below the data directory, or raises
+    download.Unreachable where no server answers or what comes is not what was published, UserError where it cannot be
+    written; no file has its final name before it is whole.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Dataset:
     defaults: Mapping[str, Any]
     evaluation: str = "Utils.evaluate:Accuracy"
     configure: Callable[[Mapping[str, Any]], Dataset] | None = None
+    fetch: Callable[[Path], None] | None = None
 
 
 # What the paper trains with, whatever the data.

@@ -1,0 +1,126 @@
+"""What CIFAR-10 and CIFAR-100 (Krizhevsky 2009) share: colour photographs, 32 x 32, published as one archive each.
+
+torchvision reads them and knows the checksums of the archive and of what is in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Utils import console, download, files
+from Utils.datasets.base import PAPER, Dataset, Prepared, RawFile
+from Utils.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CROP = 4  # black pixels on each side of a training image, before a window of its old size is cut out
+
+
+def published(title: str) -> Any:
+    """The class of torchvision.datasets that knows the published files."""
+    from torchvision import datasets
+
+    return getattr(datasets, title.replace("-", ""))
+
+
+def prepare(splits: Mapping[str, tuple[np.ndarray, Sequence[int]]], names: Sequence[str]) -> Prepared:
+    """splits: (images uint8 [n, 3, 32, 32], labels) by name; names: those of the labels, kept as lines "classes"."""
+    import numpy as np
+    import torch
+
+    tensors = {}
+    for split, (images, labels) in splits.items():
+        tensors[f"{split}_pixels"] = torch.from_numpy(np.ascontiguousarray(images))
+        tensors[f"{split}_targets"] = torch.tensor(labels, dtype=torch.int64)
+    return Prepared(tensors, {split: len(labels) for split, (_, labels) in splits.items()}, lines={"classes": [*names]})
+
+
+def read(paths: Mapping[str, Path], title: str, raw: Sequence[RawFile]) -> Prepared:
+    """The files `raw`. Raises UserError, naming the first that is not the published one, before any is unpickled."""
+    for file in raw:
+        if files.md5(paths[file.path]) != file.md5:
+            raise UserError(
+                f"{paths[file.path]} is not the published file (md5 {file.md5}); remove it to have it fetched again"
+            )
+    root = paths[raw[0].path].parents[1]
+    halves = {split: published(title)(root, train=split == "train") for split in ("train", "test")}
+    splits = {split: (half.data.transpose(0, 3, 1, 2), half.targets) for split, half in halves.items()}
+    return prepare(splits, halves["train"].classes)
+
+
+def fetch(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
+    """Bring the files `raw` below `data_dir`: the archive is fetched, checked and unpacked to the side, then renamed.
+
+    Raises download.Unreachable where it cannot be had or another file comes, UserError where it cannot be written. What
+    has been there stays until each new file takes its place, whole.
+    """
+    theirs = published(title)
+    console.note(f"{title}: fetching {theirs.url} (170 MB)")
+    side = data_dir / f".{theirs.base_folder}.{uuid.uuid4().hex}"  # not made before there is something to put there
+    try:
+        try:
+            download.fetch(theirs.url, side / theirs.filename, theirs.tgz_md5)
+        except UserError as error:
+            if isinstance(error.__cause__, OSError):  # the disk is at fault, not the server
+                raise
+            raise download.Unreachable(f"{theirs.url} gave another file than the published one") from error
+        with files.writing(data_dir / theirs.base_folder):
+            with contextlib.redirect_stdout(io.StringIO()):  # torchvision tells of each step
+                theirs(side, download=True)
+            for file in raw:
+                (data_dir / file.path).parent.mkdir(exist_ok=True)
+                (side / file.path).replace(data_dir / file.path)
+    finally:
+        shutil.rmtree(side, ignore_errors=True)
+
+
+def sample(classes: int) -> Prepared:
+    from Utils.samples import shapes
+
+    return prepare(shapes.generate(classes), shapes.names(classes))
+
+
+def splits(prepared: Prepared, mean: Sequence[float], std: Sequence[float]) -> dict:
+    from Utils.examples import Images
+
+    varied = {"train": {"crop": CROP, "flip": True}}
+    return {split: Images.of(prepared.tensors, split, mean, std, **varied.get(split, {})) for split in prepared.rows}
+
+
+def dataset(
+    name: str,
+    title: str,
+    folder: str,
+    archive: str,
+    md5: Mapping[str, str],
+    classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Dataset:
+    """archive: the url; md5: by file of `folder`; mean, std: of the training pixels in [0, 1], by colour."""
+    raw = tuple(RawFile(f"{folder}/{file}", archive, checksum) for file, checksum in md5.items())
+    return Dataset(
+        name=name,
+        title=title,
+        kind="image",
+        model_class="lottery",
+        model="vgg16-bn",
+        raw=raw,
+        preparation={"pixels": "uint8"},
+        read=partial(read, title=title, raw=raw),
+        sample=partial(sample, classes),
+        sample_version=1,
+        splits=partial(splits, mean=mean, std=std),
+        shape=lambda prepared: (3, 32, 32),
+        classes=lambda prepared: prepared.lines["classes"],
+        defaults=PAPER,
+        fetch=partial(fetch, title=title, raw=raw),
+    )
