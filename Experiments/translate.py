@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import sys
 from argparse import Namespace
@@ -69,8 +68,8 @@ def translate(args: Namespace, config: Namespace, model_file: Path, data: corpus
     """The translations of `lines`."""
     import torch
 
-    from Layers.pairs import BOS, EOS
     from Utils import decode, text
+    from Utils.examples import framed
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -85,8 +84,9 @@ def translate(args: Namespace, config: Namespace, model_file: Path, data: corpus
         console.note(f"not in the vocabulary, read as {text.UNKNOWN}: {', '.join(unknown)}")
     if not all(lines):
         console.note("an empty line has no translation")
-    ids, offsets = text.encode([row for row in tokens if row], data.words[config.src])
-    sources = [torch.tensor([BOS, *ids[a:b].tolist(), EOS]) for a, b in itertools.pairwise(offsets)]
+    rows = text.encode([row for row in tokens if row], data.words[config.src])
+    ids, offsets = framed(*map(torch.from_numpy, rows))
+    sources = ids.long().split(offsets.diff().tolist())
     found: Any = iter(decode.translate(model, sources, device, args.beam or config.beam))
     words = data.words[config.tgt]
     return [text.detokenize([words[k] for k in next(found)], config.tgt) if row else "" for row in tokens]

@@ -142,7 +142,7 @@ class Sentences:
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], split: str) -> Sentences:
         """From rows of words alone, `<split>_source_ids` and so on."""
-        sides = (_framed(tensors[f"{split}_{side}_ids"], tensors[f"{split}_{side}_offsets"]) for side in SIDES)
+        sides = (framed(tensors[f"{split}_{side}_ids"], tensors[f"{split}_{side}_offsets"]) for side in SIDES)
         return cls(*next(sides), *next(sides))
 
     def __len__(self) -> int:
@@ -175,17 +175,17 @@ class Sentences:
         return batch
 
 
-def _framed(ids: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows with <bos> before and <eos> behind each, and their offsets."""
+def framed(ids: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows ids[offsets[k]:offsets[k + 1]] with <bos> before and <eos> behind each, and their offsets."""
     count = offsets.numel() - 1
     longer = offsets + 2 * torch.arange(count + 1)
-    framed = ids.new_empty(ids.numel() + 2 * count)
-    inner = torch.ones_like(framed, dtype=torch.bool)
+    whole = ids.new_empty(ids.numel() + 2 * count)
+    inner = torch.ones_like(whole, dtype=torch.bool)
     for places, token in ((longer[:-1], BOS), (longer[1:] - 1, EOS)):
-        framed[places] = token
+        whole[places] = token
         inner[places] = False
-    framed[inner] = ids
-    return framed, longer
+    whole[inner] = ids
+    return whole, longer
 
 
 def _padded(ids: Tensor, begins: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,14 +28,13 @@ def resolve(args: argparse.Namespace) -> argparse.Namespace:
     """Check names against the registry and fill in what the data set decides. Raises UserError in one line."""
     data = load.dataset(args.dataset)
     args.model_class, args.model = load.model_names(data, args.model_class, args.model)
-    for flag in OF_SOME_DATA:
-        if flag not in data.defaults and getattr(args, flag) is not None:
-            raise UserError(f"--{flag.replace('_', '-')} means nothing to {data.title}; leave it out")
-    load.known("optimizer", args.optimizer or data.defaults["optimizer"], load.OPTIMIZERS)
-    others = load.optimizer_flags() - load.optimizer_flags(args.optimizer or data.defaults["optimizer"])
-    for flag in sorted(others):
+    args.optimizer = load.known("optimizer", args.optimizer or data.defaults["optimizer"], load.OPTIMIZERS)
+    others = load.optimizer_flags() - load.optimizer_flags(args.optimizer)
+    idle = {flag: data.title for flag in OF_SOME_DATA if flag not in data.defaults}
+    idle |= dict.fromkeys(sorted(others), args.optimizer)
+    for flag, taker in idle.items():
         if getattr(args, flag) is not None:
-            raise UserError(f"--{flag.replace('_', '-')} means nothing to {args.optimizer}; leave it out")
+            raise UserError(f"--{flag.replace('_', '-')} means nothing to {taker}; leave it out")
     for key, value in data.defaults.items():
         if getattr(args, key) is None and key not in others:
             setattr(args, key, value)
@@ -51,12 +50,17 @@ def resolve(args: argparse.Namespace) -> argparse.Namespace:
     load.configured(args)
     if args.bleu_weights is not None and not any(args.bleu_weights):
         raise UserError("--bleu-weights are all zero; one at least must be above")
-    cores = os.cpu_count() or 1
-    if args.workers > 16 * cores:
-        raise UserError(f"--workers {args.workers}: this machine has {cores} cores; choose at most {16 * cores}")
+    _limit("workers", args.workers, 16)
     if 1.0 - 10.0**-args.compression == 1.0:
         raise UserError(f"--compression {args.compression:g} leaves no weight; choose a smaller one")
     return args
+
+
+def _limit(flag: str, value: int, a_core: int) -> None:
+    """Raise UserError if `value` is more than `a_core` for each core of this machine."""
+    cores = os.cpu_count() or 1
+    if value > a_core * cores:
+        raise UserError(f"--{flag} {value}: this machine has {cores} cores; choose at most {a_core * cores}")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -65,7 +69,5 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     first = flags.Parser(add_help=False, allow_abbrev=False)
     first.add_argument("--experiment", default="singleshot")
     args = parser(first.parse_known_args(given)[0].experiment).parse_args(given)
-    cores = os.cpu_count() or 1
-    if args.threads is not None and args.threads > cores:
-        raise UserError(f"--threads {args.threads}: this machine has {cores} cores; choose at most {cores}")
+    _limit("threads", args.threads or 0, 1)
     return load.recipe(args.experiment).check(args)

@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from Utils.datasets import agnews, mnist
 from Utils.samples import digits, news
 
 
@@ -40,6 +41,7 @@ def _digest_rows(array: np.ndarray) -> set[bytes]:
 
 def test_versions_are_stated():
     assert isinstance(news.VERSION, int) and isinstance(digits.VERSION, int)
+    assert (agnews.DATASET.sample_version, mnist.DATASET.sample_version) == (news.VERSION, digits.VERSION)
 
 
 def test_news_is_deterministic(rows):
