@@ -6,10 +6,11 @@ from argparse import Namespace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from Experiments import results
+from Experiments import checkpoint, results
 from Pruners import dead
-from Utils import corpus, generator, load, memory, metrics, pretrained, provenance, seeds, store
+from Utils import console, corpus, generator, load, memory, metrics, pretrained, provenance, seeds, store
 from Utils.adam import Adam
 from Utils.clock import Clock
 from Utils.errors import UserError
@@ -19,16 +20,23 @@ from Utils.train import train
 
 
 class Workshop:
-    """Built from the checked arguments of the command line; writes epochs and the model to `stage`."""
+    """Built from the checked arguments of the command line; writes epochs and the model to `stage`.
+
+    Each step is done once in a run: where the checkpoint of an earlier process says that it has been, it passes.
+    """
 
     def __init__(self, args: Namespace, located: corpus.Located, stage: store.Stage) -> None:
         self.args, self.stage = args, stage
-        self.clock = Clock("prepare", "prune", "train", "evaluate")
+        self.clock = Clock("prepare", "prune", "train", "evaluate", "save")
         self.device = load.device(args.gpu, args.no_cuda)
         seeds.settle(self.device)
         memory.keep_freed()
         if args.threads:
             torch.set_num_threads(args.threads)
+        self.made_by = provenance.bearing(self.device)
+        self.done: dict[str, int] = {}  # steps, by name; of those that are epochs, how many
+        self.points: dict[str, dict[str, float]] = {}
+        self.rewind_point: dict[str, Tensor] = {}
         with self.clock("prepare"):
             print(f"Loading {args.dataset} dataset.")
             self.data = corpus.load(located)
@@ -36,6 +44,22 @@ class Workshop:
             print(f"Creating {args.model_class}-{args.model} model.")
             self._build_model()
         torch.manual_seed(seeds.derive(args.data_seed, "noise"))  # dropout
+        self._resume()
+
+    def _resume(self) -> None:
+        """Go on from the checkpoint of a process that was stopped, if there is one of the same making."""
+        if (found := self.stage.saved()) is None:
+            return
+        if reason := checkpoint.foreign(self, found[1]):
+            console.note(f"a checkpoint is left, but made with {reason}: the run begins again")
+            return
+        checkpoint.put_back(self, *found)
+        steps = ", ".join(f"{name} {count}" for name, count in self.done.items())
+        print(f"Going on from a checkpoint ({steps or 'nothing done'}).")
+
+    def _save(self) -> None:
+        with self.clock("save"):
+            self.stage.save(*checkpoint.take(self))
 
     def _build_loaders(self) -> None:
         args, data = self.args, self.data
@@ -61,25 +85,39 @@ class Workshop:
             pretrained.load(self.model, pretrained.find("--pretrained", args.pretrained))
         self.model.to(self.device)
         self.loss = CrossEntropy()
-        kind, arguments = load.optimizer(args.optimizer, args)
-        self.optimizer = kind(generator.parameters(self.model), lr=args.lr, weight_decay=args.weight_decay, **arguments)
-        if isinstance(self.optimizer, Adam) and self.device.type == "cpu":
-            self.optimizer.attach(self.model)  # a GPU is quicker at the whole embedding than at its rows
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, args.lr_drops, args.lr_drop_rate)
+        self._build_optimizer()
         options = args.prune_bias, args.prune_batchnorm, args.prune_residual, args.prune_attention
         masked = list(generator.masked_parameters(self.model, *options))
         if not masked:
             raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
         self.pruner = load.pruner(args.pruner)(masked, seed=seeds.derive(args.prune_seed, "prune"))
+        generator.ignore_masks(self.model, args.ignore_masks)
 
-    def measure(self, point: str) -> dict[str, float]:
-        """The figures of that moment of the run, as the data set's evaluation takes them."""
-        with self.clock("evaluate"):
-            return self.evaluation.measure(self.model, self.loss, point)
+    def _build_optimizer(self, begun: int = 0) -> None:
+        """A new one, for a training of which `begun` epochs are past."""
+        args = self.args
+        kind, arguments = load.optimizer(args.optimizer, args)
+        lr = args.lr * args.lr_drop_rate ** sum(drop <= begun for drop in args.lr_drops)
+        self.optimizer = kind(generator.parameters(self.model), lr=lr, weight_decay=args.weight_decay, **arguments)
+        if isinstance(self.optimizer, Adam) and self.device.type == "cpu":
+            self.optimizer.attach(self.model)  # a GPU is quicker at the whole embedding than at its rows
+        drops = [drop - begun for drop in args.lr_drops if drop > begun]
+        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, drops, args.lr_drop_rate)
 
-    def fit(self, phase: str, epochs: int) -> None:
-        """Train; each epoch ends with an evaluation and a line in epochs.jsonl."""
-        evaluating = self.clock.seconds["evaluate"]
+    def measure(self, point: str, same_as: str | None = None) -> None:
+        """Take the figures of that moment of the run, or those of another if nothing has happened since."""
+        if point not in self.points:
+            if same_as is None:
+                with self.clock("evaluate"):
+                    self.points[point] = self.evaluation.measure(self.model, self.loss, point)
+            else:
+                self.points[point] = self.points[same_as]
+
+    def fit(self, phase: str, epochs: int, begun: int = 0) -> None:
+        """Train up to epoch number `epochs`; each ends with an evaluation, a line in epochs.jsonl and a checkpoint.
+
+        begun: the epochs that this phase has behind it as it begins.
+        """
 
         def after_epoch(epoch: int, value: float) -> None:
             with self.clock("evaluate"):
@@ -89,13 +127,15 @@ class Workshop:
             shown = ("test_loss", "test_top1", "bleu")
             figures = ", ".join(f"{key.replace('_', ' ')} {found[key]:.4f}" for key in shown if key in found)
             print(f"  epoch {epoch}/{epochs}: running loss {value:.4f}, {figures}", flush=True)
+            self.done[phase] = epoch
+            self._save()
 
         def log(epoch: int, batch: int, value: float) -> None:
             print(f"  epoch {epoch}, batch {batch}/{len(self.train_loader)}: loss {value:.6f}")
 
         with self.clock("train"):
             train(
-                self.model,
+                torch.compile(self.model) if self.args.compile else self.model,
                 self.loss,
                 self.optimizer,
                 self.scheduler,
@@ -105,11 +145,13 @@ class Workshop:
                 after_epoch,
                 log if self.args.verbose else None,
                 load.precision(self.args.amp),
+                done=self.done.get(phase, begun),
             )
-        self.clock.seconds["train"] -= self.clock.seconds["evaluate"] - evaluating
 
-    def prune(self) -> None:
+    def prune(self, density: float, step: str = "prune") -> None:
         args = self.args
+        if step in self.done:
+            return
         with self.clock("prune"):
             prune_loop(
                 self.model,
@@ -117,7 +159,7 @@ class Workshop:
                 self.pruner,
                 self.prune_loader,
                 self.device,
-                10.0**-args.compression,
+                density,
                 args.compression_schedule,
                 args.mask_scope,
                 args.prune_epochs,
@@ -126,17 +168,37 @@ class Workshop:
                 shuffle=args.shuffle,
                 invert=args.invert,
             )
+        self.done[step] = 1
+        self._save()
 
-    def cut_off(self) -> dict[str, Any]:
-        """What the masks have made dead, with the accuracy that is still in reach on the test split."""
+    def mark(self, step: str = "mark") -> None:
+        """Keep the weights and running statistics of this moment for `rewind`."""
+        if step not in self.done:
+            state = self.model.state_dict()
+            self.rewind_point = {name: value.clone() for name, value in state.items() if not name.endswith("_mask")}
+            self.done[step] = 1
+
+    def rewind(self, step: str) -> None:
+        """Back to the weights, the learning rate and the order of the data at the mark; the masks stay."""
+        if step not in self.done:
+            self.model.load_state_dict(self.rewind_point, strict=False)
+            self.pruner.apply_mask()
+            self._build_optimizer(self.args.rewind_epochs)
+            self.train_loader.epoch = self.args.rewind_epochs
+            self.done[step] = 1
+
+    def tell_dead(self) -> None:
+        """Say what the masks have made dead, and how much accuracy is still in reach on the test split."""
         found = dead.report(self.model, self.data.shape, self.device)
         counts = torch.bincount(self.data.test.targets, minlength=self.data.num_classes).tolist()
-        return {**found, "accuracy_cap": dead.accuracy_cap(found["classes"]["alive"], counts)}
+        self.cut_off = {**found, "accuracy_cap": dead.accuracy_cap(found["classes"]["alive"], counts)}
+        print(results.dead_lines(self.cut_off, self.data.classes), end="")
 
-    def result(self, points: dict[str, dict[str, float]], cut_off: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    def result(self) -> tuple[dict[str, Any], str]:
         """(what result.json holds, what the console shows); saves the model."""
         args, data = self.args, self.data
-        self.pruner.apply_mask()  # momentum from before the pruning moves weights that no output reads
+        if args.ignore_masks == "none":
+            self.pruner.apply_mask()  # momentum from before the pruning moves weights that no output reads
         table = metrics.summary(
             self.model,
             self.pruner.scores,
@@ -152,15 +214,15 @@ class Workshop:
             "vocab": data.vocab,
             "parameters": parameters,
             "flops": flops,
-            **points,
+            **self.points,
             "per_tensor": table.to_dict("records"),
-            "dead": cut_off,
+            "dead": self.cut_off,
             **self.evaluation.findings(),
             "epochs": self.stage.epochs,
-            "seconds": {key: round(value, 3) for key, value in self.clock.seconds.items()},
+            "seconds": {key: round(value, 3) for key, value in self.clock.reading().items()},
             "versions": provenance.versions(),
             "machine": provenance.machine(self.device),
-            "commit": provenance.commit(),
+            "commit": self.made_by["commit"],
         }
         self.stage.model("model.safetensors", self.model)
         return result, results.text(result, table, data.classes, self.evaluation.words())

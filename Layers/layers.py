@@ -27,6 +27,11 @@ def own_masks(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name.removesuffix("_mask"), buffer
 
 
+def mask_of(module: nn.Module, name: str) -> Tensor | None:
+    """The mask of `module.<name>` that the forward pass reads; None where the layer has none or ignores it."""
+    return None if getattr(module, "ignores_masks", False) else getattr(module, f"{name}_mask", None)
+
+
 def masked(module: nn.Module, name: str, rows: slice = slice(None)) -> Tensor | None:
     """`mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
 
@@ -37,7 +42,7 @@ def masked(module: nn.Module, name: str, rows: slice = slice(None)) -> Tensor | 
         return None
     if (products := module.__dict__.get("_products")) is not None:
         return products[name][rows]
-    mask = getattr(module, f"{name}_mask", None)  # a layer of torch.nn has none
+    mask = mask_of(module, name)  # a layer of torch.nn has none
     return parameter[rows] if mask is None else mask[rows] * parameter[rows]
 
 
@@ -51,8 +56,7 @@ def products_kept(model: nn.Module) -> Iterator[None]:
     try:
         with torch.no_grad():
             for module in holders:
-                products = {name: mask * getattr(module, name) for name, mask in own_masks(module)}
-                module.__dict__["_products"] = products
+                module.__dict__["_products"] = {name: masked(module, name) for name, _ in own_masks(module)}
             yield
     finally:
         for module in holders:

@@ -27,8 +27,8 @@ def _structure(model: nn.Module) -> dict[str, Tensor]:
             stand_ins[name] = torch.zeros_like(parameter, dtype=torch.float64)
             continue
         path, _, leaf = name.rpartition(".")
-        mask = getattr(model.get_submodule(path), f"{leaf}_mask", torch.ones_like(parameter))
-        kept = (mask != 0).double()
+        mask = layers.mask_of(model.get_submodule(path), leaf)
+        kept = torch.ones_like(parameter, dtype=torch.float64) if mask is None else (mask != 0).double()
         # An embedding row is a word, not a unit: its entries are the units, each with every word as its way in.
         fan_in = kept.flatten(1).sum(1) if kept.dim() > 1 else torch.ones_like(kept)
         if isinstance(model.get_submodule(path), (nn.Embedding, nn.EmbeddingBag)):

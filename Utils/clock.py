@@ -8,15 +8,30 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """`with clock("train"):` adds the body's wall time to `seconds["train"]`."""
+    """`with clock("train"):` adds the body's wall time to `seconds["train"]`, less what inner bodies add to theirs."""
 
     def __init__(self, *purposes: str) -> None:
         self.seconds = dict.fromkeys(purposes, 0.0)
+        self._running: list[str] = []
+        self._since = 0.0
+
+    def reading(self) -> dict[str, float]:
+        """The seconds up to now."""
+        self._charge()
+        return dict(self.seconds)
+
+    def _charge(self) -> None:
+        now = time.perf_counter()
+        if self._running:
+            self.seconds[self._running[-1]] += now - self._since
+        self._since = now
 
     @contextlib.contextmanager
     def __call__(self, purpose: str) -> Iterator[None]:
-        begun = time.perf_counter()
+        self._charge()
+        self._running.append(purpose)
         try:
             yield
         finally:
-            self.seconds[purpose] += time.perf_counter() - begun
+            self._charge()
+            self._running.pop()

@@ -67,6 +67,13 @@ class Accuracy:
         """The test split after an epoch (from 1) of training."""
         return {f"test_{key}": value for key, value in evaluate(model, loss, self.loaders["test"], self.device).items()}
 
+    def state(self) -> Any:
+        """What has been found so far, as JSON values, for `restore` in another process."""
+        return None
+
+    def restore(self, state: Any) -> None:
+        """Go on from there."""
+
     def findings(self) -> dict[str, Any]:
         """What else belongs in result.json."""
         return {}

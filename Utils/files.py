@@ -76,13 +76,13 @@ def staged(target: Path, replace: bool = False) -> Iterator[Path]:
     try:
         yield part
         with writing(target):
-            _put(part, target, replace)
+            put(part, target, replace)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _put(part: Path, target: Path, replace: bool) -> None:
-    """Rename `part` to `target`; what stands there goes aside for it, and comes back if that fails."""
+def put(part: Path, target: Path, replace: bool) -> None:
+    """Rename `part` to `target`. What stands there stays, or goes aside if `replace`, and comes back if that fails."""
     while True:
         try:
             part.rename(target)

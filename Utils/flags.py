@@ -126,7 +126,8 @@ def add_data(top: Parser) -> None:
     )
 
 
-def add_training(top: Parser) -> None:
+def add_training(top: Parser, pre_epochs: int | None = 0) -> None:
+    """pre_epochs: how many by default; None: as many as after pruning."""
     group = top.add_argument_group("training")
     add = group.add_argument
     classes = " ".join(f"{cls}: {names(models)}" for cls, models in load.MODELS.items())
@@ -137,7 +138,9 @@ def add_training(top: Parser) -> None:
     add("--optimizer", metavar=names(load.OPTIMIZERS), help="optimizer (default: *)")
     add("--train-batch-size", type=positive_count, metavar="N", help="examples a batch in training (default: *)")
     add("--test-batch-size", type=positive_count, metavar="N", help="examples a batch in evaluation (default: *)")
-    add("--pre-epochs", type=count, default=0, metavar="N", help="epochs to train before pruning (default: 0)")
+    usual = "--post-epochs" if pre_epochs is None else pre_epochs
+    text = f"epochs to train before pruning (default: {usual})"
+    add("--pre-epochs", type=count, default=pre_epochs, metavar="N", help=text)
     add("--post-epochs", type=count, metavar="N", help="epochs to train after pruning (default: *)")
     add("--lr", type=positive, metavar="X", help="learning rate (default: *)")
     add("--adam-betas", type=fraction, nargs=2, metavar="B", help="Adam's decay rates (default: *)")
@@ -158,16 +161,19 @@ def add_training(top: Parser) -> None:
         metavar=names(load.PRECISIONS),
         help="number type of the products in training; scores and figures are always float32 (default: off)",
     )
+    switch_flag(group, "--compile", "compile the model for training (torch.compile; needs a C++ compiler)")
 
 
-def add_pruning(top: Parser) -> None:
+def add_pruning(top: Parser, pruner: str = "rand") -> None:
+    """pruner: the default."""
     group = top.add_argument_group(
         "pruning",
         "the printed 'Parameter Sparsity' and 'FLOP Sparsity' are the fractions that REMAIN, "
         "as in the Synaptic Flow code",
     )
     add = group.add_argument
-    add("--pruner", default="rand", metavar=names(load.PRUNERS), help="how weights are scored (default: rand)")
+    text = f"how weights are scored (default: {pruner})"
+    add("--pruner", default=pruner, metavar=names(load.PRUNERS), help=text)
     add(
         "--compression",
         type=non_negative,
@@ -207,6 +213,13 @@ def add_pruning(top: Parser) -> None:
         default="out",
         metavar=names(load.ATTENTION),
         help="which weights of an attention are prunable: its output projection, all four, none (default: out)",
+    )
+    add(
+        "--ignore-masks",
+        default="none",
+        metavar=names(load.IGNORED),
+        help="an ablation: train and measure attention's projections, or all layers, as if they had no masks, what was "
+        "pruned starting from zero, as torch.nn's Transformer does with masked projections (default: none)",
     )
     switch_flag(group, "--prune-bias", "prune biases too")
     switch_flag(group, "--prune-batchnorm", "prune BatchNorm scales too")

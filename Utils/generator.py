@@ -75,3 +75,14 @@ def masked_parameters(
                 if not name.endswith("bias") or bias:
                     full = f"{path}.{name}" if path else name
                     yield MaskedParameter(getattr(module, f"{name}_mask"), parameter, full)
+
+
+def ignore_masks(model: nn.Module, which: str) -> None:
+    """Have the layers read their weights as if they had no masks: "none", those of "attention", or "all".
+
+    What torch.nn.Transformer does with a masked projection: it reads the raw weight, so that what was pruned, zero to
+    begin with, is trained all the same.
+    """
+    for module in model.modules():
+        if which == "all" or (which == "attention" and isinstance(module, (MultiheadAttention, OutProjection))):
+            module.ignores_masks = True

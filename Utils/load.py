@@ -66,10 +66,12 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 OPTIMIZER_FLAGS = {"adam": {"betas": "adam_betas", "eps": "adam_eps"}}  # argument of the class -> setting
 EXPERIMENTS = {
     "singleshot": "Experiments.singleshot",
+    "multishot": "Experiments.multishot",
     "translate": "Experiments.translate",
 }
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")
+IGNORED = ("none", "attention", "all")  # layers that are trained and measured as if they had no masks
 PRECISIONS = {"off": None, "bf16": "bfloat16"}  # -> torch's name of the type
 
 

@@ -31,6 +31,18 @@ def machine(device) -> dict[str, object]:
     return found
 
 
+def bearing(device) -> dict[str, object]:
+    """What else than its settings bears on the bits of a run."""
+    import torch
+
+    found = machine(device)
+    return {
+        "commit": commit(),
+        "torch": torch.__version__,
+        **{key: found[key] for key in ("device", "threads", "gpu") if key in found},
+    }
+
+
 def commit() -> str | None:
     """The commit of the code, with "+changes" if tracked files differ from it; None outside a repository."""
     root = Path(__file__).resolve().parent.parent

@@ -46,14 +46,20 @@ def resolve(args: argparse.Namespace) -> argparse.Namespace:
     load.known("compression schedule", args.compression_schedule, load.SCHEDULES)
     load.known("mask scope", args.mask_scope, load.SCOPES)
     load.known("attention to prune", args.prune_attention, load.ATTENTION)
+    load.known("masks to ignore", args.ignore_masks, load.IGNORED)
     load.known("precision", args.amp, load.PRECISIONS)
     load.configured(args)
     if args.bleu_weights is not None and not any(args.bleu_weights):
         raise UserError("--bleu-weights are all zero; one at least must be above")
     _limit("workers", args.workers, 16)
-    if 1.0 - 10.0**-args.compression == 1.0:
-        raise UserError(f"--compression {args.compression:g} leaves no weight; choose a smaller one")
+    leaves_weights(args.compression)
     return args
+
+
+def leaves_weights(compression: float) -> None:
+    """Raise UserError if a compression is beyond any model."""
+    if 1.0 - 10.0**-compression == 1.0:
+        raise UserError(f"--compression {compression:g} leaves no weight; choose a smaller one")
 
 
 def _limit(flag: str, value: int, a_core: int) -> None:

@@ -6,13 +6,20 @@ import contextlib
 import hashlib
 import json
 import re
+import shutil
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from Utils import files
+from Utils import console, files, lock
 from Utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOCK, CHECKPOINT = "lock", "checkpoint.safetensors"  # beside the files of a run in the making
 
 # Settings that say where and how to run, not what. Device and threads change the rounding, which training amplifies
 # to a few tenths of a percent: result.json records both.
@@ -28,6 +35,8 @@ LATER = {
     "beam": None,
     "bleu_every": None,
     "bleu_weights": None,
+    "compile": False,
+    "ignore_masks": "none",
     "prune_attention": "out",
     "prune_dataset_size": None,
     "src": None,
@@ -51,7 +60,10 @@ def name(config: Mapping[str, Any]) -> str:
     parts = [config["dataset"]]
     if config["source"] == "sample":
         parts.append("sample")
-    parts += [config["model"], config["pruner"], f"c{config['compression']:g}", f"s{config['seed']}", digest(config)]
+    parts += [config["model"], config["pruner"], f"c{config['compression']:g}"]
+    if "levels" in config:
+        parts.append(f"l{config['levels']}")
+    parts += [f"s{config['seed']}", digest(config)]
     return "-".join(parts)
 
 
@@ -96,12 +108,36 @@ class Run:
             return json.dumps(json.loads((self.path / "result.json").read_text()), indent=1)
 
     @contextlib.contextmanager
-    def writing(self, replace: bool) -> Iterator[Stage]:
-        """Room to write the run's files in; they become the run when the body ends well, and vanish when it raises."""
-        with files.staged(self.path, replace) as part:
+    def writing(self, replace: bool) -> Iterator[Stage | None]:
+        """Room to write the run's files in, which become the run when the body ends well.
+
+        One process at a time: a second one waits, and finds None if the first has made the run. What a body leaves that
+        is interrupted or killed after a checkpoint is there again for the next, unless `replace` is set; everything
+        vanishes without a checkpoint and after a FloatingPointError, which would come again.
+        """
+        part = self.path.parent / f".{self.path.name}.part"
+        with contextlib.ExitStack() as stack:
+            with files.writing(self.path):
+                stack.enter_context(lock.held(part / LOCK, self._tell_of_waiting))
+            if self.path.exists() and not replace:
+                shutil.rmtree(part)
+                yield None
+                return
             stage = Stage(part)
-            stage.json("config.json", self.config)
-            yield stage
+            try:
+                with files.writing(self.path):
+                    stage.prepare(self.config, afresh=replace)
+                yield stage
+                with files.writing(self.path):
+                    stage.close()
+                    files.put(part, self.path, replace)
+                    (self.path / LOCK).unlink(missing_ok=True)
+            except BaseException as error:
+                stage.abandon(keep=not isinstance(error, FloatingPointError))
+                raise
+
+    def _tell_of_waiting(self) -> None:
+        console.note(f"another process is making {self.path}; waiting for it")
 
 
 class Stage:
@@ -110,6 +146,65 @@ class Stage:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.epochs: list[dict[str, Any]] = []
+        self.writer = ThreadPoolExecutor(1)
+        self.pending: Future | None = None
+
+    def prepare(self, config: Mapping[str, Any], afresh: bool) -> None:
+        """Keep what an earlier process left of a run with these settings; else begin with nothing but them."""
+        try:
+            same = not afresh and json.loads((self.path / "config.json").read_text()) == config
+        except (OSError, ValueError):
+            same = False
+        for entry in self.path.iterdir():
+            if entry.name != LOCK and not (same and entry.name == CHECKPOINT):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        self.json("config.json", config)
+
+    def save(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+        """Replace the checkpoint by these tensors and JSON values, in one file that is written while the run goes on.
+
+        Until it is whole, the old one stays.
+        """
+        self._written()
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+        self.pending = self.writer.submit(self._save, copies, json.dumps(record, allow_nan=False))
+
+    def _save(self, tensors: Mapping[str, Tensor], record: str) -> None:
+        from safetensors.torch import save
+
+        files.write_bytes(self.path / CHECKPOINT, save(dict(tensors), {"record": record}))
+
+    def _written(self) -> None:
+        if self.pending is not None:
+            self.pending.result()
+            self.pending = None
+
+    def saved(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """(tensors, record) of the checkpoint, or None where there is none; one that is damaged is as none."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path / CHECKPOINT
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                record = json.loads(file.metadata()["record"])
+                return {name: file.get_tensor(name) for name in file.keys()}, record
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            console.warn(f"the checkpoint {path} is damaged ({error}); the run begins again")
+            return None
+
+    def abandon(self, keep: bool) -> None:
+        """The run has broken off: if `keep`, its last checkpoint stays, else nothing does."""
+        with contextlib.suppress(Exception):  # what broke the run off is told, not what came of it
+            self._written()
+        if not (keep and (self.path / CHECKPOINT).exists()):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Nothing is left to be written, and what only served the making is gone."""
+        self._written()
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def json(self, name: str, value: object) -> None:
         files.write_json(self.path / name, value)
@@ -119,7 +214,11 @@ class Stage:
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Add a line to epochs.jsonl."""
-        self.epochs.append(record)
+        self.epochs_so_far([*self.epochs, record])
+
+    def epochs_so_far(self, records: list[dict[str, Any]]) -> None:
+        """Make epochs.jsonl hold these lines."""
+        self.epochs = records
         self.text("epochs.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.epochs))
 
     def model(self, name: str, model: Any) -> None:

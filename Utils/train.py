@@ -73,9 +73,13 @@ def train(
     after_epoch: Callable[[int, float], None],
     log: Callable[[int, int, float], None] | None = None,
     amp: torch.dtype | None = None,
+    done: int = 0,
 ) -> None:
-    """`epochs` passes. after_epoch(epoch from 1, mean train loss) evaluates, logs or saves; log(epoch, batch, loss)."""
-    for epoch in range(1, epochs + 1):
+    """Passes up to the number `epochs`, of which `done` have been made before.
+
+    after_epoch(epoch from 1, mean train loss) evaluates, logs or saves; log(epoch, batch, loss).
+    """
+    for epoch in range(done + 1, epochs + 1):
         watch = None if log is None else lambda batch, value, epoch=epoch: log(epoch, batch, value)
         try:
             value = train_epoch(model, loss, optimizer, dataloader, device, watch, amp)

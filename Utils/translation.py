@@ -60,6 +60,12 @@ class Translation(Accuracy):
             figures["bleu"] = self.score(model)["bleu"]
         return figures
 
+    def state(self) -> Any:
+        return {"found": self.found, "examples": self.examples}
+
+    def restore(self, state: Any) -> None:
+        self.found, self.examples = state["found"], state["examples"]
+
     def findings(self) -> dict[str, Any]:
         """BLEU and its parts at each point, and the last example translations."""
         settings = {key: getattr(self.args, key) for key in ("src", "tgt", "test_set", "beam", "bleu_weights")}

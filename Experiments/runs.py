@@ -1,0 +1,48 @@
+"""One run: found in the store, or made and kept there."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Utils import console, corpus, load, pretrained, store
+
+if TYPE_CHECKING:
+    from Experiments.workshop import Workshop
+
+# The workshop, and torch with it, is imported after the store has been asked: a stored result is reported at once.
+
+
+def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]) -> dict[str, Any]:
+    """Make the result that `args` describe, or report it if it is stored; returns what result.json holds.
+
+    make: from the workshop to (result, the report in words). After a kill it is called anew, and the steps that were
+    done by the last checkpoint pass.
+    """
+    located = corpus.locate(load.configured(args), Path(args.data_dir), args.source)
+    weights = pretrained.fingerprint(args.pretrained)
+    config = store.settings(args, source=located.source, data_key=located.key, pretrained=weights)
+    place = store.Run(args.result_dir, args.experiment, config, args.expid)
+    if not args.force and (result := _stored(place)) is not None:
+        return result
+    with place.writing(replace=args.force) as stage:
+        if stage is not None:
+            from Experiments.workshop import Workshop
+
+            result, text = make(Workshop(args, located, stage))
+            stage.json("result.json", result)
+            stage.text("report.txt", text)
+    if stage is None:  # another process has just made it
+        return _stored(place)
+    print(text, end="")
+    print(f"Saved to {place.path}")
+    return result
+
+
+def _stored(place: store.Run) -> dict[str, Any] | None:
+    if (result := place.stored()) is not None:
+        console.note(f"stored result of {place.path}; --force runs it again")
+        print(place.report(), end="")
+    return result
