@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from Utils import console, corpus, generator, load, memory, metrics, pretrained,
 from Utils.adam import Adam
 from Utils.clock import Clock
 from Utils.errors import UserError
+from Utils.examples import resident
 from Utils.loss import CrossEntropy
 from Utils.prune import prune_loop
 from Utils.train import train
@@ -39,10 +41,17 @@ class Workshop:
         self.rewind_point: dict[str, Tensor] = {}
         with self.clock("prepare"):
             print(f"Loading {args.dataset} dataset.")
-            self.data = corpus.load(located)
+            data = corpus.load(located)
+            splits = {name: resident(examples, self.device) for name, examples in data.splits.items()}
+            self.data = replace(data, splits=splits)
             self._build_loaders()
             print(f"Creating {args.model_class}-{args.model} model.")
             self._build_model()
+        self.amp = load.precision(args.amp)
+        if self.amp and self.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            console.note(
+                f"this processor has no arithmetic for --amp {args.amp}: training is slower with it than without"
+            )
         torch.manual_seed(seeds.derive(args.data_seed, "noise"))  # dropout
         self._resume()
 
@@ -144,7 +153,7 @@ class Workshop:
                 epochs,
                 after_epoch,
                 log if self.args.verbose else None,
-                load.precision(self.args.amp),
+                self.amp,
                 done=self.done.get(phase, begun),
             )
 
@@ -190,7 +199,7 @@ class Workshop:
     def tell_dead(self) -> None:
         """Say what the masks have made dead, and how much accuracy is still in reach on the test split."""
         found = dead.report(self.model, self.data.shape, self.device)
-        counts = torch.bincount(self.data.test.targets, minlength=self.data.num_classes).tolist()
+        counts = torch.bincount(self.data.test.targets.cpu(), minlength=self.data.num_classes).tolist()
         self.cut_off = {**found, "accuracy_cap": dead.accuracy_cap(found["classes"]["alive"], counts)}
         print(results.dead_lines(self.cut_off, self.data.classes), end="")
 

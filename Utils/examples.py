@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import torch
@@ -14,10 +14,13 @@ from Layers.bags import Bags
 from Layers.pairs import BOS, EOS, PAD, Pairs
 
 SIDES = ("source", "target")
+ROOM = 0.25  # of a GPU's free memory that may go to examples
 
 
 class Examples(Protocol):
     """n examples. `arrange` takes an order of their numbers, [m] int64; its batch(a, b) is examples a to b of that.
+
+    A batch lies on the device that the examples lie on; `resident` brings them there.
 
     seed: decides, for the whole order at once, how examples that are varied in training are varied; None: not at all.
 
@@ -31,6 +34,16 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Any, Tensor]]: ...
+
+
+def resident(examples: Examples, device: torch.device) -> Examples:
+    """The examples on `device`, where there is room for them beside a model; else as they are."""
+    if device.type != "cuda":
+        return examples
+    tensors = {f.name: value for f in fields(examples) if isinstance(value := getattr(examples, f.name), Tensor)}
+    if sum(tensor.nbytes for tensor in tensors.values()) > ROOM * torch.cuda.mem_get_info(device)[0]:
+        return examples
+    return replace(examples, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 @dataclass
@@ -60,7 +73,9 @@ class Images:
 
     def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Tensor, Tensor]]:
         varied = seed is not None and (self.crop or self.flip)
-        windows = self._windows(len(order), seed) if varied else None
+        device = self.pixels.device
+        order = order.to(device)
+        windows = [part.to(device) for part in self._windows(len(order), seed)] if varied else None
 
         def batch(a: int, b: int) -> tuple[Tensor, Tensor]:
             chosen = order[a:b]
@@ -83,7 +98,7 @@ class Images:
     def _cut(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """[B, C, H, W]: those windows of the chosen images, all at once; channels lie last in memory."""
         padded = F.pad(self.pixels[chosen], [self.crop] * 4).permute(0, 2, 3, 1)
-        numbers = torch.arange(len(chosen)).view(-1, 1, 1)
+        numbers = torch.arange(len(chosen), device=padded.device).view(-1, 1, 1)
         return padded[numbers, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
 
 
@@ -92,10 +107,12 @@ def _lay_out(ids: Tensor, offsets: Tensor, order: Tensor) -> tuple[Tensor, Tenso
 
     All at once, so that a batch is then a slice.
     """
+    order = order.to(offsets.device)
     starts = offsets[order]
     lengths = offsets[order + 1] - starts
     begins = lengths.cumsum(0) - lengths
-    places = torch.repeat_interleave(starts - begins, lengths) + torch.arange(int(lengths.sum()))
+    places = torch.repeat_interleave(starts - begins, lengths)
+    places += torch.arange(len(places), device=places.device)
     return ids[places].long(), begins, lengths
 
 
@@ -117,7 +134,7 @@ class Texts:
 
     def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Bags, Tensor]]:
         ids, begins, _ = _lay_out(self.ids, self.offsets, order)
-        targets = self.targets[order]
+        targets = self.targets[order.to(self.targets.device)]
         bounds = [*begins.tolist(), ids.numel()]
 
         def batch(a: int, b: int) -> tuple[Bags, Tensor]:
@@ -156,11 +173,11 @@ class Sentences:
 
     @property
     def lengths(self) -> Tensor:
-        return torch.stack([self.source_offsets.diff(), self.target_offsets.diff()], dim=1)
+        return torch.stack([self.source_offsets.diff(), self.target_offsets.diff()], dim=1).cpu()
 
     def source(self, k: int) -> Tensor:
-        """[S] the token numbers of source sentence k, <bos> and <eos> among them."""
-        return self.source_ids[self.source_offsets[k] : self.source_offsets[k + 1]].long()
+        """[S] the token numbers of source sentence k, <bos> and <eos> among them, on the CPU."""
+        return self.source_ids[self.source_offsets[k] : self.source_offsets[k + 1]].long().cpu()
 
     def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Pairs, Tensor]]:
         source, source_begins, source_lengths = _lay_out(self.source_ids, self.source_offsets, order)
@@ -190,7 +207,7 @@ def framed(ids: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
 
 def _padded(ids: Tensor, begins: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     """Rows ids[begin:begin + length] as one padded tensor [B, longest], and where it is not padding, boolean."""
-    columns = torch.arange(int(lengths.max()))
+    columns = torch.arange(int(lengths.max()), device=lengths.device)
     real = columns < lengths.unsqueeze(1)
     places = (begins.unsqueeze(1) + columns).clamp_max(ids.numel() - 1)
     return torch.where(real, ids[places], PAD), real

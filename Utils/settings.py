@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 
 from Utils import flags, load
@@ -52,6 +53,8 @@ def resolve(args: argparse.Namespace) -> argparse.Namespace:
     if args.bleu_weights is not None and not any(args.bleu_weights):
         raise UserError("--bleu-weights are all zero; one at least must be above")
     _limit("workers", args.workers, 16)
+    if args.compile and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise UserError("--compile needs a C++ compiler (g++, or what CXX names); install one or leave it out")
     leaves_weights(args.compression)
     return args
 
