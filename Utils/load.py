@@ -67,6 +67,8 @@ OPTIMIZER_FLAGS = {"adam": {"betas": "adam_betas", "eps": "adam_eps"}}  # argume
 EXPERIMENTS = {
     "singleshot": "Experiments.singleshot",
     "translate": "Experiments.translate",
+    "report": "Experiments.report",
+    "compare": "Experiments.compare",
 }
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")
