@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from Experiments.reporting.study import Study
-from Experiments.reporting.table import DASH, Table
+from Experiments.reporting.table import DASH, Table, spread
 from Utils.study import claims, contrasts, retained
 from Utils.study.statistics import interval
 from Utils.study.tasks import Task, label, pruner_title
@@ -35,25 +35,25 @@ def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, tuple, str]]:
                 yield task, variant, pruner
 
 
-def retained_table(tasks: Iterable[Task]) -> Table:
+def retained_table(tasks: Sequence[Task]) -> Table:
     rows, records = [], []
+    compressions = sorted({c for task in tasks for variant in task.variants for c in task.compressions(variant)})
     for task, variant, pruner in _series(tasks):
-        for c in task.compressions(variant, pruner):
+        row = [task.title, label(variant), pruner_title(pruner)]
+        for c in compressions:
             found = interval(retained.retained(task, pruner, c, variant).values())
             density = interval(task.values(pruner, c, variant, "density").values())
-            if found is None or density is None:
-                continue
-            half = "" if found.half is None else f" ± {100 * found.half:.1f}"
-            rows.append([task.title, label(variant), pruner_title(pruner), f"{c:g}", f"{density.mean:.4g}"])
-            rows[-1].append(f"{100 * found.mean:.1f}{half} ({found.count})")
-            records.append(
-                {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": pruner}
-                | {"compression": c, "density": density.mean, "retained": found.mean, "half_width": found.half}
-                | {"seeds": found.count, "chance": task.chance}
-            )
-    header = ["task", "setting", "pruner", "compression", "density", "retained, %"]
+            row.append(spread(found and found.scaled(100.0), 1))
+            if found is not None and density is not None:
+                records.append(
+                    {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": pruner}
+                    | {"compression": c, "density": density.mean, "retained": found.mean, "half_width": found.half}
+                    | {"seeds": found.count, "chance": task.chance}
+                )
+        rows.append(row)
+    header = ["task", "setting", "pruner", *(f"at {c:g}, %" for c in compressions)]
     note = "(metric - chance) / (mean of the dense runs - chance); mean ± half width of the 95 % interval (seeds)."
-    return Table("retained", "Performance retained", header, rows, records, note)
+    return Table("retained", "Performance retained at each compression", header, rows, records, note)
 
 
 def threshold_table(tasks: Iterable[Task]) -> Table:
@@ -80,15 +80,15 @@ def threshold_table(tasks: Iterable[Task]) -> Table:
 def contrast_table(name: str, title: str, found: Iterable[contrasts.Contrast]) -> Table:
     rows, records = [], []
     for contrast in found:
-        spread, setting = contrast.interval, label(contrast.variant)
-        shown = "one seed: no interval" if spread.half is None else f"{spread.low:+.2f} to {spread.high:+.2f}"
+        mean, setting = contrast.interval, label(contrast.variant)
+        shown = "one seed: no interval" if mean.half is None else f"{mean.low:+.2f} to {mean.high:+.2f}"
         p = f"{contrast.p:.3g} (smallest possible {contrast.smallest_p:.3g})"
         rows.append([contrast.task.title, setting, pruner_title(contrast.pruner), f"{contrast.compression:g}"])
-        rows[-1] += [f"{spread.mean:+.2f}", shown, p, str(spread.count)]
+        rows[-1] += [f"{mean.mean:+.2f}", shown, p, str(mean.count)]
         records.append(
             {"dataset": contrast.task.dataset, "model": contrast.task.model, "setting": setting, "what": contrast.what}
-            | {"pruner": contrast.pruner, "compression": contrast.compression, "mean": spread.mean}
-            | {"half_width": spread.half, "seeds": spread.count, "p": contrast.p, "smallest_p": contrast.smallest_p}
+            | {"pruner": contrast.pruner, "compression": contrast.compression, "mean": mean.mean}
+            | {"half_width": mean.half, "seeds": mean.count, "p": contrast.p, "smallest_p": contrast.smallest_p}
         )
     header = ["task", "setting", "pruner", "compression", "mean difference", "95 % interval", "p", "seeds"]
     note = (

@@ -13,12 +13,13 @@ from Experiments.reporting.results_tables import is_translation
 from Experiments.reporting.study import Study
 from Utils.study.retained import retained
 from Utils.study.statistics import Interval, interval
-from Utils.study.tasks import Task
+from Utils.study.tasks import Task, in_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH, HEIGHT = 4.4, 3.3  # inches of a panel, which the page shows at about that width, a narrow one too
+BELOW = 0.42  # inches from the axis to the legend, past the numbers and the label
 STEP = 0.012  # of the axis, by which pruners stand apart so that their bars do not hide each other
 LABELLED = 45  # layers beyond which not every one is labelled
 RC = {
@@ -74,6 +75,8 @@ def _picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGH
         figure = Figure(figsize=(WIDTH * across, height * down), layout="constrained")
         for k, draw in enumerate(draws):
             draw(figure.add_subplot(down, across, k + 1))
+        figure.draw_without_rendering()  # lays it out, once for both files
+        figure.set_layout_engine("none")
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
@@ -117,9 +120,14 @@ def all_pictures(study: Study) -> dict[str, list[Picture]]:
     }
 
 
+def _each(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
+    """A picture a panel, each (end of its name, words, draw)."""
+    return [_picture(f"{name}-{part}", f"{title}: {words}", [draw]) for part, words, draw in panels]
+
+
 def _with_whole(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
-    """A picture a panel for the page, and all panels as one for use elsewhere."""
-    found = [_picture(f"{name}-{part}", f"{title}: {words}", [draw]) for part, words, draw in panels]
+    """Those, for the page, and all of them as one, for use elsewhere."""
+    found = _each(name, title, panels)
     if found:
         found.append(_picture(name, title, [draw for _, _, draw in panels], shown=False))
     return found
@@ -143,11 +151,28 @@ def _curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: st
         )
 
 
-def _limits(axes: Axes, values: Sequence[float], floor: float) -> None:
+def _limits(axes: Axes, values: Sequence[float]) -> None:
     """Room for all single values; an interval that is wider runs out of the panel rather than flatten the rest."""
-    low, high = min([*values, floor]), max(values)
+    low, high = min(values), max(values)
     room = 0.08 * (high - low or 1.0)
     axes.set_ylim(low - room, high + room)
+
+
+def _legend(axes: Axes) -> None:
+    """Below the axis, where it hides nothing."""
+    from matplotlib.transforms import ScaledTranslation
+
+    axes.minorticks_off()
+    below = axes.transAxes + ScaledTranslation(0.0, -BELOW, axes.figure.dpi_scale_trans)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=below,
+        ncols=5,
+        handlelength=1.6,
+        columnspacing=1.0,
+        handletextpad=0.4,
+    )
 
 
 def _metric(task: Task, figure: str, words: str) -> Draw:
@@ -165,20 +190,22 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
             _curve(
                 axes, [x for x, _ in points], [point for point in found if point], look.colour, look.marker, look.title
             )
-        _limits(axes, everything, task.chance)
-        axes.axhline(task.chance, color=style.MUTED, linestyle=":", linewidth=1)
-        axes.annotate("chance", (0.0, task.chance), (0, 2), textcoords="offset points", fontsize=7.5, color=style.MUTED)
+        _limits(axes, everything)
+        low, high = axes.get_ylim()
+        if low < task.chance < high:
+            axes.axhline(task.chance, color=style.MUTED, linestyle=":", linewidth=1)
+            place = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
+            axes.annotate("chance", (0.0, task.chance), (0, 2), **place)
         axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %", title=task.title)
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 0.06))
+        _legend(axes)
 
     return draw
 
 
 def _retained(tasks: Sequence[Task]) -> list[Picture]:
     """A panel a pruner, a line a task: solid for text, broken for images."""
-    names = list(dict.fromkeys(pruner for task in tasks for pruner in task.pruners()))
+    names = in_order(pruner for task in tasks for pruner in task.pruners())
     names = [name for name in names if any(retained(task, name, 0.0) for task in tasks if name in task.pruners())]
-    names.sort(key=lambda name: [pruner for task in tasks for pruner in task.pruners()].index(name))
 
     def panel(pruner: str) -> Draw:
         def draw(axes: Axes) -> None:
@@ -199,13 +226,14 @@ def _retained(tasks: Sequence[Task]) -> list[Picture]:
                 line = "--" if task.kind == "image" else "-"
                 marker = style.MARKERS[k % len(style.MARKERS)]
                 _curve(axes, x, found, look.colour, marker, task.title, line)
-            _limits(axes, everything, 0.0)
+            _limits(axes, everything)
             axes.set_xscale("log")
             axes.invert_xaxis()
             axes.set(
                 xlabel="density (fraction of prunable weights kept)", ylabel="retained (1 is dense)", title=look.title
             )
-            axes.legend(loc="lower left")
+            axes.minorticks_off()
+            axes.legend(loc="best")
 
         return draw
 
@@ -233,6 +261,7 @@ def _layers(task: Task) -> list[Picture]:
                     series[pruner] = [sum(found.get(name, 0.0) for found in each) / len(each) for name in names]
             least = min([value for values in series.values() for value in values if value > 0.0], default=1.0)
             edge = least / 3.0
+            axes.set_xscale("log")
             rows = range(len(names))
             for pruner, values in series.items():
                 look = style.look(pruner)
@@ -245,14 +274,13 @@ def _layers(task: Task) -> list[Picture]:
                     [edge] * len(gone), gone, look.marker, color=look.colour, markerfacecolor=style.BACK, markersize=4.5
                 )
             axes.axvline(10.0**-c, color=style.MUTED, linestyle=":", linewidth=1)
-            axes.set_xscale("log")
             axes.set_xlim(edge / 1.5, 1.5)
             every = -(-len(names) // LABELLED)
             axes.set_yticks(list(rows)[::every], [short(name) for name in names][::every], fontsize=7)
             axes.set_ylim(len(names) - 0.5, -0.5)
-            axes.set(xlabel="density; hollow: none is left", title=f"{task.title}: compression {c:g}")
-            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3)
-            axes.title.set_fontsize(9)
+            axes.set_xlabel("density; hollow: none is left")
+            axes.set_title(f"{task.title}: compression {c:g}", loc="right")  # names of layers may leave little room
+            _legend(axes)
 
         return draw
 
@@ -268,4 +296,4 @@ def _layers(task: Task) -> list[Picture]:
 def _orders(task: Task) -> list[Picture]:
     """BLEU with n-grams up to each order, a panel an order."""
     panels = [(str(n), f"BLEU-{n}", _metric(task, f"bleu_{n}", f"BLEU-{n}")) for n in range(1, 5)]
-    return _with_whole(f"bleu-{task.name}", f"BLEU by n-gram order: {task.title}", panels)
+    return _each(f"bleu-{task.name}", f"BLEU by n-gram order: {task.title}", panels)

@@ -20,7 +20,7 @@ def build(study: Study, tables: Mapping[str, Sequence[Table]], pictures: Mapping
     commits = sorted({str(run.result.get("commit"))[:12] for run in study.runs})
     sections = [
         ("claims", "The paper's claims", _claims(study)),
-        ("metric", "Metric against compression", _metric(pictures["metric"])),
+        ("metric", "Metric against compression", _metric(study, pictures["metric"])),
         ("paper", "The paper's tables beside ours", _paper(study, tables["paper"])),
         ("compare", "The comparison", _comparison(study, pictures["retained"])),
         ("layers", "Density by layer", _layers(tables["layers"], pictures["layers"])),
@@ -68,12 +68,14 @@ def _grid(pictures: Sequence[Picture]) -> str:
     return f'<div class="grid">{shown}</div>' if shown else ""
 
 
-def _metric(pictures: Sequence[Picture]) -> str:
+def _metric(study: Study, pictures: Sequence[Picture]) -> str:
     words = (
         "Mean over seeds with its 95 % interval (Student's t); faint dots are single seeds. An interval may run out of "
         "its panel; of one seed there is none. Compression 0 is dense, the same for every pruner."
     )
-    return f"<p>{words}</p>{_grid(pictures)}" if pictures else ""
+    others = "; ".join(f"{task.title}: {task.unlike_paper}" for task in study.tasks if task.unlike_paper)
+    unlike = f"<p>Made with other settings than the paper's: {html.escape(others)}.</p>" if others else ""
+    return f"<p>{words}</p>{unlike}{_grid(pictures)}" if pictures else ""
 
 
 def _paper(study: Study, tables: Sequence[Table]) -> str:
@@ -85,12 +87,15 @@ def _claims(study: Study) -> str:
     cards = []
     for claim in study.claims:
         name = {claims.HOLDS: "holds", claims.FAILS: "fails"}.get(claim.verdict, "open")
-        lines = "".join(
-            f"<li>{html.escape(statement.text())}: {statement.verdict}</li>" for statement in claim.statements
-        )
+        shown = claim.deciding[: comparison_tables.LISTED]
+        lines = "".join(f"<li>{html.escape(s.text())}</li>" for s in shown)
+        rest = [s for s in claim.statements if s not in shown]
+        every = "".join(f"<li>{html.escape(s.text())}: {s.verdict}</li>" for s in rest)
+        more = f"<details><summary>{len(rest)} more</summary><ul>{every}</ul></details>" if every else ""
         runs = "".join(f"<li><code>{html.escape(run.path.as_posix())}</code></li>" for run in claim.runs)
         behind = (
-            f"<ul>{lines}</ul><details><summary>{len(claim.runs)} runs behind it</summary><ul>{runs}</ul></details>"
+            f"<ul>{lines}</ul>{more}<details><summary>{len(claim.runs)} runs behind it</summary>"
+            f"<ul>{runs}</ul></details>"
             if lines
             else "<p>No run of ours speaks of it.</p>"
         )

@@ -10,7 +10,7 @@ from Experiments.reporting.table import DASH, Table, spread
 from Utils.study.paper import PaperTable
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
-from Utils.study.tasks import MAIN, Task, label, pruner_title
+from Utils.study.tasks import MAIN, Task, Variant, is_pruning, label, pruner_title
 
 SHOWN = 3  # example translations
 NONE_YET = "No run of ours exists yet."
@@ -61,20 +61,30 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
         for pruner in pruners:
             value = printed.cells.get((c, pruner))
             found = interval(task.values(pruner, c, figure=printed.figure).values()) if task else None
-            row += [DASH if value is None else f"{value:g}", spread(found, DECIMALS[printed.figure])]
+            if pruner in printed.pruners:
+                row.append(DASH if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:g}")
+            row.append(spread(found, DECIMALS[printed.figure]))
             records.append({"compression": c, "pruner": pruner, "paper": value, **_numbers(found)})
         rows.append(row)
-    header = ["compression", *(f"{pruner_title(pruner)}, {whose}" for pruner in pruners for whose in ("paper", "ours"))]
-    notes = [printed.note, "Ours: mean ± half width of the 95 % interval (seeds)." if task else NONE_YET]
+    header = ["compression"]
+    for pruner in pruners:
+        whose = ("paper", "ours") if pruner in printed.pruners else ("ours",)
+        header += [f"{pruner_title(pruner)}, {side}" for side in whose]
+    notes = [
+        printed.note,
+        "Ours: mean ± half width of the 95 % interval (seeds); without ± where the seeds agree or one is alone."
+        if task
+        else NONE_YET,
+    ]
     if task and task.unlike_paper:
         notes.append(f"Ours are with other settings than the paper's: {task.unlike_paper}.")
     title = printed.title if "dataset" in printed.of or task is None else f"{printed.title}: {task.title}"
     return Table(name, title, header, rows, records, " ".join(filter(None, notes)))
 
 
-def _points(task: Task, variant: tuple = MAIN) -> Iterable[tuple[str, float]]:
-    """(pruner, compression) of a variant; the dense runs come once, under no pruner."""
-    if task.runs("", 0.0, variant) and (variant == MAIN or any(p.variant == variant for p in task.placed)):
+def _points(task: Task, variant: Variant = MAIN) -> Iterable[tuple[str, float]]:
+    """(pruner, compression) of a variant; its dense runs once, under no pruner, if they are not another variant's."""
+    if task.runs("", 0.0, variant) and not any(is_pruning(key) for key, _ in variant):
         yield "", 0.0
     for pruner in task.pruners(variant):
         for c in task.compressions(variant, pruner):

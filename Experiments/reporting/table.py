@@ -12,6 +12,7 @@ from typing import Any
 from Utils.study.statistics import Interval
 
 DASH = "–"
+LONG = 70  # characters of a cell beyond which it may break
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,8 @@ class Table:
 
     def html(self) -> str:
         """The table in a box of its own that scrolls. Columns that hold nothing but numbers are set to the right."""
-        numeric = [
-            all(row[k][:1].isdigit() or row[k][:1] in ("+", "-", "−", DASH) for row in self.rows)
-            for k in range(len(self.header))
-        ]
-        marks = [' class="number"' if number else "" for number in numeric]
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(self.header)
+        marks = [_mark(column) for column in columns]
         head = "".join(
             f'<th scope="col"{mark}>{html.escape(cell)}</th>' for cell, mark in zip(self.header, marks, strict=True)
         )
@@ -63,6 +61,13 @@ class Table:
         )
 
 
+def _mark(column: Sequence[str]) -> str:
+    """How a column with these cells is set: numbers to the right, long text with breaks."""
+    if all(cell[:1].isdigit() or cell[:1] in ("+", "-", DASH) for cell in column):
+        return ' class="number"'
+    return ' class="long"' if max(map(len, column)) > LONG else ""
+
+
 def _cell(text: str) -> str:
     """Safe within a line of a Markdown table."""
     flat = " ".join(text.split())
@@ -70,8 +75,8 @@ def _cell(text: str) -> str:
 
 
 def spread(found: Interval | None, decimals: int = 2) -> str:
-    """Mean ± half width, and of how many seeds: "91.68 ± 0.45 (3)"."""
+    """Mean ± half width, and of how many seeds: "91.68 ± 0.45 (3)". No ± where all seeds agree or one is alone."""
     if found is None:
         return DASH
-    half = "" if found.half is None else f" ± {found.half:.{decimals}f}"
+    half = "" if not found.half else f" ± {found.half:.{decimals}f}"
     return f"{found.mean:.{decimals}f}{half} ({found.count})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from Utils import load
 from Utils.study.paper import Paper
@@ -29,14 +29,14 @@ RAND, MAG, GRASP = "rand", "mag", "grasp"
 
 @dataclass(frozen=True)
 class Statement:
-    """A number that is claimed to lie between `low` and `high`."""
+    """A number that is claimed to lie between `low` and `high`; `signed`: a difference, shown with its sign."""
 
     label: str
     found: Interval
     runs: tuple[Run, ...]
     low: float = -math.inf
     high: float = math.inf
-    decimals: int = 2
+    signed: bool = True
 
     @property
     def verdict(self) -> str:
@@ -50,7 +50,8 @@ class Statement:
 
     def text(self) -> str:
         seeds = f"{self.found.count} seed{'s' * (self.found.count != 1)}"
-        numbers = [f"{value:+.{self.decimals}f}" for value in (self.found.mean, self.found.low, self.found.high)]
+        sign = "+" if self.signed else ""
+        numbers = [f"{value:{sign}.2f}" for value in (self.found.mean, self.found.low, self.found.high)]
         spread = "" if self.found.half is None else f" ({numbers[1]} to {numbers[2]})"
         return f"{self.label}: {numbers[0]}{spread}, {seeds}"
 
@@ -296,9 +297,12 @@ def collapses(task: Task, pruner: str) -> list[Statement]:
         if c <= HIGH_DENSITY:
             values = {seed: 100.0 * share for seed, share in retained(task, pruner, c).items()}
             runs = [*task.runs(pruner, c).values(), *task.runs(pruner, 0.0).values()]
-            found += _statement(
-                f"{pruner_title(pruner)} at {c:g} (%)", values.values(), runs, -math.inf, 100.0 * COLLAPSED
-            )
+            found += [
+                replace(statement, signed=False)
+                for statement in _statement(
+                    f"{pruner_title(pruner)} at {c:g} (%)", values.values(), runs, -math.inf, 100.0 * COLLAPSED
+                )
+            ]
     return found
 
 

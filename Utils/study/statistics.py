@@ -65,6 +65,9 @@ class Interval:
     half: float | None
     count: int
 
+    def scaled(self, factor: float) -> Interval:
+        return Interval(factor * self.mean, None if self.half is None else factor * self.half, self.count)
+
     @property
     def low(self) -> float:
         return -math.inf if self.half is None else self.mean - self.half

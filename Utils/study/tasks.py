@@ -30,11 +30,11 @@ MAIN: Variant = ()
 # Part of what a task is, or its own axis, or of no bearing on the result of the last epoch.
 APART = {"dataset", "model", "source", "compression", "pruner", "bleu_every"}
 APART |= {"seed", *(f"{stream}_seed" for stream in STREAMS)}
-# Settings that only do something where weights are pruned, beside those called prune_...: a dense run is the same
-# whatever they are, so it serves them all.
-PRUNING = {"compression_schedule", "mask_scope", "shuffle", "invert", "ignore_masks"}
-# Defaults of one pruner alone: SynFlow is defined by its 100 rounds (Tanaka et al. 2020).
-OWN_DEFAULTS = {"synflow": {"prune_epochs": 100}}
+# What is done to a pruned network alone, beside the settings called prune_...: a dense run serves all their values.
+PRUNING = {"compression_schedule", "mask_scope", "shuffle", "invert", "reinitialize", "ignore_masks"}
+NOT_DENSE = {"reinitialize"}  # at compression 0 it would still draw other weights: such a run is no dense one
+ROUNDS = "prune_epochs"  # each pruner has its own main value
+OWN_ROUNDS = {"synflow": 100}  # it is defined with so many (Tanaka et al. 2020)
 
 
 def is_pruning(key: str) -> bool:
@@ -51,6 +51,14 @@ def _part(run: Run, pruning: bool) -> Variant:
         for key, value in stored.settings(run)
         if key not in APART and is_pruning(key) == pruning and value is not None
     )
+
+
+def _rounds(run: Run) -> Variant:
+    return tuple(setting for setting in _part(run, True) if setting[0] == ROUNDS)
+
+
+def _without_rounds(run: Run) -> Variant:
+    return tuple(setting for setting in _part(run, True) if setting[0] != ROUNDS)
 
 
 def _differing(part: Variant, main: Variant) -> Variant:
@@ -104,6 +112,12 @@ def pruner_title(pruner: str) -> str:
     return load.PRUNERS[pruner].partition(":")[2] if pruner in load.PRUNERS else pruner
 
 
+def in_order(pruners: Iterable[str]) -> list[str]:
+    """Each once, in the order of the registry; those that are not there at the end."""
+    order = list(load.PRUNERS)
+    return sorted(set(pruners), key=lambda name: (order.index(name) if name in order else len(order), name))
+
+
 @dataclass(frozen=True)
 class Placed:
     """A run with its variant."""
@@ -134,20 +148,25 @@ class Task:
     def _place(self, runs: list[Run]) -> None:
         ideal = ideal_settings(self.dataset)
         self.training = _choose((_part(run, False) for run in runs), ideal)
-        self.pruning: dict[str, Variant] = {}
-        for pruner in sorted({run.pruner for run in runs}):
-            own = ideal | {key: encoded(value) for key, value in OWN_DEFAULTS.get(pruner, {}).items()}
-            pruned = [run for run in runs if run.pruner == pruner and run.compression > 0.0]
-            at_home = [run for run in pruned if _part(run, False) == self.training] or pruned
-            self.pruning[pruner] = _choose((_part(run, True) for run in at_home), own)
-        self.unlike_paper = label(_away(self.training, ideal)) if _away(self.training, ideal) else ""
+        at_home = [run for run in runs if run.compression > 0.0 and _part(run, False) == self.training]
+        pruned = at_home or [run for run in runs if run.compression > 0.0]
+        self.rounds = {}
+        for pruner in {run.pruner for run in pruned}:
+            own = {ROUNDS: encoded(OWN_ROUNDS[pruner])} if pruner in OWN_ROUNDS else ideal
+            self.rounds[pruner] = _choose((_rounds(run) for run in pruned if run.pruner == pruner), own)
+        self.pruning = _choose((_without_rounds(run) for run in pruned), ideal)
+        self.unlike_paper = ""
+        if away := _away(self.training + self.pruning, ideal):
+            self.unlike_paper = label(away)
         self.placed = [Placed(run, self._variant(run)) for run in runs]
 
     def _variant(self, run: Run) -> Variant:
-        training = _differing(_part(run, False), self.training)
+        found = _differing(_part(run, False), self.training)
+        pruning = _differing(_without_rounds(run), self.pruning)
         if run.compression == 0.0:
-            return training
-        return tuple(sorted(training + _differing(_part(run, True), self.pruning[run.pruner])))
+            return tuple(sorted(found + tuple(setting for setting in pruning if setting[0] in NOT_DENSE)))
+        rounds = _differing(_rounds(run), self.rounds.get(run.pruner, _rounds(run)))
+        return tuple(sorted(found + pruning + rounds))
 
     @cached_property
     def variants(self) -> list[Variant]:
@@ -157,8 +176,7 @@ class Task:
     def pruners(self, variant: Variant = MAIN) -> list[str]:
         """In the order of the registry; those with a pruned run."""
         found = {p.run.pruner for p in self.placed if p.variant == variant and p.run.compression > 0.0}
-        order = list(load.PRUNERS)
-        return sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
+        return in_order(found)
 
     def compressions(self, variant: Variant = MAIN, pruner: str | None = None) -> list[float]:
         """Those above 0 at which a run exists, of this pruner or of any."""
