@@ -34,7 +34,7 @@ def run(args: Namespace) -> str:
     text = "\n".join(["# The comparison\n", *banner, *(table.markdown() for table in tables)])
     writing.text(place / "compare.md", "\n".join([text, "## Runs behind the claims\n", *behind]))
     files.write_json(place / "compare.json", comparison_tables.as_json(found))
-    writing.pictures(place, figures.all_pictures(found)["retained"])
+    writing.pictures(place, figures.retained_pictures(found))
     print(text)
     print(f"Saved to {place}: compare.md, compare.json, figures/retained.svg")
     return text

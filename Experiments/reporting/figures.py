@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def all_pictures(study: Study) -> dict[str, list[Picture]]:
             "Metric against compression",
             [(t.name, t.title, _metric(t, "metric", t.metric.title)) for t in pruned],
         ),
-        "retained": _retained(pruned),
+        "retained": retained_pictures(study),
         "layers": [picture for task in pruned for picture in _layers(task)],
         "bleu": [picture for task in pruned if is_translation(task) for picture in _orders(task)],
     }
@@ -202,8 +203,9 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
     return draw
 
 
-def _retained(tasks: Sequence[Task]) -> list[Picture]:
+def retained_pictures(study: Study) -> list[Picture]:
     """A panel a pruner, a line a task: solid for text, broken for images."""
+    tasks = [task for task in study.tasks if task.pruners()]
     names = in_order(pruner for task in tasks for pruner in task.pruners())
     names = [name for name in names if any(retained(task, name, 0.0) for task in tasks if name in task.pruners())]
 
@@ -258,7 +260,7 @@ def _layers(task: Task) -> list[Picture]:
             for pruner in task.pruners():
                 each = [run.layers() for run in task.runs(pruner, c).values()]
                 if each:
-                    series[pruner] = [sum(found.get(name, 0.0) for found in each) / len(each) for name in names]
+                    series[pruner] = [math.fsum(found.get(name, 0.0) for found in each) / len(each) for name in names]
             least = min([value for values in series.values() for value in values if value > 0.0], default=1.0)
             edge = least / 3.0
             axes.set_xscale("log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -136,7 +137,7 @@ def layers(task: Task) -> Table:
         each = [run.layers() for run in task.runs(pruner, c).values()]
         for name in each[0]:
             values = [densities[name] for densities in each if name in densities]
-            found.setdefault(name, {})[pruner, c] = sum(values) / len(values)
+            found.setdefault(name, {})[pruner, c] = math.fsum(values) / len(values)
     rows = [
         [name, *(f"{densities[key]:.4f}" if key in densities else DASH for key in columns)]
         for name, densities in found.items()

@@ -132,7 +132,7 @@ def of_one_source(runs: list[Run]) -> list[Run]:
     real = [run for run in runs if run.result["source"] == "real"]
     if real:
         if len(real) < len(runs):
-            console.warn(f"{len(runs) - len(real)} runs on generated samples are left out, beside runs on real data")
+            console.warn(f"left out, beside runs on real data: {len(runs) - len(real)} on generated samples")
         return real
     console.alarm("ALL RUNS ARE ON GENERATED SAMPLES", "The figures say nothing about the real data sets.")
     return runs

@@ -140,7 +140,7 @@ class Task:
             self.data_title, self.kind = data.title, data.kind
         except UserError:
             self.data_title, self.kind = self.dataset, ""
-        self.title = f"{self.data_title}, {self.model}"
+        self.title = f"{self.data_title}{'' if self.source == 'real' else ' SAMPLE'}, {self.model}"
         parts = [self.dataset, self.model] if self.source == "real" else [self.dataset, self.source, self.model]
         self.name = re.sub(r"[^\w.-]+", "-", "-".join(parts))
         self._place(runs)
@@ -149,7 +149,7 @@ class Task:
         ideal = ideal_settings(self.dataset)
         self.training = _choose((_part(run, False) for run in runs), ideal)
         at_home = [run for run in runs if run.compression > 0.0 and _part(run, False) == self.training]
-        pruned = at_home or [run for run in runs if run.compression > 0.0]
+        pruned = at_home or [run for run in runs if run.compression > 0.0] or runs
         self.rounds = {}
         for pruner in {run.pruner for run in pruned}:
             own = {ROUNDS: encoded(OWN_ROUNDS[pruner])} if pruner in OWN_ROUNDS else ideal
