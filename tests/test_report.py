@@ -28,6 +28,7 @@ def make(store):
     example = {"source": EVIL, "reference": EVIL, "output": EVIL}
     add(store, "multi30k", "rand", 0.0, 1, 20.0, post_epochs=3, examples=[example])
     add(store, "multi30k", "rand", 1.0, 1, 5.0, post_epochs=3, examples=[example], name="<b onclick=x>&amp;")
+    add(store, "agnews", "../$x^$/<i>.py:Best", 0.5, 1, 60.0, pruner_sha256="0123456789", name="from-a-file")
     broken = add(store, "agnews", "rand", 2.0, 1, 50.0)
     (broken / "result.json").write_text("{")
 
@@ -114,9 +115,9 @@ def test_every_run_is_named_with_its_directory(made):
 
 def test_layers_orders_and_examples_are_there(made):
     layers = rows(made[2], "layers-agnews-text-classification")
-    assert {(row["layer"], row["pruner"], round(float(row["density"]), 9)) for row in layers} == {
-        (layer, pruner, 0.1) for layer in ("fc1", "fc2") for pruner in ("grasp", "rand")
-    }
+    assert {
+        (row["layer"], row["pruner"], round(float(row["density"]), 9)) for row in layers if row["compression"] == "1.0"
+    } == {(layer, pruner, 0.1) for layer in ("fc1", "fc2") for pruner in ("grasp", "rand")}
     orders = {(row["pruner"], row["figure"]): float(row["mean"]) for row in rows(made[2], "bleu-multi30k-seq2seq")}
     assert orders["dense", "bleu_1"] == 80.0 and orders["Rand", "bleu_4"] == 5.0
     assert rows(made[2], "translations-multi30k-seq2seq")[0]["output"] == EVIL
@@ -124,9 +125,11 @@ def test_layers_orders_and_examples_are_there(made):
     assert {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png")} <= made[2].keys()
 
 
-def test_the_store_is_only_read(made):
-    store, before, _ = made
+def test_the_store_is_only_read_and_nothing_is_written_elsewhere(made):
+    store, before, files = made
     assert contents(store) == before
+    assert {path.name for path in store.parent.iterdir()} == {"store", "report"}
+    assert all(re.fullmatch(r"report\.html|(tables|figures)/[\w.-]+", name) for name in files)
 
 
 class Page(HTMLParser):
@@ -186,7 +189,8 @@ def test_what_links_point_to_is_there_once(page):
 
 def test_names_and_texts_are_words_not_code(page):
     words = "".join(page.words)
-    assert EVIL in words and "<b onclick=x>&amp;" in words and "b" not in page.tags
+    assert EVIL in words and "<b onclick=x>&amp;" in words and "../$x^$/<i>.py:Best 012345" in words
+    assert not {"b", "i"} & set(page.tags)
 
 
 def test_the_page_follows_light_and_dark(made):

@@ -228,6 +228,15 @@ def test_an_ablation_is_never_a_pruners_main_setting(place):
     assert task.pruners() == ["rand"] and task.pruners((("shuffle", "true"),)) == ["snip"]
 
 
+def test_a_pruner_from_a_file_is_another_with_other_code(place):
+    for seed, code in ((1, "aaaaaaaa"), (2, "aaaaaaaa"), (1, "bbbbbbbb")):
+        add(place, "agnews", "mine.py:Best", 1.0, seed, 80.0 + seed, pruner_sha256=code)
+    fill(place, "agnews", {"rand": {1.0: [90.0]}})
+    task = only_task(place)
+    assert task.variants == [()] and task.pruners() == ["rand", "mine.py:Best aaaaaa", "mine.py:Best bbbbbb"]
+    assert task.values("mine.py:Best aaaaaa", 1.0) == {"1": 81.0, "2": 82.0}
+
+
 def test_streams_with_seeds_of_their_own_are_other_seeds(place):
     add(place, "agnews", "rand", 1.0, 1, 90.0)
     add(place, "agnews", "rand", 1.0, 1, 91.0, prune_seed=2)

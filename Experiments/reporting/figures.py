@@ -25,6 +25,7 @@ STEP = 0.012  # of the axis, by which pruners stand apart so that their bars do 
 LABELLED = 45  # layers beyond which not every one is labelled
 RC = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a name with a $ is a name
     "svg.hashsalt": "study",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -81,7 +82,7 @@ def _picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGH
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
-    return Picture(name, title, svg.getvalue(), png.getvalue(), shown)
+    return Picture(re.sub(r"[^\w.-]+", "-", name), title, svg.getvalue(), png.getvalue(), shown)
 
 
 def inline(picture: Picture) -> str:
@@ -176,6 +177,12 @@ def _legend(axes: Axes) -> None:
     )
 
 
+def _log(axes: Axes) -> None:
+    """Densities as a reader writes them: 0.01, not a power."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+
+
 def _metric(task: Task, figure: str, words: str) -> Draw:
     def draw(axes: Axes) -> None:
         pruners, everything = task.pruners(), []
@@ -229,7 +236,7 @@ def retained_pictures(study: Study) -> list[Picture]:
                 marker = style.MARKERS[k % len(style.MARKERS)]
                 _curve(axes, x, found, look.colour, marker, task.title, line)
             _limits(axes, everything)
-            axes.set_xscale("log")
+            _log(axes)
             axes.invert_xaxis()
             axes.set(
                 xlabel="density (fraction of prunable weights kept)", ylabel="retained (1 is dense)", title=look.title
@@ -263,7 +270,7 @@ def _layers(task: Task) -> list[Picture]:
                     series[pruner] = [math.fsum(found.get(name, 0.0) for found in each) / len(each) for name in names]
             least = min([value for values in series.values() for value in values if value > 0.0], default=1.0)
             edge = least / 3.0
-            axes.set_xscale("log")
+            _log(axes)
             rows = range(len(names))
             for pruner, values in series.items():
                 look = style.look(pruner)

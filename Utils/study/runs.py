@@ -43,7 +43,9 @@ class Run:
 
     @property
     def pruner(self) -> str:
-        return self.settings["pruner"]
+        """Its name; one that came from a file has the beginning of the file's checksum behind it."""
+        name, code = self.settings["pruner"], self.settings.get("pruner_sha256")
+        return f"{name} {code[:6]}" if code else name
 
     @property
     def seed(self) -> str:

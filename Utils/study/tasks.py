@@ -28,7 +28,7 @@ Variant = tuple[Setting, ...]
 MAIN: Variant = ()
 
 # Part of what a task is, or its own axis, or of no bearing on the result of the last epoch.
-APART = {"dataset", "model", "source", "compression", "pruner", "bleu_every"}
+APART = {"dataset", "model", "source", "compression", "pruner", "pruner_sha256", "bleu_every"}
 APART |= {"seed", *(f"{stream}_seed" for stream in STREAMS)}
 # What is done to a pruned network alone, beside the settings called prune_...: a dense run serves all their values.
 PRUNING = {"compression_schedule", "mask_scope", "shuffle", "invert", "reinitialize", "ignore_masks"}
