@@ -22,7 +22,6 @@ class Look:
 # After Okabe and Ito: told apart with any colour vision, by marker without colours; contrast above 3 on both pages.
 LOOKS = (("#7a7f87", "o"), ("#2c7fb8", "s"), ("#b35fa0", "^"), ("#d55e00", "D"), ("#009e73", "v"))
 OTHERS = "#8c6d31", "P"  # a pruner that came later
-LINES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
