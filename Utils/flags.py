@@ -100,6 +100,18 @@ def add_run(top: Parser) -> None:
     switch_flag(group, "--verbose", "print the loss every 64 batches")
 
 
+def add_study(top: Parser) -> None:
+    """Which stored runs to read, and where to write what comes of them."""
+    add = top.add_argument_group("study").add_argument
+    add(
+        "--store",
+        nargs="+",
+        metavar="DIR",
+        help="result directories to read (default: Results/study and Results/data, those that exist)",
+    )
+    add("--report-dir", default="Results/report", metavar="DIR", help="where to write (default: Results/report)")
+
+
 def add_data(top: Parser) -> None:
     """Which data, and what only some data sets have."""
     add = top.add_argument_group("data").add_argument

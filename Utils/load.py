@@ -68,6 +68,8 @@ EXPERIMENTS = {
     "singleshot": "Experiments.singleshot",
     "multishot": "Experiments.multishot",
     "translate": "Experiments.translate",
+    "report": "Experiments.report",
+    "compare": "Experiments.compare",
 }
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")

@@ -1,0 +1,151 @@
+"""Tables of the comparison: what is retained, one pruner against another, the paper's claims."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from Experiments.reporting.study import Study
+from Experiments.reporting.table import DASH, Table, spread
+from Utils.study import claims, contrasts, retained
+from Utils.study.statistics import interval
+from Utils.study.tasks import Task, label, pruner_title
+
+LISTED = 4  # statements of a claim shown in the table; compare.json has all
+
+
+def all_tables(study: Study) -> list[Table]:
+    """Those with something in them; the claims come last."""
+    pairs = [found for task in study.tasks for found in contrasts.pruners(task)]
+    variants = [found for task in study.tasks for found in contrasts.variants(task)]
+    first, second = map(pruner_title, (contrasts.FIRST, contrasts.SECOND))
+    tables = [
+        retained_table(study.tasks),
+        threshold_table(study.tasks),
+        contrast_table("pairs", f"{first} against {second}, paired by seed", pairs),
+        contrast_table("variants", "Other settings against the main ones, paired by seed", variants),
+    ]
+    return [*(table for table in tables if table.rows), claim_table(study.claims)]
+
+
+def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, tuple, str]]:
+    for task in tasks:
+        for variant in task.variants:
+            for pruner in task.pruners(variant):
+                yield task, variant, pruner
+
+
+def retained_table(tasks: Sequence[Task]) -> Table:
+    rows, records = [], []
+    compressions = sorted({c for task in tasks for variant in task.variants for c in task.compressions(variant)})
+    for task, variant, pruner in _series(tasks):
+        row = [task.title, label(variant), pruner_title(pruner)]
+        for c in compressions:
+            found = interval(retained.retained(task, pruner, c, variant).values())
+            density = interval(task.values(pruner, c, variant, "density").values())
+            row.append(spread(found and found.scaled(100.0), 1))
+            if found is not None and density is not None:
+                records.append(
+                    {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": pruner}
+                    | {"compression": c, "density": density.mean, "retained": found.mean, "half_width": found.half}
+                    | {"seeds": found.count, "chance": task.chance}
+                )
+        rows.append(row)
+    header = ["task", "setting", "pruner", *(f"at {c:g}, %" for c in compressions)]
+    note = "(metric - chance) / (mean of the dense runs - chance); mean ± half width of the 95 % interval (seeds)."
+    return Table("retained", "Performance retained at each compression", header, rows, records, note)
+
+
+def threshold_table(tasks: Iterable[Task]) -> Table:
+    rows, records = [], []
+    for task, variant, pruner in _series(tasks):
+        found = retained.thresholds(task, pruner, variant)
+        shown = [threshold.text() for threshold in found] or ["no dense run above chance", *[DASH] * 2]
+        rows.append([task.title, label(variant), pruner_title(pruner), *shown])
+        records += [
+            {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": pruner}
+            | {"level": t.level, "compression": t.value, "low": t.low, "high": t.high}
+            | {"highest_measured": t.highest, "seeds": t.seeds}
+            for t in found
+        ]
+    header = ["task", "setting", "pruner", *(f"{100 * level:g} % retained" for level in retained.LEVELS)]
+    note = (
+        "The compression at which the mean first falls below that level, linear between the points measured (dense is "
+        f"0); 95 % interval by bootstrap over seeds, from {retained.MIN_SEEDS} seeds on. "
+        '"Above": not reached by the highest compression measured.'
+    )
+    return Table("thresholds", "Compression up to which so much is retained", header, rows, records, note)
+
+
+def contrast_table(name: str, title: str, found: Iterable[contrasts.Contrast]) -> Table:
+    rows, records = [], []
+    for contrast in found:
+        mean, setting = contrast.interval, label(contrast.variant)
+        shown = "one seed: no interval" if mean.half is None else f"{mean.low:+.2f} to {mean.high:+.2f}"
+        p = f"{contrast.p:.3g} (smallest possible {contrast.smallest_p:.3g})"
+        rows.append([contrast.task.title, setting, pruner_title(contrast.pruner), f"{contrast.compression:g}"])
+        rows[-1] += [f"{mean.mean:+.2f}", shown, p, str(mean.count)]
+        records.append(
+            {"dataset": contrast.task.dataset, "model": contrast.task.model, "setting": setting, "what": contrast.what}
+            | {"pruner": contrast.pruner, "compression": contrast.compression, "mean": mean.mean}
+            | {"half_width": mean.half, "seeds": mean.count, "p": contrast.p, "smallest_p": contrast.smallest_p}
+        )
+    header = ["task", "setting", "pruner", "compression", "mean difference", "95 % interval", "p", "seeds"]
+    note = (
+        "Differences of accuracy or BLEU, in points; Student's t interval; p, two-sided, of the sign-flip "
+        "permutation test, exact up to 20 seeds; n seeds cannot bring it below 2 / 2^n."
+    )
+    return Table(name, title, header, rows, records, note)
+
+
+def claim_table(found: Iterable[claims.Claim]) -> Table:
+    rows, records = [], []
+    for claim in found:
+        deciding = [statement.text() for statement in claim.deciding]
+        more = [f"and {len(deciding) - LISTED} more"] if len(deciding) > LISTED else []
+        shown = "; ".join(deciding[:LISTED] + more) or "no runs"
+        rows.append([claim.name, claim.where, claim.verdict, claim.border, shown])
+        records.append(
+            {"claim": claim.name, "where": claim.where, "verdict": claim.verdict, "border": claim.border}
+            | {"figures": "; ".join(deciding), "runs": " ".join(run.path.as_posix() for run in claim.runs)}
+        )
+    header = ["claim", "on", "verdict", "what is asked", "the figures that decide"]
+    return Table("claims", "The paper's claims", header, rows, records, claims.RULE)
+
+
+def as_json(study: Study) -> dict:
+    """The claims with all their statements and runs, and the other tables' records. Infinite numbers become null."""
+    return {
+        "rule": claims.RULE,
+        "on_samples": study.on_samples,
+        "claims": [
+            {
+                "claim": claim.name,
+                "on": claim.where,
+                "verdict": claim.verdict,
+                "border": claim.border,
+                "statements": [
+                    {"text": s.text(), "verdict": s.verdict, "mean": s.found.mean, "half_width": s.found.half}
+                    | {"seeds": s.found.count}
+                    for s in claim.statements
+                ],
+                "runs": [run.path.as_posix() for run in claim.runs],
+            }
+            for claim in study.claims
+        ],
+        **{
+            table.name: [{key: _finite(value) for key, value in record.items()} for record in table.records]
+            for table in all_tables(study)[:-1]
+        },
+    }
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and math.isinf(value) else value
+
+
+def runs_behind(found: Iterable[claims.Claim]) -> list[tuple[str, list[str]]]:
+    """(claim, directories of its runs), of those that have any."""
+    return [
+        (f"{claim.name} ({claim.where})", [run.path.as_posix() for run in claim.runs]) for claim in found if claim.runs
+    ]

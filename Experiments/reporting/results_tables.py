@@ -1,0 +1,245 @@
+"""Tables of what the runs came to, the paper's figures beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from Experiments.reporting.study import Study
+from Experiments.reporting.table import DASH, Table, spread
+from Utils.study.paper import PaperTable
+from Utils.study.runs import Run
+from Utils.study.statistics import Interval, interval
+from Utils.study.tasks import MAIN, Task, Variant, is_pruning, label, pruner_title
+
+SHOWN = 3  # example translations
+NONE_YET = "No run of ours exists yet."
+DECIMALS = {"metric": 2, "flop_sparsity": 3}
+
+
+def all_tables(study: Study) -> dict[str, list[Table]]:
+    """By section of the page."""
+    return {
+        "paper": [table for printed in study.paper.tables for table in beside_paper(printed, study.tasks)],
+        "results": [results(study.tasks)],
+        "layers": [layers(task) for task in study.tasks],
+        "bleu": [bleu(task) for task in study.tasks if is_translation(task)],
+        "examples": [examples(task) for task in study.tasks if is_translation(task)],
+        "data": [data(study.tasks), versions(study.runs)],
+        "runs": [run_list(study.tasks)],
+    }
+
+
+def is_translation(task: Task) -> bool:
+    return any("translation" in placed.run.result for placed in task.placed)
+
+
+def _numbers(found: Interval | None) -> dict[str, Any]:
+    if found is None:
+        return {"mean": None, "half_width": None, "seeds": 0}
+    return {"mean": found.mean, "half_width": found.half, "seeds": found.count}
+
+
+def beside_paper(printed: PaperTable, tasks: list[Task]) -> list[Table]:
+    """One a task that it speaks of; one without figures of ours if there is none."""
+    of = [task for task in tasks if printed.of.items() <= {"dataset": task.dataset, "kind": task.kind}.items()]
+    alone = "kind" not in printed.of and len(of) <= 1
+    return [_beside(printed, task, printed.name if alone else f"{printed.name}-{task.name}") for task in of] or [
+        _beside(printed, None, printed.name)
+    ]
+
+
+def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
+    pruners = [
+        *printed.pruners,
+        *(pruner for pruner in (task.pruners() if task else []) if pruner not in printed.pruners),
+    ]
+    ours = [0.0, *task.compressions()] if task else []
+    rows, records = [], []
+    for c in sorted({*printed.compressions, *ours}):
+        row = [f"{c:g}"]
+        for pruner in pruners:
+            value = printed.cells.get((c, pruner))
+            found = interval(task.values(pruner, c, figure=printed.figure).values()) if task else None
+            if pruner in printed.pruners:
+                row.append(DASH if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:g}")
+            row.append(spread(found, DECIMALS[printed.figure]))
+            records.append({"compression": c, "pruner": pruner, "paper": value, **_numbers(found)})
+        rows.append(row)
+    header = ["compression"]
+    for pruner in pruners:
+        whose = ("paper", "ours") if pruner in printed.pruners else ("ours",)
+        header += [f"{pruner_title(pruner)}, {side}" for side in whose]
+    notes = [
+        printed.note,
+        "Ours: mean ± half width of the 95 % interval (seeds); without ± where the seeds agree or one is alone."
+        if task
+        else NONE_YET,
+    ]
+    if task and task.unlike_paper:
+        notes.append(f"Ours are with other settings than the paper's: {task.unlike_paper}.")
+    title = printed.title if "dataset" in printed.of or task is None else f"{printed.title}: {task.title}"
+    return Table(name, title, header, rows, records, " ".join(filter(None, notes)))
+
+
+def _points(task: Task, variant: Variant = MAIN) -> Iterable[tuple[str, float]]:
+    """(pruner, compression) of a variant; its dense runs once, under no pruner, if they are not another variant's."""
+    if task.runs("", 0.0, variant) and not any(is_pruning(key) for key, _ in variant):
+        yield "", 0.0
+    for pruner in task.pruners(variant):
+        for c in task.compressions(variant, pruner):
+            yield pruner, c
+
+
+def _named(pruner: str) -> str:
+    return pruner_title(pruner) if pruner else "dense"
+
+
+def results(tasks: list[Task]) -> Table:
+    rows, records = [], []
+    for task in tasks:
+        for variant in task.variants:
+            for pruner, c in _points(task, variant):
+                by_seed = task.values(pruner, c, variant)
+                found, density, flops = (
+                    interval(task.values(pruner, c, variant, figure).values())
+                    for figure in ("metric", "density", "flop_sparsity")
+                )
+                if found is None or density is None or flops is None:
+                    continue
+                each = ", ".join(f"{value:.2f}" for value in by_seed.values())
+                rows.append(
+                    [task.title, label(variant), _named(pruner), f"{c:g}", f"{density.mean:.4g}", f"{flops.mean:.4g}"]
+                    + [f"{spread(found)} {task.metric.title}", each]
+                )
+                records.append(
+                    {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": _named(pruner)}
+                    | {
+                        "compression": c,
+                        "density": density.mean,
+                        "flop_sparsity": flops.mean,
+                        "metric": task.metric.key,
+                    }
+                    | _numbers(found)
+                    | {"by_seed": " ".join(f"{seed}={value!r}" for seed, value in by_seed.items())}
+                )
+    header = ["task", "setting", "pruner", "compression", "density", "FLOP sparsity", "mean ± half width", "each seed"]
+    note = "Density and FLOP sparsity are the fractions that remain. Of one seed there is no interval."
+    return Table("results", "All results", header, rows, records, note)
+
+
+def layers(task: Task) -> Table:
+    """Density of each prunable tensor, mean over seeds."""
+    columns = [(pruner, c) for pruner, c in _points(task) if c > 0.0]
+    found: dict[str, dict[tuple[str, float], float]] = {}
+    for pruner, c in columns:
+        each = [run.layers() for run in task.runs(pruner, c).values()]
+        for name in each[0]:
+            values = [densities[name] for densities in each if name in densities]
+            found.setdefault(name, {})[pruner, c] = math.fsum(values) / len(values)
+    rows = [
+        [name, *(f"{densities[key]:.4f}" if key in densities else DASH for key in columns)]
+        for name, densities in found.items()
+    ]
+    records = [
+        {"layer": name, "pruner": pruner, "compression": c, "density": value}
+        for name, densities in found.items()
+        for (pruner, c), value in densities.items()
+    ]
+    header = ["layer", *(f"{pruner_title(pruner)} {c:g}" for pruner, c in columns)]
+    note = "Fraction of the tensor's weights that is kept, mean over seeds."
+    return Table(f"layers-{task.name}", f"Density by layer: {task.title}", header, rows, records, note)
+
+
+def bleu(task: Task) -> Table:
+    """BLEU with n-grams up to each order."""
+    rows, records = [], []
+    for pruner, c in _points(task):
+        figures = {f"bleu_{n}": interval(task.values(pruner, c, figure=f"bleu_{n}").values()) for n in range(1, 5)}
+        rows.append([_named(pruner), f"{c:g}", *map(spread, figures.values())])
+        records += [
+            {"pruner": _named(pruner), "compression": c, "figure": key, **_numbers(found)}
+            for key, found in figures.items()
+        ]
+    header = ["pruner", "compression", *(f"BLEU-{n}" for n in range(1, 5))]
+    return Table(f"bleu-{task.name}", f"BLEU by n-gram order: {task.title}", header, rows, records)
+
+
+def examples(task: Task) -> Table:
+    """What the first seed's network writes, at each compression."""
+    rows, records = [], []
+    for k in range(SHOWN):
+        for pruner, c in _points(task):
+            seed, run = next(iter(task.runs(pruner, c).items()))
+            shown = run.result.get("translation", {}).get("examples", [])[k : k + 1]
+            for example in shown:
+                if not any(record["source"] == example["source"] for record in records):
+                    rows.append([example["source"], "reference", "", example["reference"]])
+                rows.append(["", _named(pruner), f"{c:g}", example["output"]])
+                records.append({**example, "pruner": _named(pruner), "compression": c, "seed": seed})
+    header = ["source", "by", "compression", "text"]
+    return Table(f"translations-{task.name}", f"Example translations: {task.title}", header, rows, records)
+
+
+def data(tasks: list[Task]) -> Table:
+    """What data stood behind the figures."""
+    rows, records = [], []
+    for task in tasks:
+        for source, counts, notes in dict.fromkeys(_behind(placed.run) for placed in task.placed):
+            rows.append([task.title, source, counts, notes])
+            records.append(
+                {"dataset": task.dataset, "model": task.model, "source": source, "rows": counts, "notes": notes}
+            )
+    return Table("data", "Data", ["task", "source", "rows", "remarks"], rows, records)
+
+
+def _behind(run: Run) -> tuple[str, str, str]:
+    found = run.result["data"]
+    counts = ", ".join(f"{count:,} {split}" for split, count in found.get("rows", {}).items())
+    source = run.result["source"]
+    return source if source == "real" else f"GENERATED {source}", counts, "; ".join(found.get("notes", []))
+
+
+def versions(runs: list[Run]) -> Table:
+    """What code, on what, made the runs: a line for each that differs."""
+    counts: dict[tuple[str, str, str], int] = {}
+    for run in runs:
+        packages = ", ".join(f"{name} {version}" for name, version in run.result["versions"].items() if version)
+        machine = run.result.get("machine", {})
+        place = ", ".join(str(machine[key]) for key in ("gpu", "device", "threads", "platform") if key in machine)
+        key = str(run.result.get("commit")), packages, place
+        counts[key] = counts.get(key, 0) + 1
+    header = ["commit", "runs", "versions", "device, threads, platform"]
+    rows = [[commit[:12], str(count), packages, place] for (commit, packages, place), count in counts.items()]
+    records = [
+        {"commit": commit, "runs": count, "versions": packages, "machine": place}
+        for (commit, packages, place), count in counts.items()
+    ]
+    return Table("versions", "Code and machines", header, rows, records)
+
+
+def run_list(tasks: list[Task]) -> Table:
+    """Every run's directory with its figure, so that each number above can be traced."""
+    rows, records = [], []
+    for task in tasks:
+        for placed in sorted(task.placed, key=lambda p: (p.run.pruner, p.run.compression, p.run.seed, p.run.path)):
+            run = placed.run
+            value, commit = run.figures["metric"], str(run.result.get("commit"))
+            rows.append(
+                [
+                    run.path.as_posix(),
+                    task.title,
+                    label(placed.variant),
+                    pruner_title(run.pruner),
+                    f"{run.compression:g}",
+                ]
+                + [run.seed, f"{value:.2f} {task.metric.title}", commit[:12]]
+            )
+            records.append(
+                {"run": run.path.as_posix(), "dataset": task.dataset, "model": task.model}
+                | {"setting": label(placed.variant), "pruner": run.pruner, "compression": run.compression}
+                | {"seed": run.seed, "metric": task.metric.key, "value": value, "commit": commit}
+            )
+    header = ["directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit"]
+    return Table("runs", "Runs", header, rows, records)

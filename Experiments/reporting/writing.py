@@ -1,0 +1,35 @@
+"""The files of a report, each written to the side and renamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from Experiments.reporting.figures import Picture
+from Experiments.reporting.table import Table
+from Utils import files
+
+
+def text(path: Path, content: str) -> Path:
+    files.write_bytes(path, content.encode())
+    return path
+
+
+def tables(place: Path, found: Iterable[Table]) -> list[Path]:
+    """tables/<name>.csv and .md of those with something in them."""
+    return [
+        text(place / "tables" / f"{table.name}.{kind}", content)
+        for table in found
+        if table.rows
+        for kind, content in (("csv", table.csv()), ("md", table.markdown()))
+    ]
+
+
+def pictures(place: Path, found: Iterable[Picture]) -> list[Path]:
+    """figures/<name>.svg and .png."""
+    written = []
+    for picture in found:
+        written.append(text(place / "figures" / f"{picture.name}.svg", picture.svg))
+        written.append(place / "figures" / f"{picture.name}.png")
+        files.write_bytes(written[-1], picture.png)
+    return written

@@ -1,0 +1,318 @@
+"""What the paper claims, put to the runs at hand. RULE says when a claim holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from Utils import load
+from Utils.study.paper import Paper
+from Utils.study.retained import MIN_SEEDS, retained
+from Utils.study.runs import Run
+from Utils.study.statistics import Interval, difference, interval, paired
+from Utils.study.tasks import Task, pruner_title
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+RULE = (
+    "A claim is one or more statements, each on a number with a 95 % interval over seeds (paired where two settings "
+    "are compared). A statement holds where its whole interval lies on the claimed side of the border, does not hold "
+    "where all of it lies on the other side, and is undecided where the interval includes the border or there are "
+    f"fewer than {MIN_SEEDS} (paired) seeds. A claim holds if all its statements do; it does not hold if one does not."
+)
+EQUAL = 0.5  # points of accuracy or BLEU within which two settings count as equal
+COLLAPSED = 0.5  # of the dense network's performance above chance: less is a collapse
+HIGH_DENSITY = 0.5  # compressions up to which the density is high
+
+RAND, MAG, GRASP = "rand", "mag", "grasp"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A number that is claimed to lie between `low` and `high`; `signed`: a difference, shown with its sign."""
+
+    label: str
+    found: Interval
+    runs: tuple[Run, ...]
+    low: float = -math.inf
+    high: float = math.inf
+    signed: bool = True
+
+    @property
+    def verdict(self) -> str:
+        if self.found.count < MIN_SEEDS:
+            return UNDECIDED
+        if self.low < self.found.low and self.found.high < self.high:
+            return HOLDS
+        if self.found.high < self.low or self.found.low > self.high:
+            return FAILS
+        return UNDECIDED
+
+    def text(self) -> str:
+        seeds = f"{self.found.count} seed{'s' * (self.found.count != 1)}"
+        sign = "+" if self.signed else ""
+        numbers = [f"{value:{sign}.2f}" for value in (self.found.mean, self.found.low, self.found.high)]
+        spread = "" if self.found.half is None else f" ({numbers[1]} to {numbers[2]})"
+        return f"{self.label}: {numbers[0]}{spread}, {seeds}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`where`: the task it is put to, or what tasks it would be; `border`: what is asked of each number, in words."""
+
+    name: str
+    where: str
+    border: str
+    statements: tuple[Statement, ...]
+
+    @property
+    def verdict(self) -> str:
+        found = {statement.verdict for statement in self.statements}
+        if FAILS in found:
+            return FAILS
+        return HOLDS if found == {HOLDS} else UNDECIDED
+
+    @property
+    def deciding(self) -> list[Statement]:
+        """Those that make the verdict what it is."""
+        return [statement for statement in self.statements if statement.verdict == self.verdict]
+
+    @property
+    def runs(self) -> list[Run]:
+        return list({run.path: run for statement in self.statements for run in statement.runs}.values())
+
+
+@dataclass(frozen=True)
+class Question:
+    """A claim before there are runs. `of`: tells the tasks that it speaks of; each gets a claim of its own."""
+
+    name: str
+    where: str
+    border: str
+    of: Callable[[Task], bool]
+    statements: Callable[[Task], Iterable[Statement]]
+
+
+def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
+    """Every claim; undecided, and without statements, where no run speaks of it."""
+    found = []
+    for question in questions(tasks, paper):
+        of = [task for task in tasks if question.of(task)]
+        found += [Claim(question.name, task.title, question.border, tuple(question.statements(task))) for task in of]
+        if not of:
+            found.append(Claim(question.name, question.where, question.border, ()))
+    return found
+
+
+def questions(tasks: list[Task], paper: Paper) -> list[Question]:
+    accuracies = paper.table("metric", dataset=paper.classification)
+    bleus = paper.table("metric", dataset=paper.translation)
+    images = paper.table("metric", kind="image")
+    printed = max(accuracies.column(GRASP)[0.0], accuracies.column(RAND)[0.0])
+    move = max(abs(value - bleus.column(pruner)[0.0]) for (_, pruner), value in bleus.cells.items())
+    top = max(accuracies.compressions)
+    news, translated = (load.dataset(name).title for name in (paper.classification, paper.translation))
+    pictures = [task for task in tasks if is_image(task)]
+
+    def is_classification(task: Task) -> bool:
+        return task.dataset == paper.classification
+
+    def is_translation(task: Task) -> bool:
+        return task.dataset == paper.translation
+
+    return [
+        Question(
+            "Accuracy falls with compression",
+            news,
+            "dense less pruned, paired, at each compression: above 0",
+            is_classification,
+            lambda task: falls(task, (GRASP, RAND)),
+        ),
+        Question(
+            f"GraSP beats Rand at compression {top:g}",
+            news,
+            "GraSP less Rand, paired: above 0",
+            is_classification,
+            lambda task: against(task, GRASP, RAND, [top], low=0.0),
+        ),
+        Question(
+            f"GraSP and Rand do not differ below compression {top:g}",
+            news,
+            f"GraSP less Rand, paired, at each compression: within ±{EQUAL:g} points",
+            is_classification,
+            lambda task: against(task, GRASP, RAND, [c for c in task.compressions() if c < top], -EQUAL, EQUAL),
+        ),
+        Question(
+            f"The dense accuracy of {printed:g} is a test accuracy",
+            news,
+            f"distance of the training accuracy from {printed:g} less that of the test accuracy, paired: above 0",
+            is_classification,
+            lambda task: is_test_accuracy(task, printed),
+        ),
+        Question(
+            f"BLEU barely moves up to compression {max(bleus.compressions):g}",
+            translated,
+            f"pruned less dense, paired, at each compression: within ±{move:.2f}, the paper's own widest move",
+            is_translation,
+            lambda task: moves(task, (GRASP, RAND), max(bleus.compressions), move),
+        ),
+        Question(
+            "BLEU at compression 1: GraSP equals Rand",
+            translated,
+            f"GraSP less Rand, paired: within ±{EQUAL:g}",
+            is_translation,
+            lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL),
+        ),
+        Question(
+            "Text is more sensitive than images",
+            "text beside images",
+            "retained by the image task less that by the text task, mean over the compressions that both have: above 0",
+            lambda task: is_classification(task) or is_translation(task),
+            lambda task: [found for image in pictures for found in more_sensitive(task, image)],
+        ),
+        Question(
+            "GraSP collapses at high density",
+            "images",
+            f"retained at each compression up to {HIGH_DENSITY:g}: below {100 * COLLAPSED:g} % "
+            f"(the paper has an accuracy of {images.cells[0.05, GRASP]:g} at 0.05)",
+            is_image,
+            lambda task: collapses(task, GRASP),
+        ),
+        Question(
+            "Rand at compression 1 falls to chance",
+            "images",
+            f"accuracy less chance: within ±{EQUAL:g} points",
+            is_image,
+            lambda task: at_chance(task, RAND, 1.0),
+        ),
+        Question(
+            "Mag is the best",
+            "images",
+            "Mag less each other pruner, paired, at each compression: above 0",
+            is_image,
+            lambda task: best(task, MAG),
+        ),
+    ]
+
+
+def is_image(task: Task) -> bool:
+    return task.kind == "image"
+
+
+def _statement(label: str, values: Iterable[float], runs: Iterable[Run], low: float, high: float) -> list[Statement]:
+    """One, or none where there are no values."""
+    found = interval(values)
+    return [] if found is None else [Statement(label, found, tuple(runs), low, high)]
+
+
+def _paired(
+    task: Task, label: str, first: tuple[str, float], second: tuple[str, float], low: float, high: float
+) -> list[Statement]:
+    """On the metric of `first` less that of `second`, each (pruner, compression)."""
+    by_seed = paired(task.values(*first), task.values(*second))
+    runs = [task.runs(*side)[seed] for seed in by_seed for side in (first, second)]
+    return _statement(label, by_seed.values(), runs, low, high)
+
+
+def falls(task: Task, pruners: Iterable[str]) -> list[Statement]:
+    return [
+        found
+        for pruner in pruners
+        for c in task.compressions(pruner=pruner)
+        for found in _paired(task, f"{pruner_title(pruner)} 0 - {c:g}", (pruner, 0.0), (pruner, c), 0.0, math.inf)
+    ]
+
+
+def against(
+    task: Task, first: str, second: str, compressions: Iterable[float], low: float, high: float = math.inf
+) -> list[Statement]:
+    return [
+        found
+        for c in compressions
+        for found in _paired(
+            task, f"{pruner_title(first)} - {pruner_title(second)} at {c:g}", (first, c), (second, c), low, high
+        )
+    ]
+
+
+def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> list[Statement]:
+    return [
+        found
+        for pruner in pruners
+        for c in task.compressions(pruner=pruner)
+        if c <= highest
+        for found in _paired(task, f"{pruner_title(pruner)} {c:g} - 0", (pruner, c), (pruner, 0.0), -margin, margin)
+    ]
+
+
+def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
+    """Which of the two is nearer to what is printed; the label shows both."""
+    test = task.values("", 0.0, figure="final_test_top1")
+    train = task.values("", 0.0, figure="final_train_top1")
+    seeds = [seed for seed in test if seed in train]
+    if not seeds:
+        return []
+    means = [math.fsum(side[seed] for seed in seeds) / len(seeds) for side in (test, train)]
+    label = f"test {means[0]:.2f}, train {means[1]:.2f}; difference of the distances"
+    away = [abs(train[seed] - printed) - abs(test[seed] - printed) for seed in seeds]
+    runs = task.runs("", 0.0)
+    return _statement(label, away, [runs[seed] for seed in seeds], 0.0, math.inf)
+
+
+def more_sensitive(text: Task, image: Task) -> list[Statement]:
+    """Each pruner that both have, on what is retained (percent), a seed's mean over the compressions of both."""
+    found = []
+    for pruner in text.pruners():
+        common = [c for c in text.compressions(pruner=pruner) if c in image.compressions(pruner=pruner)]
+        sides = [_mean_retained(task, pruner, common) for task in (image, text)]
+        gap = difference([*sides[0].values()], [*sides[1].values()])
+        if gap is not None:
+            at = ", ".join(f"{c:g}" for c in common)
+            runs = [
+                task.runs(pruner, c)[seed]
+                for task, side in zip((image, text), sides, strict=True)
+                for c in common
+                for seed in side
+            ]
+            runs += [run for task in (image, text) for run in task.runs(pruner, 0.0).values()]
+            found.append(Statement(f"{image.title}, {pruner_title(pruner)} at {at} (%)", gap, tuple(runs), 0.0))
+    return found
+
+
+def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[str, float]:
+    """In percent, by seed, of the seeds that have all the compressions."""
+    each: list[Mapping[str, float]] = [retained(task, pruner, c) for c in compressions]
+    if not each:
+        return {}
+    return {
+        seed: 100.0 * math.fsum(values[seed] for values in each) / len(each)
+        for seed in each[0]
+        if all(seed in values for values in each)
+    }
+
+
+def collapses(task: Task, pruner: str) -> list[Statement]:
+    found = []
+    for c in task.compressions(pruner=pruner):
+        if c <= HIGH_DENSITY:
+            values = {seed: 100.0 * share for seed, share in retained(task, pruner, c).items()}
+            runs = [*task.runs(pruner, c).values(), *task.runs(pruner, 0.0).values()]
+            found += [
+                replace(statement, signed=False)
+                for statement in _statement(
+                    f"{pruner_title(pruner)} at {c:g} (%)", values.values(), runs, -math.inf, 100.0 * COLLAPSED
+                )
+            ]
+    return found
+
+
+def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
+    values = [value - task.chance for value in task.values(pruner, compression).values()]
+    return _statement(
+        f"{pruner_title(pruner)} at {compression:g}", values, task.runs(pruner, compression).values(), -EQUAL, EQUAL
+    )
+
+
+def best(task: Task, pruner: str) -> list[Statement]:
+    others = [other for other in task.pruners() if other != pruner]
+    return [found for other in others for found in against(task, pruner, other, task.compressions(pruner=pruner), 0.0)]

@@ -1,0 +1,73 @@
+"""Two ways of doing the same thing, paired by seed: one pruner against another, a variant against the main setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from Utils.study.runs import Run
+from Utils.study.statistics import Interval, interval, paired, sign_flip, smallest_p
+from Utils.study.tasks import MAIN, Task, Variant, pruner_title
+
+FIRST, SECOND = "grasp", "rand"  # the paper's question
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """`what`: first against second. by_seed: the differences of the metric; p: of the sign-flip test."""
+
+    task: Task
+    what: str
+    variant: Variant
+    pruner: str
+    compression: float
+    by_seed: Mapping[str, float]
+    runs: tuple[Run, ...]
+
+    @property
+    def interval(self) -> Interval:
+        found = interval(self.by_seed.values())
+        assert found is not None  # no contrast is made of no seeds
+        return found
+
+    @property
+    def p(self) -> float:
+        return sign_flip(self.by_seed.values())
+
+    @property
+    def smallest_p(self) -> float:
+        return smallest_p(len(self.by_seed))
+
+
+def pruners(task: Task, first: str = FIRST, second: str = SECOND) -> list[Contrast]:
+    """`first` against `second` at each compression of each variant that has both with a common seed."""
+    found = []
+    for variant in task.variants:
+        for compression in task.compressions(variant):
+            sides = [(name, compression, variant) for name in (first, second)]
+            found += _contrast(
+                task, f"{pruner_title(first)} - {pruner_title(second)}", variant, first, compression, *sides
+            )
+    return found
+
+
+def variants(task: Task) -> list[Contrast]:
+    """Each variant against the main setting, by pruner and compression: ablations, scopes, kinds of layer."""
+    found = []
+    for variant in task.variants:
+        if variant != MAIN:
+            for pruner in task.pruners(variant):
+                for compression in task.compressions(variant, pruner):
+                    sides = [(pruner, compression, variant), (pruner, compression, MAIN)]
+                    found += _contrast(task, "variant - main", variant, pruner, compression, *sides)
+    return found
+
+
+def _contrast(
+    task: Task, what: str, variant: Variant, pruner: str, compression: float, first: tuple, second: tuple
+) -> list[Contrast]:
+    by_seed = paired(task.values(*first), task.values(*second))
+    if not by_seed:
+        return []
+    runs = tuple(task.runs(*side)[seed] for seed in by_seed for side in (first, second))
+    return [Contrast(task, what, variant, pruner, compression, by_seed, runs)]

@@ -1,0 +1,64 @@
+"""The figures of the paper, to stand beside ours. They are kept in paper.json and nowhere else."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One table. `of`: which tasks it speaks of, {"dataset": ...} or {"kind": ...}; `figure`: of Run.figures, which.
+
+    cells: (compression, pruner) -> what is printed there.
+    """
+
+    name: str
+    title: str
+    of: Mapping[str, str]
+    figure: str
+    note: str
+    pruners: tuple[str, ...]
+    cells: Mapping[tuple[float, str], float]
+
+    @property
+    def compressions(self) -> list[float]:
+        return sorted({compression for compression, _ in self.cells})
+
+    def column(self, pruner: str) -> dict[float, float]:
+        return {compression: value for (compression, name), value in self.cells.items() if name == pruner}
+
+
+@dataclass(frozen=True)
+class Paper:
+    """`classification`, `translation`: the data sets of its two text tasks."""
+
+    name: str
+    note: str
+    classification: str
+    translation: str
+    tables: tuple[PaperTable, ...]
+
+    def table(self, figure: str, **of: str) -> PaperTable:
+        return next(table for table in self.tables if table.figure == figure and table.of == of)
+
+
+@functools.lru_cache(maxsize=1)
+def read() -> Paper:
+    stored = json.loads(Path(__file__).with_name("paper.json").read_text(encoding="utf-8"))
+    return Paper(**{**stored, "tables": tuple(map(_table, stored["tables"]))})
+
+
+def _table(stored: Mapping[str, Any]) -> PaperTable:
+    cells = {
+        (float(compression), pruner): value
+        for compression, values in stored["rows"].items()
+        for pruner, value in zip(stored["pruners"], values, strict=True)
+    }
+    of = {key: stored[key] for key in ("dataset", "kind") if key in stored}
+    pruners = tuple(stored["pruners"])
+    return PaperTable(stored["name"], stored["title"], of, stored["figure"], stored.get("note", ""), pruners, cells)

@@ -1,0 +1,101 @@
+"""Performance on one scale, (metric - chance) / (dense - chance), and up to which compression so much is retained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from Utils.study.statistics import CONFIDENCE
+from Utils.study.tasks import MAIN, Task, Variant
+
+LEVELS = (0.95, 0.90, 0.50)
+DRAWS = 2_000  # of the bootstrap
+MIN_SEEDS = 3  # fewer have no interval, and decide nothing
+
+
+def retained(task: Task, pruner: str, compression: float, variant: Variant = MAIN) -> dict[str, float]:
+    """By seed, against the mean of the dense runs. Empty without dense runs that do better than chance."""
+    dense = list(task.values(pruner, 0.0, variant).values())
+    reach = math.fsum(dense) / len(dense) - task.chance if dense else 0.0
+    if reach <= 0.0:
+        return {}
+    return {seed: (value - task.chance) / reach for seed, value in task.values(pruner, compression, variant).items()}
+
+
+def crossing(compressions: Sequence[float], values: Sequence[float], level: float) -> float:
+    """Where `values` first fall below `level`, linear between the points; infinity where they never do.
+
+    compressions: ascending; the first value is at least `level` in any curve that starts dense (where it is 1).
+    """
+    if values[0] < level:
+        return compressions[0]
+    for k in range(1, len(values)):
+        if values[k] < level:
+            share = (values[k - 1] - level) / (values[k - 1] - values[k])
+            return compressions[k - 1] + share * (compressions[k] - compressions[k - 1])
+    return math.inf
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The compression up to which `level` is retained; infinite where that is above `highest`, the highest measured.
+
+    low, high: the 95 % interval, by bootstrap over seeds; None with fewer than MIN_SEEDS.
+    """
+
+    level: float
+    value: float
+    low: float | None
+    high: float | None
+    highest: float
+    seeds: int
+
+    def _shown(self, value: float) -> str:
+        return f"above {self.highest:g}" if math.isinf(value) else f"{value:.2f}"
+
+    def text(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self._shown(self.value)} (no interval: {self.seeds} seed{'s' * (self.seeds != 1)})"
+        if math.isinf(self.low):
+            return f"{self._shown(self.value)} (all of the interval)"
+        return f"{self._shown(self.value)} ({self._shown(self.low)} to {self._shown(self.high)})"
+
+
+def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Threshold]:
+    """One a level of LEVELS; none without dense runs that do better than chance, or without pruned ones."""
+    compressions = [0.0, *task.compressions(variant, pruner)]
+    by_compression = [task.values(pruner, compression, variant) for compression in compressions]
+    if len(compressions) < 2 or not retained(task, pruner, 0.0, variant):
+        return []
+    means = np.array([sum(values.values()) / len(values) for values in by_compression])
+    curve = (means - task.chance) / (means[0] - task.chance)
+    drawn = _draws(by_compression, means) - task.chance
+    curves = drawn[drawn[:, 0] > 0.0] / drawn[drawn[:, :1].ravel() > 0.0, :1]
+    seeds = min(map(len, by_compression))
+    found = []
+    for level in LEVELS:
+        low = high = None
+        if seeds >= MIN_SEEDS:
+            values = sorted(crossing(compressions, row, level) for row in curves.tolist())
+            edge = round(len(values) * (1.0 - CONFIDENCE) / 2.0)
+            low, high = values[edge], values[-1 - edge]
+        value = crossing(compressions, curve.tolist(), level)
+        found.append(Threshold(level, value, low, high, compressions[-1], seeds))
+    return found
+
+
+def _draws(by_compression: Sequence[Mapping[str, float]], means: np.ndarray) -> np.ndarray:
+    """Means over seeds drawn with replacement, [DRAWS, compressions]: the same seeds at every compression.
+
+    A compression that has none of the seeds drawn keeps the mean of all its seeds.
+    """
+    seeds = sorted({seed for values in by_compression for seed in values})
+    table = np.array([[values.get(seed, np.nan) for values in by_compression] for seed in seeds])
+    there = ~np.isnan(table)
+    picked = np.random.default_rng(0).integers(len(seeds), size=(DRAWS, len(seeds)))
+    counts = there[picked].sum(axis=1)
+    sums = np.where(there, table, 0.0)[picked].sum(axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), means)

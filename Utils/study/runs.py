@@ -1,0 +1,162 @@
+"""All complete runs of some stores, as objects and as one flat table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Utils import console, store
+from Utils.errors import UserError
+from Utils.seeds import STREAMS
+from Utils.study import metrics
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_STORES = ("Results/study", "Results/data")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: where it lies, what it was made with (config.json) and what came out (result.json)."""
+
+    path: Path
+    settings: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def metric(self) -> metrics.Metric:
+        return metrics.of(self.result["final"])
+
+    @property
+    def compression(self) -> float:
+        return float(self.settings["compression"])
+
+    @property
+    def pruner(self) -> str:
+        """Its name; one that came from a file has the beginning of the file's checksum behind it."""
+        name, code = self.settings["pruner"], self.settings.get("pruner_sha256")
+        return f"{name} {code[:6]}" if code else name
+
+    @property
+    def seed(self) -> str:
+        """One number where all random streams have it, else each stream's."""
+        each = {stream: self.settings[f"{stream}_seed"] for stream in STREAMS}
+        if len(set(each.values())) == 1:
+            return str(each[STREAMS[0]])
+        return " ".join(f"{stream}:{seed}" for stream, seed in each.items())
+
+    @cached_property
+    def figures(self) -> dict[str, float]:
+        """What is averaged over seeds. Fractions are those that remain."""
+        parameters, flops, final = self.result["parameters"], self.result["flops"], self.result["final"]
+        found = {
+            "metric": final[self.metric.key],
+            "density": parameters["prunable_kept"] / parameters["prunable"],
+            "parameter_sparsity": parameters["kept"] / parameters["total"],
+            "flop_sparsity": flops["kept"] / flops["total"],
+            **{f"final_{key}": value for key, value in final.items()},
+        }
+        scores = self.result.get("translation", {}).get("final", {})
+        found |= {key: value for key, value in scores.items() if key.startswith("bleu_")}
+        return {key: float(value) for key, value in found.items()}
+
+    def layers(self) -> dict[str, float]:
+        """Density of each prunable tensor, in the model's order."""
+        return {
+            f"{row['module']}.{row['param']}".removesuffix(".weight"): row["kept"] / row["size"]
+            for row in self.result["per_tensor"]
+            if row["prunable"]
+        }
+
+    @property
+    def classes(self) -> int:
+        return int(self.result["dead"]["classes"]["total"])
+
+    def check(self) -> None:
+        """Raise KeyError, TypeError, ValueError or the like where what others rely on is missing or no number."""
+        if not all(math.isfinite(value) for value in self.figures.values()):
+            raise ValueError("a figure that is not finite")
+        if not (self.compression >= 0.0 and self.classes > 0 and self.layers()):
+            raise ValueError("compression, classes or layers out of range")
+        for value in (self.seed, self.settings["dataset"], self.settings["model"], self.pruner, self.result["source"]):
+            if not isinstance(value, str):
+                raise TypeError("not a name")
+        for key in ("data", "versions"):
+            self.result[key].items()
+
+
+def read(stores: Iterable[str] | None) -> list[Run]:
+    """The runs `<store>/<experiment>/<name>/`, in order of stores and names; None: the default stores that exist.
+
+    The same settings twice count once. What is no complete run is named in a warning and left out. Raises UserError
+    for a store that is not there, and where there is no run at all.
+    """
+    places = [Path(place) for place in (DEFAULT_STORES if stores is None else stores)]
+    if stores is not None and (missing := [place for place in places if not place.is_dir()]):
+        raise UserError(f"--store {missing[0]}: no such directory")
+    found: dict[tuple[str, str], Run] = {}
+    for place in places:
+        for path in sorted(place.glob("*/*")):
+            if path.is_dir() and not any(part.startswith(".") for part in path.relative_to(place).parts):
+                run = _read(path)
+                if run is not None:
+                    found.setdefault(
+                        (run.settings.get("experiment", path.parent.name), store.digest(run.settings)), run
+                    )
+    if not found:
+        raise UserError(f"no complete run below {', '.join(map(str, places))}; make one, or name its --store")
+    return list(found.values())
+
+
+def _read(path: Path) -> Run | None:
+    try:
+        config, result = (json.loads((path / name).read_text()) for name in ("config.json", "result.json"))
+        run = Run(path, config, result)
+        run.check()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        console.warn(f"{path} holds no complete run ({type(error).__name__}: {error}); it is left out")
+        return None
+    return run
+
+
+def of_one_source(runs: list[Run]) -> list[Run]:
+    """The runs on real data if there are any, with a warning if others had to go; else those on samples, loudly."""
+    real = [run for run in runs if run.result["source"] == "real"]
+    if real:
+        if len(real) < len(runs):
+            console.warn(f"left out, beside runs on real data: {len(runs) - len(real)} on generated samples")
+        return real
+    console.alarm("ALL RUNS ARE ON GENERATED SAMPLES", "The figures say nothing about the real data sets.")
+    return runs
+
+
+def table(runs: Iterable[Run]) -> pd.DataFrame:
+    """A row a run: its directory, all settings, all final figures, commit and seconds. Lists are written as JSON."""
+    import pandas as pd
+
+    rows = [
+        {
+            "run": run.path.as_posix(),
+            **{key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in settings(run)},
+            **run.figures,
+            "seconds": sum(run.result.get("seconds", {}).values()),
+            "commit": run.result.get("commit"),
+        }
+        for run in runs
+    ]
+    return pd.DataFrame(rows)
+
+
+def settings(run: Run) -> list[tuple[str, Any]]:
+    """All settings of a run by name, those that came after it as well: at the value that stands for how it was made."""
+    return sorted({**store.LATER, **run.settings}.items())
