@@ -59,7 +59,8 @@ class Workshop:
         self.model = load.model(args.model, args.model_class)(data.shape, data.num_classes, args.dense_classifier)
         if args.pretrained:
             pretrained.load(self.model, pretrained.find("--pretrained", args.pretrained))
-        self.model.to(self.device)
+        layout = getattr(self.model, "memory_format", None) if self.device.type == "cpu" else None
+        self.model.to(self.device, memory_format=layout)
         self.loss = CrossEntropy()
         kind, arguments = load.optimizer(args.optimizer, args)
         self.optimizer = kind(generator.parameters(self.model), lr=args.lr, weight_decay=args.weight_decay, **arguments)
