@@ -92,7 +92,8 @@ class Workshop:
         self.model = load.model(args.model, args.model_class)(data.shape, data.num_classes, args.dense_classifier)
         if args.pretrained:
             pretrained.load(self.model, pretrained.find("--pretrained", args.pretrained))
-        self.model.to(self.device)
+        layout = getattr(self.model, "memory_format", None) if self.device.type == "cpu" else None
+        self.model.to(self.device, memory_format=layout)
         self.loss = CrossEntropy()
         self._build_optimizer()
         options = args.prune_bias, args.prune_batchnorm, args.prune_residual, args.prune_attention

@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from Layers import probe
 from Layers.flow import linear_flow
+from Layers.twice import TwiceDifferentiable
 from Pruners import ranking
 from Pruners.untouched import untouched
 
@@ -151,7 +152,9 @@ class GraSP(Pruner):
 
     def _loss(self, model: nn.Module, loss: Callable, batch: tuple, device: torch.device) -> Tensor:
         data, target = batch
-        return loss(model(data.to(device)) / self.temperature, target.to(device))
+        with TwiceDifferentiable():
+            logits = model(data.to(device))
+        return loss(logits / self.temperature, target.to(device))
 
     def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         parameters = self.parameters

@@ -1,0 +1,168 @@
+"""Convolution, normalisation and ReLU in a form that is cheap to differentiate twice.
+
+Torch's own second derivatives of these three compute what nobody asked for, or compute it slowly: that of a convolution
+by its weight is a convolution with kernels of the size of the image, that of a normalisation by running statistics goes
+through a dozen passes over the activations, that of a ReLU fills and adds tensors of zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+# A convolution y = x * w is linear in both x and w. Its derivatives by either, given the slope at y, are linear in that
+# slope and in the other; so every derivative of every order is again one of these three maps.
+
+
+class _Output(Function):
+    """x [B, C, H, W], w [D, C / groups, h, w] -> x * w + bias. geometry: (stride, padding, dilation, groups)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, geometry: tuple) -> Tensor:
+        ctx.save_for_backward(x, w)
+        ctx.geometry = geometry
+        stride, padding, dilation, groups = geometry
+        return torch.ops.aten.convolution(x, w, bias, stride, padding, dilation, False, [0, 0], groups)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple:
+        x, w = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        by_x = _Input.apply(slope, w, x.detach(), ctx.geometry) if wanted[0] else None
+        by_w = _Weight.apply(slope, x, w.detach(), ctx.geometry) if wanted[1] else None
+        return by_x, by_w, slope.sum((0, 2, 3)) if wanted[2] else None, None
+
+
+def _derivative(slope: Tensor, x: Tensor, w: Tensor, geometry: tuple, which: int) -> Tensor:
+    """That of x * w by x (which = 0) or by w (1); the other of the two is read, of this one its shape alone."""
+    stride, padding, dilation, groups = geometry
+    wanted = [which == 0, which == 1, False]
+    return torch.ops.aten.convolution_backward(
+        slope, x, w, None, stride, padding, dilation, False, [0, 0], groups, wanted
+    )[which]
+
+
+class _Input(Function):
+    """The derivative of x * w by x for a slope at the output: shaped like x."""
+
+    @staticmethod
+    def forward(ctx: Any, slope: Tensor, w: Tensor, x: Tensor, geometry: tuple) -> Tensor:
+        ctx.save_for_backward(slope, w)
+        ctx.geometry = geometry
+        return _derivative(slope, x, w, geometry, 0)
+
+    @staticmethod
+    def backward(ctx: Any, x: Tensor) -> tuple:
+        slope, w = ctx.saved_tensors
+        by_slope = _Output.apply(x, w, None, ctx.geometry) if ctx.needs_input_grad[0] else None
+        by_w = _Weight.apply(slope, x, w.detach(), ctx.geometry) if ctx.needs_input_grad[1] else None
+        return by_slope, by_w, None, None
+
+
+class _Weight(Function):
+    """The derivative of x * w by w for a slope at the output: shaped like w."""
+
+    @staticmethod
+    def forward(ctx: Any, slope: Tensor, x: Tensor, w: Tensor, geometry: tuple) -> Tensor:
+        ctx.save_for_backward(slope, x)
+        ctx.geometry = geometry
+        return _derivative(slope, x, w, geometry, 1)
+
+    @staticmethod
+    def backward(ctx: Any, w: Tensor) -> tuple:
+        slope, x = ctx.saved_tensors
+        by_slope = _Output.apply(x, w, None, ctx.geometry) if ctx.needs_input_grad[0] else None
+        by_x = _Input.apply(slope, w, x.detach(), ctx.geometry) if ctx.needs_input_grad[1] else None
+        return by_slope, by_x, None, None
+
+
+class _Affine(Function):
+    """x [B, C, ...] -> scale * x + shift, by channel."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, scale)
+        zero, one = torch.zeros_like(scale), torch.ones_like(scale)
+        return torch.batch_norm(x, scale, shift, zero, one, False, 0.0, 0.0, False)  # in one pass
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple:
+        x, scale = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        others = [dim for dim in range(slope.dim()) if dim != 1]
+        return (
+            slope * scale.view(-1, *[1] * (slope.dim() - 2)) if wanted[0] else None,
+            (slope * x).sum(others) if wanted[1] else None,
+            slope.sum(others) if wanted[2] else None,
+        )
+
+
+class _Gate(Function):
+    """x where `output`, a ReLU's, is above zero, else 0. Constant in `output` but at the kink."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, output: Tensor) -> Tensor:
+        ctx.save_for_backward(output)
+        return torch.ops.aten.threshold_backward(x, output, 0)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple:
+        return _Gate.apply(slope, ctx.saved_tensors[0]), None
+
+
+class _ReLU(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        output = torch.relu(x)
+        ctx.save_for_backward(output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        return _Gate.apply(slope, ctx.saved_tensors[0].detach())
+
+
+SMALL = 64  # pixels of an image up to which torch's own second derivative of a convolution is the quicker on a CPU
+
+
+def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
+    def pair(value):
+        return [value, value] if isinstance(value, int) else [*value]
+
+    small = input.device.type == "cpu" and input.shape[-1] * input.shape[-2] <= SMALL
+    if small or isinstance(padding, str) or input.dim() != 4:
+        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    return _Output.apply(input, weight, bias, (pair(stride), pair(padding), pair(dilation), groups))
+
+
+def _batch_norm(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5
+) -> Tensor:
+    if training:
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    scale = (running_var + eps).rsqrt()
+    scale = scale if weight is None else weight * scale
+    shift = -running_mean * scale
+    return _Affine.apply(input, scale, shift if bias is None else bias + shift)
+
+
+def _relu(input, inplace=False) -> Tensor:
+    return _ReLU.apply(input)
+
+
+class TwiceDifferentiable(TorchFunctionMode):
+    """Inside, F.conv2d, F.batch_norm by running statistics and F.relu are those above, in any model.
+
+    Values are those of torch up to rounding, to derivatives of every order. A first derivative costs what it costs in
+    torch; for that alone this is of no use.
+    """
+
+    forms = {F.conv2d: _conv2d, F.batch_norm: _batch_norm, F.relu: _relu, torch.relu: _relu}
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return self.forms.get(function, function)(*args, **(kwargs or {}))
