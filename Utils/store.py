@@ -204,6 +204,7 @@ class Stage:
     def close(self) -> None:
         """Nothing is left to be written, and what only served the making is gone."""
         self._written()
+        self.writer.shutdown()
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def json(self, name: str, value: object) -> None:
