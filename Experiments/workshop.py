@@ -100,7 +100,8 @@ class Workshop:
         masked = list(generator.masked_parameters(self.model, *options))
         if not masked:
             raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
-        self.pruner = load.pruner(args.pruner)(masked, seed=seeds.derive(args.prune_seed, "prune"))
+        pruner = load.pruner(args.pruner, args.pruner_sha256)
+        self.pruner = pruner(masked, seed=seeds.derive(args.prune_seed, "prune"))
         generator.ignore_masks(self.model, args.ignore_masks)
 
     def _build_optimizer(self, begun: int = 0) -> None:

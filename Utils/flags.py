@@ -184,7 +184,7 @@ def add_pruning(top: Parser, pruner: str = "rand") -> None:
         "as in the Synaptic Flow code",
     )
     add = group.add_argument
-    text = f"how weights are scored (default: {pruner})"
+    text = f"how weights are scored; path/to/file.py:Class takes a class of your own (default: {pruner})"
     add("--pruner", default=pruner, metavar=names(load.PRUNERS), help=text)
     add(
         "--compression",

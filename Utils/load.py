@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from Pruners import SCOPES as SCOPES
 from Utils import corpus as corpora
+from Utils import plugin
 from Utils.datasets.base import Dataset
 from Utils.errors import UserError
 
@@ -191,9 +192,31 @@ def model(name: str, model_class: str = "default") -> Any:
     return _find(MODELS[model_class][known(f"{model_class} model", name, MODELS[model_class])][1])
 
 
-def pruner(name: str) -> Any:
-    """The pruner's class."""
-    return _find(PRUNERS[known("pruner", name, PRUNERS)])
+def pruner_sha256(name: str) -> str | None:
+    """Of "path/to/file.py:Class" the file's sha256, None of a name of PRUNERS; UserError for any other."""
+    if plugin.named(name):
+        return plugin.read("--pruner", name).sha256
+    known("pruner", name, PRUNERS)
+    return None
+
+
+def pruner(name: str, sha256: str | None = None) -> Any:
+    """The pruner's class, or what makes a pruner of the class that "path/to/file.py:Class" names.
+
+    sha256: what `pruner_sha256` said; UserError if the file has changed since, or does not run.
+    """
+    if not plugin.named(name):
+        return _find(PRUNERS[known("pruner", name, PRUNERS)])
+    found = plugin.read("--pruner", name)
+    if sha256 not in (None, found.sha256):
+        raise UserError(f"{found.path} has changed while the run began; start it again")
+    try:
+        kind = found.load()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"--pruner {name}: {type(error).__name__} as it was imported: {error}") from error
+    return functools.partial(_find("Pruners.guest:Guest"), kind)
 
 
 def optimizer_flags(name: str | None = None) -> set[str]:

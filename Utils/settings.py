@@ -42,7 +42,7 @@ def resolve(args: argparse.Namespace) -> argparse.Namespace:
     for stream in STREAMS:
         if getattr(args, f"{stream}_seed") is None:
             setattr(args, f"{stream}_seed", args.seed)
-    load.known("pruner", args.pruner, load.PRUNERS)
+    args.pruner_sha256 = load.pruner_sha256(args.pruner)
     load.known("source", args.source, SOURCES)
     load.known("compression schedule", args.compression_schedule, load.SCHEDULES)
     load.known("mask scope", args.mask_scope, load.SCOPES)

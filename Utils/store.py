@@ -39,6 +39,7 @@ LATER = {
     "ignore_masks": "none",
     "prune_attention": "out",
     "prune_dataset_size": None,
+    "pruner_sha256": None,
     "src": None,
     "test_set": None,
     "tgt": None,
@@ -60,7 +61,8 @@ def name(config: Mapping[str, Any]) -> str:
     parts = [config["dataset"]]
     if config["source"] == "sample":
         parts.append("sample")
-    parts += [config["model"], config["pruner"], f"c{config['compression']:g}"]
+    pruner = re.sub(r"[^\w.+-]", "-", config["pruner"].rpartition("/")[2])  # of a file's class: file.py-Class
+    parts += [config["model"], pruner, f"c{config['compression']:g}"]
     if "levels" in config:
         parts.append(f"l{config['levels']}")
     parts += [f"s{config['seed']}", digest(config)]

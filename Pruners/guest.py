@@ -1,0 +1,97 @@
+"""A pruner class of someone else's, with the interface of assignment one, where one of ours is expected."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int) -> Any:
+    """`kind(masked_parameters)`, with `seed` too where it takes one."""
+    try:
+        seeded = "seed" in inspect.signature(kind).parameters
+    except (TypeError, ValueError):
+        seeded = False
+    return kind(masked_parameters, seed=seed) if seeded else kind(masked_parameters)
+
+
+def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
+    """Where in `scores` each pair's scores are: keys of a mapping, or positions of a list.
+
+    Keys may be the parameters' ids (assignment one), their names (ours) or the parameters themselves. Raises
+    LookupError if a pair has none.
+    """
+    if not isinstance(scores, Mapping):
+        if not isinstance(scores, list) or len(scores) != len(pairs):
+            raise LookupError(f"self.scores holds no scores of {len(pairs)} tensors")
+        return list(range(len(pairs)))
+    found = []
+    for number, pair in enumerate(pairs):
+        keys = [id(pair[1]), pair[1], getattr(pair, "name", f"tensor {number}"), id(pair[0])]
+        fitting = [key for key in keys if key in scores]
+        if not fitting:
+            raise LookupError(f"self.scores has no entry of {keys[2]}, neither by its id nor by its name")
+        found.append(fitting[0])
+    return found
+
+
+def scores(pruner: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """The scores of each pair, in order. Raises LookupError if there are none."""
+    return [pruner.scores[place] for place in places(pruner.scores, pairs)]
+
+
+class Guest:
+    """The interface of `Pruners.pruners.Pruner` around a class that may know neither seeds nor names.
+
+    seed: of what the class draws from torch's own generators, which are put back: a run with a guest draws the same
+    initial weights, data order and dropout as one with a pruner of ours.
+    """
+
+    def __init__(self, kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int = 0):
+        self.masked_parameters = list(masked_parameters)
+        self.names = [getattr(pair, "name", f"tensor {k}") for k, pair in enumerate(self.masked_parameters)]
+        self.seed, self.calls = seed, 0
+        self.inner = build(kind, iter(self.masked_parameters), seed)
+
+    @contextmanager
+    def _draws(self) -> Iterator[None]:
+        devices = sorted({p.device.index or 0 for _, p in self.masked_parameters if p.is_cuda})
+        with torch.random.fork_rng(devices):
+            torch.manual_seed((self.seed + self.calls) % 2**63)
+            self.calls += 1
+            yield
+
+    @property
+    def scores(self) -> dict[str, Tensor]:
+        found = scores(self.inner, self.masked_parameters)
+        return {name: score.detach() for name, score in zip(self.names, found, strict=True)}
+
+    def score(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> None:
+        with self._draws():
+            self.inner.score(model, loss, dataloader, device)
+
+    def mask(self, density: float, scope: str = "global") -> None:
+        self.inner.mask(density, scope)
+
+    def apply_mask(self) -> None:
+        self.inner.apply_mask()
+
+    def shuffle(self) -> None:
+        with self._draws():
+            self.inner.shuffle()
+
+    @torch.no_grad()
+    def invert(self) -> None:
+        """Reverse the order of the scores, in place; assignment one's own divides by zero."""
+        for score in scores(self.inner, self.masked_parameters):
+            score.neg_()
+
+    def stats(self) -> tuple[int, int]:
+        """(kept, total), counted in the masks."""
+        kept = sum(int(mask.count_nonzero()) for mask, _ in self.masked_parameters)
+        return kept, sum(mask.numel() for mask, _ in self.masked_parameters)

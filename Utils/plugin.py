@@ -1,0 +1,68 @@
+"""A class from a file of the user's own, named on the command line as `path/to/file.py:Class`."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Utils.errors import UserError
+
+
+def named(text: str) -> bool:
+    """Whether `text` has the form of such a name, so that it is none of a registry."""
+    return ".py:" in text
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A file as it was read, and the name of a class in it. Nothing of it has run yet."""
+
+    path: Path
+    attribute: str
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    def load(self) -> Any:
+        """Run the file and return the class. What the file raises is raised; UserError if it has no such class.
+
+        The file can import what lies beside it, after what Python finds elsewhere.
+        """
+        beside = str(self.path.resolve().parent)
+        if beside not in sys.path:
+            sys.path.append(beside)
+        module = types.ModuleType(f"plugin_{self.sha256[:16]}")
+        module.__file__ = str(self.path)
+        sys.modules[module.__name__] = module  # where dataclasses look for it
+        exec(compile(self.content, str(self.path), "exec", dont_inherit=True), module.__dict__)
+        found = getattr(module, self.attribute, None)
+        if not isinstance(found, type):
+            classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+            raise UserError(
+                f"{self.path} has no class {self.attribute}; it has: {', '.join(sorted(classes)) or 'none at all'}"
+            )
+        return found
+
+
+def read(flag: str, text: str) -> Plugin:
+    """The file and class that `text` names. Raises UserError, naming `flag`, unless it is a file of Python."""
+    name, _, attribute = text.rpartition(":")
+    if not name or not attribute.isidentifier():
+        raise UserError(f"{flag} {text}: write it as path/to/file.py:Class")
+    path = Path(name)
+    try:
+        content = path.read_bytes()
+        compile(content, str(path), "exec", dont_inherit=True)
+    except OSError as error:
+        raise UserError(f"{flag} {text}: cannot read {path}: {error.strerror}") from error
+    except SyntaxError as error:
+        raise UserError(f"{flag} {text}: {path}:{error.lineno or 1}: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # a null byte, brackets without end
+        raise UserError(f"{flag} {text}: {path} is no Python: {error}") from error
+    return Plugin(path, attribute, content)
