@@ -9,10 +9,13 @@ from Utils.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one experiment; 0 if it went well, 2 with one line on standard error if something is the user's to mend."""
+    """Run one experiment; 0 if it went well, 2 with one line on standard error if something is the user's to mend.
+
+    A recipe that returns a number decides the exit code itself.
+    """
     try:
         args = settings.parse(arguments)
-        load.recipe(args.experiment).run(args)
+        result = load.recipe(args.experiment).run(args)
     except (UserError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -22,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
-    return 0
+    return result if isinstance(result, int) else 0
 
 
 if __name__ == "__main__":

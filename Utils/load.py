@@ -71,6 +71,7 @@ EXPERIMENTS = {
     "translate": "Experiments.translate",
     "report": "Experiments.report",
     "compare": "Experiments.compare",
+    "grade": "Experiments.grade",
 }
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")

@@ -1,0 +1,86 @@
+"""Grade a pruner class with the interface of assignment one."""
+
+from __future__ import annotations
+
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+
+from Experiments.grading import CHECKS, warden
+from Experiments.grading.sheet import Sheet
+from Utils import load, plugin
+from Utils.errors import UserError
+from Utils.flags import Parser, names, positive
+
+# torch is imported by the processes that do the checks: a file that is not there is refused at once.
+
+
+def flags(top: Parser) -> None:
+    add = top.add_argument_group(
+        "grading",
+        "prints a sheet of rows that hold or fail; exit code 0 if all hold, 1 if one fails, 2 if none was made",
+    ).add_argument
+    add("--pruner-file", required=True, metavar="FILE:CLASS", help="the class to grade, as student.py:GraSP")
+    add(
+        "--as",
+        dest="graded_as",
+        metavar=names(load.PRUNERS),
+        help="which of ours its scores are to be like (default: by the class's name; else scores have no truth)",
+    )
+    add("--checks", metavar="NAME,NAME", help=f"groups of rows to make, of {names(CHECKS)} (default: all)")
+    add(
+        "--limit",
+        type=positive,
+        default=60.0,
+        metavar="SECONDS",
+        help="a row that takes longer is stopped and fails (default: 60)",
+    )
+    add(
+        "--sheet",
+        metavar="FILE",
+        help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)",
+    )
+    add("--result-dir", default="Results/data", metavar="DIR", help="where results are kept (default: Results/data)")
+
+
+def check(args: Namespace) -> Namespace:
+    found = plugin.read("--pruner-file", args.pruner_file)
+    if args.gpu:
+        raise UserError("--gpu means nothing to grade, which works on the CPU; leave it out")
+    if args.sheet and Path(args.sheet).is_dir():
+        raise UserError(f"--sheet {args.sheet} is a directory; name a file")
+    if args.graded_as is not None:
+        load.known("pruner", args.graded_as, load.PRUNERS)
+    elif found.attribute.lower() in load.PRUNERS:
+        args.graded_as = found.attribute.lower()
+    wanted = list(CHECKS) if args.checks is None else args.checks.split(",")
+    args.checks = [name for name in CHECKS if name in {"interface", *(load.known("check", c, CHECKS) for c in wanted)}]
+    if args.threads is None:
+        args.threads = 1
+    args.plugin = found
+    return args
+
+
+def run(args: Namespace) -> int:
+    """Print the sheet and keep it; 0 if every row holds, else 1."""
+    found: plugin.Plugin = args.plugin
+    sheet = Sheet(found, args.graded_as, args.checks)
+    request = {
+        "file": str(found.path.resolve()),
+        "class": found.attribute,
+        "sha256": found.sha256,
+        "truth": args.graded_as,
+        "checks": args.checks,
+        "threads": args.threads,
+        "data_dir": str(Path(args.data_dir).resolve()),
+    }
+    place = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/sheet.json"
+    print(sheet.title(), end="", flush=True)
+    # What the class writes where it stands goes with that place.
+    with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as room:
+        for row in warden.rows(request, args.limit, room, sheet.facts):
+            print(sheet.add(row), end="", flush=True)
+    sheet.write(Path(place))
+    print(sheet.totals())
+    print(f"Saved to {place}")
+    return 0 if sheet.holds else 1

@@ -1,0 +1,82 @@
+"""The row on what scoring costs, beside our pruner."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+from Experiments.grading.bench import CPU, Bench, Check, Verdict
+from Utils import load, memory
+
+STAND_IN = "snip"  # ours to compare with where the class is none of the five: one gradient
+ROUNDS, MOST = 5, 10.0
+CLEAR = "5"  # written to clear_refs: the peak of resident memory begins anew (proc(5))
+
+
+def _peak(body) -> int | None:
+    """Bytes of resident memory that `body` needs at its peak beyond what stood before; None where unknown."""
+    try:
+        memory.give_back()
+        Path("/proc/self/clear_refs").write_text(CLEAR)
+        before = _status("VmRSS")
+        body()
+        return max(0, _status("VmHWM") - before)
+    except (OSError, LookupError, ValueError):
+        return None
+
+
+def _status(key: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[key].split()[0]) * 1024
+
+
+def _timed(body) -> float:
+    begun = time.perf_counter()
+    body()
+    return time.perf_counter() - begun
+
+
+def _cost(bench: Bench) -> Verdict:
+    name = bench.truth or STAND_IN
+    theirs, ours = bench.trial("middling"), bench.trial("middling")
+    pruner = load.pruner(name)(ours.pairs)
+
+    def score() -> None:
+        theirs.pruner.score(theirs.model, theirs.loss, theirs.batches, CPU)
+
+    def our_score() -> None:
+        pruner.score(ours.model, ours.loss, ours.batches, CPU)
+
+    score()
+    our_score()
+    seconds: list[tuple[float, float]] = []
+    for k in range(ROUNDS):  # in turn, so that a machine whose speed drifts favours neither
+        bodies = (score, our_score)[:: 1 if k % 2 else -1]
+        pair = [_timed(body) for body in bodies]
+        seconds.append((pair[0], pair[1]) if k % 2 else (pair[1], pair[0]))
+    ratio = statistics.median(a / b for a, b in seconds)
+    figures = {
+        "beside": name,
+        "seconds": statistics.median(a for a, _ in seconds),
+        "our_seconds": statistics.median(b for _, b in seconds),
+        "ratio": ratio,
+        "peak_bytes": _peak(score),
+        "our_peak_bytes": _peak(our_score),
+    }
+    words = f"{ratio:.2f} times our {name} ({1000 * figures['seconds']:.1f} ms)"
+    if figures["peak_bytes"] is not None and figures["our_peak_bytes"] is not None:
+        words += f", peak memory {figures['peak_bytes'] / 1e6:.0f} MB, ours {figures['our_peak_bytes'] / 1e6:.0f} MB"
+    return Verdict(ratio <= MOST, words, figures)
+
+
+def rows(truth: str | None) -> list[Check]:
+    beside = truth or f"{STAND_IN}, there being none of that name"
+    return [
+        Check(
+            "time of score",
+            f"at most {MOST:g} times that of our {beside}; 119,400 weights, two batches of 128",
+            "More than a few passes over the batches are too many, and 100 rounds take 100 times as long.",
+            _cost,
+        )
+    ]

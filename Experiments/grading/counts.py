@@ -1,0 +1,187 @@
+"""Rows on the masks: how many weights stay, and which."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from Experiments.grading.bench import Bench, Check, Trial, Verdict
+from Pruners import SCOPES
+from Pruners.ranking import kept_count
+
+DENSITIES = (1.0, 0.9, 0.5, 0.25, 0.1, 0.04)
+TIES = (
+    "Where scores tie at the threshold, `score > threshold` drops all of them: more goes than was asked for, at worst "
+    "all. The published assignment-one code fails here too. Ties have to be broken, by position for one."
+)
+
+
+def _distinct(sizes: list[int]) -> Tensor:
+    """All different, of both signs."""
+    count = sum(sizes)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(6)).float() - count // 2
+
+
+def _few(sizes: list[int]) -> Tensor:
+    """Seven values, zero among them."""
+    return _distinct(sizes) % 7 - 3
+
+
+SCORES: dict[str, Callable[[list[int]], Tensor]] = {
+    "distinct scores": _distinct,
+    "scores of few values": _few,
+    "equal scores": lambda sizes: torch.full((sum(sizes),), 0.5),
+    "zero scores": lambda sizes: torch.zeros(sum(sizes)),
+}
+
+
+def _with(bench: Bench, make: Callable[[list[int]], Tensor]) -> tuple[Trial, list[Tensor]]:
+    """(an instance that has scored, scores to give it)."""
+    trial = bench.trial("mlp")
+    trial.score()
+    sizes = [p.numel() for _, p in trial.pairs]
+    parts = make(sizes).split(sizes)
+    return trial, [part.view_as(p) for part, (_, p) in zip(parts, trial.pairs, strict=True)]
+
+
+def asked(trial: Trial, density: float, scope: str) -> list[int]:
+    """Weights that are to stay: in each tensor, or in all together."""
+    sizes = [p.numel() for _, p in trial.pairs]
+    return [kept_count(size, density) for size in (sizes if scope == "local" else [sum(sizes)])]
+
+
+def kept(trial: Trial, scope: str) -> list[int]:
+    counts = [int(mask.count_nonzero()) for mask, _ in trial.pairs]
+    return counts if scope == "local" else [sum(counts)]
+
+
+def _count(bench: Bench, make: Callable[[list[int]], Tensor], scope: str) -> Verdict:
+    trial, scores = _with(bench, make)
+    wrong = []
+    for density in DENSITIES:
+        trial.unmask()
+        trial.put(scores)
+        trial.pruner.mask(density, scope)
+        found, wanted = kept(trial, scope), asked(trial, density, scope)
+        if found != wanted:
+            k = next(k for k, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b)
+            where = f" of {trial.names[k]}" if scope == "local" else ""
+            wrong.append(f"at density {density:g} {found[k]} weights{where} stay, not {wanted[k]}")
+    if wrong:
+        return Verdict(False, "; ".join(wrong))
+    return Verdict(True, f"exact at densities {', '.join(f'{density:g}' for density in DENSITIES)}")
+
+
+def _highest(bench: Bench, scope: str) -> Verdict:
+    trial, scores = _with(bench, _distinct)
+    for density in (0.5, 0.1):
+        trial.unmask()
+        trial.put(scores)
+        trial.pruner.mask(density, scope)
+        values = {value for mask, _ in trial.pairs for value in mask.unique().tolist()}
+        if not values <= {0.0, 1.0}:
+            return Verdict(False, f"a mask holds {sorted(values - {0.0, 1.0})[0]:g}")
+        groups = list(zip(scores, trial.masks(), strict=True))
+        if scope == "global":
+            groups = [(torch.cat([s.flatten() for s, _ in groups]), torch.cat([m.flatten() for _, m in groups]))]
+        for score, mask in groups:
+            stay, go = score[mask != 0], score[mask == 0]
+            if stay.numel() and go.numel() and stay.min() < go.max():
+                what = "the lowest stay" if stay.max() < go.min() else "a weight stays that scores below one that goes"
+                return Verdict(False, f"at density {density:g} {what}")
+    return Verdict(True, "the highest stay, and masks hold 0 and 1 alone")
+
+
+def _dense(bench: Bench) -> Verdict:
+    for scope in SCOPES:
+        trial = bench.trial("conv")
+        trial.score()
+        trial.pruner.mask(1.0, scope)
+        kept_, total = sum(kept(trial, scope)), sum(p.numel() for _, p in trial.pairs)
+        if kept_ != total:
+            return Verdict(False, f"{kept_} of {total} weights stay with scope {scope}")
+    return Verdict(True, "all weights stay, in either scope")
+
+
+def _applied(bench: Bench) -> Verdict:
+    trial, scores = _with(bench, _distinct)
+    trial.put(scores)
+    trial.pruner.mask(0.3, "global")
+    before = [p.detach().clone() for _, p in trial.pairs]
+    trial.pruner.apply_mask()
+    for name, (mask, p), old in zip(trial.names, trial.pairs, before, strict=True):
+        if (p[mask == 0] != 0).any():
+            return Verdict(False, f"pruned weights of {name} are not zero")
+        if not torch.equal(p[mask != 0], old[mask != 0]):
+            return Verdict(False, f"weights of {name} that stay have changed")
+    return Verdict(True, "pruned weights are zero, the others as before")
+
+
+def _stats(bench: Bench) -> Verdict:
+    trial, scores = _with(bench, _distinct)
+    trial.put(scores)
+    trial.pruner.mask(0.3, "global")
+    found = tuple(int(number) for number in trial.pruner.stats())
+    wanted = (sum(kept(trial, "global")), sum(p.numel() for _, p in trial.pairs))
+    return Verdict(found == wanted, f"{found}" if found == wanted else f"{found}, not {wanted}")
+
+
+def _shuffled(bench: Bench) -> Verdict:
+    trial, scores = _with(bench, _distinct)
+    trial.put(scores)
+    trial.pruner.mask(0.5, "local")
+    before, counts = trial.masks(), kept(trial, "local")
+    trial.pruner.shuffle()
+    if kept(trial, "local") != counts:
+        return Verdict(False, "the number of weights that stay in a tensor has changed")
+    same = [name for name, a, b in zip(trial.names, before, trial.masks(), strict=True) if torch.equal(a, b)]
+    if any(name for name in same if name.endswith("weight")):
+        return Verdict(False, f"the mask of {same[0]} is as before: is the permuted one written back?")
+    return Verdict(True, "other masks with the same number in each tensor")
+
+
+def rows(truth: str | None) -> list[Check]:
+    counts = [
+        Check(
+            f"{words}, {scope}",
+            "exactly n - floor((1 - density) * n) weights stay, "
+            + ("of each tensor" if scope == "local" else "of all"),
+            TIES if words != "distinct scores" else "The number is the fraction that stays; results name it.",
+            functools.partial(_count, make=make, scope=scope),
+        )
+        for words, make in SCORES.items()
+        for scope in SCOPES
+    ]
+    which = [
+        Check(
+            f"the highest stay, {scope}",
+            "no weight goes whose score is above that of one that stays",
+            "A score says how much a weight is worth.",
+            functools.partial(_highest, scope=scope),
+        )
+        for scope in SCOPES
+    ]
+    return [
+        *counts,
+        *which,
+        Check(
+            "density 1 keeps all", "no weight goes", "It is the dense network that others are compared with.", _dense
+        ),
+        Check(
+            "apply_mask()",
+            "pruned weights are zero and the others as before",
+            "A weight that is only masked still moves with momentum, and counts in the model that is saved.",
+            _applied,
+        ),
+        Check("stats()", "(weights that stay, all weights)", "The printed sparsity comes from it.", _stats),
+        Check(
+            "shuffle()",
+            "each mask permuted within its tensor",
+            "It tells whether the weights matter or only their number in each layer. The published code permutes a "
+            "copy, so that nothing is shuffled.",
+            _shuffled,
+        ),
+    ]

@@ -1,0 +1,117 @@
+"""Rows on what `score` leaves behind: nothing but scores."""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from Experiments.grading.bench import Bench, Check, Verdict
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+HOOKS = ("forward", "forward_pre", "backward", "backward_pre")
+
+
+def _state(model: nn.Module) -> dict[str, dict[str, Any]]:
+    """All that scoring could change, by what a row is about, then by name."""
+    buffers = dict(model.named_buffers())
+    tensors = {**dict(model.named_parameters()), **buffers}
+    return {
+        "weights": {name: p.detach().clone() for name, p in model.named_parameters()},
+        "masks": {name: b.detach().clone() for name, b in buffers.items() if name.endswith("_mask")},
+        "statistics": {name: b.detach().clone() for name, b in buffers.items() if name.endswith(STATISTICS)},
+        "gradients": {n: None if p.grad is None else p.grad.detach().clone() for n, p in model.named_parameters()},
+        "requires_grad": {name: tensor.requires_grad for name, tensor in tensors.items()},
+        "modes": {name or "the model": module.training for name, module in model.named_modules()},
+        "hooks": {
+            name or "the model": [len(getattr(module, f"_{kind}_hooks")) for kind in HOOKS]
+            for name, module in model.named_modules()
+        },
+        "generators": {
+            "torch's": torch.get_rng_state(),
+            "Python's": random.getstate(),
+            "numpy's": np.random.get_state()[1].tolist() + [np.random.get_state()[2]],
+        },
+        "settings": {
+            "the default type": torch.get_default_dtype(),
+            "autograd": torch.is_grad_enabled(),
+            "the number of threads": torch.get_num_threads(),
+        },
+    }
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
+    if isinstance(a, Tensor) or isinstance(b, Tensor):  # no gradient, and one of zeros, come to the same
+        return not any(isinstance(x, Tensor) and x.any() for x in (a, b)) and a is None
+    return a == b
+
+
+def _look(bench: Bench, training: bool) -> tuple[dict, dict]:
+    """The states before and after scoring; in a network whose gradients, flags and modes have no special value."""
+    key = f"effects {training}"
+    if key not in bench.memory:
+        trial = bench.trial("conv", density=0.8)
+        model = trial.model.train(training)
+        model[1].bias.requires_grad_(False)
+        model[8].weight.grad = torch.full_like(model[8].weight, 3.0)
+        before = _state(model)
+        trial.score()
+        bench.memory[key] = before, _state(model)
+    return bench.memory[key]
+
+
+def _kept(bench: Bench, what: str, training: bool) -> Verdict:
+    before, after = (state[what] for state in _look(bench, training))
+    changed = [name for name in before if name not in after or not _same(before[name], after[name])]
+    changed += [name for name in after if name not in before]
+    if changed:
+        return Verdict(False, f"changed: {', '.join(changed)}")
+    return Verdict(True, "as before")
+
+
+WHAT = {
+    "weights": ("weights", "What is trained afterwards would be another network, and pruners could not be compared."),
+    "masks": ("masks", "Scoring says which weights are worth keeping; `mask` alone prunes."),
+    "statistics": (
+        "BatchNorm statistics",
+        "The pruning batches would weigh on every later evaluation. Score in eval mode, or put them back.",
+    ),
+    "gradients": (
+        "stored gradients",
+        "What was there before is lost, or what is left is added to the first training step's. "
+        "torch.autograd.grad stores nothing.",
+    ),
+    "requires_grad": (
+        "requires_grad",
+        "A mask that wants gradients costs time and memory in all of training; a weight that does not is not trained.",
+    ),
+    "modes": ("train and eval modes", "Dropout and BatchNorm would behave otherwise in what follows."),
+    "hooks": ("hooks of modules", "They run in every later pass."),
+    "generators": (
+        "states of random generators",
+        "Dropout and data order after it would depend on the pruner. torch.random.fork_rng puts the state back, a "
+        "torch.Generator of one's own leaves it alone.",
+    ),
+    "settings": ("settings of torch", "They are everyone's: later arithmetic would be other arithmetic."),
+}
+
+
+def rows(truth: str | None) -> list[Check]:
+    checks = [
+        Check(words, "as before score()", why, functools.partial(_kept, what=what, training=False))
+        for what, (words, why) in WHAT.items()
+    ]
+    words, why = WHAT["statistics"]
+    training = Check(
+        f"{words}, train mode",
+        "as before score()",
+        f"--prune-train-mode scores with batch statistics. {why}",
+        functools.partial(_kept, what="statistics", training=True),
+    )
+    return [*checks, training]

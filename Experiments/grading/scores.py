@@ -1,0 +1,141 @@
+"""Rows on the scores: against the truth where the class is one of the five, else that there are some."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import itertools
+import math
+
+import torch
+from torch import Tensor
+
+from Experiments.grading import mistakes, ranking, truth
+from Experiments.grading.bench import Bench, Check, Trial, Verdict
+
+NETWORKS = {"mlp": "the MLP, biases too", "conv": "the net with BatchNorm", "text": "the text classifier"}
+WHY = "The ranking of these numbers decides which weights stay, and nothing else does."
+DRAWS = 300
+
+
+def _alive(tensors: list[Tensor], trial: Trial) -> Tensor:
+    """All scores of weights that are not pruned, [n], float64."""
+    return torch.cat([t.double()[mask != 0] for t, (mask, _) in zip(tensors, trial.pairs, strict=True)])
+
+
+def _against(bench: Bench, subject: str, density: float) -> Verdict:
+    trial = bench.trial(subject, density=density)
+    before = copy.deepcopy(trial.model)
+    named = truth.REFERENCES[bench.truth](before, trial.names, trial.batches)
+    right = _alive([named[name] for name in trial.names], trial)
+    tensors = trial.score()
+    found = _alive(tensors, trial)
+    if (a := ranking.factor(right, found)) is not None:
+        return Verdict(True, "the reference" + ("" if abs(a - 1) < 1e-3 else f" times {a:.3g}, which ranks the same"))
+    if ranking.alike(right, found):
+        return Verdict(True, "a monotone transform of the reference, which ranks the same")
+    for what, scores in mistakes.made(bench.truth, before, trial.names, trial.batches):
+        other = _alive([scores[name] for name in trial.names], trial)
+        if other.isfinite().all() and (ranking.factor(other, found) is not None or ranking.alike(other, found)):
+            return Verdict(False, what)
+    pairs = zip(trial.names, tensors, strict=True)
+    if density == 1 and all(ranking.alike(named[name].flatten(), score.double().flatten()) for name, score in pairs):
+        return Verdict(False, "ranks alike in each tensor, but not across: something is done tensor by tensor")
+    share = ranking.overlap(right, found, 0.1)
+    return Verdict(False, f"another ranking: {share:.0%} of its highest tenth are the reference's", {"overlap": share})
+
+
+def _present(bench: Bench, subject: str) -> Verdict:
+    trial = bench.trial(subject)
+    count = sum(score.numel() for score in trial.score())
+    return Verdict(True, f"{count} scores in {len(trial.pairs)} tensors")
+
+
+def _drawn(bench: Bench, seed: int) -> list[Tensor]:
+    return bench.trial("mlp", seed).score()
+
+
+def _seeds(bench: Bench) -> Verdict:
+    one, same, other = _drawn(bench, 1), _drawn(bench, 1), _drawn(bench, 2)
+    if not all(torch.equal(a, b) for a, b in zip(one, same, strict=True)):
+        return Verdict(False, "the same seed gives other scores")
+    if any((a == b).any() for a, b in zip(one, other, strict=True)):
+        return Verdict(False, "another seed gives the same scores")
+    return Verdict(True, "the same with one seed, others with another")
+
+
+def _uniform(bench: Bench) -> Verdict:
+    """By the mean of each weight's rank, which deviates by sqrt(1 / 12 / draws)."""
+    mean, squares = torch.zeros(()), torch.zeros(())
+    for seed in range(DRAWS):
+        score = torch.cat([s.flatten() for s in _drawn(bench, seed)])
+        rank = score.argsort().argsort().double() / (score.numel() - 1)
+        mean, squares = mean + rank / DRAWS, squares + rank**2 / DRAWS
+    off = (mean - 0.5).abs().max().item() * math.sqrt(12 * DRAWS)
+    spread = (squares - mean**2).min().item() * 12
+    figures = {"deviations": off, "least_variance": spread}
+    if off > 5 or spread < 0.5:
+        return Verdict(False, f"a weight's mean rank is {off:.1f} standard deviations off the middle", figures)
+    return Verdict(True, f"mean ranks within {off:.1f} standard deviations of the middle, {DRAWS} seeds", figures)
+
+
+def _independent(bench: Bench) -> Verdict:
+    """By the correlation of each two tensors, entry by entry, over many draws."""
+    draws = [[s.flatten().double() for s in _drawn(bench, seed)] for seed in range(DRAWS)]
+    worst, where = 0.0, ""
+    names = bench.trial("mlp").names
+    for a, b in itertools.combinations(range(len(names)), 2):
+        size = min(draws[0][a].numel(), draws[0][b].numel())
+        both = torch.stack([torch.cat([draw[k][:size] for draw in draws]) for k in (a, b)])
+        off = torch.corrcoef(both)[0, 1].abs().item() * math.sqrt(size * DRAWS)
+        if off > worst or not math.isfinite(off):
+            worst, where = off, f"{names[a]} and {names[b]}"
+    words = f"correlations within {worst:.1f} standard deviations of none"
+    if not worst <= 5:
+        return Verdict(False, f"{where} are correlated ({worst:.1f} standard deviations)", {"deviations": worst})
+    return Verdict(True, words, {"deviations": worst})
+
+
+RANDOM = [
+    Check(
+        "seeds decide the draw",
+        "the same scores after torch.manual_seed of one number, others after another",
+        "A run must be repeatable, and runs with several seeds must be several runs.",
+        _seeds,
+    ),
+    Check(
+        "every weight is as likely to stay",
+        "uniform ranks of each weight over many seeds",
+        "A random pruner that prefers some weights is no baseline.",
+        _uniform,
+    ),
+    Check(
+        "tensors are drawn independently",
+        "no correlation between two tensors' scores",
+        "Masks that are alike in all layers leave other networks than chance does.",
+        _independent,
+    ),
+]
+
+
+def rows(truth_name: str | None) -> list[Check]:
+    if truth_name not in truth.REFERENCES:
+        finite = "a finite score for each weight, in tensors of the weights' shapes"
+        present = [
+            Check(f"scores of {words}", finite, WHY, functools.partial(_present, subject=subject))
+            for subject, words in NETWORKS.items()
+        ]
+        return present if truth_name is None else [*present, *RANDOM]
+    formula = f"the ranking of {truth.FORMULAS[truth_name]}"
+    return [
+        *(
+            Check(f"scores of {words}", formula, WHY, functools.partial(_against, subject=subject, density=1.0))
+            for subject, words in NETWORKS.items()
+        ),
+        Check(
+            "scores of a half-pruned MLP",
+            f"{formula}, of the weights that are left",
+            "In rounds of pruning, what is scored is the network that the rounds before have left.",
+            functools.partial(_against, subject="mlp", density=0.5),
+        ),
+    ]

@@ -1,0 +1,65 @@
+"""Rows on short runs, the class in place of our pruner."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from typing import Any
+
+from Experiments import singleshot
+from Experiments.grading.bench import Bench, Check, Verdict
+from Utils import load, settings
+
+KINDS = ("image", "text")  # of data whose models are measured by accuracy
+STAND_IN = "rand"  # ours to compare with where the class is none of the five
+COMPRESSION, EPOCHS = 0.5, 3
+MARGIN = 10.0  # points of accuracy; two random masks differ by less
+
+
+def _run(bench: Bench, dataset: str, pruner: str) -> dict[str, Any]:
+    """The result of a run on the data set's sample, which is kept nowhere."""
+    with tempfile.TemporaryDirectory() as room:
+        flags = {
+            "--dataset": dataset,
+            "--source": "sample",
+            "--data-dir": bench.request["data_dir"],
+            "--result-dir": room,
+            "--pruner": pruner,
+            "--compression": COMPRESSION,
+            "--post-epochs": EPOCHS,
+            "--threads": bench.request["threads"],
+        }
+        return singleshot.run(settings.parse([str(word) for pair in flags.items() for word in pair]))
+
+
+def _trained(bench: Bench, dataset: str) -> Verdict:
+    name = bench.truth or STAND_IN
+    ours = _run(bench, dataset, name)
+    theirs = _run(bench, dataset, f"{bench.request['file']}:{bench.request['class']}")
+    accuracy, our_accuracy = (run["final"]["test_top1"] for run in (theirs, ours))
+    kept, our_kept = (run["parameters"]["prunable_kept"] for run in (theirs, ours))
+    figures = {
+        "beside": name,
+        "test_top1": accuracy,
+        "our_test_top1": our_accuracy,
+        "kept": kept,
+        "our_kept": our_kept,
+    }
+    words = f"test accuracy {accuracy:.2f} %, our {name} {our_accuracy:.2f} %; {kept} weights stay, ours {our_kept}"
+    return Verdict(kept == our_kept and accuracy >= our_accuracy - MARGIN, words, figures)
+
+
+def rows(truth: str | None) -> list[Check]:
+    chosen = {}
+    for name in load.DATASETS:
+        chosen.setdefault(load.dataset(name).kind, load.dataset(name))
+    return [
+        Check(
+            f"{EPOCHS} epochs on the {chosen[kind].title} sample",
+            f"as many weights as with our {truth or STAND_IN} at compression {COMPRESSION:g}, and an accuracy at most "
+            f"{MARGIN:g} points lower",
+            "This is what a pruner is for.",
+            functools.partial(_trained, dataset=chosen[kind].name),
+        )
+        for kind in KINDS
+    ]

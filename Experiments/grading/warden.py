@@ -1,0 +1,148 @@
+"""Runs the checks in processes of their own, so that nothing the class does can end the sheet.
+
+That guards against mistakes (crashes, endless loops, exits, floods of output or memory), not against malice: the class
+runs with the rights of whoever grades it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from Experiments.grading.sheet import one_line
+from Utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_UP = 300.0  # seconds for a process to import what it needs of ours
+LONGEST = 1 << 20  # bytes of one message
+GIVE_UP = 3  # rows that were stopped or crashed their process, after which the rest fails unseen
+
+
+def messages(request: dict[str, Any], limit: float, room: str) -> Iterator[tuple[str, Any]]:
+    """(kind, content) of each message of one process, in order; the last is ("end", why it ended or None)."""
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "Experiments.grading.child", str(write)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(write,),
+        start_new_session=True,  # a process group, to be ended with all that the class has started
+        cwd=room,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    os.close(write)
+    try:
+        with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(json.dumps(request).encode())
+        yield from _read(process, read, limit)
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(read)
+
+
+def _read(process: subprocess.Popen, read: int, limit: float) -> Iterator[tuple[str, Any]]:
+    buffer, allowed = b"", START_UP
+    until = time.monotonic() + allowed
+    while True:
+        if (left := until - time.monotonic()) <= 0:
+            yield "end", f"did not end within {allowed:g} s"
+            return
+        ended = process.poll() is not None  # before the look: what it wrote until then is seen
+        if not select.select([read], [], [], 0 if ended else min(left, 0.2))[0]:
+            if not ended:
+                continue
+            part = b""
+        else:
+            part = os.read(read, 1 << 16)
+        if not part:
+            yield "end", _ended(process)
+            return
+        *lines, buffer = (buffer + part).split(b"\n")
+        if len(buffer) > LONGEST:
+            yield "end", "wrote into the sheet's own pipe"
+            return
+        for line in lines:
+            try:
+                kind, content = json.loads(line)
+            except (ValueError, TypeError):
+                yield "end", "wrote into the sheet's own pipe"
+                return
+            if kind == "end":
+                yield kind, content
+                return
+            yield kind, content
+            allowed = limit
+            until = time.monotonic() + allowed
+
+
+def _ended(process: subprocess.Popen) -> str:
+    try:
+        code = process.wait(5)
+    except subprocess.TimeoutExpired:
+        return "closed the sheet's own pipe"
+    if code < 0:
+        return f"the process was ended by {signal.Signals(-code).name}"
+    return f"the process ended itself with exit code {code}"
+
+
+def rows(request: dict[str, Any], limit: float, room: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every row of the sheet, in order; what a process says of its machine goes into `facts`.
+
+    After a row that its process did not survive, the next begins in a new one. Raises UserError if there is no such
+    class in the file.
+    """
+    begun = time.monotonic()
+    plan: list[dict[str, Any]] | None = None
+    done: list[str] = []
+    lost = 0
+    while plan is None or len(done) < len(plan):
+        reason = None
+        for kind, content in messages({**request, "done": done}, limit, room):
+            if kind == "plan":
+                plan = plan or content["rows"]
+                facts["machine"] = content["machine"]
+            elif kind == "refuse":
+                raise UserError(one_line(content))
+            elif kind == "row" and plan is not None and len(done) < len(plan):
+                row = _row(plan[len(done)], content)
+                done.append(row["name"])
+                yield row
+                if not row["ok"] and len(done) == 1:  # the class could not even be had
+                    reason, lost = "not run: there is no class to check", GIVE_UP
+            elif kind == "end":
+                reason = content or reason
+        if plan is None:
+            raise UserError(f"the checks could not start: {reason}")
+        if len(done) < len(plan) and lost < GIVE_UP:
+            row = _row(plan[len(done)], {"ok": False, "found": reason or "the process ended itself"})
+            done.append(row["name"])
+            yield row
+            lost = GIVE_UP if len(done) == 1 else lost + 1
+            reason = f"not run: {lost} rows before it did not come to an end"
+        if lost >= GIVE_UP:
+            for planned in plan[len(done) :]:
+                done.append(planned["name"])
+                yield _row(planned, {"ok": False, "found": reason})
+    facts["seconds"] = round(time.monotonic() - begun, 1)
+
+
+def _row(planned: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{key: planned[key] for key in ("group", "name", "expected")},
+        "found": one_line(str(content["found"])),
+        "ok": content["ok"] is True,
+        "why": "" if content["ok"] is True else planned["why"],
+        "figures": content.get("figures", {}),
+    }
