@@ -23,8 +23,8 @@ def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Te
 def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
     """Where in `scores` each pair's scores are: keys of a mapping, or positions of a list.
 
-    Keys may be the parameters' ids (assignment one), their names (ours) or the parameters themselves. Raises
-    LookupError if a pair has none.
+    Keys may be the parameters' ids (assignment one), their names (ours), the masks' ids, or the parameters themselves.
+    Raises LookupError if a pair has none.
     """
     if not isinstance(scores, Mapping):
         if not isinstance(scores, list) or len(scores) != len(pairs):
@@ -32,11 +32,12 @@ def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
         return list(range(len(pairs)))
     found = []
     for number, pair in enumerate(pairs):
-        keys = [id(pair[1]), pair[1], getattr(pair, "name", f"tensor {number}"), id(pair[0])]
-        fitting = [key for key in keys if key in scores]
-        if not fitting:
-            raise LookupError(f"self.scores has no entry of {keys[2]}, neither by its id nor by its name")
-        found.append(fitting[0])
+        name = getattr(pair, "name", f"tensor {number}")
+        keys = id(pair[1]), name, id(pair[0]), pair[1]  # a tensor's hash is its id: ids are asked for first
+        place = next((key for key in keys if key in scores), None)
+        if place is None:
+            raise LookupError(f"self.scores has no entry of {name}, neither by its id nor by its name")
+        found.append(place)
     return found
 
 

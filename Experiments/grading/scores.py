@@ -15,7 +15,7 @@ from Experiments.grading.bench import Bench, Check, Trial, Verdict
 
 NETWORKS = {"mlp": "the MLP, biases too", "conv": "the net with BatchNorm", "text": "the text classifier"}
 WHY = "The ranking of these numbers decides which weights stay, and nothing else does."
-DRAWS = 300
+DRAWS = 200
 
 
 def _alive(tensors: list[Tensor], trial: Trial) -> Tensor:
@@ -55,6 +55,13 @@ def _drawn(bench: Bench, seed: int) -> list[Tensor]:
     return bench.trial("mlp", seed).score()
 
 
+def _draws(bench: Bench) -> list[list[Tensor]]:
+    """The scores with each of many seeds."""
+    if "draws" not in bench.memory:
+        bench.memory["draws"] = [_drawn(bench, seed) for seed in range(DRAWS)]
+    return bench.memory["draws"]
+
+
 def _seeds(bench: Bench) -> Verdict:
     one, same, other = _drawn(bench, 1), _drawn(bench, 1), _drawn(bench, 2)
     if not all(torch.equal(a, b) for a, b in zip(one, same, strict=True)):
@@ -67,8 +74,8 @@ def _seeds(bench: Bench) -> Verdict:
 def _uniform(bench: Bench) -> Verdict:
     """By the mean of each weight's rank, which deviates by sqrt(1 / 12 / draws)."""
     mean, squares = torch.zeros(()), torch.zeros(())
-    for seed in range(DRAWS):
-        score = torch.cat([s.flatten() for s in _drawn(bench, seed)])
+    for draw in _draws(bench):
+        score = torch.cat([s.flatten() for s in draw])
         rank = score.argsort().argsort().double() / (score.numel() - 1)
         mean, squares = mean + rank / DRAWS, squares + rank**2 / DRAWS
     off = (mean - 0.5).abs().max().item() * math.sqrt(12 * DRAWS)
@@ -81,7 +88,7 @@ def _uniform(bench: Bench) -> Verdict:
 
 def _independent(bench: Bench) -> Verdict:
     """By the correlation of each two tensors, entry by entry, over many draws."""
-    draws = [[s.flatten().double() for s in _drawn(bench, seed)] for seed in range(DRAWS)]
+    draws = [[s.flatten().double() for s in draw] for draw in _draws(bench)]
     worst, where = 0.0, ""
     names = bench.trial("mlp").names
     for a, b in itertools.combinations(range(len(names)), 2):

@@ -1,0 +1,460 @@
+"""The rows of a grade sheet: ours hold, assignment one's hold where it is right, and each mistake fails its own row."""
+
+import importlib.util
+from importlib import import_module
+from pathlib import Path
+
+import nets
+import pytest
+import torch
+
+from Experiments.grading import CHECKS, mistakes, ranking, truth
+from Experiments.grading.bench import Bench
+from Experiments.grading.child import outcome
+from Pruners import pruners
+from Pruners.ranking import choose, kept_count
+from Utils import load
+
+HERE = Path(__file__).resolve().parent
+SPEC = importlib.util.spec_from_file_location("assignment_one", HERE / "students" / "assignment_one.py")
+published = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(published)
+
+NETWORKS = ("the MLP, biases too", "the net with BatchNorm", "the text classifier")
+
+
+def sheet(kind: type, name: str | None, *groups: str, only: str = "") -> dict[str, dict]:
+    """{row's name: its content} of these groups, made in this process. only: rows whose names begin so."""
+    bench = Bench({"truth": name})
+    bench.kind = kind
+    checks = [check for group in groups for check in import_module(CHECKS[group]).rows(name)]
+    assert len({check.name for check in checks}) == len(checks) > 0
+    return {check.name: outcome(check, bench, __file__) for check in checks if check.name.startswith(only)}
+
+
+def failed(rows: dict[str, dict]) -> dict[str, str]:
+    return {name: row["found"] for name, row in rows.items() if not row["ok"]}
+
+
+def student(base: type, **methods) -> type:
+    return type(base.__name__, (base,), methods)
+
+
+# --- who passes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", load.PRUNERS)
+def test_the_scores_of_assignment_one_hold(name):
+    kind = {kind.lower(): getattr(published, kind) for kind in ("Rand", "Mag", "SNIP", "GraSP", "SynFlow")}[name]
+    assert failed(sheet(kind, name, "interface", "scores")) == {}
+
+
+def test_a_class_of_no_known_name_has_no_truth_but_all_other_rows():
+    rows = sheet(published.Custom, None, "interface", "scores", "counts", "effects")
+    assert [rows[f"scores of {words}"]["ok"] for words in NETWORKS] == [True] * 3
+    assert {"zero scores, global", "weights"} <= rows.keys()
+    assert set(failed(rows)) == {
+        *(f"{words}, {scope}" for words in TIED for scope in ("global", "local")),
+        "shuffle()",
+    }
+
+
+TIED = ("scores of few values", "equal scores", "zero scores")
+
+
+def test_the_published_code_prunes_too_much_at_ties_shuffles_nothing_and_leaves_gradients():
+    rows = failed(sheet(published.SNIP, "snip", "counts", "effects"))
+    assert set(rows) == {
+        *(f"{words}, {scope}" for words in TIED for scope in ("global", "local")),
+        "shuffle()",
+        "stored gradients",
+        "BatchNorm statistics, train mode",
+    }
+    assert rows["equal scores, global"].startswith("at density 0.9 0 weights stay, not 418")
+    assert "written back" in rows["shuffle()"]
+
+
+@pytest.mark.parametrize("name", ["rand", "grasp"])
+def test_the_published_code_brings_pruned_weights_back(name):
+    """Rand draws anew for all; GraSP's scores can be negative while a pruned weight's is zero."""
+    rows = failed(sheet({"rand": published.Rand, "grasp": published.GraSP}[name], name, "rounds"))
+    assert {"nothing pruned comes back, global", "nothing pruned comes back, local"} <= rows.keys()
+    assert all("are back" in rows[f"100 rounds, {scope}"] for scope in ("global", "local"))
+
+
+# --- the truth -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("subject", ["mlp", "conv", "text"])
+@pytest.mark.parametrize("name", truth.REFERENCES)
+def test_no_mistake_ranks_like_the_truth(name, subject):
+    """So that none passes; but for what does not bear on that score or that network."""
+    bench = Bench({"truth": name})
+    bench.kind = load.pruner(name)
+    trial = bench.trial(subject)
+    right = _flat(truth.REFERENCES[name](trial.model, trial.names, trial.batches), trial)
+    alike = {
+        what
+        for what, scores in mistakes.made(name, trial.model, trial.names, trial.batches)
+        if ranking.alike(right, _flat(scores, trial))
+    }
+    idle = set()
+    if name == "mag":
+        idle |= {"the scores are the magnitudes |theta|"}
+    if name in ("mag", "synflow"):
+        idle |= {"only the first batch is used", "only the last batch is used"}
+    if name == "mag" or subject != "conv":
+        idle |= {"BatchNorm is in train mode: it uses the batch's statistics"}
+    assert alike == idle
+
+
+def _flat(scores, trial):
+    return torch.cat([scores[name].flatten() for name in trial.names])
+
+
+@pytest.mark.parametrize("name", truth.REFERENCES)
+def test_single_precision_is_far_closer_to_the_truth_than_the_rows_ask(name):
+    """The tolerance is for rounding, and ours takes less than a twentieth of it."""
+    for subject in ("mlp", "conv", "text"):
+        bench = Bench({"truth": name})
+        bench.kind = load.pruner(name)
+        trial = bench.trial(subject)
+        right = _flat(truth.REFERENCES[name](trial.model, trial.names, trial.batches), trial)
+        found = torch.cat([score.flatten() for score in trial.score()]).double()
+        assert ((found - right).abs() / ranking.blur(right)).max() < 0.05
+
+
+def test_ranks_are_compared_and_not_values():
+    draw = torch.Generator().manual_seed(0)
+    right = torch.randn(200, generator=draw, dtype=torch.float64)
+    assert ranking.alike(right, right.exp()) and ranking.alike(right, 3 * right - 7)
+    assert ranking.factor(right, 3 * right) == pytest.approx(3) and ranking.factor(right, right.exp()) is None
+    assert ranking.factor(right, -right) is None and not ranking.alike(right, -right)
+    assert not ranking.alike(right, right.abs()) and not ranking.alike(right, torch.ones_like(right))
+    swapped = right.clone()
+    two = right.argsort()[[50, 60]]
+    swapped[two] = right[two.flip(0)]
+    assert not ranking.alike(right, swapped)
+    assert ranking.overlap(right, right, 0.1) == 1 and ranking.overlap(right, -right, 0.1) == 0
+
+
+# --- wrong scores --------------------------------------------------------------------------------------------------
+
+
+def altered(base: type, change) -> type:
+    """`base` whose scores each go through `change`."""
+
+    def score(self, *args):
+        base.score(self, *args)
+        for key, value in self.scores.items():
+            self.scores[key] = change(value)
+
+    return student(base, score=score)
+
+
+def found_in(rows: dict[str, dict]) -> set[str]:
+    return {rows[f"scores of {words}"]["found"] for words in NETWORKS}
+
+
+def test_a_wrong_sign_is_named():
+    rows = sheet(altered(published.GraSP, torch.neg), "grasp", "scores")
+    assert len(failed(rows)) == 4
+    assert found_in(rows) == {"the order is reversed, the lowest are to stay: a wrong sign"}
+
+
+def test_a_missing_temperature_is_named():
+    rows = sheet(student(published.GraSP, temperature=1), "grasp", "scores")
+    assert found_in(rows) == {"the temperature is missing: logits are not divided by 200"}
+
+
+def test_a_missing_absolute_value_is_named():
+    class Signed(published.SNIP):
+        def score(self, model, loss, dataloader, device):
+            for mask, _ in self.masked_parameters:
+                mask.requires_grad = True
+            for data, target in dataloader:
+                loss(model(data), target).backward()
+            for mask, parameter in self.masked_parameters:
+                self.scores[id(parameter)] = mask.grad.detach().clone()
+                mask.requires_grad = False
+
+    assert found_in(sheet(Signed, "snip", "scores")) == {"the absolute value is missing: signed dL/dmask"}
+
+    class Weights(published.Mag):
+        def score(self, model, loss, dataloader, device):
+            self.scores = {id(p): p.detach().clone() for _, p in self.masked_parameters}
+
+    assert found_in(sheet(Weights, "mag", "scores")) == {"the absolute value is missing: signed weights"}
+
+
+def test_train_mode_is_named_where_there_is_batchnorm_and_its_traces_fail_too():
+    class Training(published.SNIP):
+        def score(self, model, loss, dataloader, device):
+            model.train()
+            for module in model.modules():
+                if isinstance(module, torch.nn.Dropout):
+                    module.eval()
+            super().score(model, loss, dataloader, device)
+
+    rows = failed(sheet(Training, "snip", "scores", "effects"))
+    assert rows["scores of the net with BatchNorm"].startswith("BatchNorm is in train mode")
+    assert "scores of the MLP, biases too" not in rows
+    assert rows["BatchNorm statistics"].startswith("changed: 1.running_mean, 1.running_var, 1.num_batches_tracked")
+    assert "the model" in rows["train and eval modes"]
+
+
+def test_scores_normalised_tensor_by_tensor_are_named():
+    """Within a tensor nothing changes, but a global ranking does."""
+    rows = sheet(altered(published.Mag, lambda score: score / score.norm()), "mag", "scores")
+    assert rows["scores of the net with BatchNorm"]["found"].startswith("ranks alike in each tensor, but not across")
+    assert rows["scores of the text classifier"]["ok"]  # has but one
+
+
+def test_a_monotone_transform_is_as_good():
+    rows = sheet(altered(published.SNIP, lambda score: (1e3 * score).log1p()), "snip", "scores")
+    assert failed(rows) == {}
+    assert found_in(rows) == {"a monotone transform of the reference, which ranks the same"}
+
+
+def test_scores_of_another_kind_are_another_ranking():
+    rows = sheet(published.Mag, "grasp", "scores")
+    assert found_in(rows) == {"the scores are the magnitudes |theta|"}
+    rows = sheet(published.Rand, "snip", "scores")
+    assert all(text.startswith("another ranking: ") for text in found_in(rows)) and len(failed(rows)) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda score: score * float("nan"), "not finite"),
+        (lambda score: score.sum(), "scores of 0.weight are ()"),
+        (lambda score: None, "scores of 0.weight are NoneType"),
+    ],
+)
+def test_scores_that_cannot_be_ranked_fail(change, words):
+    row = sheet(altered(published.Mag, change), "mag", "scores")["scores of the MLP, biases too"]
+    assert not row["ok"] and words in row["found"]
+
+
+def test_scores_of_a_tensor_that_are_missing_fail():
+    class Forgetful(published.Mag):
+        def score(self, *args):
+            super().score(*args)
+            self.scores.popitem()
+
+    row = sheet(Forgetful, "mag", "scores")["scores of the MLP, biases too"]
+    assert not row["ok"] and "no entry of 4.bias" in row["found"]
+
+
+@pytest.mark.parametrize(
+    ("score", "row", "words"),
+    [
+        (
+            lambda p: torch.randn(p.shape, generator=torch.Generator().manual_seed(3)),
+            "seeds decide the draw",
+            "another",
+        ),
+        (lambda p: torch.randn(p.shape, generator=Ever.draw), "seeds decide the draw", "the same seed gives other"),
+        (lambda p: torch.rand_like(p) * p.detach().abs(), "every weight is as likely to stay", "off the middle"),
+        (
+            lambda p: torch.randn(p.numel(), generator=fixed()).view_as(p),
+            "tensors are drawn independently",
+            "correlated",
+        ),
+    ],
+)
+def test_a_draw_that_is_not_random_fails(score, row, words):
+    class Rand(published.Pruner):
+        def score(self, model, loss, dataloader, device):
+            self.scores = {id(p): score(p) for _, p in self.masked_parameters}
+
+    found = sheet(Rand, "rand", "scores", only=row)[row]
+    assert not found["ok"] and words in found["found"]
+
+
+class Ever:
+    draw = torch.Generator().manual_seed(0)
+
+
+def fixed() -> torch.Generator:
+    """The same draws for every tensor, by the seed of the whole."""
+    return torch.Generator().manual_seed(torch.initial_seed())
+
+
+# --- wrong masks ---------------------------------------------------------------------------------------------------
+
+
+def test_a_density_read_as_what_goes_fails():
+    def mask(self, sparsity, scope):
+        pruners.Pruner.mask(self, 1 - sparsity or 1.0, scope)
+
+    rows = failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))
+    assert rows["distinct scores, global"].startswith("at density 0.9 47 weights stay, not 418")
+
+
+def test_keeping_the_lowest_fails():
+    def mask(self, density, scope):
+        self.invert()
+        pruners.Pruner.mask(self, density, scope)
+
+    rows = failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))
+    assert rows["the highest stay, global"] == "at density 0.5 the lowest stay"
+    assert "distinct scores, global" not in rows
+
+
+def test_a_scope_that_is_not_heeded_fails():
+    def mask(self, density, scope):
+        pruners.Pruner.mask(self, density, "global")
+
+    rows = failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))
+    assert (
+        {"distinct scores, local", "the highest stay, local"} >= {n for n in rows if n.startswith("distinct")} > set()
+    )
+    assert "distinct scores, global" not in rows
+
+
+def test_pruning_and_growing_again_fails():
+    def mask(self, density, scope):
+        """Exact counts, whatever is pruned already."""
+        flat = torch.cat([score.flatten() for score in self.scores.values()])
+        keep = choose(flat, torch.ones_like(flat, dtype=torch.bool), kept_count(flat.numel(), density))
+        parts = keep.split([m.numel() for m, _ in self.masked_parameters])
+        for part, (mask, _) in zip(parts, self.masked_parameters, strict=True):
+            mask.copy_(part.view_as(mask))
+
+    rows = failed(sheet(student(pruners.Rand, mask=mask), "rand", "counts", "rounds"))
+    assert "are back" in rows["nothing pruned comes back, global"] and "are back" in rows["100 rounds, global"]
+    assert "zero scores, global" not in rows and "equal scores, global" not in rows
+
+
+def test_masks_that_are_not_of_0_and_1_fail():
+    def mask(self, density, scope):
+        pruners.Pruner.mask(self, density, scope)
+        for mask, _ in self.masked_parameters:
+            mask.mul_(2)
+
+    assert (
+        failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))["the highest stay, global"] == "a mask holds 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "row"),
+    [
+        (("apply_mask", lambda self: None), "apply_mask()"),
+        (("stats", lambda self: (1.0, 2)), "stats()"),
+        (("shuffle", lambda self: self.masked_parameters[0][0].zero_()), "shuffle()"),
+    ],
+)
+def test_a_method_that_does_not_do_its_work_fails_its_row_alone(method, row):
+    assert list(failed(sheet(student(pruners.Mag, **dict([method])), "mag", "counts"))) == [row]
+
+
+# --- what is carried over and left behind --------------------------------------------------------------------------
+
+
+def test_gradients_that_add_up_fail_the_second_scoring():
+    class Adding(published.Pruner):
+        def score(self, model, loss, dataloader, device):
+            for data, target in dataloader:
+                loss(model(data), target).backward()
+            self.scores = {id(p): (p * p.grad).detach().abs() for _, p in self.masked_parameters}
+
+    rows = failed(sheet(Adding, "snip", "scores", "rounds", "effects"))
+    assert not any(name.startswith("scores of") for name in rows)
+    assert "about 2 times the first" in rows["scoring twice, MLP"]
+    assert rows["stored gradients"].startswith("changed: ")
+
+
+def test_scores_kept_by_the_class_fail_the_row_of_two_instances():
+    class Shared(published.Mag):
+        def __init__(self, masked_parameters):
+            super().__init__(masked_parameters)
+            self.scores = Shared.everyones
+
+        everyones = {}
+
+    class Named(pruners.Mag):
+        everyones = {}
+
+        def score(self, *args):
+            super().score(*args)
+            Named.everyones.clear()
+            Named.everyones.update(enumerate(self.scores.values()))
+
+        @property
+        def scores(self):
+            return list(Named.everyones.values())
+
+        @scores.setter
+        def scores(self, value):
+            self.__dict__["given"] = value
+            Named.everyones = dict(enumerate(value.values()))
+
+    assert not sheet(Named, "mag", "rounds")["two instances"]["ok"]
+    assert "two instances" in failed(sheet(Shared, "mag", "rounds"))
+
+
+@pytest.mark.parametrize(
+    ("trace", "rows"),
+    [
+        (lambda self, model: [p.data.mul_(1.001) for _, p in self.masked_parameters], {"weights"}),
+        (lambda self, model: self.masked_parameters[0][0].zero_(), {"masks"}),
+        (
+            lambda self, model: model[1].running_mean.add_(1),
+            {"BatchNorm statistics", "BatchNorm statistics, train mode"},
+        ),
+        (lambda self, model: model[0].weight.requires_grad_(False), {"requires_grad"}),
+        (lambda self, model: self.masked_parameters[0][0].requires_grad_(), {"requires_grad"}),
+        (lambda self, model: setattr(model[0].weight, "grad", torch.ones_like(model[0].weight)), {"stored gradients"}),
+        (lambda self, model: setattr(model[8].weight, "grad", None), {"stored gradients"}),
+        (lambda self, model: model[1].train(not model[1].training), {"train and eval modes"}),
+        (lambda self, model: model[0].register_forward_hook(lambda *_: None), {"hooks of modules"}),
+        (lambda self, model: torch.rand(1), {"states of random generators"}),
+        (lambda self, model: torch.set_default_dtype(torch.float64), {"settings of torch"}),
+        (lambda self, model: torch.set_grad_enabled(False), {"settings of torch"}),
+    ],
+)
+def test_what_is_left_behind_fails_its_row_alone(trace, rows):
+    class Trace(pruners.Mag):
+        def score(self, model, loss, dataloader, device):
+            super().score(model, loss, dataloader, device)
+            trace(self, model)
+
+    try:
+        assert set(failed(sheet(Trace, "mag", "effects"))) == rows
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+
+
+def test_gradients_of_zero_where_there_was_none_are_no_trace():
+    class Zeros(pruners.Mag):
+        def score(self, model, loss, dataloader, device):
+            super().score(model, loss, dataloader, device)
+            model[0].weight.grad = torch.zeros_like(model[0].weight)
+
+    assert failed(sheet(Zeros, "mag", "effects")) == {}
+
+
+def test_a_class_without_a_method_fails_as_it_is_built():
+    class Bare:
+        def __init__(self, masked_parameters):
+            self.scores = {}
+
+        def score(self, model, loss, dataloader, device): ...
+
+    row = sheet(Bare, None, "interface")["the class can be built"]
+    assert row["found"] == "no method mask, apply_mask, shuffle, stats" and not row["ok"]
+
+
+def test_cost_beside_ours_is_a_ratio_of_measured_times():
+    (row,) = sheet(load.pruner("snip"), "snip", "cost").values()
+    assert row["figures"]["ratio"] > 0 and row["figures"]["beside"] == "snip"
+    assert row["figures"]["seconds"] > 0 and f"{row['figures']['ratio']:.2f} times our snip" in row["found"]
+
+
+def test_all_names_of_groups_are_modules_with_rows():
+    for name in (*nets.PRUNERS, None):
+        for place in CHECKS.values():
+            assert all(check.expected and check.why for check in import_module(place).rows(name))

@@ -1,0 +1,283 @@
+"""`--experiment grade` as it is called: what a class may do without ending the sheet, its exit codes, and its JSON."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from Experiments.grading import warden
+from Experiments.grading.sheet import WIDTH
+from Utils import load
+
+NAMES = {"rand": "Rand", "mag": "Mag", "snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}
+
+
+@pytest.fixture
+def grade(cli, tmp_path):
+    """grade(spec, flags): (outcome of the command line, the sheet's JSON or None)."""
+
+    def call(spec: object, flags: str = ""):
+        outcome = cli(f"--experiment grade --pruner-file '{spec}' --sheet {tmp_path}/sheet.json {flags}")
+        kept = tmp_path / "sheet.json"
+        return outcome, json.loads(kept.read_text()) if kept.is_file() else None
+
+    return call
+
+
+@pytest.fixture
+def student(tmp_path):
+    """student(body of score, what stands before the class): "file:Class" of a Mag that does that first."""
+
+    def write(body: str, before: str = "") -> str:
+        path = tmp_path / "student.py"
+        lines = "\n        ".join(body.splitlines())
+        path.write_text(
+            "import os, sys, time\nimport torch\nfrom Pruners.pruners import Mag as Base\n"
+            f"{before}\n"
+            "class Mag(Base):\n"
+            "    calls = 0\n"
+            "    def score(self, model, loss, dataloader, device):\n"
+            "        Mag.calls += 1\n"
+            f"        {lines}\n"
+            "        super().score(model, loss, dataloader, device)\n"
+        )
+        return f"{path}:Mag"
+
+    return write
+
+
+def by_name(sheet: dict) -> dict[str, dict]:
+    return {row["name"]: row for row in sheet["rows"]}
+
+
+# --- ours ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", load.PRUNERS)
+def test_our_own_pass(grade, root, name):
+    spec = f"{root / 'Pruners' / 'pruners.py'}:{NAMES[name]}"
+    outcome, sheet = grade(spec, "--checks interface,scores,counts,rounds,effects")
+    assert outcome.code == 0, outcome.out
+    assert sheet["holds"] and sheet["graded_as"] == name and all(row["ok"] for row in sheet["rows"])
+    groups = {"interface", "scores", "counts", "rounds", "effects"}
+    assert {row["group"] for row in sheet["rows"]} == set(sheet["points"]) == groups
+    assert "FAIL" not in outcome.out and outcome.err == ""
+
+
+def test_a_run_with_the_class_in_our_recipe_stands_beside_ours(grade, root):
+    """The same class by another way: the same masks, and the same accuracy to the last digit."""
+    outcome, sheet = grade(f"{root / 'Pruners' / 'pruners.py'}:GraSP", "--checks training")
+    assert outcome.code == 0, outcome.out
+    image, text = (row["figures"] for row in sheet["rows"] if row["group"] == "training")
+    for figures in (image, text):
+        assert figures["test_top1"] == figures["our_test_top1"] > 70
+        assert figures["kept"] == figures["our_kept"]
+
+
+# --- what a class may do -------------------------------------------------------------------------------------------
+
+
+def test_a_crash_in_score_fails_the_rows_that_score_with_its_last_line(grade, student):
+    outcome, sheet = grade(student("raise ZeroDivisionError('no luck')"), "--checks scores,effects")
+    assert outcome.code == 1 and not sheet["holds"]
+    rows = by_name(sheet)
+    assert rows["the class can be built"]["ok"]
+    assert rows["weights"]["found"] == "ZeroDivisionError: no luck (line 9)"
+    assert len([row for row in sheet["rows"] if row["ok"]]) == 2
+
+
+def test_a_crash_in_the_constructor(grade, tmp_path):
+    path = tmp_path / "student.py"
+    path.write_text("class GraSP:\n    def __init__(self, masked_parameters):\n        masked_parameters.no_such\n")
+    outcome, sheet = grade(f"{path}:GraSP", "--checks scores")
+    assert outcome.code == 1 and sheet["graded_as"] == "grasp"
+    row = by_name(sheet)["the class can be built"]
+    assert row["found"].startswith("AttributeError: ") and row["found"].endswith("(line 3)")
+
+
+def test_an_endless_loop_is_stopped_with_all_that_it_started(grade, student, tmp_path):
+    """And the checks go on in a new process; a process left behind by the class is gone too."""
+    body = f"""if Mag.calls == 1 and not os.path.exists('{tmp_path}/pid'):
+    import subprocess
+    left = subprocess.Popen(['sleep', '600'])
+    open('{tmp_path}/pid', 'w').write(str(left.pid))
+    while True: pass"""
+    outcome, sheet = grade(student(body), "--checks scores --limit 3")
+    assert outcome.code == 1
+    failed = [row for row in sheet["rows"] if not row["ok"]]
+    assert [row["name"] for row in failed] == ["scores of the MLP, biases too"]
+    assert failed[0]["found"] == "did not end within 3 s"
+    pid = int((tmp_path / "pid").read_text())
+    for _ in range(100):
+        if not running(pid):
+            break
+        time.sleep(0.05)
+    assert not running(pid)
+
+
+def running(pid: int) -> bool:
+    """Whether that process is there and no zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+    return bool(status.strip()) and not status.startswith("Z")
+
+
+def test_a_class_that_never_ends_is_given_up(grade, student):
+    """Not every row waits for the limit."""
+    outcome, sheet = grade(student("while True: pass"), "--checks scores,effects --limit 0.5")
+    rows = [row for row in sheet["rows"] if not row["ok"]]
+    assert outcome.code == 1 and len(rows) == len(sheet["rows"]) - 2
+    assert [row["found"] for row in rows[: warden.GIVE_UP]] == ["did not end within 0.5 s"] * warden.GIVE_UP
+    assert {row["found"] for row in rows[warden.GIVE_UP :]} == {"not run: 3 rows before it did not come to an end"}
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("sys.exit(0)", "SystemExit: 0 (line 9)"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt (line 9)"),
+        ("[0] * 10**10", "MemoryError (line 9)"),
+        ("def again(): again()\nagain()", "RecursionError: maximum recursion depth exceeded (line 9)"),
+        ("raise ValueError('a\\nb' * 10**6)", "ValueError: a b"),
+    ],
+)
+def test_what_is_raised_is_a_failed_row_and_the_next_row_goes_on(grade, student, body, found):
+    """In one process: the second call does nothing of the kind."""
+    guarded = "\n    ".join(["if Mag.calls == 1:", *body.splitlines()])
+    outcome, sheet = grade(student(guarded.replace("(line 9)", "")), "--checks scores")
+    failed = [row for row in sheet["rows"] if not row["ok"]]
+    assert outcome.code == 1 and len(failed) == 1
+    assert failed[0]["found"].startswith(found.partition(" (line")[0]) and len(failed[0]["found"]) <= 300
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ("os._exit(0)", "the process ended itself with exit code 0"),
+        ("os.kill(os.getpid(), 11)", "the process was ended by SIGSEGV"),
+    ],
+)
+def test_the_end_of_its_process_is_a_failed_row_and_the_next_row_goes_on(grade, student, tmp_path, body, found):
+    once = f"if not os.path.exists('{tmp_path}/once'):\n    open('{tmp_path}/once', 'w').close()\n    {body}"
+    outcome, sheet = grade(student(once), "--checks scores")
+    failed = [row for row in sheet["rows"] if not row["ok"]]
+    assert outcome.code == 1 and [row["found"] for row in failed] == [found]
+
+
+def test_a_flood_of_output_goes_nowhere(grade, student):
+    body = "for _ in range(300):\n    print('x' * 10**5)\n    print('y' * 10**5, file=sys.stderr)\nsys.stdin.read()"
+    outcome, sheet = grade(student(body), "--checks scores")
+    assert outcome.code == 0 and len(outcome.out) < 5_000 and "xxx" not in outcome.out + outcome.err
+    assert sheet["holds"]
+
+
+def test_files_that_it_writes_where_it_stands_go_with_the_sheet(grade, student, tmp_path):
+    outcome, _ = grade(student("open('left.txt', 'w').write('x')"), "--checks scores")
+    assert outcome.code == 0
+    assert {path.name for path in tmp_path.iterdir()} <= {"student.py", "sheet.json"}
+
+
+@pytest.mark.parametrize(
+    ("before", "found"),
+    [
+        ("raise RuntimeError('no import')", "RuntimeError: no import (line 4)"),
+        ("sys.exit(0)", "SystemExit: 0 (line 4)"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module' (line 4)"),
+        ("os._exit(3)", "the process ended itself with exit code 3"),
+        ("while True: pass", "did not end within 2 s"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_fails_every_row_at_once(grade, student, before, found):
+    outcome, sheet = grade(student("pass", before), "--checks scores --limit 2")
+    assert outcome.code == 1 and not any(row["ok"] for row in sheet["rows"]) and len(sheet["rows"]) == 6
+    assert sheet["rows"][0]["found"] == found
+    assert all(row["found"].startswith("not run: ") for row in sheet["rows"][1:])
+
+
+# --- input ---------------------------------------------------------------------------------------------------------
+
+
+def test_bad_input_is_one_line(grade, tmp_path):
+    (tmp_path / "wrong.py").write_text("class GraSP:\n    def\n")
+    (tmp_path / "null.py").write_bytes(b"x = 1\0")
+    (tmp_path / "other.py").write_text("class Other: ...\nGraSP = 3\n")
+    good = tmp_path / "other.py"
+    for spec, flags, words in (
+        (f"{tmp_path}/none.py:GraSP", "", ["none.py", "No such file"]),
+        (f"{tmp_path}:GraSP", "", ["Is a directory"]),
+        (f"{tmp_path}/wrong.py:GraSP", "", ["wrong.py:2", "invalid syntax"]),
+        (f"{tmp_path}/null.py:GraSP", "", ["null.py"]),
+        (f"{tmp_path}/other.py:GraSP", "", ["no class GraSP", "it has: Other"]),
+        (f"{tmp_path}/other.py:Grasp", "", ["no class Grasp"]),
+        (f"{tmp_path}/other.py", "", ["path/to/file.py:Class"]),
+        (":GraSP", "", ["path/to/file.py:Class"]),
+        (f"{good}:Other", "--as grasps", ["grasps", "did you mean grasp?"]),
+        (f"{good}:Other", "--checks scores,count", ["'count'", "did you mean counts?"]),
+        (f"{good}:Other", "--limit 0", ["--limit"]),
+        (f"{good}:Other", "--gpu 1", ["--gpu"]),
+        (f"{good}:Other", f"--sheet {tmp_path}", ["--sheet", "directory"]),
+    ):
+        outcome, sheet = grade(spec, flags)
+        assert outcome.code == 2 and sheet is None, spec
+        assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
+        assert all(word in outcome.err for word in words), outcome.err
+
+
+def test_help_and_refusals_need_no_torch(root, tmp_path):
+    code = (
+        "import sys, main\n"
+        "try:\n    main.main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "assert not {'torch', 'numpy'} & set(sys.modules)"
+    )
+    for more in (["--help"], ["--pruner-file", str(tmp_path / "none.py:GraSP")]):
+        call = [sys.executable, "-c", code, "--experiment", "grade", *more]
+        assert subprocess.run(call, cwd=root, capture_output=True).returncode == 0
+
+
+# --- the sheet -----------------------------------------------------------------------------------------------------
+
+
+def test_the_sheet_as_printed_and_as_kept(cli, root, tmp_path):
+    """Lines of at most 100 columns, a reason at each failed row and at no other, totals, and the default place."""
+    spec = root / "tests" / "students" / "assignment_one.py"
+    outcome = cli(f"--experiment grade --pruner-file {spec}:SNIP --checks counts,effects,cost", tmp_path / "results")
+    (path,) = (tmp_path / "results").rglob("sheet.json")
+    sheet = json.loads(path.read_text())
+    assert path.parent.name == f"SNIP-{sheet['sha256'][:10]}" and path.parent.parent.name == "grade"
+    assert outcome.code == 1 and not outcome.err
+    lines = outcome.out.splitlines()
+    assert max(map(len, lines[:-1])) <= WIDTH
+    failed = [row for row in sheet["rows"] if not row["ok"]]
+    assert outcome.out.count("  FAIL  ") == outcome.out.count("        why ") == len(failed) > 3
+    assert outcome.out.count("  ok    ") == len(sheet["rows"]) - len(failed)
+    assert all(bool(row["why"]) != row["ok"] and row["expected"] and row["found"] for row in sheet["rows"])
+    held = {group: sum(row["ok"] for row in sheet["rows"] if row["group"] == group) for group in sheet["points"]}
+    assert {group: points[0] for group, points in sheet["points"].items()} == held
+    assert f"{sum(held.values())} of {len(sheet['rows'])} rows hold: interface 2/2, " in lines[-2]
+    assert sheet["file"] == "assignment_one.py" and sheet["class"] == "SNIP" and sheet["seconds"] > 0
+    assert sheet["versions"]["torch"] and sheet["machine"]["device"] == "cpu"
+    (cost,) = (row for row in sheet["rows"] if row["group"] == "cost")
+    assert cost["figures"]["ratio"] > 0
+
+
+def test_a_class_is_graded_as_what_it_is_called_or_as_is_said(grade, tmp_path):
+    path = tmp_path / "student.py"
+    path.write_text("from Pruners.pruners import SNIP\nclass sNiP(SNIP): ...\nclass Mine(SNIP): ...\n")
+    assert grade(f"{path}:sNiP", "--checks scores")[1]["graded_as"] == "snip"
+    assert grade(f"{path}:Mine", "--checks scores")[1]["graded_as"] is None
+    outcome, sheet = grade(f"{path}:Mine", "--checks scores --as mag")
+    assert sheet["graded_as"] == "mag" and outcome.code == 1
+
+
+def test_a_class_that_stands_on_a_file_beside_it(grade, tmp_path):
+    (tmp_path / "base_of_mine.py").write_text("from Pruners.pruners import Mag\nclass Base(Mag): ...\n")
+    path = tmp_path / "student.py"
+    path.write_text("from base_of_mine import Base\nclass Mag(Base): ...\n")
+    outcome, _ = grade(f"{path}:Mag", "--checks scores")
+    assert outcome.code == 0, outcome.out
