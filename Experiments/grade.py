@@ -75,7 +75,6 @@ def run(args: Namespace) -> int:
         "data_dir": str(Path(args.data_dir).resolve()),
     }
     place = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/sheet.json"
-    print(sheet.title(), end="", flush=True)
     # What the class writes where it stands goes with that place.
     with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as room:
         for row in warden.rows(request, args.limit, room, sheet.facts):

@@ -2,12 +2,16 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import pytest
 
+import main
 from Experiments.grading import warden
 from Experiments.grading.sheet import WIDTH
 from Utils import load
@@ -15,14 +19,28 @@ from Utils import load
 NAMES = {"rand": "Rand", "mag": "Mag", "snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}
 
 
-@pytest.fixture
-def grade(cli, tmp_path):
-    """grade(spec, flags): (outcome of the command line, the sheet's JSON or None)."""
+@dataclass(frozen=True)
+class Graded:
+    """What one call came to; sheet: the JSON that it kept, if any."""
 
-    def call(spec: object, flags: str = ""):
-        outcome = cli(f"--experiment grade --pruner-file '{spec}' --sheet {tmp_path}/sheet.json {flags}")
-        kept = tmp_path / "sheet.json"
-        return outcome, json.loads(kept.read_text()) if kept.is_file() else None
+    code: int
+    out: str
+    err: str
+    sheet: dict | None
+
+
+@pytest.fixture
+def grade(tmp_path, capsys):
+    """grade("file.py:Class", further flags): one call of the command line."""
+
+    def call(spec: object, flags: str = "") -> Graded:
+        results = tmp_path / "results"
+        base = f"--experiment grade --pruner-file '{spec}' --result-dir '{results}'"
+        code = main.main(shlex.split(f"{base} {flags}"))
+        kept = [json.loads(path.read_text()) for path in sorted(results.rglob("sheet.json"))]
+        shutil.rmtree(results, ignore_errors=True)
+        assert len(kept) == (code < 2)
+        return Graded(code, *capsys.readouterr(), kept[0] if kept else None)
 
     return call
 
@@ -59,19 +77,21 @@ def by_name(sheet: dict) -> dict[str, dict]:
 @pytest.mark.parametrize("name", load.PRUNERS)
 def test_our_own_pass(grade, root, name):
     spec = f"{root / 'Pruners' / 'pruners.py'}:{NAMES[name]}"
-    outcome, sheet = grade(spec, "--checks interface,scores,counts,rounds,effects")
-    assert outcome.code == 0, outcome.out
-    assert sheet["holds"] and sheet["graded_as"] == name and all(row["ok"] for row in sheet["rows"])
+    graded = grade(spec, "--checks interface,scores,counts,rounds,effects")
+    assert graded.code == 0, graded.out
+    assert (
+        graded.sheet["holds"] and graded.sheet["graded_as"] == name and all(row["ok"] for row in graded.sheet["rows"])
+    )
     groups = {"interface", "scores", "counts", "rounds", "effects"}
-    assert {row["group"] for row in sheet["rows"]} == set(sheet["points"]) == groups
-    assert "FAIL" not in outcome.out and outcome.err == ""
+    assert {row["group"] for row in graded.sheet["rows"]} == set(graded.sheet["points"]) == groups
+    assert "FAIL" not in graded.out and graded.err == ""
 
 
-def test_a_run_with_the_class_in_our_recipe_stands_beside_ours(grade, root):
+def test_a_run_with_the_class_in_our_recipe_stands_beside_ours(grade, root, sample_data):
     """The same class by another way: the same masks, and the same accuracy to the last digit."""
-    outcome, sheet = grade(f"{root / 'Pruners' / 'pruners.py'}:GraSP", "--checks training")
-    assert outcome.code == 0, outcome.out
-    image, text = (row["figures"] for row in sheet["rows"] if row["group"] == "training")
+    graded = grade(f"{root / 'Pruners' / 'pruners.py'}:GraSP", f"--checks training --data-dir '{sample_data}'")
+    assert graded.code == 0, graded.out
+    image, text = (row["figures"] for row in graded.sheet["rows"] if row["group"] == "training")
     for figures in (image, text):
         assert figures["test_top1"] == figures["our_test_top1"] > 70
         assert figures["kept"] == figures["our_kept"]
@@ -81,20 +101,20 @@ def test_a_run_with_the_class_in_our_recipe_stands_beside_ours(grade, root):
 
 
 def test_a_crash_in_score_fails_the_rows_that_score_with_its_last_line(grade, student):
-    outcome, sheet = grade(student("raise ZeroDivisionError('no luck')"), "--checks scores,effects")
-    assert outcome.code == 1 and not sheet["holds"]
-    rows = by_name(sheet)
+    graded = grade(student("raise ZeroDivisionError('no luck')"), "--checks scores,effects")
+    assert graded.code == 1 and not graded.sheet["holds"]
+    rows = by_name(graded.sheet)
     assert rows["the class can be built"]["ok"]
     assert rows["weights"]["found"] == "ZeroDivisionError: no luck (line 9)"
-    assert len([row for row in sheet["rows"] if row["ok"]]) == 2
+    assert len([row for row in graded.sheet["rows"] if row["ok"]]) == 2
 
 
 def test_a_crash_in_the_constructor(grade, tmp_path):
     path = tmp_path / "student.py"
     path.write_text("class GraSP:\n    def __init__(self, masked_parameters):\n        masked_parameters.no_such\n")
-    outcome, sheet = grade(f"{path}:GraSP", "--checks scores")
-    assert outcome.code == 1 and sheet["graded_as"] == "grasp"
-    row = by_name(sheet)["the class can be built"]
+    graded = grade(f"{path}:GraSP", "--checks scores")
+    assert graded.code == 1 and graded.sheet["graded_as"] == "grasp"
+    row = by_name(graded.sheet)["the class can be built"]
     assert row["found"].startswith("AttributeError: ") and row["found"].endswith("(line 3)")
 
 
@@ -105,9 +125,9 @@ def test_an_endless_loop_is_stopped_with_all_that_it_started(grade, student, tmp
     left = subprocess.Popen(['sleep', '600'])
     open('{tmp_path}/pid', 'w').write(str(left.pid))
     while True: pass"""
-    outcome, sheet = grade(student(body), "--checks scores --limit 3")
-    assert outcome.code == 1
-    failed = [row for row in sheet["rows"] if not row["ok"]]
+    graded = grade(student(body), "--checks scores --limit 3")
+    assert graded.code == 1
+    failed = [row for row in graded.sheet["rows"] if not row["ok"]]
     assert [row["name"] for row in failed] == ["scores of the MLP, biases too"]
     assert failed[0]["found"] == "did not end within 3 s"
     pid = int((tmp_path / "pid").read_text())
@@ -130,9 +150,9 @@ def running(pid: int) -> bool:
 
 def test_a_class_that_never_ends_is_given_up(grade, student):
     """Not every row waits for the limit."""
-    outcome, sheet = grade(student("while True: pass"), "--checks scores,effects --limit 0.5")
-    rows = [row for row in sheet["rows"] if not row["ok"]]
-    assert outcome.code == 1 and len(rows) == len(sheet["rows"]) - 2
+    graded = grade(student("while True: pass"), "--checks scores,effects --limit 0.5")
+    rows = [row for row in graded.sheet["rows"] if not row["ok"]]
+    assert graded.code == 1 and len(rows) == len(graded.sheet["rows"]) - 2
     assert [row["found"] for row in rows[: warden.GIVE_UP]] == ["did not end within 0.5 s"] * warden.GIVE_UP
     assert {row["found"] for row in rows[warden.GIVE_UP :]} == {"not run: 3 rows before it did not come to an end"}
 
@@ -150,9 +170,9 @@ def test_a_class_that_never_ends_is_given_up(grade, student):
 def test_what_is_raised_is_a_failed_row_and_the_next_row_goes_on(grade, student, body, found):
     """In one process: the second call does nothing of the kind."""
     guarded = "\n    ".join(["if Mag.calls == 1:", *body.splitlines()])
-    outcome, sheet = grade(student(guarded.replace("(line 9)", "")), "--checks scores")
-    failed = [row for row in sheet["rows"] if not row["ok"]]
-    assert outcome.code == 1 and len(failed) == 1
+    graded = grade(student(guarded.replace("(line 9)", "")), "--checks scores")
+    failed = [row for row in graded.sheet["rows"] if not row["ok"]]
+    assert graded.code == 1 and len(failed) == 1
     assert failed[0]["found"].startswith(found.partition(" (line")[0]) and len(failed[0]["found"]) <= 300
 
 
@@ -165,22 +185,22 @@ def test_what_is_raised_is_a_failed_row_and_the_next_row_goes_on(grade, student,
 )
 def test_the_end_of_its_process_is_a_failed_row_and_the_next_row_goes_on(grade, student, tmp_path, body, found):
     once = f"if not os.path.exists('{tmp_path}/once'):\n    open('{tmp_path}/once', 'w').close()\n    {body}"
-    outcome, sheet = grade(student(once), "--checks scores")
-    failed = [row for row in sheet["rows"] if not row["ok"]]
-    assert outcome.code == 1 and [row["found"] for row in failed] == [found]
+    graded = grade(student(once), "--checks scores")
+    failed = [row for row in graded.sheet["rows"] if not row["ok"]]
+    assert graded.code == 1 and [row["found"] for row in failed] == [found]
 
 
 def test_a_flood_of_output_goes_nowhere(grade, student):
     body = "for _ in range(300):\n    print('x' * 10**5)\n    print('y' * 10**5, file=sys.stderr)\nsys.stdin.read()"
-    outcome, sheet = grade(student(body), "--checks scores")
-    assert outcome.code == 0 and len(outcome.out) < 5_000 and "xxx" not in outcome.out + outcome.err
-    assert sheet["holds"]
+    graded = grade(student(body), "--checks scores")
+    assert graded.code == 0 and len(graded.out) < 5_000 and "xxx" not in graded.out + graded.err
+    assert graded.sheet["holds"]
 
 
 def test_files_that_it_writes_where_it_stands_go_with_the_sheet(grade, student, tmp_path):
-    outcome, _ = grade(student("open('left.txt', 'w').write('x')"), "--checks scores")
-    assert outcome.code == 0
-    assert {path.name for path in tmp_path.iterdir()} <= {"student.py", "sheet.json"}
+    graded = grade(student("open('left.txt', 'w').write('x')"), "--checks scores")
+    assert graded.code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"student.py"}
 
 
 @pytest.mark.parametrize(
@@ -194,10 +214,10 @@ def test_files_that_it_writes_where_it_stands_go_with_the_sheet(grade, student, 
     ],
 )
 def test_a_file_that_cannot_be_imported_fails_every_row_at_once(grade, student, before, found):
-    outcome, sheet = grade(student("pass", before), "--checks scores --limit 2")
-    assert outcome.code == 1 and not any(row["ok"] for row in sheet["rows"]) and len(sheet["rows"]) == 6
-    assert sheet["rows"][0]["found"] == found
-    assert all(row["found"].startswith("not run: ") for row in sheet["rows"][1:])
+    graded = grade(student("pass", before), "--checks scores --limit 2")
+    assert graded.code == 1 and not any(row["ok"] for row in graded.sheet["rows"]) and len(graded.sheet["rows"]) == 6
+    assert graded.sheet["rows"][0]["found"] == found
+    assert all(row["found"].startswith("not run: ") for row in graded.sheet["rows"][1:])
 
 
 # --- input ---------------------------------------------------------------------------------------------------------
@@ -223,10 +243,10 @@ def test_bad_input_is_one_line(grade, tmp_path):
         (f"{good}:Other", "--gpu 1", ["--gpu"]),
         (f"{good}:Other", f"--sheet {tmp_path}", ["--sheet", "directory"]),
     ):
-        outcome, sheet = grade(spec, flags)
-        assert outcome.code == 2 and sheet is None, spec
-        assert outcome.err.startswith("error: ") and outcome.err.count("\n") == 1
-        assert all(word in outcome.err for word in words), outcome.err
+        graded = grade(spec, flags)
+        assert graded.code == 2 and graded.sheet is None and not graded.out, spec
+        assert graded.err.startswith("error: ") and graded.err.count("\n") == 1
+        assert all(word in graded.err for word in words), graded.err
 
 
 def test_help_and_refusals_need_no_torch(root, tmp_path):
@@ -243,19 +263,18 @@ def test_help_and_refusals_need_no_torch(root, tmp_path):
 # --- the sheet -----------------------------------------------------------------------------------------------------
 
 
-def test_the_sheet_as_printed_and_as_kept(cli, root, tmp_path):
-    """Lines of at most 100 columns, a reason at each failed row and at no other, totals, and the default place."""
+def test_the_sheet_as_printed_and_as_kept(grade, root, tmp_path):
+    """Lines of at most 100 columns, a reason at each failed row and at no other, and totals."""
     spec = root / "tests" / "students" / "assignment_one.py"
-    outcome = cli(f"--experiment grade --pruner-file {spec}:SNIP --checks counts,effects,cost", tmp_path / "results")
-    (path,) = (tmp_path / "results").rglob("sheet.json")
-    sheet = json.loads(path.read_text())
-    assert path.parent.name == f"SNIP-{sheet['sha256'][:10]}" and path.parent.parent.name == "grade"
-    assert outcome.code == 1 and not outcome.err
-    lines = outcome.out.splitlines()
+    graded = grade(f"{spec}:SNIP", "--checks counts,effects,cost")
+    sheet = graded.sheet
+    assert f"Saved to {tmp_path}/results/grade/SNIP-{sheet['sha256'][:10]}/sheet.json\n" in graded.out
+    assert graded.code == 1 and not graded.err
+    lines = graded.out.splitlines()
     assert max(map(len, lines[:-1])) <= WIDTH
     failed = [row for row in sheet["rows"] if not row["ok"]]
-    assert outcome.out.count("  FAIL  ") == outcome.out.count("        why ") == len(failed) > 3
-    assert outcome.out.count("  ok    ") == len(sheet["rows"]) - len(failed)
+    assert graded.out.count("  FAIL  ") == graded.out.count("        why ") == len(failed) > 3
+    assert graded.out.count("  ok    ") == len(sheet["rows"]) - len(failed)
     assert all(bool(row["why"]) != row["ok"] and row["expected"] and row["found"] for row in sheet["rows"])
     held = {group: sum(row["ok"] for row in sheet["rows"] if row["group"] == group) for group in sheet["points"]}
     assert {group: points[0] for group, points in sheet["points"].items()} == held
@@ -269,15 +288,16 @@ def test_the_sheet_as_printed_and_as_kept(cli, root, tmp_path):
 def test_a_class_is_graded_as_what_it_is_called_or_as_is_said(grade, tmp_path):
     path = tmp_path / "student.py"
     path.write_text("from Pruners.pruners import SNIP\nclass sNiP(SNIP): ...\nclass Mine(SNIP): ...\n")
-    assert grade(f"{path}:sNiP", "--checks scores")[1]["graded_as"] == "snip"
-    assert grade(f"{path}:Mine", "--checks scores")[1]["graded_as"] is None
-    outcome, sheet = grade(f"{path}:Mine", "--checks scores --as mag")
-    assert sheet["graded_as"] == "mag" and outcome.code == 1
+    assert grade(f"{path}:sNiP", "--checks scores").sheet["graded_as"] == "snip"
+    assert grade(f"{path}:Mine", "--checks scores").sheet["graded_as"] is None
+    graded = grade(f"{path}:Mine", f"--checks scores --as mag --sheet '{tmp_path}/results/my/sheet.json'")
+    assert "my/sheet.json" in graded.out
+    assert graded.sheet["graded_as"] == "mag" and graded.code == 1
 
 
 def test_a_class_that_stands_on_a_file_beside_it(grade, tmp_path):
     (tmp_path / "base_of_mine.py").write_text("from Pruners.pruners import Mag\nclass Base(Mag): ...\n")
     path = tmp_path / "student.py"
     path.write_text("from base_of_mine import Base\nclass Mag(Base): ...\n")
-    outcome, _ = grade(f"{path}:Mag", "--checks scores")
-    assert outcome.code == 0, outcome.out
+    graded = grade(f"{path}:Mag", "--checks scores")
+    assert graded.code == 0, graded.out

@@ -37,8 +37,10 @@ class Sheet:
         return f"{self.graded.attribute} of {file} (sha256 {self.graded.sha256[:10]}), {beside}\n"
 
     def add(self, row: dict[str, Any]) -> str:
-        """Keep the row; how it is shown: a line if it holds, else with what was expected and why it matters."""
-        heading = "" if self.rows and self.rows[-1]["group"] == row["group"] else f"\n{row['group']}\n"
+        """Keep the row; how it is shown: what was found if it holds, else what was expected and why it matters too."""
+        heading = "" if self.rows else self.title()
+        if not self.rows or self.rows[-1]["group"] != row["group"]:
+            heading += f"\n{row['group']}\n"
         self.rows.append(row)
         if row["ok"]:
             first, *more = textwrap.wrap(row["found"], WIDTH - NAME - 10) or [""]
