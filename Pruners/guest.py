@@ -30,14 +30,14 @@ def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
         if not isinstance(scores, list) or len(scores) != len(pairs):
             raise LookupError(f"self.scores holds no scores of {len(pairs)} tensors")
         return list(range(len(pairs)))
+    held = {id(key) if isinstance(key, Tensor) else key: key for key in scores}
     found = []
-    for number, pair in enumerate(pairs):
-        name = getattr(pair, "name", f"tensor {number}")
-        keys = id(pair[1]), name, id(pair[0]), pair[1]  # a tensor's hash is its id: ids are asked for first
-        place = next((key for key in keys if key in scores), None)
-        if place is None:
+    for number, (mask, parameter) in enumerate(pairs):
+        name = getattr(pairs[number], "name", f"tensor {number}")
+        known = [key for key in (id(parameter), name, id(mask)) if key in held]
+        if not known:
             raise LookupError(f"self.scores has no entry of {name}, neither by its id nor by its name")
-        found.append(place)
+        found.append(held[known[0]])
     return found
 
 

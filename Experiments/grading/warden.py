@@ -106,9 +106,9 @@ def rows(request: dict[str, Any], limit: float, room: str, facts: dict[str, Any]
     begun = time.monotonic()
     plan: list[dict[str, Any]] | None = None
     done: list[str] = []
-    lost = 0
+    absent, lost = False, 0
     while plan is None or len(done) < len(plan):
-        reason = None
+        ended = None
         for kind, content in messages({**request, "done": done}, limit, room):
             if kind == "plan":
                 plan = plan or content["rows"]
@@ -118,24 +118,25 @@ def rows(request: dict[str, Any], limit: float, room: str, facts: dict[str, Any]
             elif kind == "row" and plan is not None and len(done) < len(plan):
                 row = _row(plan[len(done)], content)
                 done.append(row["name"])
+                absent = absent or (len(done) == 1 and not row["ok"])
                 yield row
-                if not row["ok"] and len(done) == 1:  # the class could not even be had
-                    reason, lost = "not run: there is no class to check", GIVE_UP
             elif kind == "end":
-                reason = content or reason
+                ended = content
         if plan is None:
-            raise UserError(f"the checks could not start: {reason}")
-        if len(done) < len(plan) and lost < GIVE_UP:
-            row = _row(plan[len(done)], {"ok": False, "found": reason or "the process ended itself"})
-            done.append(row["name"])
-            yield row
-            lost = GIVE_UP if len(done) == 1 else lost + 1
-            reason = f"not run: {lost} rows before it did not come to an end"
-        if lost >= GIVE_UP:
-            for planned in plan[len(done) :]:
-                done.append(planned["name"])
-                yield _row(planned, {"ok": False, "found": reason})
+            raise UserError(f"the checks could not start: {ended}")
+        if len(done) < len(plan) and not absent:
+            absent, lost = not done, lost + 1
+            yield _failed(plan[len(done)], ended or "the class could not be loaded again")
+            done.append(plan[len(done)]["name"])
+        if absent or lost >= GIVE_UP:
+            reason = "there is no class to check" if absent else f"{lost} rows before it did not come to an end"
+            yield from (_failed(planned, f"not run: {reason}") for planned in plan[len(done) :])
+            break
     facts["seconds"] = round(time.monotonic() - begun, 1)
+
+
+def _failed(planned: dict[str, Any], found: str) -> dict[str, Any]:
+    return _row(planned, {"ok": False, "found": found})
 
 
 def _row(planned: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
