@@ -1,5 +1,6 @@
 """`--experiment grade` as it is called: what a class may do without ending the sheet, its exit codes, and its JSON."""
 
+import itertools
 import json
 import os
 import shlex
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -117,11 +119,11 @@ def test_an_endless_loop_is_stopped_with_all_that_it_started(grade, student, tmp
     left = subprocess.Popen(['sleep', '600'])
     open('{tmp_path}/pid', 'w').write(str(left.pid))
     while True: pass"""
-    graded = grade(student(body), "--checks scores --limit 3")
+    graded = grade(student(body), "--checks scores --limit 5")
     assert graded.code == 1
     failed = [row for row in graded.sheet["rows"] if not row["ok"]]
     assert [row["name"] for row in failed] == ["scores of the MLP, biases too"]
-    assert failed[0]["found"] == "did not end within 3 s"
+    assert failed[0]["found"] == "did not end within 5 s"
     pid = int((tmp_path / "pid").read_text())
     for _ in range(100):
         if not running(pid):
@@ -134,18 +136,17 @@ def running(pid: int) -> bool:
     """Whether that process is there and no zombie."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    status = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
-    return bool(status.strip()) and not status.startswith("Z")
 
 
 def test_a_class_that_never_ends_is_given_up(grade, student):
     """Not every row waits for the limit."""
-    graded = grade(student("time.sleep(600)"), "--checks scores,effects --limit 2")
+    graded = grade(student("time.sleep(600)"), "--checks scores,effects --limit 3")
     rows = [row for row in graded.sheet["rows"] if not row["ok"]]
     assert graded.code == 1 and len(rows) == len(graded.sheet["rows"]) - 2
-    assert [row["found"] for row in rows[: warden.GIVE_UP]] == ["did not end within 2 s"] * warden.GIVE_UP
+    assert [row["found"] for row in rows[: warden.GIVE_UP]] == ["did not end within 3 s"] * warden.GIVE_UP
     assert {row["found"] for row in rows[warden.GIVE_UP :]} == {"not run: 3 rows before it did not come to an end"}
 
 
@@ -198,11 +199,11 @@ def test_floods_and_litter_are_no_ones_concern(grade, student, tmp_path):
     [
         ("raise RuntimeError('no import')", "RuntimeError: no import (line 4)"),
         ("os._exit(3)", "the process ended itself with exit code 3"),
-        ("time.sleep(600)", "did not end within 2 s"),
+        ("time.sleep(600)", "did not end within 3 s"),
     ],
 )
 def test_a_file_that_cannot_be_imported_fails_every_row_at_once(grade, student, before, found):
-    graded = grade(student("...", before), "--checks scores --limit 2")
+    graded = grade(student("...", before), "--checks scores --limit 3")
     assert graded.code == 1 and not any(row["ok"] for row in graded.sheet["rows"]) and len(graded.sheet["rows"]) == 6
     assert graded.sheet["rows"][0]["found"] == found
     assert {row["found"] for row in graded.sheet["rows"][1:]} == {"not run: there is no class to check"}
@@ -260,7 +261,9 @@ def test_the_sheet_as_printed_and_as_kept(grade, root, tmp_path):
     lines = graded.out.splitlines()
     assert max(map(len, lines[:-1])) <= WIDTH
     failed = [row for row in sheet["rows"] if not row["ok"]]
-    assert graded.out.count("  FAIL  ") == graded.out.count("        why ") == len(failed) > 3
+    reasons = [reason for reason, _ in itertools.groupby(row["why"] for row in failed)]  # one that repeats is said once
+    assert graded.out.count("  FAIL  ") == len(failed) > 3
+    assert graded.out.count("        why ") == len(reasons) < len(failed)
     assert graded.out.count("  ok    ") == len(sheet["rows"]) - len(failed)
     assert all(bool(row["why"]) != row["ok"] and row["expected"] and row["found"] for row in sheet["rows"])
     held = {group: sum(row["ok"] for row in sheet["rows"] if row["group"] == group) for group in sheet["points"]}

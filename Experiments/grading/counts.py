@@ -71,7 +71,8 @@ def _count(bench: Bench, make: Callable[[list[int]], Tensor], scope: str) -> Ver
             where = f" of {trial.names[k]}" if scope == "local" else ""
             wrong.append(f"at density {density:g} {found[k]} weights{where} stay, not {wanted[k]}")
     if wrong:
-        return Verdict(False, "; ".join(wrong))
+        more = f" (wrong at {len(wrong)} of {len(DENSITIES)} densities)" if len(wrong) > 1 else ""
+        return Verdict(False, wrong[0] + more, {"wrong": wrong})
     return Verdict(True, f"exact at densities {', '.join(f'{density:g}' for density in DENSITIES)}")
 
 

@@ -98,7 +98,8 @@ def rows(truth: str | None) -> list[Check]:
             Check(
                 f"{ROUNDS} rounds, {scope}",
                 f"score and mask in turn down to density {DENSITY:g}: exact counts, and none comes back",
-                f"SynFlow is defined by {ROUNDS} such rounds (Tanaka et al. 2020, algorithm 1). {back}",
+                f"SynFlow is defined by {ROUNDS} such rounds (Tanaka et al. 2020, algorithm 1). Weights that come back "
+                "spoil them, and so do ties that all go: one way through a network has one score.",
                 functools.partial(_rounds, scope=scope),
             )
             for scope in SCOPES

@@ -26,6 +26,7 @@ class Sheet:
         self.graded, self.truth, self.checks = graded, truth, checks
         self.rows: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
+        self.reasons: list[str] = []  # of the rows that fail
 
     @property
     def holds(self) -> bool:
@@ -47,7 +48,11 @@ class Sheet:
             lines = [f"  ok    {row['name']:<{NAME}}  {first}", *(" " * (NAME + 10) + line for line in more)]
             return heading + "\n".join(lines) + "\n"
         parts = [f"  FAIL  {row['name']}"]
-        for label, text in (("expected", row["expected"]), ("found", row["found"]), ("why", row["why"])):
+        said = [("expected", row["expected"]), ("found", row["found"]), ("why", row["why"])]
+        if row["why"] == (self.reasons[-1] if self.reasons else None):
+            said.pop()  # as just above
+        self.reasons.append(row["why"])
+        for label, text in said:
             lines = textwrap.wrap(text, WIDTH - 19) or [""]
             parts += [f"        {label if k == 0 else '':<9}  {line}" for k, line in enumerate(lines)]
         return heading + "\n".join(parts) + "\n"

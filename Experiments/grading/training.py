@@ -13,7 +13,7 @@ from Utils import load, settings
 KINDS = ("image", "text")  # of data whose models are measured by accuracy
 STAND_IN = "rand"  # ours to compare with where the class is none of the five
 COMPRESSION, EPOCHS = 0.5, 3
-MARGIN = 10.0  # points of accuracy; two random masks differ by less
+MARGIN = 6.0  # points of accuracy; eight random masks lay within 3.3 (MNIST) and 1.3 (AG News)
 
 
 def _run(bench: Bench, dataset: str, pruner: str) -> dict[str, Any]:
