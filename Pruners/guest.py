@@ -50,27 +50,44 @@ class Guest:
     """The interface of `Pruners.pruners.Pruner` around a class that may know neither seeds nor names.
 
     seed: of what the class draws from torch's own generators, which are put back: a run with a guest draws the same
-    initial weights, data order and dropout as one with a pruner of ours.
+    initial weights, data order and dropout as one with a pruner of ours. `generator` is the class's own where it has
+    one of that name; its state and the scores are all that a checkpoint keeps of a guest.
     """
 
     def __init__(self, kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int = 0):
         self.masked_parameters = list(masked_parameters)
         self.names = [getattr(pair, "name", f"tensor {k}") for k, pair in enumerate(self.masked_parameters)]
-        self.seed, self.calls = seed, 0
         self.inner = build(kind, iter(self.masked_parameters), seed)
+        own = torch.Generator().manual_seed(seed)
+        its = getattr(self.inner, "generator", None)
+        self.generator: torch.Generator = its if isinstance(its, torch.Generator) else own
+        self.draws_for_it = self.generator is own
+        self.known: dict[str, Tensor] = {}
 
     @contextmanager
     def _draws(self) -> Iterator[None]:
+        """Inside, torch's generators are seeded by the next number of `generator`, which afterwards has moved on."""
+        ahead = torch.Generator()
+        ahead.set_state(self.generator.get_state())
         devices = sorted({p.device.index or 0 for _, p in self.masked_parameters if p.is_cuda})
         with torch.random.fork_rng(devices):
-            torch.manual_seed((self.seed + self.calls) % 2**63)
-            self.calls += 1
+            torch.manual_seed(int(torch.randint(2**62, (), generator=ahead)))
             yield
+        if self.draws_for_it:
+            self.generator.set_state(ahead.get_state())
 
     @property
     def scores(self) -> dict[str, Tensor]:
-        found = scores(self.inner, self.masked_parameters)
+        """By name; before the class has scored those that were put here, as from a checkpoint."""
+        try:
+            found = scores(self.inner, self.masked_parameters)
+        except (LookupError, AttributeError):
+            return self.known
         return {name: score.detach() for name, score in zip(self.names, found, strict=True)}
+
+    @scores.setter
+    def scores(self, known: dict[str, Tensor]) -> None:
+        self.known = known
 
     def score(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> None:
         with self._draws():

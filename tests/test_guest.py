@@ -97,6 +97,28 @@ def test_inverting_and_shuffling_a_guest(published):
         assert torch.equal(one, 1 - other)
 
 
+@pytest.mark.parametrize("its_own", [True, False])
+def test_a_guests_draws_go_on_from_a_stored_state(published, ours, its_own):
+    """As after a kill: its generator's state and its scores are put into a new one."""
+    kind = load.pruner(f"{ours if its_own else published}:Rand").args[0]
+
+    def new() -> Guest:
+        return Guest(kind, [(torch.ones(50), torch.zeros(50))], seed=3)
+
+    def draw(guest: Guest) -> torch.Tensor:
+        guest.score(torch.nn.Identity(), None, [], None)
+        return guest.scores["tensor 0"].clone()
+
+    one, other = new(), new()
+    assert one.scores == {}
+    first, state = draw(one), one.generator.get_state()
+    other.scores = dict(one.scores)
+    other.generator.set_state(state)
+    assert torch.equal(other.scores["tensor 0"], first)
+    second = draw(one)
+    assert torch.equal(draw(other), second) and not torch.equal(first, second)
+
+
 def test_where_scores_may_be():
     class Pair(tuple):
         name = "fc.weight"
