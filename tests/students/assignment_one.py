@@ -5,16 +5,12 @@ behind, what is pruned can come back.
 """
 
 import torch
-from torch import nn
 
 
 class Pruner:
     def __init__(self, masked_parameters):
         self.masked_parameters = list(masked_parameters)
         self.scores = {}
-
-    def score(self, model, loss, dataloader, device):
-        raise NotImplementedError
 
     def _cut(self, scores, density):
         """The threshold: what is not above it goes; None if nothing does."""
@@ -121,4 +117,4 @@ class Custom(Mag):
     def score(self, model, loss, dataloader, device):
         super().score(model, loss, dataloader, device)
         for score in self.scores.values():
-            score.div_(nn.utils.get_total_norm([score]) if hasattr(nn.utils, "get_total_norm") else score.norm())
+            score.div_(score.norm())
