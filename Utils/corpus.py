@@ -25,6 +25,8 @@ FORMAT = 1  # of a cache entry; part of its name
 TEXTS = ("words", "lines")  # what a cache entry holds as text files
 RETRY_AFTER = 600.0  # seconds for which `auto` takes an unreachable server to be still unreachable
 
+_kept: dict[Path, Corpus] | None = None  # see keep_loaded
+
 
 @dataclass(frozen=True)
 class Located:
@@ -156,8 +158,23 @@ def _fetch(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> str
     return None
 
 
+def keep_loaded() -> None:
+    """From now on this process keeps the corpus it has loaded last: many runs on one data set read it once."""
+    global _kept
+    _kept = {} if _kept is None else _kept
+
+
 def load(located: Located) -> Corpus:
-    """The corpus, from its cache entry or else prepared now and cached."""
+    """The corpus, from its cache entry or else prepared now and cached. No run changes a loaded corpus."""
+    if _kept is None:
+        return _load(located)
+    if located.entry not in _kept:
+        _kept.clear()  # first, so that there is never room needed for two
+        _kept[located.entry] = _load(located)
+    return _kept[located.entry]
+
+
+def _load(located: Located) -> Corpus:
     damaged = located.entry.exists()
     found = _read_entry(located) if damaged else None
     prepared, hashes = found or _prepare(located, replace=damaged)

@@ -68,6 +68,7 @@ OPTIMIZER_FLAGS = {"adam": {"betas": "adam_betas", "eps": "adam_eps"}}  # argume
 EXPERIMENTS = {
     "singleshot": "Experiments.singleshot",
     "multishot": "Experiments.multishot",
+    "sweep": "Experiments.sweep",
     "translate": "Experiments.translate",
     "report": "Experiments.report",
     "compare": "Experiments.compare",

@@ -52,7 +52,7 @@ def resolve(args: argparse.Namespace) -> argparse.Namespace:
     load.configured(args)
     if args.bleu_weights is not None and not any(args.bleu_weights):
         raise UserError("--bleu-weights are all zero; one at least must be above")
-    _limit("workers", args.workers, 16)
+    limit("workers", args.workers, 16)
     if args.compile and shutil.which(os.environ.get("CXX", "g++")) is None:
         raise UserError("--compile needs a C++ compiler (g++, or what CXX names); install one or leave it out")
     leaves_weights(args.compression)
@@ -65,7 +65,7 @@ def leaves_weights(compression: float) -> None:
         raise UserError(f"--compression {compression:g} leaves no weight; choose a smaller one")
 
 
-def _limit(flag: str, value: int, a_core: int) -> None:
+def limit(flag: str, value: int, a_core: int) -> None:
     """Raise UserError if `value` is more than `a_core` for each core of this machine."""
     cores = os.cpu_count() or 1
     if value > a_core * cores:
@@ -78,5 +78,5 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     first = flags.Parser(add_help=False, allow_abbrev=False)
     first.add_argument("--experiment", default="singleshot")
     args = parser(first.parse_known_args(given)[0].experiment).parse_args(given)
-    _limit("threads", args.threads or 0, 1)
+    limit("threads", args.threads or 0, 1)
     return load.recipe(args.experiment).check(args)

@@ -1,0 +1,132 @@
+"""A grid of runs, from a sweep file and from flags: each cell is the command line of one singleshot."""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Utils import settings, store
+from Utils.errors import UserError
+from Utils.flags import Parser
+
+Table = dict[str, list[Any]]  # setting -> the values that are crossed with those of the others
+LISTS = ("seed", "compression", "pruner")  # settings with a flag --<setting>-list too; the first varies slowest
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run as it is asked for: the words of its command line, and what they mean, checked and complete."""
+
+    words: tuple[str, ...]
+    args: Namespace
+
+
+def own_settings(parser: Parser) -> dict[str, Any]:
+    """The actions of a parser of singleshot by the setting they decide, without those that say where and how."""
+    apart = store.APART | {"experiment", "help"}
+    return {action.dest: action for action in parser._actions if action.dest not in apart}
+
+
+def cells(file: str | None, given: Mapping[str, list[Any]]) -> list[Cell]:
+    """All cells of a sweep file, or of flags alone where it is None. given: what the command line says, see `override`.
+
+    The first setting of a table varies slowest. Raises UserError that names file and setting.
+    """
+    parser = settings.parser()
+    tables = [{}] if file is None else read(file, parser)
+    found = []
+    for table in override(tables, given):
+        for values in itertools.product(*table.values()):
+            chosen = dict(zip(table, values, strict=True))
+            words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
+            try:
+                found.append(Cell(words, settings.resolve(parser.parse_args(words))))
+            except UserError as error:
+                varied = {key: value for key, value in chosen.items() if file is not None or len(table[key]) > 1}
+                where = ", ".join(f"{key} {_shown(value)}" for key, value in varied.items())
+                raise UserError(": ".join(filter(None, (file, where, str(error))))) from error
+    return found
+
+
+def spelled(key: str, value: Any) -> list[str]:
+    """The words of a command line that give a setting this value: `--lr-drops 2 4`, `--seed=1`, `--shuffle=true`."""
+    flag = f"--{key.replace('_', '-')}"
+    return [flag, *map(_shown, value)] if isinstance(value, list) else [f"{flag}={_shown(value)}"]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_shown, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def read(file: str, parser: Parser) -> list[Table]:
+    """The tables of a sweep file: each [[grid]] with the [settings] before it, or the [settings] alone."""
+    try:
+        content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--sweep-file {file}: {getattr(error, 'strerror', None) or error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{file}: not TOML: {error}") from error
+    for key in content.keys() - {"settings", "grid"}:
+        raise UserError(f"{file}: {key} is in no table; write it below [settings] or [[grid]]")
+    common, grids = content.get("settings", {}), content.get("grid", [{}])
+    if not isinstance(common, dict) or not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
+        raise UserError(f"{file}: settings is one table, [settings]; grid one or more, [[grid]]")
+    shared = _table(file, "settings", common, parser)
+    return [shared | _table(file, f"grid {k}", grid, parser) for k, grid in enumerate(grids, start=1)]
+
+
+def _table(file: str, title: str, content: Mapping[str, Any], parser: Parser) -> Table:
+    known, table = own_settings(parser), {}
+    for name, value in content.items():
+        key, where = name.replace("-", "_"), f"{file}: {title}: {name}"
+        if key not in known:
+            own = "; it is said on the command line" if key in store.APART else "; --help lists the flags"
+            raise UserError(f"{where} is no setting of a run{own}")
+        if key in table:
+            raise UserError(f"{where} is there twice")
+        table[key] = _values(where, value, known[key], parser)
+    return table
+
+
+def _values(where: str, value: Any, action: Any, parser: Parser) -> list[Any]:
+    """The values to cross: those of a list; of a flag that takes several words, those of a list of lists."""
+    several = action.nargs not in (None, "?")
+    crossed = isinstance(value, list) and (not several or any(isinstance(part, list) for part in value))
+    values = value if crossed else [value]
+    if not values:
+        raise UserError(f"{where} is an empty list, which leaves no run")
+    for one in values:
+        words = one if several and isinstance(one, list) else [one]
+        if not all(isinstance(word, str | int | float) for word in words):
+            raise UserError(f"{where}: {one!r} is neither text, nor a number, nor true or false")
+        try:
+            parser.parse_args(spelled(action.dest, one))
+        except UserError as error:
+            raise UserError(f"{where} = {_shown(one)}: {error}") from error
+    return values
+
+
+def override(tables: list[Table], given: Mapping[str, list[Any]]) -> list[Table]:
+    """The tables with what the command line says, setting by setting, in place of what they say.
+
+    But where tables differ in a setting of `LISTS` (SynFlow in one, with its own number of rounds, the others in
+    another), each keeps those of its values that are asked for, and is left out if none is; what no table has goes
+    to all.
+    """
+    for key, values in given.items():
+        named = {value for table in tables for value in table.get(key, [])} if key in LISTS else set()
+        new = [value for value in values if value not in named]
+        changed = []
+        for table in tables:
+            kept = [value for value in values if value in table.get(key, values)] if key in LISTS else []
+            if found := [value for value in values if value in kept or value in new]:
+                changed.append({**table, key: found})
+        tables = changed
+    return tables

@@ -1,0 +1,108 @@
+"""Which runs a grid comes to, and what of them the store has already. Needs no torch."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Experiments.sweeping.grid import Cell
+from Utils import console, corpus, load, pretrained, store
+
+# Settings that move no weight at density 1, where every mask is all ones whoever scores.
+IDLE_WHEN_DENSE = {
+    *("pruner", "prune_epochs", "compression_schedule", "mask_scope", "prune_attention", "prune_bias"),
+    *("prune_batchnorm", "prune_residual", "prune_dataset_ratio", "prune_dataset_size", "prune_batch_size"),
+    *("prune_seed", "shuffle", "invert"),
+}
+FIGURES = ("bleu", "test_top1")  # what a run is judged by: the first of these that it has
+
+
+@dataclass(frozen=True)
+class Run:
+    """A singleshot: its command line, where the data was found, its settings, its place in the store."""
+
+    words: tuple[str, ...]
+    args: Namespace
+    located: corpus.Located
+    config: Mapping[str, Any]
+    place: store.Run
+
+    @property
+    def name(self) -> str:
+        return self.place.path.name
+
+    def command(self, place: Namespace, threads: int | None) -> list[str]:
+        """Its words and those that say where and how to do it."""
+        words = [
+            *self.words,
+            f"--source={self.located.source}",
+            f"--data-dir={Path(place.data_dir).resolve()}",
+            f"--result-dir={Path(place.result_dir).resolve()}",
+            f"--gpu={place.gpu}",
+            *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "force", "verbose") if getattr(place, flag)),
+        ]
+        return words if threads is None else [*words, f"--threads={threads}"]
+
+
+def runs(cells: Iterable[Cell], data_dir: Path, result_dir: str) -> list[Run]:
+    """The runs of these cells, each once, in their order. Fetches what data is missing, as the runs would."""
+    found: dict[str, Run] = {}
+    known: dict[Any, Any] = {}
+
+    def once(key: Any, make: Any) -> Any:
+        if key not in known:
+            known[key] = make()
+        return known[key]
+
+    for cell in cells:
+        args, data = cell.args, load.configured(cell.args)
+        where = data.name, repr(data.preparation), args.source
+        located = once(where, lambda data=data, args=args: corpus.locate(data, data_dir, args.source))
+        weights = once(args.pretrained, lambda args=args: pretrained.fingerprint(args.pretrained))
+        config = store.settings(args, source=located.source, data_key=located.key, pretrained=weights)
+        run = Run(cell.words, args, located, config, store.Run(result_dir, args.experiment, config))
+        found.setdefault(run.name, run)
+    return one_dense(list(found.values()))
+
+
+def one_dense(found: list[Run]) -> list[Run]:
+    """Without the dense runs that would only repeat another: of each such group the first stays, or one that is stored.
+
+    Scoring in train mode moves batch statistics and draws dropout, so there every pruner's dense run is its own.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in found:
+        if run.args.compression == 0 and not run.args.prune_train_mode:
+            rest = {key: value for key, value in run.config.items() if key not in IDLE_WHEN_DENSE}
+            groups.setdefault(store.digest(rest), []).append(run)
+    stay = [next((run for run in group if run.place.stored()), group[0]) for group in groups.values()]
+    drop = {run.name for group in groups.values() for run in group} - {run.name for run in stay}
+    if drop:
+        pruners = ", ".join(dict.fromkeys(run.args.pruner for run in stay))
+        console.note(
+            f"at compression 0 nothing is pruned and every pruner gives the same run: {len(stay)} dense runs "
+            f"({pruners}) stand for {len(stay) + len(drop)}"
+        )
+    return [run for run in found if run.name not in drop]
+
+
+def figure(result: Mapping[str, Any]) -> str:
+    """The main figure of a run's result and its seconds, in words."""
+    key = next(key for key in FIGURES if key in result["final"])
+    return f"{key} {result['final'][key]:.2f}, {spent(result):.1f} s"
+
+
+def spent(result: Mapping[str, Any]) -> float:
+    """Seconds that a run has taken."""
+    return sum(result["seconds"].values())
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
