@@ -30,24 +30,24 @@ def outcomes(address: str, runs: Sequence[Run], place: Namespace) -> Iterator[tu
         return
     with _connect(address) as client:
         _check(client, runs, place)
-        futures = {}
+        futures, make = {}, remote.maker()
         for k, run in enumerate(runs):
             command = run.command(place, place.threads)
             key = f"{run.name}-{store.digest({'command': command})}"
-            futures[client.submit(remote.make, str(ROOT), command, key=key, priority=-k)] = run
+            futures[client.submit(make, str(ROOT), command, key=key, priority=-k)] = run
         try:
-            yield from _gather(address, futures)
+            yield from _gather(client, address, futures)
         finally:
             if any(not future.done() for future in futures):
                 console.note("runs that the cluster's workers are in the middle of go on there to their end")
                 client.cancel(list(futures), force=True)
 
 
-def _gather(address: str, futures: dict[Any, Run]) -> Iterator[tuple[Run, Ended]]:
+def _gather(client: Any, address: str, futures: dict[Any, Run]) -> Iterator[tuple[Run, Ended]]:
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
-    for future in as_completed(list(futures)):
+    for future in as_completed(list(futures), loop=client.loop):
         run = futures[future]
         if future.status == "finished":
             reply = future.result()
@@ -63,11 +63,9 @@ def _gather(address: str, futures: dict[Any, Run]) -> Iterator[tuple[Run, Ended]
 @contextlib.contextmanager
 def _connect(address: str) -> Iterator[Any]:
     try:
-        import cloudpickle
         from distributed import Client
     except ImportError as error:
         raise UserError(f"--scheduler needs {error.name}; pip install -r requirements-cluster.txt") from error
-    cloudpickle.register_pickle_by_value(remote)
     try:
         client = Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -85,12 +83,12 @@ def _check(client: Any, runs: Sequence[Run], place: Namespace) -> None:
     results, data = Path(place.result_dir).resolve(), Path(place.data_dir).resolve()
     text = uuid.uuid4().hex
     token = results / f".shared-{text}"
-    wanted = {"code": remote.digest(str(ROOT)), "token": text, "data": []}
+    wanted = {"code": remote.digester()(str(ROOT)), "token": text, "data": []}
     whole = [path for located in {run.located.entry: run.located for run in runs}.values() for path in _files(located)]
     sizes = {str(path.resolve()): path.stat().st_size for path in whole}
     files.write_bytes(token, text.encode())
     try:
-        seen = client.run(remote.probe, str(ROOT), str(token), sizes)
+        seen = client.run(remote.prober(), str(ROOT), str(token), sizes)
     finally:
         token.unlink(missing_ok=True)
     what = {

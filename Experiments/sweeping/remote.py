@@ -1,54 +1,69 @@
-"""What is done on a cluster's workers. It goes there as source, by value, so it needs nothing of ours to be there yet.
+"""What is done on a cluster's workers.
 
-The functions therefore import inside and use nothing of this module but each other.
+Functions inside a function have no name to be found by, so Dask sends them as they are: neither the scheduler nor the
+workers need to have imported anything of ours, and a worker that lacks our source can say so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 
-def digest(root: str) -> str | None:
-    """A sha256 of all source below `root`; None if there is none."""
-    import hashlib
-    from pathlib import Path
+def digester() -> Callable[[str], str | None]:
+    """digest(root): a sha256 of all source below it; None if there is none."""
 
-    found = hashlib.sha256()
-    sources = sorted(path for room in ("Experiments", "Layers", "Models", "Pruners", "Utils")
-                     for path in Path(root, room).rglob("*.py"))  # fmt: skip
-    for path in sources:
-        found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
-    return found.hexdigest() if sources else None
+    def digest(root):
+        import hashlib
+        from pathlib import Path
 
+        found = hashlib.sha256()
+        rooms = ("Experiments", "Layers", "Models", "Pruners", "Utils")
+        sources = sorted(path for room in rooms for path in Path(root, room).rglob("*.py"))
+        for path in sources:
+            found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+        return found.hexdigest() if sources else None
 
-def probe(root: str, token: str, sizes: dict[str, int], dask_worker: Any) -> dict[str, Any]:
-    """What this worker sees: the source's digest, the token file's text, data files that are missing or other."""
-    from pathlib import Path
-
-    def size(path: str) -> int | None:
-        return Path(path).stat().st_size if Path(path).is_file() else None
-
-    return {
-        "code": digest(root),
-        "token": Path(token).read_text() if Path(token).is_file() else None,
-        "data": [path for path, wanted in sizes.items() if size(path) != wanted],
-        "slots": dask_worker.state.nthreads,
-    }
+    return digest
 
 
-def make(root: str, words: list[str]) -> dict[str, Any]:
-    """`perform` with what it printed, {"output": ...}, in this process."""
-    import contextlib
-    import io
-    import sys
+def prober() -> Callable[..., dict[str, Any]]:
+    """probe(root, token file, {data file: bytes}): what a worker sees of these, and how many runs it makes at once."""
+    digest = digester()
 
-    if root not in sys.path:
-        sys.path.insert(0, root)
-    from Experiments.sweeping.worker import perform
-    from Utils import corpus
+    def probe(root, token, sizes, dask_worker):
+        from pathlib import Path
 
-    corpus.keep_loaded()
-    shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
-        reply = perform(words)
-    return {**reply, "output": shown.getvalue()[-(1 << 16) :]}
+        def same(path, size):
+            return Path(path).is_file() and Path(path).stat().st_size == size
+
+        return {
+            "code": digest(root),
+            "token": Path(token).read_text() if Path(token).is_file() else None,
+            "data": [path for path, size in sizes.items() if not same(path, size)],
+            "slots": dask_worker.state.nthreads,
+        }
+
+    return probe
+
+
+def maker() -> Callable[[str, list[str]], dict[str, Any]]:
+    """make(root, words): `perform` in the worker's process, with what it printed, {"output": ...}."""
+
+    def make(root, words):
+        import contextlib
+        import io
+        import sys
+
+        if root not in sys.path:
+            sys.path.insert(0, root)
+        from Experiments.sweeping.worker import perform
+        from Utils import corpus
+
+        corpus.keep_loaded()
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+            reply = perform(words)
+        return {**reply, "output": shown.getvalue()[-(1 << 16) :]}
+
+    return make
