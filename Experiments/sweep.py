@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from Experiments.sweeping import grid
-from Utils import console, settings, store
+from Utils import console, settings
 from Utils.errors import Incomplete, UserError
 from Utils.flags import Parser, add_data, add_pruning, add_run, add_training, count, non_negative, positive_count
 
@@ -41,7 +42,7 @@ def flags(top: Parser) -> None:
         add(f"--{key}-list", nargs="+", type=kind, metavar=text, help=f"the values of --{key} to cross with the others")
     add("--dry-run", action="store_true", help="list the runs, what is done of them and how long the rest may take")
     add("--retry-failed", action="store_true", help="make runs again of which a failure is recorded")
-    add("--scheduler", metavar="tcp://HOST:PORT", help="send the runs to this Dask cluster, whose workers share the disk")
+    add("--scheduler", metavar="tcp://HOST:PORT", help="send the runs to this Dask cluster, which shares the disk")
 
 
 def check(args: Namespace) -> Namespace:
@@ -49,7 +50,9 @@ def check(args: Namespace) -> Namespace:
     if args.expid:
         raise UserError("--expid names one run; the runs of a sweep have the names that their settings give them")
     if args.scheduler and args.workers != 1:
-        raise UserError("--workers are processes of this machine; with --scheduler the cluster has its own, leave it out")
+        raise UserError("--workers are processes of this machine; a --scheduler has its own: leave one of them out")
+    if args.scheduler and not re.fullmatch(r"tcp://[^/\s]+:\d+", args.scheduler):
+        raise UserError(f"--scheduler {args.scheduler}: not of the form tcp://HOST:PORT, as a scheduler shows its own")
     settings.limit("workers", args.workers, 4)
     known = grid.own_settings(settings.parser())
     given: dict[str, list[Any]] = {key: [getattr(args, key)] for key in known if key in vars(args)}
@@ -85,7 +88,7 @@ def run(args: Namespace) -> dict[str, Any]:
     for name in done:
         failures.forget(name)  # made meanwhile by other means
     Sweep(args, runs, done, failed, failures).make(waiting)
-    print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed; results in {Path(args.result_dir) / 'singleshot'}")
+    print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed; results in {runs[0].place.path.parent}")
     if failed:
         raise Incomplete(f"{len(failed)} of {len(runs)} runs have failed; why is in {failures.folder}")
     return {"done": sorted(done), "failed": []}

@@ -69,7 +69,7 @@ def _connect(address: str) -> Iterator[Any]:
     try:
         client = Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"--scheduler {address}: no scheduler answers there; start one with `dask scheduler`") from error
+        raise UserError(f"--scheduler {address}: no scheduler answers there; start one: `dask scheduler`") from error
     with client:
         try:
             client.wait_for_workers(1, timeout=FIRST)

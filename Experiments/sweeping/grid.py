@@ -121,7 +121,7 @@ def override(tables: list[Table], given: Mapping[str, list[Any]]) -> list[Table]
     to all.
     """
     for key, values in given.items():
-        named = {value for table in tables for value in table.get(key, [])} if key in LISTS else set()
+        named = [value for table in tables for value in table.get(key, [])] if key in LISTS else []
         new = [value for value in values if value not in named]
         changed = []
         for table in tables:

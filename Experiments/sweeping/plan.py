@@ -83,8 +83,8 @@ def one_dense(found: list[Run]) -> list[Run]:
     if drop:
         pruners = ", ".join(dict.fromkeys(run.args.pruner for run in stay))
         console.note(
-            f"at compression 0 nothing is pruned and every pruner gives the same run: {len(stay)} dense runs "
-            f"({pruners}) stand for {len(stay) + len(drop)}"
+            f"dense runs: {len(stay)} of {len(stay) + len(drop)} ({pruners}); at compression 0 nothing is pruned, "
+            f"and the others would be the same"
         )
     return [run for run in found if run.name not in drop]
 

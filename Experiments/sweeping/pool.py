@@ -51,7 +51,7 @@ class Worker:
 
     def __init__(self) -> None:
         receive, send = os.pipe()
-        self.log = tempfile.TemporaryFile()  # noqa: SIM115 closed in stop()
+        self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-P", "-m", "Experiments.sweeping.worker", str(send)],
             stdin=subprocess.PIPE,

@@ -1,0 +1,401 @@
+"""Sweeps: which runs a grid comes to, what is refused, what is done already; nothing here needs a worker."""
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from Experiments import sweep
+from Experiments.sweeping import grid, plan, pool
+from Experiments.sweeping.estimate import Estimate
+from Experiments.sweeping.failures import Failures
+from Utils import load, settings, store
+
+FLAGS = "--experiment sweep --dataset agnews"
+SWEEPS = sorted((Path(__file__).resolve().parent.parent / "sweeps").glob("*.toml"))
+
+
+@pytest.fixture
+def sweep_file(tmp_path):
+    """sweep_file(TOML): its path."""
+
+    def write(text: str) -> str:
+        (tmp_path / "grid.toml").write_text(text)
+        return str(tmp_path / "grid.toml")
+
+    return write
+
+
+@pytest.fixture
+def no_workers(monkeypatch):
+    """A worker that is started fails the test."""
+
+    def refuse(*_):
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(pool.Worker, "__init__", refuse)
+
+
+def chosen(cells, *keys: str) -> list[tuple]:
+    return [tuple(getattr(cell.args, key) for key in keys) for cell in cells]
+
+
+def states(outcome) -> dict[str, str]:
+    """What --dry-run says of each run, by name."""
+    assert outcome.code == 0, outcome.err
+    return dict(re.findall(r"^(\S+-[0-9a-f]{10}): (.*)$", outcome.out, re.MULTILINE))
+
+
+# The grid.
+
+
+def test_a_file_is_the_product_of_its_lists_in_its_order(sweep_file):
+    file = sweep_file(
+        """
+        [settings]
+        dataset = "agnews"
+        seed = [3, 1]
+        post-epochs = 2
+        [[grid]]
+        pruner = ["snip", "grasp"]
+        compression = [1, 0.5]
+        shuffle = [false, true]
+        [[grid]]
+        pruner = "synflow"
+        prune_epochs = 100
+        compression = 1.5
+        """
+    )
+    keys = ("seed", "pruner", "compression", "shuffle", "prune_epochs", "post_epochs", "dataset")
+    rest = (1, 2, "agnews")
+    wanted = [
+        (*values, *rest) for values in itertools.product((3, 1), ("snip", "grasp"), (1.0, 0.5), (False, True))
+    ] + [(seed, "synflow", 1.5, False, 100, 2, "agnews") for seed in (3, 1)]
+    assert chosen(grid.cells(file, {}), *keys) == wanted
+
+
+def test_flags_that_take_several_words_are_crossed_by_lists_of_lists(sweep_file):
+    file = sweep_file('dataset = "multi30k"\n'.join(("[settings]\n", "bleu_weights = [[1, 0], [0.5, 0.5]]\n")))
+    assert chosen(grid.cells(file, {}), "bleu_weights") == [([1.0, 0.0],), ([0.5, 0.5],)]
+    file = sweep_file('[settings]\ndataset = "agnews"\nlr_drops = [2, 4]\nadam_betas = [0.5, 0.9]\n')
+    assert chosen(grid.cells(file, {}), "lr_drops", "adam_betas") == [([2, 4], [0.5, 0.9])]
+
+
+def test_flags_alone_make_a_grid():
+    args = settings.parse(
+        f"{FLAGS} --pruner-list snip rand --compression-list 0.5 1 --seed-list 2 1 --lr 0.1 --post-epochs 3".split()
+    )
+    wanted = [(*values, 0.1, 3) for values in itertools.product((2, 1), (0.5, 1.0), ("snip", "rand"))]
+    assert chosen(args.cells, "seed", "compression", "pruner", "lr", "post_epochs") == wanted
+
+
+TWO = """
+[settings]
+dataset = "agnews"
+post_epochs = 5
+compression = [0.5, 1]
+[[grid]]
+pruner = ["snip", "rand"]
+[[grid]]
+pruner = "synflow"
+prune_epochs = 100
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "runs"),
+    [
+        ("", {("snip", 1), ("rand", 1), ("synflow", 100)}),
+        ("--pruner-list snip", {("snip", 1)}),  # a table that names another pruner is not turned into this one's
+        ("--pruner synflow", {("synflow", 100)}),
+        ("--pruner-list rand synflow", {("rand", 1), ("synflow", 100)}),
+        ("--pruner mag", {("mag", 1), ("mag", 100)}),  # which table it belongs to no one says
+        ("--prune-epochs 7", {("snip", 7), ("rand", 7), ("synflow", 7)}),
+    ],
+)
+def test_the_command_line_goes_before_the_file(sweep_file, flags, runs):
+    line = f"--experiment sweep --sweep-file {sweep_file(TWO)} {flags}"
+    found = chosen(settings.parse(line.split()).cells, "pruner", "prune_epochs", "compression")
+    assert len(found) == len(set(found)) and set(found) == {(*run, c) for run in runs for c in (0.5, 1.0)}
+
+
+def test_the_command_line_goes_before_the_file_in_all_else(sweep_file):
+    line = f"--experiment sweep --sweep-file {sweep_file(TWO)} --post-epochs 0 --compression-list 0.5 2 --seed-list 4"
+    found = chosen(settings.parse(line.split()).cells, "pruner", "compression", "seed", "post_epochs")
+    assert set(found) == {(p, c, 4, 0) for p in ("snip", "rand", "synflow") for c in (0.5, 2.0)} and len(found) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[settings]\nprunner = 'snip'", ["settings", "prunner", "no setting"]),
+        ("[[grid]]\nseed = 1\n[[grid]]\nresult_dir = 'x'", ["grid 2", "result_dir", "command line"]),
+        ("[settings]\nworkers = 2", ["workers", "command line"]),
+        ("[settings]\nseed = []", ["seed", "empty"]),
+        ("[settings]\nseed = [1, -1]", ["settings: seed = -1", "--seed", "whole number"]),
+        ("[settings]\nseed = 1979-05-27", ["seed", "neither text"]),
+        ("[settings]\nseed = {a = 1}", ["seed", "neither text"]),
+        ("[settings]\ncompression = nan", ["compression = nan"]),
+        ("[settings]\nshuffle = 'perhaps'", ["shuffle = perhaps", "neither true nor false"]),
+        ("[settings]\nmask-scope = 'local'\nmask_scope = 'global'", ["mask_scope", "twice"]),
+        ("seed = 1", ["seed", "in no table"]),
+        ("grid = 3", ["[[grid]]"]),
+        ("[settings]\npruner = ['rand', 'snipp']", ["pruner snipp", "did you mean snip?"]),
+        ("[settings]\ndataset = 'agnew'", ["dataset agnew", "did you mean agnews?"]),
+        ("[settings]\ndataset = ['agnews', 'mnist']\nmodel = 'fc'", ["dataset agnews, model fc", "does not take"]),
+        ("[settings]\ncompression = [1, 17]", ["compression 17", "leaves no weight"]),
+        ("[settings\n", ["not TOML", "line 1"]),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused_by_name(cli, sweep_file, no_workers, text, words):
+    file = sweep_file(text)
+    outcome = cli(f"--experiment sweep --sweep-file {file}")
+    assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
+    assert all(word in outcome.err for word in [file, *words]), outcome.err
+    assert not outcome.results.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("", ["--sweep-file", "--pruner-list"]),
+        ("--sweep-file nowhere.toml", ["nowhere.toml", "No such file"]),
+        ("--pruner-list snip sinp", ["pruner sinp", "did you mean snip?"]),
+        ("--pruner-list snip --pruner rand", ["--pruner-list", "choose one"]),
+        ("--compression-list 1 -1", ["--compression-list", "'-1'"]),
+        ("--seed-list 1.5", ["--seed-list", "'1.5'"]),
+        ("--seed-list 1 --expid mine", ["--expid"]),
+        ("--seed-list 1 --workers 0", ["--workers", "from 1"]),
+        ("--seed-list 1 --workers 100000", ["--workers", "cores"]),
+        ("--seed-list 1 --beam 3", ["--beam", "AG News"]),
+        ("--seed-list 1 --workers 2 --scheduler tcp://127.0.0.1:1", ["--workers", "--scheduler"]),
+        ("--seed-list 1 --scheduler 127.0.0.1", ["--scheduler", "tcp://HOST:PORT"]),
+    ],
+)
+def test_flags_that_cannot_be_are_refused(cli, no_workers, flags, words):
+    outcome = cli(f"{FLAGS} {flags}")
+    assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
+    assert all(word in outcome.err for word in words), outcome.err
+    assert not outcome.results.exists()
+
+
+# The files that come with the project.
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("paper_agnews", 5 * 5 * 6),
+        ("paper_mnist", 5 * 2 * 4 * 3),
+        ("paper_multi30k", 5 * 5 * 3),
+        ("paper_images", 5 * 7 * 3),
+        ("small_images", 5 * 4 * 3),
+        ("ablations_agnews", 3 * 3 * 3 * 5),
+        ("ablations_mnist", 3 * 3 * 3 * 2 * 3),
+        ("ablations_multi30k", 2 * 2 * 2 * 3),
+    ],
+)
+def test_the_sweeps_of_the_paper_hold_what_they_name(root, name, cells):
+    found = grid.cells(str(root / "sweeps" / f"{name}.toml"), {})
+    assert len({json.dumps(vars(cell.args), sort_keys=True) for cell in found}) == len(found) == cells
+    assert all(cell.args.prune_epochs == (100 if cell.args.pruner == "synflow" else 1) for cell in found)
+    if name.startswith("paper"):
+        assert {cell.args.pruner for cell in found} == set(load.PRUNERS) and 0 in {c.args.compression for c in found}
+
+
+def test_no_sweep_is_left_out_above():
+    assert len(SWEEPS) == 8
+
+
+# What is done of it.
+
+
+def test_a_run_of_a_sweep_is_the_single_commands(cli):
+    """The same name, found in the store: what is finished is not made again."""
+    single = cli("--dataset agnews --pruner snip --compression 1 --seed 2 --prune-attention all --lr-drops 1 2")
+    asked = f"{FLAGS} --pruner-list rand snip --compression-list 1 --seed-list 1 2 --prune-attention all --lr-drops 1 2"
+    seen = states(cli(f"{asked} --dry-run"))
+    assert len(seen) == 4 and seen.pop(single.path.name) == f"done: {plan.figure(single.result)}"
+    seconds = plan.duration(sum(single.result["seconds"].values()))
+    assert set(seen.values()) == {f"to do, about {seconds}"}
+
+
+def test_what_is_done_is_reported_without_a_worker(cli, no_workers):
+    for seed in (1, 2):
+        cli(f"--dataset agnews --pruner rand --compression 1 --seed {seed}")
+    outcome = cli(f"{FLAGS} --pruner rand --compression 1 --seed-list 1 2")
+    assert outcome.code == 0 and "2 runs: 2 done, 0 failed" in outcome.out
+    names = [path.name for path in (outcome.results / "singleshot").iterdir()]
+    assert len(names) == 2
+
+
+def test_a_dry_run_leaves_no_trace(cli, no_workers):
+    outcome = cli(f"{FLAGS} --pruner-list rand snip --compression-list 1 --dry-run --workers 2")
+    assert outcome.code == 0 and not outcome.results.exists()
+    assert set(states(outcome).values()) == {"to do"}
+    assert outcome.out.endswith("2 runs: 0 done, 0 failed before, 2 to do, of unknown length for 2 at a time\n")
+
+
+def test_a_run_that_two_tables_name_is_one(cli, sweep_file):
+    table = "[[grid]]\npruner = ['rand', 'snip']\ncompression = 1\n"
+    assert len(states(cli(f"{FLAGS} --sweep-file {sweep_file(table * 2)} --dry-run"))) == 2
+
+
+# One dense run is enough.
+
+
+@pytest.mark.parametrize("data", ["--dataset mnist", "--dataset agnews --post-epochs 1"])
+def test_without_pruning_all_pruners_give_the_same_bits(ran, data):
+    """Whatever else is said of the pruning; every mask is all ones."""
+    first = ran(f"{data} --pruner rand")
+    assert first.masks and all((mask == 1).all() for mask in first.masks.values())
+    said = "mag", "snip --prune-epochs 2 --invert", "grasp --mask-scope local --prune-seed 9", "synflow --shuffle"
+    for more in said:
+        other = ran(f"{data} --pruner {more}")
+        assert (other.path / "model.safetensors").read_bytes() == (first.path / "model.safetensors").read_bytes()
+        assert other.result["final"] == first.result["final"] and other.path.name != first.path.name
+
+
+def test_of_dense_runs_that_would_be_the_same_the_first_stays(cli):
+    asked = f"{FLAGS} --pruner-list snip rand grasp --compression-list 0 1 --seed-list 1 2 --dry-run"
+    outcome = cli(asked)
+    names = states(outcome)
+    assert [name for name in names if "-c0-" in name] == [name for name in names if "-snip-c0-" in name]
+    assert len(names) == 2 + 6 and "dense runs: 2 of 6 (snip)" in outcome.err
+    stored = cli("--dataset agnews --pruner grasp --compression 0 --seed 2").path.name
+    names = states(cli(asked))
+    assert stored in names and names[stored].startswith("done")  # one that is stored goes before the first
+    assert sorted(name.split("-c0-")[0].rsplit("-", 1)[1] for name in names if "-c0-" in name) == ["grasp", "snip"]
+
+
+def test_dense_runs_that_differ_stay(cli):
+    lists = "--pruner-list snip rand --compression-list 0 --dry-run"
+    assert len(states(cli(f"{FLAGS} {lists} --seed-list 1 2"))) == 2
+    outcome = cli(f"{FLAGS} {lists} --prune-train-mode")  # scoring then draws dropout and moves batch statistics
+    assert len(states(outcome)) == 2 and "dense" not in outcome.err
+    assert {"pruner", "shuffle", "prune_seed"} < plan.IDLE_WHEN_DENSE
+    assert not plan.IDLE_WHEN_DENSE & {"seed", "init_seed", "data_seed", "reinitialize", "lr", "dense_classifier"}
+
+
+# What failed.
+
+
+def test_a_recorded_failure_is_left_out_and_told(cli, no_workers):
+    asked = f"{FLAGS} --pruner snip --compression 1 --seed-list 1 2"
+    names = list(states(cli(f"{asked} --dry-run")))
+    first = cli("--dataset agnews --pruner snip --compression 1 --seed 1")
+    assert first.path.name == names[0]
+    Failures(str(first.results)).record(names[1], "out of luck", ["--seed=2"], "a\nb\n")
+    seen = states(cli(f"{asked} --dry-run"))
+    assert seen[names[1]] == "failed before: out of luck" and seen[names[0]].startswith("done")
+    outcome = cli(asked)
+    assert outcome.code == 1 and "2 runs: 1 done, 1 failed" in outcome.out
+    assert outcome.err.splitlines()[-1].startswith("error: 1 of 2 runs have failed")
+    assert states(cli(f"{asked} --dry-run --retry-failed"))[names[1]].startswith("to do")
+
+
+def test_the_record_of_a_failure(tmp_path):
+    failures = Failures(str(tmp_path))
+    assert failures.message("a-run") is None
+    failures.forget("a-run")
+    failures.record("a-run", "why", ["--seed=2"], "".join(f"{k}\n" for k in range(100)))
+    kept = json.loads((tmp_path / "failed" / "a-run.json").read_text())
+    assert kept.keys() == {"name", "message", "when", "command", "output"} and kept["command"] == ["--seed=2"]
+    assert kept["output"] == [str(k) for k in range(60, 100)]
+    assert failures.message("a-run") == "why" and failures.message("another") is None
+    (tmp_path / "failed" / "a-run.json").write_text("{")
+    assert "cannot be read" in failures.message("a-run")
+    failures.forget("a-run")
+    assert failures.message("a-run") is None
+
+
+def test_a_run_that_was_made_meanwhile_has_failed_no_longer(cli, no_workers):
+    done = cli("--dataset agnews --pruner snip --compression 1")
+    Failures(str(done.results)).record(done.path.name, "out of luck", [], "")
+    assert cli(f"{FLAGS} --pruner-list snip --compression 1").code == 0
+    assert not list((done.results / "failed").iterdir())
+
+
+# How long it takes.
+
+
+def test_the_estimate_is_the_median_of_the_runs_most_alike(tmp_path):
+    def config(**changed):
+        known = {"experiment": "singleshot", "source": "real", "dataset": "agnews", "model": "m", "post_epochs": 10}
+        return {**known, "pruner": "snip", "prune_epochs": 1, "seed": 1, **changed}
+
+    def finish(name: str, seconds: list[float], **changed):
+        place = tmp_path / "singleshot" / name
+        place.mkdir(parents=True)
+        (place / "config.json").write_text(json.dumps(config(**changed)))
+        (place / "result.json").write_text(json.dumps({"seconds": dict(zip("abc", seconds, strict=False))}))
+
+    for k, seconds in enumerate([[1, 2], [4, 4], [50, 50]]):
+        finish(f"snip{k}", seconds, seed=k)
+    finish("synflow", [1000], pruner="synflow", prune_epochs=100)
+    (tmp_path / "singleshot" / "broken").mkdir()
+    (tmp_path / "singleshot" / "broken" / "result.json").write_text("[]")
+    estimate = Estimate(tmp_path)
+    assert estimate.of(config(seed=9)) == 8
+    assert estimate.of(config(pruner="synflow", prune_epochs=100)) == 1000
+    assert estimate.of(config(pruner="mag")) == (8 + 100) / 2  # none of its pruner: of all four
+    assert estimate.of(config(post_epochs=3)) is None and estimate.of(config(dataset="mnist")) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (45, "45 s"), (130, "2 min"), (5_900, "98 min"), (12_000, "3 h 20 min")]
+)
+def test_durations(seconds, words):
+    assert plan.duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "asked", "wanted", "threads"),
+    [
+        (8, 1, None, 0, None),  # alone: as the single command
+        (8, 1, None, 1, None),
+        (8, 2, None, 0, 4),
+        (8, 3, None, 0, 2),
+        (8, 2, None, 1, 1),  # never more than the data set's own number
+        (2, 4, None, 0, 1),
+        (8, 2, 3, 1, 3),  # what is asked for holds
+        (8, 1, 3, 0, 3),
+        (8, 2, 0, 1, 0),
+    ],
+)
+def test_threads_are_divided(monkeypatch, cores, workers, asked, wanted, threads):
+    monkeypatch.setattr(pool, "cores", lambda: cores)
+    assert pool.share(workers, asked, wanted) == threads
+
+
+# Its flags.
+
+
+def test_a_sweep_takes_every_flag_of_a_run():
+    single, sweeping = settings.parser("singleshot"), settings.parser("sweep")
+    known = {option for action in sweeping._actions for option in action.option_strings}
+    assert {option for action in single._actions for option in action.option_strings} < known
+    own = grid.own_settings(single)
+    assert own.keys() == vars(settings.parse([])).keys() - store.APART - {"experiment"}
+    assert not own.keys() & vars(sweeping.parse_args([])).keys()  # none has a default: what is there was said
+    assert "processes" in sweeping.format_help() and "--expid" not in sweeping.format_help()
+    assert callable(sweep.run)
+
+
+def test_help_and_a_dry_run_do_not_wait_for_torch(root, sample_data, tmp_path):
+    code = (
+        "import contextlib, io, sys, main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "    main.main(['--experiment', 'sweep', '--help'])\n"
+        "with contextlib.redirect_stdout(io.StringIO()):\n"
+        "    assert main.main(sys.argv[1:]) == 0\n"
+        "print(sorted({'torch', 'numpy', 'pandas', 'distributed'} & sys.modules.keys()))\n"
+    )
+    places = ["--source", "sample", "--data-dir", str(sample_data), "--result-dir", str(tmp_path)]
+    asked = [*FLAGS.split(), "--pruner-list", "snip", "rand", "--dry-run"]
+    shown = subprocess.run([sys.executable, "-c", code, *asked, *places], cwd=root, capture_output=True, text=True)
+    assert shown.stdout == "[]\n", shown.stderr
