@@ -11,30 +11,12 @@ import time
 import psutil
 import pytest
 import torch
+from waiting import LIMIT, LONG, begun, finished, until
 
 from Experiments.sweeping import pool, worker
 from Utils import corpus, load
 
 AGNEWS = "--dataset agnews --pruner grasp --compression 1 --pre-epochs 1 --post-epochs 1"
-LONG = "--dataset agnews --pruner snip --compression 1 --post-epochs 4"  # so long that it can be met in the middle
-LIMIT = 120  # seconds after which something that was waited for has not come
-
-
-def until(true) -> None:
-    """Wait for true() to be so."""
-    end = time.monotonic() + LIMIT
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def finished(results) -> list:
-    return sorted(results.glob("singleshot/*/result.json"))
-
-
-def begun(results) -> list:
-    """Runs in the making that have written an epoch."""
-    return [path for path in results.rglob("epochs.jsonl") if not (path.parent / "result.json").exists()]
 
 
 @pytest.fixture
@@ -106,10 +88,10 @@ def test_a_sweep_makes_its_grid_and_goes_on_past_a_failure(cli, ran, tmp_path):
     kept = json.loads(record.read_text())
     assert "--lr" in kept["message"] and "Post-Training for 1 epochs." in kept["output"]
     assert f"{record.stem}: failed: {kept['message']}\n" in outcome.out
-    begun = time.time_ns()
+    now = time.time_ns()
     assert cli(asked, results=outcome.results).code == 1
     assert cli(f"{asked} --retry-failed", results=outcome.results).code == 1  # it diverges again
-    assert record.stat().st_mtime_ns > begun
+    assert record.stat().st_mtime_ns > now
     kept["name"] = made[0].name
     record.rename(record.with_name(f"{made[0].name}.json"))
     assert cli(f"{asked} --lr 0.001 --verbose", results=outcome.results).code == 0

@@ -1,0 +1,185 @@
+"""Sweeps on a Dask cluster: a real scheduler with two real workers on this machine, and what a cluster must share."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from waiting import LIMIT, LONG, begun, finished, until
+
+from Experiments.sweeping import cluster, plan, remote
+from Utils import settings
+from Utils.errors import UserError
+
+SHORT = "--dataset agnews --pruner snip --compression 1 --post-epochs 0"
+
+
+@pytest.fixture
+def processes():
+    """processes(module, words): a Python process, killed after the test."""
+    running = []
+
+    def start(*words, cwd, **more) -> subprocess.Popen:
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        running.append(subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, env=env, **more))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def running_cluster(processes, tmp_path):
+    """(the scheduler's address, two workers), in a directory where our source is not."""
+    room = tmp_path / "cluster"
+    room.mkdir()
+    quiet = {"cwd": room, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    local = ("--host", "127.0.0.1", "--no-dashboard")
+    address = room / "address"
+    processes("-m", "distributed.cli.dask_scheduler", *local, "--port", 0, "--scheduler-file", address, **quiet)
+    own = ("--nthreads", 1, "--no-nanny", "--local-directory", room)
+    worker = ("-m", "distributed.cli.dask_worker", *local, *own, "--scheduler-file", address)
+    until(lambda: address.exists() and address.read_text().rstrip().endswith("}"))
+    workers = [processes(*worker, **quiet) for _ in range(2)]
+    return json.loads(address.read_text())["address"], workers
+
+
+def test_a_sweep_on_a_cluster_outlives_a_worker(root, ran, sample_data, tmp_path, processes, running_cluster):
+    """Two runs begin on two workers; one worker is killed in the middle of its run, which the other then makes."""
+    address, workers = running_cluster
+    results = tmp_path / "results"
+    places = [f"--data-dir={sample_data}", f"--result-dir={results}", "--source=sample", "--threads=1"]
+    line = ["main.py", "--experiment", "sweep", *places, *LONG.split(), "--scheduler", address]
+    shown = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    sweep = processes(*line, "--seed-list", 1, 2, cwd=root, **shown)
+    until(lambda: len(begun(results)) == 2 or sweep.poll() is not None)
+    assert not finished(results)
+    workers[0].kill()
+    out, err = sweep.communicate(timeout=LIMIT)
+    assert sweep.returncode == 0 and "2 runs: 2 done, 0 failed" in out, err
+    assert workers[0].wait() == -9 and workers[1].poll() is None
+    assert not (results / "failed").exists() and not list(results.glob(".shared-*"))
+    single = ran(LONG)
+    for name in ("model.safetensors", "epochs.jsonl", "config.json"):
+        assert (results / "singleshot" / single.path.name / name).read_bytes() == (single.path / name).read_bytes()
+
+    # The same worker again: a run that goes wrong there is recorded with what it printed, the other is made.
+    grid = tmp_path / "grid.toml"
+    grid.write_text(
+        '[settings]\ndataset = "agnews"\npruner = "rand"\ncompression = 1\npost_epochs = 1\nlr = [1, 1e30]\n'
+    )
+    line = ["main.py", "--experiment", "sweep", *places, "--sweep-file", grid, "--scheduler", address]
+    sweep = processes(*line, cwd=root, **shown)
+    out, err = sweep.communicate(timeout=LIMIT)
+    assert sweep.returncode == 1 and "2 runs: 1 done, 1 failed" in out, err
+    (record,) = (results / "failed").iterdir()
+    assert "a lower --lr may help" in record.read_text() and "Post-Training for 1 epochs." in record.read_text()
+
+
+# What must be shared. A client that asks one worker, in this process, stands for the cluster.
+
+
+class Worker:
+    """What the probe reads of a Dask worker."""
+
+    def __init__(self, slots: int) -> None:
+        self.state = Namespace(nthreads=slots)
+
+
+class Client:
+    """Changes what the worker sees before it looks."""
+
+    def __init__(self, change=lambda *seen: seen, slots: int = 1) -> None:
+        self.change, self.slots = change, slots
+
+    def run(self, probe, *seen):
+        return {"tcp://worker:1": probe(*self.change(*seen), dask_worker=Worker(self.slots))}
+
+
+@pytest.fixture
+def asked(tmp_path):
+    """(runs on a corpus of two files that is read as real, the places)."""
+    data = tmp_path / "data"
+    for name in ("train", "test"):
+        (data / "AG_NEWS").mkdir(parents=True, exist_ok=True)
+        (data / "AG_NEWS" / f"{name}.csv").write_text(f'"1","{name}"\n')
+    lines = f"--experiment sweep {SHORT} --seed-list 1 2 --source real --data-dir {data} --result-dir {tmp_path / 'r'}"
+    args = settings.parse(lines.split())
+    return plan.runs(args.cells, data, args.result_dir), args
+
+
+def test_a_cluster_that_shares_all_is_taken(asked, tmp_path):
+    cluster._check(Client(), *asked)
+    assert list((tmp_path / "r").iterdir()) == []  # the token is gone
+
+
+def test_what_a_cluster_does_not_share_is_named(asked, tmp_path):
+    runs, args = asked
+
+    def refusal(change=lambda *seen: seen, slots: int = 1) -> str:
+        with pytest.raises(UserError) as refused:
+            cluster._check(Client(change, slots), runs, args)
+        assert "tcp://worker:1" in str(refused.value) and "\n" not in str(refused.value)
+        assert list((tmp_path / "r").iterdir()) == []
+        return str(refused.value)
+
+    elsewhere = tmp_path / "elsewhere"
+    assert f"result directory {tmp_path / 'r'}" in refusal(lambda root, token, sizes: (root, f"{token}-", sizes))
+    assert "source" in refusal(lambda root, token, sizes: (str(elsewhere), token, sizes))
+    for room in ("Experiments", "Utils"):
+        (elsewhere / room).mkdir(parents=True)
+        (elsewhere / room / "other.py").write_text("")
+    assert "source" in refusal(lambda root, token, sizes: (str(elsewhere), token, sizes))
+    moved = refusal(lambda root, token, sizes: (root, token, {f"{path}.gz": size for path, size in sizes.items()}))
+    assert f"data directory {tmp_path / 'data'}" in moved
+    longer = refusal(lambda root, token, sizes: (root, token, {path: size + 1 for path, size in sizes.items()}))
+    assert longer == moved
+    assert "--nthreads 1" in refusal(slots=4)
+
+
+def test_another_text_in_the_token_is_another_directory(asked, tmp_path):
+    def overwrite(root, token, sizes):
+        Path(token).write_text("not this one")
+        return root, token, sizes
+
+    with pytest.raises(UserError, match="does not share the result directory"):
+        cluster._check(Client(overwrite), *asked)
+
+
+def test_the_digest_of_the_source_sees_every_file(tmp_path):
+    digest = remote.digester()
+    assert digest(str(tmp_path)) is None
+    (tmp_path / "Utils" / "below").mkdir(parents=True)
+    (tmp_path / "Utils" / "below" / "a.py").write_text("1")
+    seen = [digest(str(tmp_path))]
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "b.py").write_text("2")
+    assert digest(str(tmp_path)) == seen[0]  # not part of what runs
+    (tmp_path / "Utils" / "below" / "a.py").write_text("2")
+    seen.append(digest(str(tmp_path)))
+    (tmp_path / "Utils" / "below" / "a.py").rename(tmp_path / "Utils" / "b.py")
+    seen.append(digest(str(tmp_path)))
+    assert len(set(seen)) == 3 and None not in seen
+
+
+def test_no_scheduler_there_is_one_line(cli, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"  # bound, but no one listens
+        monkeypatch.setattr(cluster, "ANSWER", 1)
+        outcome = cli(f"--experiment sweep {SHORT} --seed-list 1 2 --scheduler {address}")
+    assert outcome.code == 2 and f"--scheduler {address}: no scheduler answers there" in outcome.err
+    assert outcome.err.count("\n") == 1 and not outcome.results.exists()
+
+
+def test_without_dask_a_line_says_what_to_install(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    outcome = cli(f"--experiment sweep {SHORT} --seed-list 1 2 --scheduler tcp://127.0.0.1:1")
+    assert outcome.code == 2 and "pip install -r requirements-cluster.txt" in outcome.err
+    assert outcome.err.count("\n") == 1
