@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from distributed import Client
 from waiting import LIMIT, LONG, begun, finished, until
 
 from Experiments.sweeping import cluster, plan, remote
@@ -36,23 +38,27 @@ def processes():
 
 @pytest.fixture
 def running_cluster(processes, tmp_path):
-    """(the scheduler's address, two workers), in a directory where our source is not."""
+    """(address, scheduler, two workers), in a directory where our source is not."""
     room = tmp_path / "cluster"
     room.mkdir()
     quiet = {"cwd": room, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     local = ("--host", "127.0.0.1", "--no-dashboard")
     address = room / "address"
-    processes("-m", "distributed.cli.dask_scheduler", *local, "--port", 0, "--scheduler-file", address, **quiet)
+    words = ("-m", "distributed.cli.dask_scheduler", *local, "--port", 0, "--scheduler-file", address)
+    scheduler = processes(*words, **quiet)
     own = ("--nthreads", 1, "--no-nanny", "--local-directory", room)
     worker = ("-m", "distributed.cli.dask_worker", *local, *own, "--scheduler-file", address)
     until(lambda: address.exists() and address.read_text().rstrip().endswith("}"))
     workers = [processes(*worker, **quiet) for _ in range(2)]
-    return json.loads(address.read_text())["address"], workers
+    found = json.loads(address.read_text())["address"]
+    with Client(found, timeout=LIMIT, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=LIMIT)
+    return found, scheduler, workers
 
 
 def test_a_sweep_on_a_cluster_outlives_a_worker(root, ran, sample_data, tmp_path, processes, running_cluster):
     """Two runs begin on two workers; one worker is killed in the middle of its run, which the other then makes."""
-    address, workers = running_cluster
+    address, _, workers = running_cluster
     results = tmp_path / "results"
     places = [f"--data-dir={sample_data}", f"--result-dir={results}", "--source=sample", "--threads=1"]
     line = ["main.py", "--experiment", "sweep", *places, *LONG.split(), "--scheduler", address]
@@ -82,7 +88,28 @@ def test_a_sweep_on_a_cluster_outlives_a_worker(root, ran, sample_data, tmp_path
     assert "a lower --lr may help" in record.read_text() and "Post-Training for 1 epochs." in record.read_text()
 
 
-# What must be shared. A client that asks one worker, in this process, stands for the cluster.
+def test_a_sweep_that_is_stopped_or_loses_its_cluster_says_so(root, sample_data, tmp_path, processes, running_cluster):
+    """Ctrl-C ends it at once. A scheduler that is gone is a line, and no run has failed by that."""
+    address, scheduler, _ = running_cluster
+    results = tmp_path / "results"
+    line = ["main.py", "--experiment", "sweep", f"--data-dir={sample_data}", f"--result-dir={results}", "--threads=1"]
+    line += ["--source=sample", *LONG.split(), "--scheduler", address, "--seed-list"]
+    shown = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    sweep = processes(*line, 1, 2, 3, 4, 5, 6, cwd=root, **shown)
+    until(lambda: begun(results))
+    sweep.send_signal(signal.SIGINT)
+    _, err = sweep.communicate(timeout=LIMIT)
+    assert sweep.returncode == 130 and err.splitlines()[-1] == "stopped" and "go on there" in err
+
+    sweep = processes(*line, 7, 8, 9, cwd=root, **shown)
+    until(lambda: [path for path in begun(results) if "-s7-" in str(path)])
+    scheduler.kill()
+    _, err = sweep.communicate(timeout=LIMIT)
+    assert sweep.returncode == 2 and f"{address} is gone; the same command" in err.splitlines()[-1]
+    assert "Traceback" not in err and not (results / "failed").exists()
+
+
+# What must be shared. One worker, in this process, stands for the cluster.
 
 
 class Worker:
@@ -92,8 +119,8 @@ class Worker:
         self.state = Namespace(nthreads=slots)
 
 
-class Client:
-    """Changes what the worker sees before it looks."""
+class Asker:
+    """A client of one worker. Changes what the worker sees before it looks."""
 
     def __init__(self, change=lambda *seen: seen, slots: int = 1) -> None:
         self.change, self.slots = change, slots
@@ -115,7 +142,7 @@ def asked(tmp_path):
 
 
 def test_a_cluster_that_shares_all_is_taken(asked, tmp_path):
-    cluster._check(Client(), *asked)
+    cluster._check(Asker(), *asked)
     assert list((tmp_path / "r").iterdir()) == []  # the token is gone
 
 
@@ -124,7 +151,7 @@ def test_what_a_cluster_does_not_share_is_named(asked, tmp_path):
 
     def refusal(change=lambda *seen: seen, slots: int = 1) -> str:
         with pytest.raises(UserError) as refused:
-            cluster._check(Client(change, slots), runs, args)
+            cluster._check(Asker(change, slots), runs, args)
         assert "tcp://worker:1" in str(refused.value) and "\n" not in str(refused.value)
         assert list((tmp_path / "r").iterdir()) == []
         return str(refused.value)
@@ -149,7 +176,7 @@ def test_another_text_in_the_token_is_another_directory(asked, tmp_path):
         return root, token, sizes
 
     with pytest.raises(UserError, match="does not share the result directory"):
-        cluster._check(Client(overwrite), *asked)
+        cluster._check(Asker(overwrite), *asked)
 
 
 def test_the_digest_of_the_source_sees_every_file(tmp_path):

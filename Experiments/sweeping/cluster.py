@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import uuid
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -66,6 +67,7 @@ def _connect(address: str) -> Iterator[Any]:
         from distributed import Client
     except ImportError as error:
         raise UserError(f"--scheduler needs {error.name}; pip install -r requirements-cluster.txt") from error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it tells in a traceback what we say in a line
     try:
         client = Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -73,8 +73,8 @@ def read(file: str, parser: Parser) -> list[Table]:
         raise UserError(f"--sweep-file {file}: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file}: not TOML: {error}") from error
-    for key in content.keys() - {"settings", "grid"}:
-        raise UserError(f"{file}: {key} is in no table; write it below [settings] or [[grid]]")
+    for key in sorted(content.keys() - {"settings", "grid"}):
+        raise UserError(f"{file}: {key} stands outside [settings] and [[grid]]; these are all that a sweep file has")
     common, grids = content.get("settings", {}), content.get("grid", [{}])
     if not isinstance(common, dict) or not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UserError(f"{file}: settings is one table, [settings]; grid one or more, [[grid]]")

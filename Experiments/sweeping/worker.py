@@ -20,11 +20,9 @@ from typing import Any
 
 import torch
 
-from Experiments import singleshot, workshop  # the workshop for its imports, which then cost the first run nothing
+from Experiments import singleshot
 from Utils import corpus, settings
 from Utils.errors import UserError
-
-__all__ = ["perform", "workshop"]
 
 
 def perform(words: Sequence[str]) -> dict[str, Any]:
