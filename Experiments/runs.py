@@ -22,9 +22,7 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
     done by the last checkpoint pass.
     """
     located = corpus.locate(load.configured(args), Path(args.data_dir), args.source)
-    weights = pretrained.fingerprint(args.pretrained)
-    config = store.settings(args, source=located.source, data_key=located.key, pretrained=weights)
-    place = store.Run(args.result_dir, args.experiment, config, args.expid)
+    place = find(args, located)
     if not args.force and (result := _stored(place)) is not None:
         return result
     with place.writing(replace=args.force) as stage:
@@ -39,6 +37,13 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
     print(text, end="")
     print(f"Saved to {place.path}")
     return result
+
+
+def find(args: Namespace, located: corpus.Located) -> store.Run:
+    """The place of the run that `args` describe, on that data."""
+    weights = pretrained.fingerprint(args.pretrained)
+    config = store.settings(args, source=located.source, data_key=located.key, pretrained=weights)
+    return store.Run(args.result_dir, args.experiment, config, args.expid)
 
 
 def _stored(place: store.Run) -> dict[str, Any] | None:

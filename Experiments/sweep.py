@@ -74,7 +74,7 @@ def run(args: Namespace) -> dict[str, Any]:
     from Experiments.sweeping import plan
     from Experiments.sweeping.failures import Failures
 
-    runs = plan.runs(args.cells, Path(args.data_dir), args.result_dir)
+    runs = plan.plan(args.cells, Path(args.data_dir), args.result_dir)
     failures = Failures(args.result_dir)
     done = {run.name for run in runs if not args.force and run.place.stored() is not None}
     failed = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
@@ -155,7 +155,7 @@ def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str]) ->
         elif run.name in failed:
             state = f"failed before: {failed[run.name]}"
         else:
-            left.append(estimate.of(run.config))
+            left.append(estimate.of(run.place.config))
             state = "to do" if left[-1] is None else f"to do, about {plan.duration(left[-1])}"
         print(f"{run.name}: {state}")
     known = [seconds for seconds in left if seconds is not None]

@@ -138,7 +138,7 @@ def asked(tmp_path):
         (data / "AG_NEWS" / f"{name}.csv").write_text(f'"1","{name}"\n')
     lines = f"--experiment sweep {SHORT} --seed-list 1 2 --source real --data-dir {data} --result-dir {tmp_path / 'r'}"
     args = settings.parse(lines.split())
-    return plan.runs(args.cells, data, args.result_dir), args
+    return plan.plan(args.cells, data, args.result_dir), args
 
 
 def test_a_cluster_that_shares_all_is_taken(asked, tmp_path):

@@ -13,7 +13,7 @@ from Experiments.sweeping.plan import spent
 # Settings by which runs cost alike; those of the pruner where such a run is there.
 ALIKE = (
     *("source", "dataset", "model_class", "model", "train_batch_size", "pre_epochs", "post_epochs"),
-    *("amp", "beam", "bleu_every"),
+    *("amp", "compile", "beam", "bleu_every"),
 )
 OF_PRUNER = ("pruner", "prune_epochs", "prune_dataset_ratio", "prune_dataset_size")
 

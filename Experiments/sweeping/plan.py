@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from Experiments import runs
 from Experiments.sweeping.grid import Cell
-from Utils import console, corpus, load, pretrained, store
+from Utils import console, corpus, load, store
 
 # Settings that move no weight at density 1, where every mask is all ones whoever scores.
 IDLE_WHEN_DENSE = {
@@ -22,12 +23,11 @@ FIGURES = ("bleu", "test_top1")  # what a run is judged by: the first of these t
 
 @dataclass(frozen=True)
 class Run:
-    """A singleshot: its command line, where the data was found, its settings, its place in the store."""
+    """A singleshot: its command line, where the data was found, its place in the store."""
 
     words: tuple[str, ...]
     args: Namespace
     located: corpus.Located
-    config: Mapping[str, Any]
     place: store.Run
 
     @property
@@ -47,23 +47,17 @@ class Run:
         return words if threads is None else [*words, f"--threads={threads}"]
 
 
-def runs(cells: Iterable[Cell], data_dir: Path, result_dir: str) -> list[Run]:
+def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str) -> list[Run]:
     """The runs of these cells, each once, in their order. Fetches what data is missing, as the runs would."""
     found: dict[str, Run] = {}
-    known: dict[Any, Any] = {}
-
-    def once(key: Any, make: Any) -> Any:
-        if key not in known:
-            known[key] = make()
-        return known[key]
-
+    known: dict[tuple, corpus.Located] = {}  # hashing a corpus's files takes its time
     for cell in cells:
         args, data = cell.args, load.configured(cell.args)
-        where = data.name, repr(data.preparation), args.source
-        located = once(where, lambda data=data, args=args: corpus.locate(data, data_dir, args.source))
-        weights = once(args.pretrained, lambda args=args: pretrained.fingerprint(args.pretrained))
-        config = store.settings(args, source=located.source, data_key=located.key, pretrained=weights)
-        run = Run(cell.words, args, located, config, store.Run(result_dir, args.experiment, config))
+        key = data.name, repr(data.preparation), args.source
+        if key not in known:
+            known[key] = corpus.locate(data, data_dir, args.source)
+        args.result_dir = result_dir
+        run = Run(cell.words, args, known[key], runs.find(args, known[key]))
         found.setdefault(run.name, run)
     return one_dense(list(found.values()))
 
@@ -76,7 +70,7 @@ def one_dense(found: list[Run]) -> list[Run]:
     groups: dict[str, list[Run]] = {}
     for run in found:
         if run.args.compression == 0 and not run.args.prune_train_mode:
-            rest = {key: value for key, value in run.config.items() if key not in IDLE_WHEN_DENSE}
+            rest = {key: value for key, value in run.place.config.items() if key not in IDLE_WHEN_DENSE}
             groups.setdefault(store.digest(rest), []).append(run)
     stay = [next((run for run in group if run.place.stored()), group[0]) for group in groups.values()]
     drop = {run.name for group in groups.values() for run in group} - {run.name for run in stay}
