@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 from waiting import LIMIT, LONG, begun, finished, until
 
 from Experiments.sweeping import pool, worker
+from Experiments.sweeping.failures import Failures
 from Utils import corpus, load
 
 AGNEWS = "--dataset agnews --pruner grasp --compression 1 --pre-epochs 1 --post-epochs 1"
@@ -70,7 +72,7 @@ def test_a_worker_gives_each_run_the_bits_it_has_alone(ran, places, results):
 
 
 def test_a_sweep_makes_its_grid_and_goes_on_past_a_failure(cli, ran, tmp_path):
-    """Two workers, a run that diverges, one that succeeds at the second attempt; exit codes 1, 1 and 0."""
+    """Two workers, a run that diverges twice, one that succeeds at the second attempt."""
     file = tmp_path / "grid.toml"
     file.write_text(
         '[settings]\ndataset = "agnews"\ncompression = 1\n[[grid]]\npruner = ["snip", "rand"]\n[[grid]]\nlr = 1e30\n'
@@ -88,35 +90,38 @@ def test_a_sweep_makes_its_grid_and_goes_on_past_a_failure(cli, ran, tmp_path):
     kept = json.loads(record.read_text())
     assert "--lr" in kept["message"] and "Post-Training for 1 epochs." in kept["output"]
     assert f"{record.stem}: failed: {kept['message']}\n" in outcome.out
+    assert cli(asked, results=outcome.results).code == 1  # no worker is needed to say so
+    lost = next(path for path in made if "-rand-" in path.name)
+    shutil.rmtree(lost)
+    Failures(str(outcome.results)).record(lost.name, "out of luck", [], "")
     now = time.time_ns()
-    assert cli(asked, results=outcome.results).code == 1
-    assert cli(f"{asked} --retry-failed", results=outcome.results).code == 1  # it diverges again
-    assert record.stat().st_mtime_ns > now
-    kept["name"] = made[0].name
-    record.rename(record.with_name(f"{made[0].name}.json"))
-    assert cli(f"{asked} --lr 0.001 --verbose", results=outcome.results).code == 0
-    assert not list(record.parent.iterdir())
+    again = cli(f"{asked} --retry-failed --verbose", results=outcome.results)
+    assert again.code == 1 and "3 runs: 2 done, 1 failed" in again.out  # one diverges again, one has better luck
+    assert list(record.parent.iterdir()) == [record] and record.stat().st_mtime_ns > now
+    assert (lost / "result.json").exists() and "Pruning with rand for 1 epochs." in again.out
 
 
 def test_a_run_whose_worker_is_killed_is_made_again(ran, places, results, monkeypatch):
     """In the middle of a run, by the signal of a system that is out of memory."""
-    killed = []
+    given, killed = [], []
     begin = pool.Worker.begin
 
     def begin_and_kill(self, job, command):
         begin(self, job, command)
-        if not killed:
-            killed.append(self.process.pid)
+        given.append(self.process.pid)
+        if len(given) == 1:
             threading.Thread(target=kill_in_the_middle, args=[self.process]).start()
 
     def kill_in_the_middle(process):
         until(lambda: begun(results))
-        assert not finished(results)
-        process.kill()
+        if not finished(results):
+            killed.append(process.pid)
+            process.kill()
 
     monkeypatch.setattr(pool.Worker, "begin", begin_and_kill)
     ((number, ended),) = pool.outcomes([[*places, *LONG.split()]], workers=2)
-    assert (number, ended.error) == (0, None) and len(killed) == 1 and not psutil.pid_exists(killed[0])
+    assert (number, ended.error) == (0, None) and len(given) == 2 and killed == given[:1]
+    assert not any(map(psutil.pid_exists, given))
     (made,) = finished(results)
     same_bits(made.parent, ran(LONG))
 
@@ -157,9 +162,11 @@ def test_stopped_in_the_middle_nothing_runs_on_and_nothing_is_lost(started, resu
     out, err = process.communicate(timeout=LIMIT)
     gone, alive = psutil.wait_procs(workers, timeout=LIMIT)
     assert not alive and len(gone) == 2
-    if told == signal.SIGINT:
-        assert process.returncode == 130 and err.splitlines()[-1] == "stopped"
     assert not (results / "failed").exists() and len(finished(results)) < 2
+    if told == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+        return
+    assert process.returncode == 130 and err.splitlines()[-1] == "stopped"
     again = started(flags)
     out, err = again.communicate(timeout=LIMIT)
     assert again.returncode == 0 and "2 runs: 2 done" in out, err
