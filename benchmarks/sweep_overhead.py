@@ -1,6 +1,6 @@
 """What a sweep costs beside its runs, and what a second worker gains, on AG News.
 
-    python -m benchmarks.sweep_overhead [--epochs 10] [--runs 4] [--rounds 3] [--source auto] [--data-dir Data]
+    python -m benchmarks.sweep_overhead [--epochs 10] [--runs 6] [--rounds 1] [--source auto] [--data-dir Data]
 
 A round is the same grid, of two pruners and as many seeds as it takes, with one worker and with two; which goes first
 alternates. Overhead is the sweep's wall time against the sum of its runs' own times, twice: as the runs record them in
@@ -31,8 +31,8 @@ def command(*words: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--runs", type=int, default=4, help="an even number")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=6, help="an even number")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--source", default="auto", choices=corpus.SOURCES)
     parser.add_argument("--data-dir", default="Data")
     args = parser.parse_args()
