@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import re
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from Experiments.sweeping import grid
 from Utils import console, settings
-from Utils.errors import Incomplete, UserError
+from Utils.errors import UserError
 from Utils.flags import Parser, add_data, add_pruning, add_run, add_training, count, non_negative, positive_count
 
 # What finds runs and makes them is imported in `run`, after the flags have been checked; torch only in the workers.
@@ -69,8 +70,8 @@ def check(args: Namespace) -> Namespace:
     return args
 
 
-def run(args: Namespace) -> dict[str, Any]:
-    """Make what is not done yet; {"done", "failed"}: the names of the grid's runs. Raises Incomplete if any failed."""
+def run(args: Namespace) -> int:
+    """Make what is not done yet; the exit code, 1 if a run of the grid has failed now or before."""
     from Experiments.sweeping import plan
     from Experiments.sweeping.failures import Failures
 
@@ -82,7 +83,7 @@ def run(args: Namespace) -> dict[str, Any]:
     waiting = [run for run in runs if run.name not in done and run.name not in failed]
     if args.dry_run:
         show(args, runs, done, failed)
-        return {"done": sorted(done), "failed": sorted(failed)}
+        return 0
     if failed:
         console.note(f"{len(failed)} runs have failed before and are left out; --retry-failed makes them again")
     for name in done:
@@ -90,8 +91,8 @@ def run(args: Namespace) -> dict[str, Any]:
     Sweep(args, runs, done, failed, failures).make(waiting)
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed; results in {runs[0].place.path.parent}")
     if failed:
-        raise Incomplete(f"{len(failed)} of {len(runs)} runs have failed; why is in {failures.folder}")
-    return {"done": sorted(done), "failed": []}
+        print(f"error: {len(failed)} of {len(runs)} runs have failed; why is in {failures.folder}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 class Sweep:

@@ -376,7 +376,7 @@ def test_a_sweep_takes_every_flag_of_a_run():
     known = {option for action in sweeping._actions for option in action.option_strings}
     assert {option for action in single._actions for option in action.option_strings} < known
     own = grid.own_settings(single)
-    assert own.keys() == vars(settings.parse([])).keys() - store.APART - {"experiment"}
+    assert own.keys() == vars(single.parse_args([])).keys() - store.APART - {"experiment"}
     assert not own.keys() & vars(sweeping.parse_args([])).keys()  # none has a default: what is there was said
     assert "processes" in sweeping.format_help() and "--expid" not in sweeping.format_help()
     assert callable(sweep.run)

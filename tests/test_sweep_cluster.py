@@ -79,9 +79,10 @@ def test_a_sweep_on_a_cluster_outlives_a_worker(root, ran, sample_data, tmp_path
     grid = tmp_path / "grid.toml"
     grid.write_text(
         '[settings]\ndataset = "agnews"\npruner = "rand"\ncompression = 1\npost_epochs = 1\nlr = [1, 1e30]\n'
+        f'pretrained = "results/singleshot/{single.path.name}"\n'  # from where the sweep is, not the worker
     )
-    line = ["main.py", "--experiment", "sweep", *places, "--sweep-file", grid, "--scheduler", address]
-    sweep = processes(*line, cwd=root, **shown)
+    line = [root / "main.py", "--experiment", "sweep", *places, "--sweep-file", grid, "--scheduler", address]
+    sweep = processes(*line, cwd=tmp_path, **shown)
     out, err = sweep.communicate(timeout=LIMIT)
     assert sweep.returncode == 1 and "2 runs: 1 done, 1 failed" in out, err
     (record,) = (results / "failed").iterdir()

@@ -35,7 +35,7 @@ def outcomes(address: str, runs: Sequence[Run], place: Namespace) -> Iterator[tu
         for k, run in enumerate(runs):
             command = run.command(place, place.threads)
             key = f"{run.name}-{store.digest({'command': command})}"
-            futures[client.submit(make, str(ROOT), command, key=key, priority=-k)] = run
+            futures[client.submit(make, str(ROOT), str(Path.cwd()), command, key=key, priority=-k)] = run
         try:
             yield from _gather(client, address, futures)
         finally:

@@ -47,10 +47,13 @@ def prober() -> Callable[..., dict[str, Any]]:
     return probe
 
 
-def maker() -> Callable[[str, list[str]], dict[str, Any]]:
-    """make(root, words): `perform` in the worker's process, with what it printed, {"output": ...}."""
+def maker() -> Callable[[str, str, list[str]], dict[str, Any]]:
+    """make(root, directory, words): `perform` in the worker's process, with what it printed, {"output": ...}.
 
-    def make(root, words):
+    directory: where the paths among the words begin.
+    """
+
+    def make(root, directory, words):
         import contextlib
         import io
         import sys
@@ -62,7 +65,7 @@ def maker() -> Callable[[str, list[str]], dict[str, Any]]:
 
         corpus.keep_loaded()
         shown = io.StringIO()
-        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown), contextlib.chdir(directory):
             reply = perform(words)
         return {**reply, "output": shown.getvalue()[-(1 << 16) :]}
 
