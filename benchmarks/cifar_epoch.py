@@ -1,0 +1,243 @@
+"""Training resnet20 on CIFAR-10 against the straightforward form of it.
+
+    python -m benchmarks.cifar_epoch [--rounds 6] [--steps 60] [--whole] [--threads 2] [--source auto] [--data-dir Data]
+
+The straightforward form: torchvision's data set, its random crop, mirroring and normalisation image by image in a
+DataLoader (with or without two processes, whichever is found faster), the same network of torch.nn, torch.optim.Adam
+and a plain loop. Both ways start from the same weights and have batches of 64; parts of an epoch, each of `--steps`
+batches, or of all with `--whole`, are timed in turn, the making of the batches included. Each has a process of its own,
+so that what one does to memory and threads is not done to the other. Each way draws its own windows
+and mirror images, so that its figures after equally many steps are alike, not equal; on the very same batches, as
+Results shows beside it, they are equal up to rounding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision import datasets, transforms
+
+from benchmarks import pairs
+from Utils import corpus, generator, load, memory
+from Utils.adam import Adam
+from Utils.evaluate import evaluate
+from Utils.loader import Loader
+from Utils.loss import CrossEntropy
+from Utils.train import train_epoch
+
+CPU = torch.device("cpu")
+BATCH = 64
+SAME = 20  # steps on the same batches after which weights are compared
+TESTED = 2000  # test images that both ways are measured on
+
+
+class PlainBlock(nn.Module):
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, data):
+        hidden = F.relu(self.bn1(self.conv1(data)))
+        return F.relu(self.bn2(self.conv2(hidden)) + self.shortcut(data))
+
+
+class PlainResNet20(nn.Module):
+    """The same network without masks."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
+        widths = [16, 16, 16, 16, 32, 32, 32, 64, 64, 64]
+        steps = itertools.pairwise(widths)
+        self.blocks = nn.Sequential(*(PlainBlock(before, after, after // before) for before, after in steps))
+        self.fc = nn.Linear(64, classes)
+
+    def forward(self, data):
+        hidden = self.blocks(F.relu(self.bn(self.conv(data))))
+        return self.fc(F.adaptive_avg_pool2d(hidden, 1).flatten(1))
+
+
+class Drawn(Dataset):
+    """The sample, as torchvision's class has the photographs."""
+
+    def __init__(self, data: corpus.Corpus, transform) -> None:
+        self.images = data.train.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        self.targets, self.transform = data.train.targets.tolist(), transform
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, k: int):
+        return self.transform(transforms.functional.to_pil_image(self.images[k])), self.targets[k]
+
+
+def endless(loader) -> Iterator:
+    while True:
+        yield from loader
+
+
+class Plain:
+    """Training as a tutorial does it."""
+
+    def __init__(self, data: corpus.Corpus, state: dict, data_dir: Path, workers: int = 0) -> None:
+        mean, std = (part.flatten().div(255).tolist() for part in (data.train.mean, data.train.std))
+        transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, 4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(mean, std),
+            ]
+        )
+        real = data.source == "real"
+        examples = datasets.CIFAR10(str(data_dir), True, transform) if real else Drawn(data, transform)
+        self.batches = endless(DataLoader(examples, BATCH, shuffle=True, num_workers=workers))
+        self.model = PlainResNet20(data.num_classes)
+        self.model.load_state_dict(state)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.loss = nn.CrossEntropyLoss()
+
+    def train(self, steps: int, batches=None) -> None:
+        self.model.train()
+        for data, target in itertools.islice(batches or self.batches, steps):
+            self.optimizer.zero_grad()
+            self.loss(self.model(data), target).backward()
+            self.optimizer.step()
+
+
+class Ours:
+    """The same through this project's routines, as a run of the command line has it."""
+
+    def __init__(self, data: corpus.Corpus) -> None:
+        self.loader = load.dataloader(data, BATCH, True, seed=1)
+        self.batches = endless(self.loader)
+        torch.manual_seed(1)
+        self.model = load.model("resnet20", "lottery")(data.shape, data.num_classes)
+        self.model.to(memory_format=self.model.memory_format)
+        self.optimizer = Adam(generator.parameters(self.model), lr=1e-3)
+
+    def train(self, steps: int, batches=None) -> None:
+        batches = itertools.islice(batches or self.batches, steps)
+        train_epoch(self.model, CrossEntropy(), self.optimizer, batches, CPU)
+
+
+def weights(model: nn.Module) -> dict:
+    """What a network without masks and without residual weights has of this state, copied."""
+    known = PlainResNet20(model.fc.out_features).state_dict()
+    return {name: value.clone().contiguous() for name, value in model.state_dict().items() if name in known}
+
+
+def difference(data: corpus.Corpus, data_dir: Path) -> float:
+    """Largest difference of any parameter after `SAME` steps on the same batches."""
+    ours = Ours(data)
+    plain = Plain(data, weights(ours.model), data_dir)
+    batches = list(itertools.islice(ours.batches, SAME))
+    for way in (ours, plain):
+        way.train(SAME, iter(batches))
+    mine = dict(ours.model.named_parameters())
+    return max((mine[name] - value).abs().max().item() for name, value in plain.model.named_parameters())
+
+
+def loaded(args: argparse.Namespace) -> corpus.Corpus:
+    return corpus.load(corpus.locate(load.dataset("cifar10"), args.data_dir, args.source))
+
+
+def serve(pipe, name: str, args: argparse.Namespace, workers: int) -> None:
+    """One way in its own process: trains as many steps as it is told, and at None gives its figures and ends."""
+    torch.set_num_threads(args.threads)
+    if name == "ours":
+        memory.keep_freed()
+    data = loaded(args)
+    way = Ours(data)
+    if name == "plain":
+        way = Plain(data, weights(way.model), args.data_dir, workers)
+    for steps in iter(pipe.recv, None):
+        way.train(steps)
+        pipe.send(steps)
+    pipe.send(evaluate(way.model, nn.CrossEntropyLoss(), Loader(data.test, 250, length=TESTED), CPU))
+
+
+class Apart:
+    """A way in a process of its own."""
+
+    def __init__(self, *arguments) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, *arguments))
+        self.process.start()
+
+    def train(self, steps: int) -> None:
+        self.pipe.send(steps)
+        self.pipe.recv()
+
+    def end(self) -> dict[str, float]:
+        self.pipe.send(None)
+        figures = self.pipe.recv()
+        self.process.join()
+        return figures
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--rounds", type=int, default=6)
+    arguments.add_argument("--steps", type=int, default=60)
+    arguments.add_argument("--whole", action="store_true", help="a part is the whole epoch")
+    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--source", default="auto", choices=corpus.SOURCES)
+    arguments.add_argument("--data-dir", type=Path, default=Path("Data"))
+    args = arguments.parse_args()
+    torch.set_num_threads(args.threads)
+    data = loaded(args)
+    epoch = -(-len(data.train) // BATCH)
+    apart = difference(data, args.data_dir)
+    print(f"weights apart after {SAME} steps on the same batches: {apart:.1e}", flush=True)
+
+    trial: dict[int, float] = {}
+    for workers in (0, 2):  # by the first steps the processes have started
+        plain = Apart("plain", args, workers)
+        plain.train(5)
+        trial[workers] = pairs.timed(lambda plain=plain: plain.train(20)) / 20
+        plain.end()
+    workers = min(trial, key=trial.get)
+    print(f"plain form, seconds a step by number of loading processes: {trial}", flush=True)
+
+    plain, ours = (Apart(name, args, workers) for name in ("plain", "ours"))
+    steps = epoch if args.whole else args.steps
+    for way in (plain, ours):
+        way.train(SAME)
+    figures = pairs.compare(lambda: plain.train(steps), lambda: ours.train(steps), args.rounds, warm_up=0)
+    pairs.save(
+        "cifar_epoch" if data.source == "real" else f"cifar_epoch_{data.source}",
+        {
+            "source": data.source,
+            "threads": args.threads,
+            "batch": BATCH,
+            "steps_a_part": steps,
+            "steps_an_epoch": epoch,
+            "part": figures,
+            "plain_loading_processes": workers,
+            "plain_seconds_a_step_by_loading_processes": trial,
+            "steps": SAME + steps * args.rounds,
+            "test_after_all_steps": {"plain": plain.end(), "ours": ours.end()},
+            "test_images": min(TESTED, len(data.test)),
+            f"largest_weight_difference_after_{SAME}_steps_on_the_same_batches": apart,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
