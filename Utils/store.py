@@ -114,8 +114,8 @@ class Run:
         """Room to write the run's files in, which become the run when the body ends well.
 
         One process at a time: a second one waits, and finds None if the first has made the run. What a body leaves that
-        is interrupted or killed after a checkpoint is there again for the next, unless `replace` is set; everything
-        vanishes without a checkpoint and after a FloatingPointError, which would come again.
+        is interrupted or killed after a checkpoint is there again for the next. Everything vanishes without a
+        checkpoint, after a FloatingPointError, which would come again, and with `replace`, which begins afresh.
         """
         part = self.path.parent / f".{self.path.name}.part"
         with contextlib.ExitStack() as stack:
@@ -135,7 +135,7 @@ class Run:
                     files.put(part, self.path, replace)
                     (self.path / LOCK).unlink(missing_ok=True)
             except BaseException as error:
-                stage.abandon(keep=not isinstance(error, FloatingPointError))
+                stage.abandon(keep=not (replace or isinstance(error, FloatingPointError)))
                 raise
 
     def _tell_of_waiting(self) -> None:

@@ -222,25 +222,44 @@ def in_bytes(directory: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("nth", range(1, 8))
 def test_a_full_disk_is_refused_and_the_old_result_stays(cli, monkeypatch, nth):
-    """Whichever of the five files of a run does not fit."""
+    """Whichever of the five files of a run, or of its two checkpoints, does not fit."""
     command = f"{AGNEWS} --post-epochs 1 --force"
     first = cli(command)
     before = in_bytes(first.results)
     assert len(before) == 5
     calls = plant(monkeypatch, nth)
     again = cli(command)
-    assert again.code == 2 and len(calls) == nth
+    assert again.code == 2 and len(calls) >= nth
     assert again.err.startswith("error: cannot write ") and again.err.count("\n") == 1
     assert "No space left on device" in again.err
     assert in_bytes(first.results) == before
     assert list(first.path.parent.iterdir()) == [first.path]
 
 
-def test_a_full_disk_leaves_nothing_of_a_first_run(cli, monkeypatch):
-    plant(monkeypatch, 3)
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_full_disk_leaves_nothing_of_a_first_run(cli, monkeypatch, nth):
+    """Where the settings or the first checkpoint do not fit."""
+    plant(monkeypatch, nth)
     assert "No space left on device" in refusal(cli(f"{AGNEWS} --post-epochs 1"))
+
+
+@pytest.mark.parametrize("nth", [4, 5, 6, 7])
+def test_a_run_that_a_full_disk_stopped_goes_on_when_there_is_room(cli, monkeypatch, nth):
+    """From its last whole checkpoint, which is all that is left of it, to the figures of a run that had room."""
+    plant(monkeypatch, nth)
+    stopped = cli(f"{AGNEWS} --post-epochs 1")
+    assert stopped.code == 2 and stopped.err.startswith("error: cannot write ") and stopped.err.count("\n") == 1
+    (part,) = stopped.results.glob("*/*")
+    assert part.name.startswith(".") and "checkpoint.safetensors" in {path.name for path in part.iterdir()}
+    monkeypatch.undo()
+    resumed, whole = (
+        cli(f"{AGNEWS} --post-epochs 1"),
+        cli(f"{AGNEWS} --post-epochs 1", results=part.parents[2] / "whole"),
+    )
+    assert "Going on from a checkpoint" in resumed.out and resumed.result["final"] == whole.result["final"]
+    assert list(resumed.path.parent.iterdir()) == [resumed.path]
 
 
 # Good runs: what is printed and stored.
@@ -272,7 +291,7 @@ def test_the_record_says_everything_about_the_run(full):
     assert result["data"]["rows"] == ({"train": 8_000, "test": 1_600} if text else {"train": 6_000, "test": 1_000})
     assert all(re.fullmatch("[0-9a-f]{64}", value) for value in result["data"]["files"].values())
     assert result["vocab"].keys() == ({"text"} if text else set())
-    assert result["seconds"].keys() == {"prepare", "prune", "train", "evaluate"}
+    assert result["seconds"].keys() == {"prepare", "prune", "train", "evaluate", "save"}
     assert all(value >= 0 for value in result["seconds"].values())
     assert result["versions"]["torch"] == torch.__version__.split("+")[0]
     assert result["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
