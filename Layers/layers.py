@@ -32,18 +32,20 @@ def mask_of(module: nn.Module, name: str) -> Tensor | None:
     return None if getattr(module, "ignores_masks", False) else getattr(module, f"{name}_mask", None)
 
 
-def masked(module: nn.Module, name: str, rows: slice = slice(None)) -> Tensor | None:
+def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
     """`mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
 
-    rows: only these of its first dimension.
+    rows: only these of its first dimension; None: all.
     """
     parameter = getattr(module, name)
     if parameter is None:
         return None
-    if (products := module.__dict__.get("_products")) is not None:
-        return products[name][rows]
+    if (products := getattr(module, "_products", None)) is not None:
+        return products[name] if rows is None else products[name][rows]
     mask = mask_of(module, name)  # a layer of torch.nn has none
-    return parameter[rows] if mask is None else mask[rows] * parameter[rows]
+    if rows is not None:
+        parameter, mask = parameter[rows], None if mask is None else mask[rows]
+    return parameter if mask is None else mask * parameter
 
 
 @contextmanager
@@ -56,7 +58,7 @@ def products_kept(model: nn.Module) -> Iterator[None]:
     try:
         with torch.no_grad():
             for module in holders:
-                module.__dict__["_products"] = {name: masked(module, name) for name, _ in own_masks(module)}
+                module._products = {name: masked(module, name) for name, _ in own_masks(module)}
             yield
     finally:
         for module in holders:

@@ -4,11 +4,11 @@
 
 The straightforward form: torchvision's data set, its random crop, mirroring and normalisation image by image in a
 DataLoader (with or without two processes, whichever is found faster), the same network of torch.nn, torch.optim.Adam
-and a plain loop. Both ways start from the same weights and have batches of 64; parts of an epoch, each of `--steps`
-batches, or of all with `--whole`, are timed in turn, the making of the batches included. Each has a process of its own,
-so that what one does to memory and threads is not done to the other. Each way draws its own windows
-and mirror images, so that its figures after equally many steps are alike, not equal; on the very same batches, as
-Results shows beside it, they are equal up to rounding.
+and a plain loop. Ours is timed as it is and with `--compile`, the seconds of compiling apart. All ways start from the
+same weights and have batches of 64; parts of an epoch, each of `--steps` batches, or of all with `--whole`, are timed
+in turn, the making of the batches included. Each has a process of its own, so that what one does to memory and threads
+is not done to the others. Each draws its own windows and mirror images, so that its figures after equally many steps
+are alike, not equal; on the very same batches, as Results shows beside it, they are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -122,17 +122,18 @@ class Plain:
 class Ours:
     """The same through this project's routines, as a run of the command line has it."""
 
-    def __init__(self, data: corpus.Corpus) -> None:
+    def __init__(self, data: corpus.Corpus, compiled: bool = False) -> None:
         self.loader = load.dataloader(data, BATCH, True, seed=1)
         self.batches = endless(self.loader)
         torch.manual_seed(1)
         self.model = load.model("resnet20", "lottery")(data.shape, data.num_classes)
         self.model.to(memory_format=self.model.memory_format)
         self.optimizer = Adam(generator.parameters(self.model), lr=1e-3)
+        self.trained = torch.compile(self.model) if compiled else self.model
 
     def train(self, steps: int, batches=None) -> None:
         batches = itertools.islice(batches or self.batches, steps)
-        train_epoch(self.model, CrossEntropy(), self.optimizer, batches, CPU)
+        train_epoch(self.trained, CrossEntropy(), self.optimizer, batches, CPU)
 
 
 def weights(model: nn.Module) -> dict:
@@ -159,10 +160,10 @@ def loaded(args: argparse.Namespace) -> corpus.Corpus:
 def serve(pipe, name: str, args: argparse.Namespace, workers: int) -> None:
     """One way in its own process: trains as many steps as it is told, and at None gives its figures and ends."""
     torch.set_num_threads(args.threads)
-    if name == "ours":
+    if name != "plain":
         memory.keep_freed()
     data = loaded(args)
-    way = Ours(data)
+    way = Ours(data, name == "compiled")
     if name == "plain":
         way = Plain(data, weights(way.model), args.data_dir, workers)
     for steps in iter(pipe.recv, None):
@@ -215,11 +216,16 @@ def main() -> None:
     workers = min(trial, key=trial.get)
     print(f"plain form, seconds a step by number of loading processes: {trial}", flush=True)
 
-    plain, ours = (Apart(name, args, workers) for name in ("plain", "ours"))
+    plain, ours, compiled = (Apart(name, args, workers) for name in ("plain", "ours", "compiled"))
     steps = epoch if args.whole else args.steps
-    for way in (plain, ours):
-        way.train(SAME)
-    figures = pairs.compare(lambda: plain.train(steps), lambda: ours.train(steps), args.rounds, warm_up=0)
+    first = {
+        name: pairs.timed(lambda way=way: way.train(SAME)) for name, way in (("ours", ours), ("compiled", compiled))
+    }
+    plain.train(SAME)
+    figures = {
+        name: pairs.compare(lambda: plain.train(steps), lambda way=way: way.train(steps), args.rounds, warm_up=0)
+        for name, way in (("ours", ours), ("ours_compiled", compiled))
+    }
     pairs.save(
         "cifar_epoch" if data.source == "real" else f"cifar_epoch_{data.source}",
         {
@@ -228,11 +234,12 @@ def main() -> None:
             "batch": BATCH,
             "steps_a_part": steps,
             "steps_an_epoch": epoch,
-            "part": figures,
+            **figures,
+            "seconds_to_compile": first_compiled - first,
             "plain_loading_processes": workers,
             "plain_seconds_a_step_by_loading_processes": trial,
-            "steps": SAME + steps * args.rounds,
-            "test_after_all_steps": {"plain": plain.end(), "ours": ours.end()},
+            "steps": {"plain": SAME + 2 * steps * args.rounds, "ours, ours_compiled": SAME + steps * args.rounds},
+            "test_after_all_steps": {"plain": plain.end(), "ours": ours.end(), "ours_compiled": compiled.end()},
             "test_images": min(TESTED, len(data.test)),
             f"largest_weight_difference_after_{SAME}_steps_on_the_same_batches": apart,
         },
