@@ -218,9 +218,7 @@ def main() -> None:
 
     plain, ours, compiled = (Apart(name, args, workers) for name in ("plain", "ours", "compiled"))
     steps = epoch if args.whole else args.steps
-    first = {
-        name: pairs.timed(lambda way=way: way.train(SAME)) for name, way in (("ours", ours), ("compiled", compiled))
-    }
+    first, first_compiled = (pairs.timed(lambda way=way: way.train(SAME)) for way in (ours, compiled))
     plain.train(SAME)
     figures = {
         name: pairs.compare(lambda: plain.train(steps), lambda way=way: way.train(steps), args.rounds, warm_up=0)
