@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -35,8 +36,11 @@ class VGG(nn.Module):
     """[B, C, H, W] -> [B, num_classes], H and W at least 16.
 
     depth: 11, 13, 16 or 19 layers with weights, the classifier among them. Convolutions start from He's normal
-    distribution by fan out, the classifier from a normal one of deviation 0.01, biases from zero.
+    distribution by fan out, the classifier from a normal one of deviation 0.01, biases from zero. `memory_format` is
+    the layout that trains it the quickest on the CPU, as measured.
     """
+
+    memory_format = torch.channels_last
 
     def __init__(
         self,
