@@ -163,5 +163,5 @@ def test_the_layout_in_memory_changes_no_gradient(name, monkeypatch):
     for each, images in ((exact, data.double()), (model, data)):
         nn.functional.cross_entropy(each(images), target).backward()
     for (at, true), ours in zip(exact.named_parameters(), model.parameters(), strict=True):
-        if true.grad is not None and true.grad.norm() > 1e-6:  # before BatchNorm a bias has a gradient of rounding alone
+        if true.grad is not None and true.grad.norm() > 1e-6:  # a bias before BatchNorm has a gradient of rounding
             assert (ours.grad - true.grad).norm() <= 1e-4 * true.grad.norm(), at
