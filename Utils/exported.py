@@ -292,16 +292,21 @@ def load(path: str | Path, batch_size: int = 1, device: torch.device | str = "cp
     about = json.loads(path.read_text())
     if about.get("version") != VERSION:
         raise ValueError(f"{path} is version {about.get('version')} of an export; this loader reads {VERSION}")
-    stored = load_file(path.with_suffix(".safetensors"))
+    return build(about, load_file(path.with_suffix(".safetensors")), batch_size, device)
+
+
+def build(
+    about: Mapping[str, Any], stored: Mapping[str, Tensor], batch_size: int = 1, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """As `load`, from what the two files hold."""
     parts = {f"{name}.{part}" for name in about["matrices"] for part in ("rows", "columns", "bits", "counts")}
     tensors = {name: value for name, value in stored.items() if name not in parts}
     tensors |= {name: unpack(name, kept, stored) for name, kept in about["matrices"].items()}
+    tensors = {name: value.to(device) for name, value in tensors.items()}
     forms = {}
     if torch.device(device).type == "cpu":
         forms = {name: nearest(kept["quickest"], batch_size) for name, kept in about["matrices"].items()}
-    tensors = {name: value.to(device) for name, value in tensors.items()}
-    kind = KINDS[about["kind"]]
-    return kind(about["program"], tensors, forms).eval()
+    return KINDS[about["kind"]](about["program"], tensors, forms).eval()
 
 
 def nearest(quickest: Mapping[str, str], batch_size: int) -> str:

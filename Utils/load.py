@@ -73,7 +73,16 @@ EXPERIMENTS = {
     "report": "Experiments.report",
     "compare": "Experiments.compare",
     "grade": "Experiments.grade",
+    "export": "Experiments.export",
+    "measure": "Experiments.measure",
 }
+# kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
+EXPORTERS = {
+    "image": "Utils.export.network",
+    "text": "Utils.export.network",
+    "translation": "Utils.export.translation",
+}
+FORMATS = ("sparse", "compact", "dense")  # of exported models
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")
 IGNORED = ("none", "attention", "all")  # layers that are trained and measured as if they had no masks
@@ -108,6 +117,11 @@ def configured(settings: Namespace) -> Dataset:
 def recipe(name: str) -> Any:
     """The experiment's module: flags(parser) adds its flags, check(args) completes them, run(args) does it."""
     return import_module(EXPERIMENTS[known("experiment", name, EXPERIMENTS)])
+
+
+def exporter(data: Dataset) -> Any:
+    """The module that exports what is trained on `data`."""
+    return import_module(EXPORTERS[data.kind])
 
 
 def evaluation(data: Dataset) -> Any:

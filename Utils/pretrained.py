@@ -29,16 +29,19 @@ def fingerprint(place: str | None) -> str | None:
     return None if place is None else files.sha256(find("--pretrained", place))
 
 
-def load(model: nn.Module, path: Path) -> None:
-    """Copy the weights of a safetensors file in, not the masks; UserError if they are not those of such a model."""
+def load(model: nn.Module, path: Path, masks: bool = False) -> None:
+    """Copy the weights of a safetensors file in; UserError if they are not those of such a model.
+
+    masks: the masks too; a weight that they leave out counts nothing, whatever its value.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        stored = {name: value for name, value in load_file(path).items() if not name.endswith("_mask")}
+        stored = {name: value for name, value in load_file(path).items() if masks or not name.endswith("_mask")}
     except SafetensorError as error:
         raise UserError(f"{path} is not a whole safetensors file ({error}); name another run") from error
-    wanted = {name: value for name, value in model.state_dict().items() if not name.endswith("_mask")}
+    wanted = {name: value for name, value in model.state_dict().items() if masks or not name.endswith("_mask")}
     for name in sorted(wanted.keys() | stored.keys()):
         here, there = (tuple(found[name].shape) if name in found else None for found in (wanted, stored))
         if here != there:

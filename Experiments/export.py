@@ -1,0 +1,59 @@
+"""Write a finished run's model in a form that needs no masks and no training code, and less room."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from Experiments import finished
+from Utils import corpus, load, pretrained
+from Utils.flags import Parser, names
+
+# torch is imported once the run is known to be there.
+
+SIZES = (1, 64)  # examples at a time that the forms of a matrix are measured with
+
+
+def flags(top: Parser) -> None:
+    finished.flags(top, "export")
+    add = top._action_groups[-1].add_argument
+    add(
+        "--format",
+        required=True,
+        metavar=names(load.FORMATS),
+        help="sparse: the weights that are left and where they stand, each matrix computing in the form measured to be "
+        "the quickest; compact: dense, without the units that are dead; dense: as it is, masks multiplied in",
+    )
+    add("--export-dir", metavar="DIR", help="where to write (default: the run's directory)")
+
+
+def check(args: Namespace) -> Namespace:
+    load.known("format", args.format, load.FORMATS)
+    return args
+
+
+def run(args: Namespace) -> list[Path]:
+    """Write model.<format>.safetensors and model.<format>.json (see Utils.exported); returns their paths."""
+    config = finished.settings(args.run)
+    file = pretrained.find("--run", args.run)
+    data = corpus.load(finished.locate(config, Path(args.data_dir)))
+
+    import torch
+
+    from Utils.export import package
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    exporter = load.exporter(data.dataset)
+    model = finished.model(config, data, file)
+    whole = exporter.draft(model)
+    draft = exporter.compact(whole, data) if args.format == "compact" else whole
+    uses = {size: exporter.use(data, size, torch.device("cpu")) for size in SIZES}
+    about, tensors = package.package(draft, args.format, uses)
+    difference = package.difference(model, about, tensors, data)
+    about |= {"run": Path(args.run).resolve().name, "dataset": config.dataset, "largest_difference": difference}
+    about |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
+    written = package.write(Path(args.export_dir or args.run), about, tensors)
+    print(package.words(about, tensors, whole), end="")
+    print(f"Saved {written[0]} and {written[1].name}; Utils/exported.py loads them.")
+    return written

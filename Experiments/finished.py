@@ -1,0 +1,51 @@
+"""A finished run, taken up again: its settings, its data, its trained model with the masks."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from Utils import corpus, load, pretrained
+from Utils.errors import UserError
+from Utils.flags import Parser
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def flags(top: Parser, title: str) -> None:
+    """The flag that names the run, in a group of that title."""
+    top.add_argument_group(title).add_argument(
+        "--run", required=True, metavar="DIR", help="the run's directory, which holds its model.safetensors"
+    )
+
+
+def settings(run: str) -> Namespace:
+    """What the run was made with. Raises UserError if it is no run."""
+    path = Path(run) / "config.json"
+    try:
+        config = Namespace(**json.loads(path.read_text()))
+        load.dataset(config.dataset)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"--run {run}: no config.json of a run there; name a finished run's directory") from error
+    return config
+
+
+def locate(config: Namespace, data_dir: Path) -> corpus.Located:
+    """The corpus that the run was made with. Raises UserError where other files lie in its place."""
+    located = corpus.locate(load.configured(config), data_dir, config.source)
+    if located.key != config.data_key:
+        raise UserError(f"{data_dir} holds other {located.dataset.title} files than the run was made with")
+    return located
+
+
+def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
+    """The trained model in eval mode, masks and all, on the CPU."""
+    from Utils import generator
+
+    found = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
+    pretrained.load(found, file, masks=True)
+    generator.ignore_masks(found, getattr(config, "ignore_masks", "none"))
+    return found.eval()

@@ -1,0 +1,30 @@
+"""Export of networks that map a batch to one row of logits for each example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from Utils.corpus import Corpus
+from Utils.export import dead_units
+from Utils.export.draft import Draft
+from Utils.export.trace import draft as draft
+from Utils.loader import Loader
+
+
+def compact(draft: Draft, data: Corpus) -> Draft:
+    """The smaller network without dead units."""
+    return dead_units.compact(draft, _batch(data, 1))
+
+
+def use(data: Corpus, size: int, device: torch.device) -> Callable[[nn.Module], Any]:
+    """What a model is for: logits of `size` examples of the test split, as one batch."""
+    batch = _batch(data, size).to(device)
+    return lambda model: model(batch)
+
+
+def _batch(data: Corpus, size: int) -> Any:
+    return next(iter(Loader(data.test, size, length=size)))[0]

@@ -1,0 +1,91 @@
+"""The two files of an export: JSON that says how to compute, safetensors that holds what with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from Utils import exported, files
+from Utils.corpus import Corpus
+from Utils.export import forms, storage
+from Utils.export.draft import Draft
+from Utils.loader import Loader
+
+FORMATS = {
+    "sparse": (("whole", "bits", "columns"), ("whole", "csr", "block")),
+    "compact": (("whole", "block"), ("whole", "block")),
+    "dense": (("whole",), ("whole",)),
+}
+"""By format: the ways to store a matrix, of which the smallest is taken, and the forms to compute in, the quickest."""
+
+CHECKED = 64  # test examples on which an export is compared with the model it was made of
+TOLERANCE = 1e-4  # of the logits' largest size
+
+
+def package(
+    draft: Draft, format: str, uses: Mapping[int, Callable[[nn.Module], Any]]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(JSON, tensors) of a draft. uses: by the number of examples, what runs a model on them."""
+    ways, computing = FORMATS[format]
+    taken = forms.microseconds(draft, computing, uses)
+    matrices, tensors = {}, dict(draft.tensors)
+    for name in draft.matrices:
+        entry, packed = storage.pack(name, tensors.pop(name), ways)
+        tensors |= packed
+        measured = taken.get(name, {})
+        entry["quickest"] = {size: forms.quickest(found) for size, found in measured.items()}
+        matrices[name] = {**entry, "microseconds": measured}
+    about = {"version": exported.VERSION, "kind": draft.kind, "format": format}
+    return {**about, "program": draft.program, "matrices": matrices}, tensors
+
+
+def write(place: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Path]:
+    """Save as `model.<format>.json` and `.safetensors` below `place`; returns the two paths."""
+    path = place / f"model.{about['format']}.json"
+    files.write_bytes(path.with_suffix(".safetensors"), content(tensors))
+    files.write_json(path, about)
+    return [path, path.with_suffix(".safetensors")]
+
+
+def content(tensors: Mapping[str, Tensor]) -> bytes:
+    """What the safetensors file holds."""
+    from safetensors.torch import save
+
+    return save({name: value.contiguous() for name, value in tensors.items()})
+
+
+def parameters(draft: Draft) -> int:
+    """Numbers that are not zero."""
+    return sum(int(value.count_nonzero()) for value in draft.tensors.values())
+
+
+@torch.no_grad()
+def difference(model: nn.Module, about: Mapping[str, Any], tensors: Mapping[str, Tensor], data: Corpus) -> float:
+    """The largest difference between logits of the export and of the model, on the first test examples.
+
+    Raises FloatingPointError if it is more than rounding.
+    """
+    batch, _ = next(iter(Loader(data.test, CHECKED, length=CHECKED)))
+    wanted = model(batch)
+    found = (exported.build(about, tensors, CHECKED)(batch) - wanted).abs().max().item()
+    scale = max(1.0, wanted.abs().max().item())
+    if not found <= TOLERANCE * scale:
+        raise FloatingPointError(f"the export's logits are {found:.2g} off; the largest of the model is {scale:.2g}")
+    return found
+
+
+def words(about: Mapping[str, Any], tensors: Mapping[str, Tensor], whole: Draft) -> str:
+    """What came of it, for the console. whole: the draft of all."""
+    size, dense = storage.size(tensors), storage.size(whole.tensors)
+    lines = [f"{about['format']}: {size:,} bytes, {100 * size / dense:.1f} % of the {dense:,} of the dense model"]
+    for count in sorted({count for kept in about["matrices"].values() for count in kept["quickest"]}, key=int):
+        chosen = Counter(kept["quickest"].get(count, "whole") for kept in about["matrices"].values())
+        forms = ", ".join(f"{number} {form}" for form, number in sorted(chosen.items()))
+        lines.append(f"quickest for {count} at a time: {forms} of {len(about['matrices'])} matrices")
+    lines.append(f"largest difference of a logit to the masked model: {about['largest_difference']:.1e}")
+    return "".join(f"{line}\n" for line in lines)

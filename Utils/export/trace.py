@@ -1,0 +1,185 @@
+"""What a network does to its input, as the operations of `exported.Network`: read off by torch.fx, with masks
+multiplied in and every BatchNorm folded into the layer before it.
+
+A layer or function that is new to the models is one entry of `LAYERS` or `FUNCTIONS`.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from Layers import layers
+from Utils.errors import UserError
+from Utils.export.draft import Draft
+
+NORMALISED = ("linear", "conv")  # what a scale and shift right behind it can be folded into
+
+
+class _Tracer(fx.Tracer):
+    """Ends at layers: what has parameters of its own, or comes from torch.nn, is one step."""
+
+    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
+        return any(True for _ in module.parameters(recurse=False)) or super().is_leaf_module(module, path)
+
+
+class Unknown(UserError):
+    """Something that no operation of an export stands for."""
+
+    def __init__(self, what: Any) -> None:
+        super().__init__(f"export does not know {what}; Utils/export/trace.py lists what it knows")
+
+
+def draft(model: nn.Module) -> Draft:
+    """The network in eval mode, [B, ...] -> [B, classes]. Raises UserError if it does what no operation stands for."""
+    try:
+        graph = _Tracer().trace(model)
+    except fx.proxy.TraceError as error:
+        raise Unknown(f"what {type(model).__name__} does with its input ({error})") from error
+    found = Draft("network", [], {})
+    named: dict[fx.Node, str] = {}  # the value that a node stands for
+    with torch.no_grad():
+        for node in graph.nodes:
+            if node.op == "output":
+                found.program.append({"output": named[node.args[0]]})
+            else:
+                named[node] = _lower(found, node, named, model)
+    result = found.program.pop()["output"]
+    _fold_scales(found, result)
+    if not found.program or found.program[-1]["output"] != result:
+        raise Unknown(f"a {type(model).__name__} that computes what it does not return")
+    return found
+
+
+def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Module) -> str:
+    """Add what the node does to the program; the name of its value."""
+    sources = [named[arg] for arg in node.args if isinstance(arg, fx.Node)]
+    if node.op == "placeholder":
+        return "data"
+    if node.op == "call_function" and node.target is getattr:
+        return sources[0]  # the parts of a batch: an operation takes the batch whole
+    if node.op == "call_module":
+        module = model.get_submodule(node.target)
+        kind = next((known for known in LAYERS if isinstance(module, known)), None)
+        step = None if kind is None else LAYERS[kind](module)
+    else:
+        step = FUNCTIONS.get(node.target, lambda *_: None)(*node.args[len(sources) :], *node.kwargs.values())
+    if step is None:
+        raise Unknown(f"the step {node.format_node() if node.op != 'call_module' else type(module).__name__}")
+    if not step:
+        return sources[0]
+    name = node.target if node.op == "call_module" else node.name
+    if any(step["output"] == name for step in found.program):
+        raise Unknown(f"the layer {name}, which is used twice")
+    tensors = {role: value.detach().cpu().float().contiguous() for role, value in step.pop("tensors", {}).items()}
+    if step["op"] == "bag":
+        sources = sources[:1]
+    found.tensors |= {f"{name}.{role}": value for role, value in tensors.items()}
+    if step["op"] in NORMALISED:
+        found.matrices.append(f"{name}.weight")
+    entry = {**step, "inputs": sources, "output": name}
+    found.program.append(entry | ({"tensors": {role: f"{name}.{role}" for role in tensors}} if tensors else {}))
+    return name
+
+
+def _given(**tensors: Tensor | None) -> dict[str, Tensor]:
+    return {role: value for role, value in tensors.items() if value is not None}
+
+
+def _linear(module: nn.Linear) -> dict[str, Any]:
+    return {"op": "linear", "tensors": _given(**{name: layers.masked(module, name) for name in ("weight", "bias")})}
+
+
+def _conv(module: nn.Conv2d) -> dict[str, Any] | None:
+    plain = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
+    if not plain or isinstance(module.padding, str):
+        return None
+    return {**_linear(module), "op": "conv", "stride": list(module.stride), "padding": list(module.padding)}
+
+
+def _norm(module: _BatchNorm) -> dict[str, Any] | None:
+    """In eval mode a scale and a shift a channel, by the running statistics."""
+    if module.running_mean is None:
+        return None
+    weight, bias = (layers.masked(module, name) for name in ("weight", "bias"))
+    scale = (module.running_var.double() + module.eps).rsqrt() * (1.0 if weight is None else weight.double())
+    shift = -module.running_mean.double() * scale + (0.0 if bias is None else bias.double())
+    tensors = {"weight": scale, "bias": shift}
+    return {"op": "affine", "trailing": 2 * isinstance(module, nn.BatchNorm2d), "tensors": tensors}
+
+
+def _identity(module: layers._Identity) -> dict[str, Any]:
+    tensors = _given(weight=layers.masked(module, "weight"))
+    return {"op": "affine", "trailing": module.extra_dims, "tensors": tensors}
+
+
+def _bag(module: nn.EmbeddingBag) -> dict[str, Any] | None:
+    return {"op": "bag", "tensors": {"weight": module.weight}} if module.mode == "mean" else None
+
+
+def _pool(module: nn.MaxPool2d) -> dict[str, Any] | None:
+    size = module.kernel_size
+    plain = module.stride == size and module.padding == 0 and module.dilation == 1 and not module.ceil_mode
+    return {"op": "max_pool", "size": size} if plain and isinstance(size, int) else None
+
+
+def _flat(first: int = 1, last: int = -1) -> dict[str, Any] | None:
+    return {"op": "flatten"} if (first, last) == (1, -1) else None
+
+
+LAYERS = {
+    nn.Linear: _linear,
+    nn.Conv2d: _conv,
+    nn.BatchNorm1d: _norm,
+    nn.BatchNorm2d: _norm,
+    layers._Identity: _identity,
+    nn.EmbeddingBag: _bag,
+    nn.ReLU: lambda module: {"op": "relu"},
+    nn.MaxPool2d: _pool,
+    nn.Flatten: lambda module: _flat(module.start_dim, module.end_dim),
+    nn.Identity: lambda module: {},
+    nn.Dropout: lambda module: {},
+}
+"""By type of layer: module -> operation with its tensors, {} if it hands on its input, None if it cannot be done."""
+
+FUNCTIONS = {
+    F.relu: lambda inplace=False: {"op": "relu"},
+    torch.relu: lambda: {"op": "relu"},
+    operator.add: lambda: {"op": "add"},
+    torch.add: lambda: {"op": "add"},
+    F.adaptive_avg_pool2d: lambda size: {"op": "mean"} if size in (1, (1, 1)) else None,
+    torch.flatten: _flat,
+    "flatten": _flat,
+}
+"""By function, or name of a tensor's method: what is not a tensor of its arguments -> operation, None likewise."""
+
+
+def _fold_scales(found: Draft, result: str) -> None:
+    """Every affine step whose input nothing else reads, right behind a matrix, becomes part of that matrix."""
+    readers = Counter(name for step in found.program for name in step["inputs"]) + Counter([result])
+    makers = {step["output"]: step for step in found.program}
+    kept, renamed = [], {}
+    for step in found.program:
+        step["inputs"] = [renamed.get(name, name) for name in step["inputs"]]
+        source = makers.get(step["inputs"][0])
+        foldable = step["op"] == "affine" and source is not None and source["op"] in NORMALISED
+        if not foldable or readers[step["inputs"][0]] > 1:
+            kept.append(step)
+            continue
+        scale = found.tensors.pop(step["tensors"]["weight"]).double()
+        shift = found.tensors.pop(step["tensors"]["bias"]).double() if "bias" in step["tensors"] else 0.0
+        weight, bias = source["tensors"]["weight"], f"{source['output']}.bias"
+        old = found.tensors[bias].double() if bias in found.tensors else 0.0
+        matrix = found.tensors[weight]
+        found.tensors[weight] = (matrix.double() * scale.view(-1, *[1] * (matrix.dim() - 1))).float()
+        found.tensors[bias] = (old * scale + shift).float()
+        source["tensors"]["bias"] = bias
+        renamed[step["output"]] = source["output"]
+        makers[step["output"]] = source
+    found.program = kept
