@@ -1,0 +1,200 @@
+"""Exported networks against the masked models that they are made of, form by form and unit by unit."""
+
+import copy
+
+import nets
+import pytest
+import torch
+from torch import nn
+
+from Layers import layers
+from Layers.bags import Bags
+from Pruners import dead
+from Utils import exported, load
+from Utils.errors import UserError
+from Utils.export import dead_units, trace
+
+MODELS = [
+    ("fc", "default", (1, 8, 8)),
+    ("conv", "default", (3, 9, 7)),
+    ("vgg11", "lottery", (3, 32, 32)),
+    ("vgg11-bn", "lottery", (3, 32, 32)),
+    ("resnet20", "lottery", (3, 16, 16)),
+    ("text-classification", "nlp", (300,)),
+]
+FORMS = ("whole", "csr", "block")
+
+
+def masked(name, kind, shape, density, everything=False):
+    """The model in eval mode with random masks, biases and statistics; signals stay large enough to be compared.
+
+    everything: masks on what is seldom pruned too, BatchNorm scales and residual connections.
+    """
+    model = nets.drawn(0, load.model(name, kind), shape, 10)
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        weights = isinstance(module, (nn.Linear, nn.Conv2d))
+        for at, parameter in module.named_parameters(recurse=False):
+            if at == "bias":
+                parameter.data.normal_(0.0, 0.3, generator=generator)
+            elif weights:
+                parameter.data.mul_(2.0 * density**-0.5)
+        for at, buffer in module.named_buffers(recurse=False):
+            if at == "running_mean":
+                buffer.normal_(0.0, 0.3, generator=generator)
+            elif at == "running_var":
+                buffer.uniform_(0.5, 1.5, generator=generator)
+            elif at == "weight_mask" and (weights or everything):
+                buffer.copy_(torch.rand(buffer.shape, generator=generator) < (density if weights else 0.7))
+    return model.eval()
+
+
+def examples(shape, count=3):
+    generator = torch.Generator().manual_seed(2)
+    if len(shape) == 1:
+        return Bags(torch.randint(shape[0], (40,), generator=generator), torch.tensor([0, 13, 20][:count]))
+    return torch.randn(count, *shape, generator=generator)
+
+
+def zeros(shape):
+    return examples(shape, 1) if len(shape) == 1 else torch.zeros(1, *shape)
+
+
+@torch.no_grad()
+def near(found, wanted):
+    """1e-5 of the largest logit, or of 1."""
+    return (found - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3, 0.02])
+@pytest.mark.parametrize(("name", "kind", "shape"), MODELS)
+@torch.no_grad()
+def test_an_export_gives_the_logits_of_the_masked_model(name, kind, shape, density):
+    model, data = masked(name, kind, shape, density), examples(shape)
+    draft = trace.draft(model)
+    smaller = dead_units.compact(draft, zeros(shape))
+    wanted = model(data)
+    for form in FORMS if density < 1 else FORMS[:1]:
+        for each in (draft, smaller):
+            forms = dict.fromkeys(each.matrices, form)
+            assert near(exported.Network(each.program, each.tensors, forms)(data), wanted), form
+
+
+@pytest.mark.parametrize(("name", "kind", "shape"), [MODELS[3], MODELS[4]])
+@torch.no_grad()
+def test_masks_on_scales_and_residual_connections_are_exported(name, kind, shape):
+    model, data = masked(name, kind, shape, 0.5, everything=True), examples(shape)
+    draft = trace.draft(model)
+    smaller = dead_units.compact(draft, zeros(shape))
+    assert near(exported.Network(draft.program, draft.tensors)(data), model(data))
+    assert near(exported.Network(smaller.program, smaller.tensors)(data), model(data))
+    assert sum(v.numel() for v in smaller.tensors.values()) < 0.75 * sum(v.numel() for v in draft.tensors.values())
+
+
+def test_every_batchnorm_is_folded_and_no_mask_is_left():
+    for name in ("vgg11-bn", "resnet20"):
+        draft = trace.draft(masked(name, "lottery", (3, 16, 16), 0.5))
+        assert not any("mask" in at or "running" in at for at in draft.tensors)
+        affine = [step["output"] for step in draft.program if step["op"] == "affine"]
+        assert all("shortcut" in at or "identity" in at.lower() for at in affine), affine
+
+
+def test_ignored_masks_are_ignored_in_the_export_too():
+    model = nets.mlp(6, 5, 4)
+    model[0].weight_mask.zero_()
+    model[0].ignores_masks = True
+    data = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    draft = trace.draft(model)
+    with torch.no_grad():
+        assert near(exported.Network(draft.program, draft.tensors)(data), model(data))
+    assert draft.tensors["0.weight"].count_nonzero() == 30
+
+
+@pytest.mark.parametrize("density", [0.05, 0.02])
+def test_the_units_left_are_those_that_the_search_for_dead_units_finds_alive(density):
+    for name, kind, shape in MODELS[:3]:
+        model = masked(name, kind, shape, density)
+        found = dead.report(model, shape)["units"]
+        smaller = dead_units.compact(trace.draft(model), zeros(shape))
+        left = {
+            step["output"]: len(smaller.tensors[step["tensors"]["weight"]])
+            for step in smaller.program
+            if "tensors" in step
+        }
+        for at, counted in found.items():
+            assert left[at] == max(1, counted["units"] - counted["dead"]), at
+        assert sum(counted["dead"] for counted in found.values()) > 0
+
+
+@torch.no_grad()
+def test_a_dead_channel_before_a_padded_convolution_leaves_its_constant_border():
+    """By hand: one channel is the constant relu(b); through padding it weighs less at the border."""
+    model = nn.Sequential(layers.Conv2d(1, 2, 3, padding=1), nn.ReLU(), layers.Conv2d(2, 1, 3, padding=1), nn.Flatten())
+    model[0].weight_mask[1] = 0
+    model[0].bias.copy_(torch.tensor([0.1, 0.7]))
+    smaller = dead_units.compact(trace.draft(model), torch.zeros(1, 1, 9, 9))
+    kernel = model[2].weight[0, 1]
+    by_hand = torch.nn.functional.conv2d(torch.full((1, 1, 9, 9), 0.7), kernel[None, None], padding=1)[0]
+    step = next(step for step in smaller.program if step["output"] == "2")
+    offset = exported.spread(smaller.tensors["2.offset"], step["repeat"]) + (smaller.tensors["2.bias"] - model[2].bias)
+    torch.testing.assert_close(offset, by_hand, atol=1e-6, rtol=0)
+    assert smaller.tensors["2.weight"].shape == (1, 1, 3, 3)
+    assert smaller.tensors["2.offset"].shape == (1, 3, 3), "9 x 9, but only border, middle and border differ"
+    data = torch.randn(2, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    assert near(exported.Network(smaller.program, smaller.tensors)(data), model(data))
+
+
+@torch.no_grad()
+def test_a_network_cut_in_two_is_its_constant():
+    model = masked("conv", "default", (3, 6, 6), 1.0)
+    model[2].weight_mask.zero_()
+    smaller = dead_units.compact(trace.draft(model), torch.zeros(1, 3, 6, 6))
+    assert sum(value.numel() for value in smaller.tensors.values()) < 900
+    assert near(exported.Network(smaller.program, smaller.tensors)(examples((3, 6, 6))), model(examples((3, 6, 6))))
+
+
+@torch.no_grad()
+def test_of_an_embedding_only_columns_with_a_way_out_are_left():
+    model = masked("text-classification", "nlp", (300,), 1.0)
+    model.fc.weight_mask.zero_()
+    model.fc.weight_mask[1, 7] = model.fc.weight_mask[2, 40] = model.fc.weight_mask[3, 7] = 1
+    smaller = dead_units.compact(trace.draft(model), examples((300,), 1))
+    assert smaller.tensors["embedding.weight"].equal(model.embedding.weight[:, [7, 40]])
+    assert near(exported.Network(smaller.program, smaller.tensors)(examples((300,))), model(examples((300,))))
+
+
+def test_drafts_leave_the_model_as_it_was():
+    model = masked("resnet20", "lottery", (3, 16, 16), 0.3)
+    before = copy.deepcopy(model.state_dict())
+    dead_units.compact(trace.draft(model), zeros((3, 16, 16)))
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert not model.training
+
+
+class Doubtful(nn.Module):
+    """Branches on what it is given: nothing that a list of operations can say."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.fc, self.kind = layers.Linear(4, 2), kind
+
+    def forward(self, data):
+        if self.kind == "branch":
+            return self.fc(data) if data.sum() > 0 else self.fc(-data)
+        if self.kind == "sine":
+            return self.fc(torch.sin(data))
+        return self.fc(self.fc.weight @ data.T)
+
+
+@pytest.mark.parametrize("kind", ["branch", "sine", "weight"])
+def test_a_model_beyond_the_operations_is_refused_in_one_line(kind):
+    with pytest.raises(UserError, match="export does not know") as refused:
+        trace.draft(Doubtful(kind))
+    assert "\n" not in str(refused.value)
+
+
+def test_the_loader_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="no operation 'sine'"):
+        exported.Network([{"op": "sine", "inputs": ["data"], "output": "x"}], {})
+    with pytest.raises(ValueError, match="does not know"):
+        exported.unpack("w", {"shape": [1], "stored": "folded"}, {})

@@ -1,0 +1,150 @@
+"""Export and measurement from the command line: what is written, and that the loader alone is enough to use it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from Experiments import finished, measure
+from Utils import corpus, exported, load
+from Utils.export import forms
+from Utils.loader import Loader
+
+RUNS = {
+    "fc": "--dataset mnist --model fc --pruner synflow --compression 1 --post-epochs 1",
+    "news": "--dataset agnews --pruner rand --compression 2",
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Little time for each measurement: what it says is not looked at here."""
+    monkeypatch.setattr(forms, "SECONDS", 0.0005)
+    monkeypatch.setattr(measure, "SECONDS", 0.0005)
+
+
+@pytest.fixture(params=list(RUNS))
+def run(request, ran, tmp_path):
+    """A finished run's directory, a copy of its own for this test."""
+    return shutil.copytree(ran(RUNS[request.param]).path, tmp_path / "run")
+
+
+@pytest.fixture
+def ask(cli):
+    """The command line without the flags of training."""
+    import contextlib
+    import io
+    import shlex
+
+    import main
+
+    def call(arguments, data):
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main.main([*shlex.split(arguments), "--data-dir", str(data)])
+        return code, out.getvalue(), err.getvalue()
+
+    return call
+
+
+def model_and_batch(run, sample_data):
+    config = finished.settings(str(run))
+    data = corpus.load(finished.locate(config, sample_data))
+    batch, _ = next(iter(Loader(data.test, 20, length=20)))
+    return finished.model(config, data, run / "model.safetensors"), batch
+
+
+@pytest.mark.parametrize("format", load.FORMATS)
+def test_an_export_of_a_run_gives_its_logits(run, format, ask, sample_data):
+    code, out, err = ask(f"--experiment export --run {run} --format {format}", sample_data)
+    assert (code, err) == (0, "") and f"model.{format}.json" in out
+    model, batch = model_and_batch(run, sample_data)
+    with torch.no_grad():
+        wanted = model(batch)
+        for size in (1, 64):
+            found = exported.load(run / f"model.{format}.json", size)(batch)
+            assert (found - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max()))
+    about = json.loads((run / f"model.{format}.json").read_text())
+    assert about["largest_difference"] <= 1e-5 * max(1.0, float(wanted.abs().max()))
+    assert set(load_file(run / f"model.{format}.safetensors")) >= set(about["matrices"])
+
+
+def test_the_loader_needs_nothing_else_of_the_project(run, ask, sample_data, tmp_path, root):
+    """In a process of its own, from a directory with three files."""
+    ask(f"--experiment export --run {run} --format sparse --export-dir {tmp_path}/away", sample_data)
+    shutil.copy(root / "Utils" / "exported.py", tmp_path / "away")
+    model, batch = model_and_batch(run, sample_data)
+    parts = {"images": batch} if isinstance(batch, torch.Tensor) else {"ids": batch.ids, "offsets": batch.offsets}
+    from safetensors.torch import save_file
+
+    save_file(parts, tmp_path / "away" / "batch.safetensors")
+    script = (
+        "import types, torch, exported\n"
+        "from safetensors.torch import load_file, save_file\n"
+        "parts = load_file('batch.safetensors')\n"
+        "batch = parts['images'] if 'images' in parts else types.SimpleNamespace(**parts)\n"
+        "save_file({'logits': exported.load('model.sparse.json', 64)(batch)}, 'logits.safetensors')\n"
+        "import sys; assert not {'Utils', 'Layers', 'Models'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path / "away", check=True, env={"PATH": ""})
+    with torch.no_grad():
+        wanted = model(batch)
+    found = load_file(tmp_path / "away" / "logits.safetensors")["logits"]
+    assert (found - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max()))
+
+
+def test_compact_and_sparse_are_smaller_than_dense(run, ask, sample_data):
+    sizes = {}
+    for format in load.FORMATS:
+        ask(f"--experiment export --run {run} --format {format}", sample_data)
+        sizes[format] = (run / f"model.{format}.safetensors").stat().st_size
+    assert sizes["compact"] < 0.7 * sizes["dense"]
+    assert sizes["sparse"] < sizes["dense"]
+
+
+def test_a_measurement_is_kept_with_the_run(run, ask, sample_data):
+    code, out, err = ask(f"--experiment measure --run {run} --repeats 3", sample_data)
+    assert (code, err) == (0, "")
+    found = json.loads((run / "measurement.json").read_text())
+    assert list(found["formats"]) == ["masked", *load.FORMATS] and found["repeats"] == 3
+    for name, figures in found["formats"].items():
+        assert f"{figures['file_bytes']:,}" in out and f"{name} " in out
+        for size in ("1", "64"):
+            taken = figures["seconds"][size]
+            assert 0 < taken["lowest"] <= taken["median"] <= taken["highest"]
+            assert figures["examples_per_second"][size] == pytest.approx(int(size) / taken["median"])
+    dense, compact = found["formats"]["dense"], found["formats"]["compact"]
+    assert compact["multiply_adds"] < dense["multiply_adds"] == found["formats"]["masked"]["multiply_adds"]
+    assert compact["memory_bytes"] < dense["memory_bytes"]
+    model, _ = model_and_batch(run, sample_data)
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    assert dense["multiply_adds"] == sum(m.weight.numel() for m in linear)
+
+
+def test_what_cannot_be_exported_is_said_in_one_line(run, ask, sample_data, tmp_path):
+    def refused(arguments):
+        code, out, err = ask(arguments, sample_data)
+        assert (code, out) == (2, "") and err.count("\n") == 1 and err.startswith("error: ")
+        return err
+
+    assert "no format is called 'spars' (did you mean sparse?)" in refused(
+        f"--experiment export --run {run} --format spars"
+    )
+    assert "no config.json" in refused(f"--experiment export --run {tmp_path} --format dense")
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot write" in refused(f"--experiment export --run {run} --format dense --export-dir {tmp_path}/file/x")
+    (run / "model.safetensors").unlink()
+    assert "no model.safetensors there" in refused(f"--experiment export --run {run} --format dense")
+    assert "no model.safetensors there" in refused(f"--experiment measure --run {run}")
+
+
+def test_weights_of_another_model_are_refused(ran, ask, sample_data, tmp_path):
+    run = shutil.copytree(ran(RUNS["fc"]).path, tmp_path / "run")
+    other = ran(RUNS["news"]).path
+    shutil.copy(other / "model.safetensors", run / "model.safetensors")
+    code, _, err = ask(f"--experiment export --run {run} --format dense", sample_data)
+    assert code == 2 and "name a run of this model" in err

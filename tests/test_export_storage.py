@@ -1,0 +1,111 @@
+"""Matrices on disk and back, and the room they take."""
+
+import math
+
+import pytest
+import torch
+
+from Utils import exported
+from Utils.export import forms, package, storage
+from Utils.export.draft import Draft
+
+SHAPES = [(1, 1), (7, 13), (5, 3, 3, 3), (3, 70_000), (0, 4), (4, 0), (70_000, 2)]
+
+
+def sparse(shape, density, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator) * (torch.rand(shape, generator=generator) < density)
+
+
+@pytest.mark.parametrize("way", storage.WAYS)
+@pytest.mark.parametrize("density", [0.0, 0.03, 0.5, 1.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_way_to_store_a_matrix_gives_it_back(shape, density, way):
+    matrix = sparse(shape, density)
+    tensors = storage.WAYS[way]("a.weight", matrix)
+    assert all(name == "a.weight" or name.startswith("a.weight.") for name in tensors)
+    found = exported.unpack("a.weight", {"shape": list(shape), "stored": way}, tensors)
+    assert found.dtype == torch.float32 and found.shape == matrix.shape and found.equal(matrix)
+
+
+def test_columns_beyond_the_sign_of_16_bits_come_back():
+    matrix = torch.zeros(2, 60_000)
+    matrix[0, 40_000] = matrix[1, 59_999] = matrix[1, 32_767] = matrix[1, 32_768] = 1.5
+    tensors = storage.columns("w", matrix)
+    assert tensors["w.columns"].dtype == torch.int16
+    assert exported.unpack("w", {"shape": [2, 60_000], "stored": "columns"}, tensors).equal(matrix)
+
+
+@pytest.mark.parametrize(("density", "way"), [(0.9, "bits"), (1.0, "whole"), (0.1, "bits"), (0.01, "columns")])
+def test_the_smallest_way_is_taken(density, way):
+    matrix = sparse((400, 300), density)
+    entry, tensors = storage.pack("w", matrix, package.FORMATS["sparse"][0])
+    assert entry["stored"] == way and entry["values"] == int(matrix.count_nonzero())
+    assert storage.size(tensors) == min(storage.size(make("w", matrix)) for make in list(storage.WAYS.values())[:3])
+
+
+@pytest.mark.parametrize("density", [0.3, 0.1, 0.01, 0.004])
+def test_a_sparse_matrix_takes_little_more_than_the_information_in_it(density):
+    matrix = sparse((1500, 512), density)
+    kept, places = int(matrix.count_nonzero()), matrix.numel()
+    choices = (math.lgamma(places + 1) - math.lgamma(kept + 1) - math.lgamma(places - kept + 1)) / math.log(2)
+    bound = (32 * kept + choices) / 8
+    _, tensors = storage.pack("w", matrix, package.FORMATS["sparse"][0])
+    assert bound < storage.size(tensors) < 1.4 * bound
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_forms_of_a_matrix_agree(size):
+    weight, bias = sparse((30, 20), 0.1), torch.randn(30, generator=torch.Generator().manual_seed(3))
+    weight[4:9], weight[:, 11:] = 0, 0
+    data = torch.randn(size, 20, generator=torch.Generator().manual_seed(4))
+    for given in (bias, None):
+        wanted = data.double() @ weight.double().T + (0 if given is None else given.double())
+        for form in exported.LINEAR.values():
+            torch.testing.assert_close(form(weight, given)(data).double(), wanted, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                form(weight, given)(data.expand(2, size, 20)).double(), wanted.expand(2, size, 30), atol=1e-5, rtol=1e-5
+            )
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 0), (2, 1)])
+def test_the_forms_of_a_kernel_agree(stride, padding):
+    weight, bias = sparse((6, 5, 3, 2), 0.2), torch.randn(6, generator=torch.Generator().manual_seed(3))
+    weight[2], weight[:, 1] = 0, 0
+    how = {"stride": [stride, 1], "padding": [padding, 0]}
+    data = torch.randn(3, 5, 9, 8, generator=torch.Generator().manual_seed(4))
+    for given in (bias, None):
+        wanted = torch.nn.functional.conv2d(data.double(), weight.double(), None, **how)
+        wanted = wanted if given is None else wanted + given.double().view(-1, 1, 1)
+        for form in exported.CONV.values():
+            torch.testing.assert_close(form(weight, given, **how)(data).double(), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_quickest_form_is_taken_where_it_is_clearly_so():
+    assert forms.quickest({"whole": 10.0, "csr": 5.0, "block": 7.0}) == "csr"
+    assert forms.quickest({"whole": 10.0, "csr": 9.8, "block": 20.0}) == "whole", "chance decides nothing"
+    assert exported.nearest({"1": "csr", "64": "whole"}, 4) == "csr"
+    assert exported.nearest({"1": "csr", "64": "whole"}, 20) == "whole"
+    assert exported.nearest({}, 20) == "whole"
+
+
+def test_forms_are_measured_on_what_the_matrices_really_get():
+    weight = sparse((40, 30), 0.1)
+    program = [{"op": "linear", "inputs": ["data"], "output": "fc", "tensors": {"weight": "fc.weight"}}]
+    draft = Draft("network", program, {"fc.weight": weight}, ["fc.weight"])
+    uses = {size: lambda model, size=size: model(torch.ones(size, 30)) for size in (1, 5)}
+    found = forms.microseconds(draft, ("whole", "csr", "block"), uses)
+    assert found.keys() == {"fc.weight"} and found["fc.weight"].keys() == {"1", "5"}
+    assert all(taken.keys() == {"whole", "csr", "block"} for taken in found["fc.weight"].values())
+    assert all(value > 0 for taken in found["fc.weight"].values() for value in taken.values())
+    assert forms.microseconds(draft, ("whole",), uses) == {}
+    assert forms.multiply_adds(draft, {}, uses[5]) == 5 * 40 * 30
+    assert forms.multiply_adds(draft, {"fc.weight": "csr"}, uses[5]) == 5 * int(weight.count_nonzero())
+
+
+def test_exporters_have_what_the_recipes_call():
+    from Utils import load
+
+    for kind in set(load.EXPORTERS.values()):
+        module = __import__(kind, fromlist=["draft"])
+        assert all(callable(getattr(module, name)) for name in ("draft", "compact", "use"))
