@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from Experiments.reporting import comparison_tables
-from Experiments.reporting.figures import Picture, inline
+from Experiments.reporting.canvas import Picture, inline
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import Table
 from Utils.study import claims
@@ -26,6 +26,7 @@ def build(study: Study, tables: Mapping[str, Sequence[Table]], pictures: Mapping
         ("layers", "Density by layer", _layers(tables["layers"], pictures["layers"])),
         ("bleu", "BLEU by n-gram order", _grid(pictures["bleu"]) + _tables(tables["bleu"])),
         ("examples", "Example translations", _tables(tables["examples"])),
+        ("speed", "Measured speed", _speed(tables["speed"], pictures["speed"])),
         ("data", "Data, code and machines", _tables(tables["data"])),
         (
             "runs",
@@ -120,3 +121,12 @@ def _layers(tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
         "whole. A network with one prunable tensor has no figure."
     )
     return f"<p>{words}</p>{_grid(pictures)}{_folded('As tables', tables)}"
+
+
+def _speed(tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
+    words = (
+        "Each finished network as trained (masked) and in its exported formats, timed in turn on one machine. A point "
+        "is a run in one format; 1 is the same network's dense format: what lies to the right of 1 is won by pruning."
+    )
+    content = _grid(pictures) + _folded("As a table", tables)
+    return f"<p>{words}</p>{content}" if content else ""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from Experiments.reporting import speed
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import DASH, Table, spread
 from Utils.study.paper import PaperTable
@@ -26,6 +27,7 @@ def all_tables(study: Study) -> dict[str, list[Table]]:
         "layers": [layers(task) for task in study.tasks],
         "bleu": [bleu(task) for task in study.tasks if is_translation(task)],
         "examples": [examples(task) for task in study.tasks if is_translation(task)],
+        "speed": [speed.table(study.tasks)],
         "data": [data(study.tasks), versions(study.runs)],
         "runs": [run_list(study.tasks)],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from Experiments.reporting.figures import Picture
+from Experiments.reporting.canvas import Picture
 from Experiments.reporting.table import Table
 from Utils import files
 

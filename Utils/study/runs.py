@@ -78,6 +78,23 @@ class Run:
             if row["prunable"]
         }
 
+    @cached_property
+    def measurement(self) -> Mapping[str, Any] | None:
+        """What `--experiment measure` found, by format; None where that was not done or is damaged."""
+        try:
+            formats = json.loads((self.path / "measurement.json").read_text())["formats"]
+            for figures in formats.values():
+                for key in ("file_bytes", "memory_bytes", "multiply_adds"):
+                    figures[key] + 0
+                if not all(taken["median"] > 0.0 for taken in figures["seconds"].values()):
+                    raise ValueError("no time at all")
+            return formats if "dense" in formats else None
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            console.warn(f"{self.path}/measurement.json is left out ({type(error).__name__}: {error})")
+            return None
+
     @property
     def classes(self) -> int:
         return int(self.result["dead"]["classes"]["total"])

@@ -1,0 +1,161 @@
+"""What every figure is drawn on, as SVG and PNG, the same bytes each time: no date, no random names."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from Experiments.reporting import style
+from Utils.study.statistics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+WIDTH, HEIGHT = 4.4, 3.3  # inches of a panel, which the page shows at about that width, a narrow one too
+BELOW = 0.42  # inches from the axis to the legend, past the numbers and the label
+RC = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a name with a $ is a name
+    "svg.hashsalt": "study",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.edgecolor": style.MUTED,
+    "axes.labelcolor": style.INK,
+    "axes.titlecolor": style.INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.facecolor": style.BACK,
+    "figure.facecolor": style.BACK,
+    "text.color": style.INK,
+    "xtick.color": style.MUTED,
+    "ytick.color": style.MUTED,
+    "xtick.labelcolor": style.INK,
+    "ytick.labelcolor": style.INK,
+    "grid.color": style.GRID,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+Draw = Callable[["Axes"], None]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`title`: what it shows, for those who do not see it. shown: whether the page has it, or files alone."""
+
+    name: str
+    title: str
+    svg: str
+    png: bytes
+    shown: bool = True
+
+
+def picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT, shown: bool = True) -> Picture:
+    """The panels side by side, at most three in a row."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    across = min(3, len(draws))
+    down = -(-len(draws) // across)
+    with mpl.rc_context({**mpl.rcParamsDefault, **RC}):
+        figure = Figure(figsize=(WIDTH * across, height * down), layout="constrained")
+        for k, draw in enumerate(draws):
+            draw(figure.add_subplot(down, across, k + 1))
+        figure.draw_without_rendering()  # lays it out, once for both files
+        figure.set_layout_engine("none")
+        svg, png = io.StringIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    return Picture(re.sub(r"[^\w.-]+", "-", name), title, svg.getvalue(), png.getvalue(), shown)
+
+
+def inline(picture: Picture) -> str:
+    """The SVG for use within a page: its colours are those of the page, its names are its own, nothing is fetched."""
+    svg = picture.svg[picture.svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{picture.name}-", svg)
+    for colour, variable in style.THEME.items():
+        svg = svg.replace(colour, variable)
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+    assert size is not None
+    return re.sub(r"<svg [^>]*>", _open(picture.title, size[1], size[2]), svg, count=1)
+
+
+def _open(title: str, width: str, height: str) -> str:
+    import html
+
+    return (
+        '<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
+        f'aria-label="{html.escape(title)}" viewBox="0 0 {width} {height}">'
+    )
+
+
+def each(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
+    """A picture a panel, each (end of its name, words, draw)."""
+    return [picture(f"{name}-{part}", f"{title}: {words}", [draw]) for part, words, draw in panels]
+
+
+def with_whole(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
+    """Those, for the page, and all of them as one, for use elsewhere."""
+    found = each(name, title, panels)
+    if found:
+        found.append(picture(name, title, [draw for _, _, draw in panels], shown=False))
+    return found
+
+
+def curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str, marker: str, title: str, line="-"):
+    """Means joined by a line, bars for the intervals."""
+    means = [point.mean for point in found]
+    axes.plot(x, means, color=colour, marker=marker, linestyle=line, markersize=5, linewidth=1.5, label=title, zorder=3)
+    barred = [(at, point) for at, point in zip(x, found, strict=True) if point.half is not None]
+    if barred:
+        axes.errorbar(
+            [at for at, _ in barred],
+            [point.mean for _, point in barred],
+            [point.half for _, point in barred],
+            fmt="none",
+            ecolor=colour,
+            elinewidth=1,
+            capsize=2.5,
+            alpha=0.75,
+        )
+
+
+def limits(axes: Axes, values: Sequence[float]) -> None:
+    """Room for all single values; an interval that is wider runs out of the panel rather than flatten the rest."""
+    low, high = min(values), max(values)
+    room = 0.08 * (high - low or 1.0)
+    axes.set_ylim(low - room, high + room)
+
+
+def legend(axes: Axes) -> None:
+    """Below the axis, where it hides nothing."""
+    from matplotlib.transforms import ScaledTranslation
+
+    axes.minorticks_off()
+    below = axes.transAxes + ScaledTranslation(0.0, -BELOW, axes.figure.dpi_scale_trans)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=below,
+        ncols=5,
+        handlelength=1.6,
+        columnspacing=1.0,
+        handletextpad=0.4,
+    )
+
+
+def log(axes: Axes) -> None:
+    """Densities as a reader writes them: 0.01, not a power."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")

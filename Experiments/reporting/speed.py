@@ -1,0 +1,123 @@
+"""Measured speed: what pruning saves in seconds and bytes, where it was measured, beside what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from Experiments.reporting import canvas, style
+from Experiments.reporting.canvas import Draw, Picture
+from Experiments.reporting.table import Table
+from Utils.study.runs import Run
+from Utils.study.tasks import Task, label, pruner_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FILLED = {"compact": True, "sparse": False}  # formats that are drawn, and how their markers are
+
+
+def _measured(task: Task) -> Iterator[tuple[str, Run]]:
+    """(setting, run) of those whose speed was measured."""
+    for placed in task.placed:
+        if placed.run.measurement is not None:
+            yield label(placed.variant), placed.run
+
+
+def _faster(run: Run, name: str, size: str) -> float:
+    """How many times as fast as the dense format."""
+    formats = run.measurement
+    assert formats is not None
+    return formats["dense"]["seconds"][size]["median"] / formats[name]["seconds"][size]["median"]
+
+
+def _sizes(run: Run) -> list[str]:
+    """Numbers of examples at a time that the measurement has, as it writes them."""
+    assert run.measurement is not None
+    return sorted(run.measurement["dense"]["seconds"], key=int)
+
+
+def table(tasks: Sequence[Task]) -> Table:
+    """A line a run and format."""
+    rows, records = [], []
+    for task in tasks:
+        for setting, run in _measured(task):
+            assert run.measurement is not None
+            for name, figures in run.measurement.items():
+                times = {size: figures["seconds"][size] for size in _sizes(run)}
+                rows.append(
+                    [task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed]
+                    + [f"{run.figures['metric']:.2f} {task.metric.title}", name]
+                    + [f"{figures['file_bytes'] / 1024:,.1f}", f"{figures['memory_bytes'] / 1024:,.1f}"]
+                    + [f"{figures['multiply_adds']:,}"]
+                    + [_time(times[size], _faster(run, name, size)) if size in times else "" for size in ("1", "64")]
+                )
+                records.append(_record(task, setting, run, name, figures))
+    header = ["task", "setting", "pruner", "compression", "seed", "figure", "format", "file, KiB", "memory, KiB"]
+    header += ["multiply-adds", "ms for 1 (times dense)", "ms for 64 (times dense)"]
+    note = "Milliseconds: median of medians taken in turn; in brackets how many times as fast as the dense format."
+    return Table("speed", "Measured speed", header, rows, records, note)
+
+
+def _time(taken: dict[str, float], faster: float) -> str:
+    return f"{1e3 * taken['median']:.3f} ({faster:.2f})"
+
+
+def _record(task: Task, setting: str, run: Run, name: str, figures: dict[str, Any]) -> dict[str, Any]:
+    found = {
+        "run": run.path.as_posix(),
+        "dataset": task.dataset,
+        "model": task.model,
+        "setting": setting,
+        "pruner": run.pruner,
+        "compression": run.compression,
+        "seed": run.seed,
+        "metric": run.figures["metric"],
+        "format": name,
+        **{key: figures[key] for key in ("file_bytes", "memory_bytes", "multiply_adds")},
+    }
+    for size in _sizes(run):
+        found |= {f"seconds_{key}_{size}": value for key, value in figures["seconds"][size].items()}
+        found[f"times_dense_{size}"] = _faster(run, name, size)
+    return found
+
+
+def pictures(tasks: Sequence[Task]) -> list[Picture]:
+    """The figure against measured speed: a panel a task and number of examples at a time."""
+    panels = []
+    for task in tasks:
+        runs = [run for _, run in _measured(task)]
+        for size in sorted({size for run in runs for size in _sizes(run)}, key=int):
+            words = f"{task.title}, {size} at a time"
+            panels.append((f"{task.name}-{size}", words, _panel(task, runs, size, words)))
+    return canvas.with_whole("speed", "The figure against measured speed", panels)
+
+
+def _panel(task: Task, runs: Sequence[Run], size: str, title: str) -> Draw:
+    def draw(axes: Axes) -> None:
+        named: set[str] = set()
+        for run in runs:
+            look = style.look(run.pruner)
+            for name, filled in FILLED.items():
+                if run.measurement is None or name not in run.measurement:
+                    continue
+                axes.plot(
+                    _faster(run, name, size),
+                    run.figures["metric"],
+                    look.marker,
+                    color=look.colour,
+                    markerfacecolor=look.colour if filled else style.BACK,
+                    markersize=5.5,
+                    linestyle="none",
+                    label=None if look.title in named or not filled else look.title,
+                    zorder=3,
+                )
+                named |= {look.title} if filled else set()
+        axes.axvline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
+        canvas.log(axes)
+        canvas.limits(axes, [run.figures["metric"] for run in runs])
+        axes.set(xlabel="times as fast as dense (filled: compact, hollow: sparse)", title=title)
+        axes.set_ylabel(f"{task.metric.title}, %")
+        canvas.legend(axes)
+
+    return draw
