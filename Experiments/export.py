@@ -11,8 +11,6 @@ from Utils.flags import Parser, names
 
 # torch is imported once the run is known to be there.
 
-SIZES = (1, 64)  # examples at a time that the forms of a matrix are measured with
-
 
 def flags(top: Parser) -> None:
     finished.flags(top, "export")
@@ -40,7 +38,7 @@ def run(args: Namespace) -> list[Path]:
 
     import torch
 
-    from Utils.export import package
+    from Utils.export import measured, package
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -48,7 +46,7 @@ def run(args: Namespace) -> list[Path]:
     model = finished.model(config, data, file)
     whole = exporter.draft(model)
     draft = exporter.compact(whole, data) if args.format == "compact" else whole
-    uses = {size: exporter.use(data, size, torch.device("cpu")) for size in SIZES}
+    uses = {size: exporter.use(data, size, torch.device("cpu")) for size in measured.SIZES}
     about, tensors = package.package(draft, args.format, uses)
     difference = package.difference(model, about, tensors, data)
     about |= {"run": Path(args.run).resolve().name, "dataset": config.dataset, "largest_difference": difference}

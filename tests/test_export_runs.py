@@ -9,9 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from Experiments import finished, measure
+from Experiments import finished
 from Utils import corpus, exported, load
-from Utils.export import forms
+from Utils.export import forms, measured
 from Utils.loader import Loader
 
 RUNS = {
@@ -24,7 +24,7 @@ RUNS = {
 def quick(monkeypatch):
     """Little time for each measurement: what it says is not looked at here."""
     monkeypatch.setattr(forms, "SECONDS", 0.0005)
-    monkeypatch.setattr(measure, "SECONDS", 0.0005)
+    monkeypatch.setattr(measured, "SECONDS", 0.0005)
 
 
 @pytest.fixture(params=list(RUNS))

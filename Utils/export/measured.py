@@ -1,0 +1,74 @@
+"""What each format of a model costs: bytes, multiply-adds, and seconds by torch's benchmark timer."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from Utils import exported, timing
+from Utils.corpus import Corpus
+from Utils.export import forms, package
+
+SIZES = (1, 64)  # examples at a time
+MASKED = "masked"  # the model as it was trained, beside the exported formats
+SECONDS = 0.2  # of measurement, at least, for each median
+
+Load = Callable[[int], nn.Module]  # the model, loaded to be quick at so many examples at a time
+
+
+@torch.no_grad()
+def formats(model: nn.Module, exporter: Any, data: Corpus, repeats: int) -> dict[str, dict[str, Any]]:
+    """The figures of each format, by name; `model` is in eval mode on the CPU, threads are torch's present ones.
+
+    file_bytes, memory_bytes: of the safetensors file, and of the tensors that the loaded model holds. multiply_adds: of
+    the matrices, for one example. seconds: {examples at a time: median, lowest and highest of `repeats` medians}, all
+    formats in turn. examples_per_second likewise. exporter: the module of its kind (Utils.load.exporter).
+    """
+    uses = {size: exporter.use(data, size, torch.device("cpu")) for size in SIZES}
+    whole = exporter.draft(model)
+    state = model.state_dict()
+    found: dict[str, dict[str, Any]] = {
+        MASKED: {
+            "file_bytes": len(package.content(state)),
+            "memory_bytes": _bytes(state.values()),
+            "multiply_adds": forms.multiply_adds(whole, {}, uses[1]),
+        }
+    }
+    loads: dict[str, Load] = {MASKED: lambda size: model}
+    for name in package.FORMATS:
+        draft = exporter.compact(whole, data) if name == "compact" else whole
+        about, tensors = package.package(draft, name, uses)
+        package.difference(model, about, tensors, data)
+        loads[name] = partial(exported.build, about, tensors)
+        found[name] = _sizes(draft, about, tensors, uses[1])
+    for size, use in uses.items():
+        taken = timing.in_turn({name: partial(use, made(size)) for name, made in loads.items()}, repeats, SECONDS)
+        for name, seconds in taken.items():
+            _add(found[name], str(size), seconds)
+    return found
+
+
+def _bytes(tensors: Any) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def _sizes(draft: Any, about: dict[str, Any], tensors: dict[str, torch.Tensor], use: Any) -> dict[str, Any]:
+    chosen = {matrix: exported.nearest(kept["quickest"], 1) for matrix, kept in about["matrices"].items()}
+    return {
+        "file_bytes": len(package.content(tensors)),
+        "memory_bytes": _bytes(exported.build(about, tensors).held),
+        "multiply_adds": forms.multiply_adds(draft, chosen, use),
+        "forms": {name: kept["quickest"] for name, kept in about["matrices"].items()},
+    }
+
+
+def _add(figures: dict[str, Any], size: str, seconds: list[float]) -> None:
+    middle = statistics.median(seconds)
+    taken = {"median": middle, "lowest": min(seconds), "highest": max(seconds)}
+    figures.setdefault("seconds", {})[size] = taken
+    figures.setdefault("examples_per_second", {})[size] = int(size) / middle

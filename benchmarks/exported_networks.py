@@ -1,0 +1,88 @@
+"""What pruning saves in the exported formats: file, memory and measured speed of four networks, ratios within one run.
+
+    python -m benchmarks.exported_networks [--repeats 9] [--threads 2] [--data-dir Data] [--case NAME ...]
+
+Networks are pruned as they are drawn, without training, which changes no cost; the examples are of the test split.
+Times are of one call with 1 and with 64 examples, all formats in turn within one process. "machine_at_best" says what
+no format can exceed: the bytes read and the multiply-adds done in a second, as measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import pairs
+from Utils import corpus, generator, load, seeds, settings, timing
+from Utils.export import measured
+from Utils.loss import CrossEntropy
+from Utils.prune import prune_loop
+
+CASES = {
+    "agnews-rand-c2": "--dataset agnews --pruner rand --compression 2",
+    "agnews-grasp-c2": "--dataset agnews --pruner grasp --compression 2",
+    "fc-synflow-c1": "--dataset mnist --model fc --pruner synflow --prune-epochs 100 --compression 1",
+    "fc-synflow-c2": "--dataset mnist --model fc --pruner synflow --prune-epochs 100 --compression 2",
+    "fc-rand-c1": "--dataset mnist --model fc --pruner rand --compression 1",
+    "fc-rand-c2": "--dataset mnist --model fc --pruner rand --compression 2",
+    "vgg16-bn-synflow-c2": "--dataset cifar10 --model-class lottery --model vgg16-bn --pruner synflow "
+    "--prune-epochs 100 --compression 2",
+}
+CPU = torch.device("cpu")
+
+
+def case(command: str, data_dir: str, source: str, repeats: int) -> dict[str, Any]:
+    """The formats' figures of one network, with their ratios to the dense format."""
+    args = settings.parse([*command.split(), "--data-dir", data_dir, "--source", source])
+    data = corpus.load(corpus.locate(load.configured(args), Path(data_dir), source))
+    torch.manual_seed(seeds.derive(args.init_seed, "init"))
+    model = load.model(args.model, args.model_class)(data.shape, data.num_classes).eval()
+    pruner = load.pruner(args.pruner)(list(generator.masked_parameters(model)), seed=1)
+    examples = load.dataloader(data, args.prune_batch_size, True, length=args.prune_dataset_ratio * data.num_classes)
+    density = 10.0**-args.compression
+    schedule = args.compression_schedule, args.mask_scope, args.prune_epochs
+    prune_loop(model, CrossEntropy(), pruner, examples, CPU, density, *schedule)
+    found = measured.formats(model, load.exporter(data.dataset), data, repeats)
+    dense = found["dense"]
+    for figures in found.values():
+        figures["file_of_dense"] = figures["file_bytes"] / dense["file_bytes"]
+        figures["times_dense"] = {
+            size: dense["seconds"][size]["median"] / taken["median"] for size, taken in figures["seconds"].items()
+        }
+        figures.pop("forms", None)
+    return {"command": command, "source": data.source, "weights": pruner.stats(), "formats": found}
+
+
+def roofline(threads: int) -> dict[str, float]:
+    """What this machine can do at best: bytes read a second, multiply-adds a second of a large matrix product."""
+    large = torch.ones(64 * 1024 * 1024)
+    square = torch.ones(2048, 2048)
+    read, product = (
+        timing.timer(body).blocked_autorange(min_run_time=1.0).median for body in (large.sum, lambda: square @ square)
+    )
+    return {
+        "threads": threads,
+        "bytes_per_second": 4 * large.numel() / read,
+        "multiply_adds_per_second": 2048**3 / product,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--data-dir", default="Data")
+    parser.add_argument("--source", default="auto")
+    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    figures: dict[str, Any] = {"machine_at_best": roofline(args.threads), "repeats": args.repeats}
+    figures |= {name: case(CASES[name], args.data_dir, args.source, args.repeats) for name in args.case}
+    pairs.save("exported_networks", figures)
+
+
+if __name__ == "__main__":
+    main()
