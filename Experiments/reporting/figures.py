@@ -66,7 +66,7 @@ class Picture:
     shown: bool = True
 
 
-def _picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT, shown: bool = True) -> Picture:
+def side_by_side(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT, shown: bool = True) -> Picture:
     """The panels side by side, at most three in a row."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -124,18 +124,18 @@ def all_pictures(study: Study) -> dict[str, list[Picture]]:
 
 def _each(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
     """A picture a panel, each (end of its name, words, draw)."""
-    return [_picture(f"{name}-{part}", f"{title}: {words}", [draw]) for part, words, draw in panels]
+    return [side_by_side(f"{name}-{part}", f"{title}: {words}", [draw]) for part, words, draw in panels]
 
 
 def _with_whole(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
     """Those, for the page, and all of them as one, for use elsewhere."""
     found = _each(name, title, panels)
     if found:
-        found.append(_picture(name, title, [draw for _, _, draw in panels], shown=False))
+        found.append(side_by_side(name, title, [draw for _, _, draw in panels], shown=False))
     return found
 
 
-def _curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str, marker: str, title: str, line="-"):
+def curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str, marker: str, title: str, line="-"):
     """Means joined by a line, bars for the intervals."""
     means = [point.mean for point in found]
     axes.plot(x, means, color=colour, marker=marker, linestyle=line, markersize=5, linewidth=1.5, label=title, zorder=3)
@@ -160,7 +160,7 @@ def _limits(axes: Axes, values: Sequence[float]) -> None:
     axes.set_ylim(low - room, high + room)
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes, columns: int = 5) -> None:
     """Below the axis, where it hides nothing."""
     from matplotlib.transforms import ScaledTranslation
 
@@ -170,7 +170,7 @@ def _legend(axes: Axes) -> None:
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),
         bbox_transform=below,
-        ncols=5,
+        ncols=columns,
         handlelength=1.6,
         columnspacing=1.0,
         handletextpad=0.4,
@@ -195,7 +195,7 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
                 axes.plot([x] * len(values), [*values.values()], ".", color=look.colour, alpha=0.45, markersize=5)
                 everything += values.values()
             found = [interval(values.values()) for _, values in points]
-            _curve(
+            curve(
                 axes, [x for x, _ in points], [point for point in found if point], look.colour, look.marker, look.title
             )
         _limits(axes, everything)
@@ -205,7 +205,7 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
             place = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
             axes.annotate("chance", (0.0, task.chance), (0, 2), **place)
         axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %", title=task.title)
-        _legend(axes)
+        legend(axes)
 
     return draw
 
@@ -234,7 +234,7 @@ def retained_pictures(study: Study) -> list[Picture]:
                     everything += values
                 line = "--" if task.kind == "image" else "-"
                 marker = style.MARKERS[k % len(style.MARKERS)]
-                _curve(axes, x, found, look.colour, marker, task.title, line)
+                curve(axes, x, found, look.colour, marker, task.title, line)
             _limits(axes, everything)
             _log(axes)
             axes.invert_xaxis()
@@ -289,13 +289,13 @@ def _layers(task: Task) -> list[Picture]:
             axes.set_ylim(len(names) - 0.5, -0.5)
             axes.set_xlabel("density; hollow: none is left")
             axes.set_title(f"{task.title}: compression {c:g}", loc="right")  # names of layers may leave little room
-            _legend(axes)
+            legend(axes)
 
         return draw
 
     height = 1.6 + 0.15 * min(len(names), 2 * LABELLED)
     return [
-        _picture(
+        side_by_side(
             f"layers-{task.name}-c{c:g}", f"Density by layer at compression {c:g}: {task.title}", [panel(c)], height
         )
         for c in task.compressions()
