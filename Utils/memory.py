@@ -1,10 +1,13 @@
-"""What the C library does with freed memory."""
+"""What the C library does with freed memory, and what a body needs of it."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h
+CLEAR = "5"  # written to clear_refs: the peak of resident memory begins anew (proc(5))
 
 
 def keep_freed() -> None:
@@ -19,6 +22,23 @@ def keep_freed() -> None:
 def give_back() -> None:
     """Have glibc give back freed memory at once, so that what is resident is what is used; elsewhere, nothing."""
     _set(1 << 16, 1 << 16)
+
+
+def added(body: Callable[[], object]) -> int:
+    """Bytes of resident memory that `body` needs at its peak beyond what stood before, as Linux keeps it.
+
+    Raises OSError or LookupError where the system does not say. (What getrusage says began in the parent process.)
+    """
+    give_back()
+    Path("/proc/self/clear_refs").write_text(CLEAR)
+    before = _status("VmRSS")
+    body()
+    return max(0, _status("VmHWM") - before)
+
+
+def _status(key: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[key].split()[0]) * 1024
 
 
 def _set(mmap: int, trim: int) -> None:

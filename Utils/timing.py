@@ -18,7 +18,7 @@ def timer(body: Callable[[], Any]) -> Timer:
     return Timer("body()", globals={"body": body}, num_threads=torch.get_num_threads())
 
 
-def in_turn(bodies: Mapping[str, Callable[[], Any]], repeats: int, seconds: float) -> dict[str, list[float]]:
+def medians(bodies: Mapping[str, Callable[[], Any]], repeats: int, seconds: float) -> dict[str, list[float]]:
     """Seconds of one call of each, `repeats` medians over `seconds` or more, all in turn so that drift favours none."""
     found: dict[str, list[float]] = {name: [] for name in bodies}
     timers = {name: timer(body) for name, body in bodies.items()}

@@ -6,10 +6,13 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from Utils import files, provenance
+
+Found = TypeVar("Found")
 
 
 def timed(body: Callable[[], Any]) -> float:
@@ -19,16 +22,21 @@ def timed(body: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
+def in_turn(bodies: dict[str, Callable[[], Found]], rounds: int, warm_up: int = 1) -> dict[str, list[Found]]:
+    """All in turn, `rounds` times, every other time the last one first: what each returned, by name."""
+    for _ in range(warm_up):
+        for body in bodies.values():
+            body()
+    found: dict[str, list[Found]] = {name: [] for name in bodies}
+    for k in range(rounds):
+        for name in bodies if k % 2 == 0 else reversed(bodies):
+            found[name].append(bodies[name]())
+    return found
+
+
 def compare(plain: Callable[[], Any], ours: Callable[[], Any], rounds: int, warm_up: int = 2) -> dict[str, Any]:
     """Both in turn, `rounds` times; which goes first alternates. Seconds of each and the ratio plain / ours."""
-    for _ in range(warm_up):
-        plain()
-        ours()
-    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-    for k in range(rounds):
-        pair = [("plain", plain), ("ours", ours)]
-        for name, body in pair if k % 2 == 0 else reversed(pair):
-            seconds[name].append(timed(body))
+    seconds = in_turn({"plain": partial(timed, plain), "ours": partial(timed, ours)}, rounds, warm_up)
     return summary(seconds["plain"], seconds["ours"])
 
 

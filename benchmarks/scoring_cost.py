@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import torch
 from torch import nn
 
-from benchmarks import pairs
+from benchmarks import costs, pairs
 from benchmarks.grasp_scoring import two_forward
 from Utils import generator, load, memory
 from Utils.adam import Adam
@@ -30,7 +27,7 @@ from Utils.train import train_epoch
 
 MODELS = ("resnet20", "vgg16-bn")
 EXAMPLES = 100
-STEP, PUBLISHED = "training step", "grasp, published"
+PUBLISHED = "grasp, published"
 CPU = torch.device("cpu")
 
 
@@ -49,42 +46,18 @@ def bodies(name: str) -> dict[str, Callable[[], object]]:
         return lambda: made.score(model.eval(), CrossEntropy(), [batch], CPU)
 
     return {
-        STEP: lambda: train_epoch(model, CrossEntropy(), optimizer, [batch], CPU),
+        costs.STEP: lambda: train_epoch(model, CrossEntropy(), optimizer, [batch], CPU),
         **{pruner: score(pruner) for pruner in load.PRUNERS},
         PUBLISHED: lambda: two_forward(model.eval(), nn.CrossEntropyLoss(), batch, parameters),
     }
 
 
-def resident() -> float:
-    """The most this process has had in memory, in MiB, as Linux keeps it. (What getrusage says began in the parent.)"""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
-def peak(name: str, body: str, threads: int) -> float:
-    """MiB that the body adds at its peak, measured in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.scoring_cost", "--threads", str(threads), "--peak", name, body]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
 def measured(name: str, rounds: int, threads: int) -> dict[str, dict[str, float]]:
-    found = bodies(name)
-    for body in found.values():
-        body()
-    seconds: dict[str, list[float]] = {key: [] for key in found}
-    for k in range(rounds):
-        for key in found if k % 2 == 0 else reversed(found):
-            seconds[key].append(pairs.timed(found[key]))
+    seconds = pairs.in_turn({key: partial(pairs.timed, body) for key, body in bodies(name).items()}, rounds)
     figures = {}
     for key, times in seconds.items():
-        steps = [time / step for time, step in zip(times, seconds[STEP], strict=True)]
-        figures[key] = {
-            "seconds": statistics.median(times),
-            "steps": statistics.median(steps),
-            "steps_lowest": min(steps),
-            "steps_highest": max(steps),
-            "peak_mib": peak(name, key, threads),
-        }
+        peak = costs.peak("benchmarks.scoring_cost", threads, name, key)
+        figures[key] = {**costs.in_steps(times, seconds[costs.STEP]), "peak_mib": peak}
         print(f"{name}, {key}: {figures[key]['steps']:.2f} steps, {figures[key]['peak_mib']:.0f} MiB", flush=True)
     return figures
 
@@ -98,10 +71,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     if args.peak:
         model, key = args.peak
-        body = bodies(model)[key]
-        before = resident()
-        body()
-        print(json.dumps(resident() - before))
+        print(json.dumps(costs.added_mib(bodies(model)[key])))
         return
     memory.keep_freed()  # for all, as in every run
     figures = {name: measured(name, args.rounds, args.threads) for name in MODELS}

@@ -104,7 +104,7 @@ def test_what_is_pruned_never_comes_back(sizes, steps, scope, data):
 
 
 @pytest.mark.parametrize("scope", ranking.SCOPES)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_counts_are_exact_on_many_tied_scores(scope, dtype):
     """A thousand weights and few distinct scores, where a threshold alone cuts off far too many or too few."""
     draw = torch.Generator().manual_seed(0)

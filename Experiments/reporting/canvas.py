@@ -138,7 +138,7 @@ def limits(axes: Axes, values: Sequence[float]) -> None:
     axes.set_ylim(low - room, high + room)
 
 
-def legend(axes: Axes) -> None:
+def legend(axes: Axes, columns: int = 5) -> None:
     """Below the axis, where it hides nothing."""
     from matplotlib.transforms import ScaledTranslation
 
@@ -148,7 +148,7 @@ def legend(axes: Axes) -> None:
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),
         bbox_transform=below,
-        ncols=5,
+        ncols=columns,
         handlelength=1.6,
         columnspacing=1.0,
         handletextpad=0.4,

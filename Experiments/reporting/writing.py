@@ -27,9 +27,11 @@ def tables(place: Path, found: Iterable[Table]) -> list[Path]:
 
 def pictures(place: Path, found: Iterable[Picture]) -> list[Path]:
     """figures/<name>.svg and .png."""
-    written = []
-    for picture in found:
-        written.append(text(place / "figures" / f"{picture.name}.svg", picture.svg))
-        written.append(place / "figures" / f"{picture.name}.png")
-        files.write_bytes(written[-1], picture.png)
-    return written
+    return [path for made in found for path in picture(place / "figures", made)]
+
+
+def picture(place: Path, made: Picture) -> list[Path]:
+    """<name>.svg and .png."""
+    png = place / f"{made.name}.png"
+    files.write_bytes(png, made.png)
+    return [text(place / f"{made.name}.svg", made.svg), png]

@@ -47,7 +47,7 @@ def formats(model: nn.Module, exporter: Any, data: Corpus, repeats: int) -> dict
         loads[name] = partial(exported.build, about, tensors)
         found[name] = _sizes(draft, about, tensors, uses[1])
     for size, use in uses.items():
-        taken = timing.in_turn({name: partial(use, made(size)) for name, made in loads.items()}, repeats, SECONDS)
+        taken = timing.medians({name: partial(use, made(size)) for name, made in loads.items()}, repeats, SECONDS)
         for name, seconds in taken.items():
             _add(found[name], str(size), seconds)
     return found
