@@ -134,7 +134,7 @@ def curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str
 def limits(axes: Axes, values: Sequence[float]) -> None:
     """Room for all single values; an interval that is wider runs out of the panel rather than flatten the rest."""
     low, high = min(values), max(values)
-    room = 0.08 * (high - low or 1.0)
+    room = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
     axes.set_ylim(low - room, high + room)
 
 

@@ -51,6 +51,7 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
             canvas.curve(
                 axes, [x for x, _ in points], [point for point in found if point], look.colour, look.marker, look.title
             )
+        axes.set_xlim(-0.06 * widest, 1.06 * widest)  # from dense on, even where no dense run is
         canvas.limits(axes, everything)
         low, high = axes.get_ylim()
         if low < task.chance < high:
