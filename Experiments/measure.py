@@ -54,9 +54,12 @@ def run(args: Namespace) -> dict[str, Any]:
 def words(formats: Mapping[str, Mapping[str, Any]]) -> str:
     """A table for the console, a format a line, speed against the dense format."""
     sizes = list(formats["dense"]["seconds"])
-    lines = [f"{'':>8} {'file':>10} {'memory':>10} {'multiply-adds':>14}" + "".join(map(_head, sizes))]
+    lines = [
+        f"{'':>8} {'parameters':>11} {'file':>11} {'memory':>11} {'multiply-adds':>14}" + "".join(map(_head, sizes))
+    ]
     for name, figures in formats.items():
-        line = f"{name:>8} {figures['file_bytes']:>10,} {figures['memory_bytes']:>10,} {figures['multiply_adds']:>14,}"
+        line = f"{name:>8} {figures['parameters']:>11,} {figures['file_bytes']:>11,} {figures['memory_bytes']:>11,}"
+        line += f" {figures['multiply_adds']:>14,}"
         for size in sizes:
             middle = figures["seconds"][size]["median"]
             faster = formats["dense"]["seconds"][size]["median"] / middle

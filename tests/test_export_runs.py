@@ -120,9 +120,11 @@ def test_a_measurement_is_kept_with_the_run(run, ask, sample_data):
     dense, compact = found["formats"]["dense"], found["formats"]["compact"]
     assert compact["multiply_adds"] < dense["multiply_adds"] == found["formats"]["masked"]["multiply_adds"]
     assert compact["memory_bytes"] < dense["memory_bytes"]
+    assert compact["parameters"] < dense["parameters"] == found["formats"]["masked"]["parameters"]
     model, _ = model_and_batch(run, sample_data)
     linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
     assert dense["multiply_adds"] == sum(m.weight.numel() for m in linear)
+    assert dense["parameters"] == sum(p.numel() for p in model.parameters())
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(run, ask, sample_data, tmp_path):

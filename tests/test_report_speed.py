@@ -10,10 +10,10 @@ from stores import add
 import main
 
 FORMATS = {
-    "masked": (4000, 5000, 100, 2.0, 20.0),
-    "dense": (2000, 2500, 100, 1.0, 10.0),
-    "sparse": (500, 2500, 100, 0.8, 12.5),
-    "compact": (800, 1000, 40, 0.25, 5.0),
+    "masked": (1000, 4000, 5000, 100, 2.0, 20.0),
+    "dense": (1000, 2000, 2500, 100, 1.0, 10.0),
+    "sparse": (100, 500, 2500, 100, 0.8, 12.5),
+    "compact": (200, 800, 1000, 40, 0.25, 5.0),
 }
 
 
@@ -21,6 +21,7 @@ def measurement():
     return {
         "formats": {
             name: {
+                "parameters": kept,
                 "file_bytes": file,
                 "memory_bytes": memory,
                 "multiply_adds": work,
@@ -29,7 +30,7 @@ def measurement():
                     for size, ms in (("1", one), ("64", many))
                 },
             }
-            for name, (file, memory, work, one, many) in FORMATS.items()
+            for name, (kept, file, memory, work, one, many) in FORMATS.items()
         },
         "repeats": 9,
     }
@@ -52,15 +53,16 @@ def test_every_format_of_a_measured_run_has_a_line(store, tmp_path):
     place = report(store, tmp_path / "report")
     found = {row["format"]: row for row in csv.DictReader((place / "tables" / "speed.csv").read_text().splitlines())}
     assert list(found) == list(FORMATS), "of the one run that was measured"
-    for name, (file, memory, work, one, many) in FORMATS.items():
+    for name, (kept, file, memory, work, one, many) in FORMATS.items():
         row = found[name]
-        assert (int(row["file_bytes"]), int(row["memory_bytes"]), int(row["multiply_adds"])) == (file, memory, work)
+        counted = ("parameters", "file_bytes", "memory_bytes", "multiply_adds")
+        assert tuple(int(row[key]) for key in counted) == (kept, file, memory, work)
         assert float(row["seconds_median_1"]) == one / 1e3 and float(row["seconds_median_64"]) == many / 1e3
         assert float(row["times_dense_1"]) == pytest.approx(1.0 / one)
         assert float(row["times_dense_64"]) == pytest.approx(10.0 / many)
         assert row["metric"] == "93.0" and row["run"].startswith(str(store))
     shown = (place / "tables" / "speed.md").read_text()
-    assert "| compact | 0.8 | 1.0 | 40 | 0.250 (4.00) | 5.000 (2.00) |" in shown
+    assert "| compact | 200 | 0.8 | 1.0 | 40 | 0.250 (4.00) | 5.000 (2.00) |" in shown
 
 
 def test_speed_is_drawn_and_on_the_page(store, tmp_path):

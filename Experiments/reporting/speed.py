@@ -48,13 +48,17 @@ def table(tasks: Sequence[Task]) -> Table:
                 rows.append(
                     [task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed]
                     + [f"{run.figures['metric']:.2f} {task.metric.title}", name]
-                    + [f"{figures['file_bytes'] / 1024:,.1f}", f"{figures['memory_bytes'] / 1024:,.1f}"]
+                    + [
+                        f"{figures['parameters']:,}",
+                        f"{figures['file_bytes'] / 1024:,.1f}",
+                        f"{figures['memory_bytes'] / 1024:,.1f}",
+                    ]
                     + [f"{figures['multiply_adds']:,}"]
                     + [_time(times[size], _faster(run, name, size)) if size in times else "" for size in ("1", "64")]
                 )
                 records.append(_record(task, setting, run, name, figures))
-    header = ["task", "setting", "pruner", "compression", "seed", "figure", "format", "file, KiB", "memory, KiB"]
-    header += ["multiply-adds", "ms for 1 (times dense)", "ms for 64 (times dense)"]
+    header = ["task", "setting", "pruner", "compression", "seed", "figure", "format", "parameters"]
+    header += ["file, KiB", "memory, KiB", "multiply-adds", "ms for 1 (times dense)", "ms for 64 (times dense)"]
     note = "Milliseconds: median of medians taken in turn; in brackets how many times as fast as the dense format."
     return Table("speed", "Measured speed", header, rows, records, note)
 
@@ -74,7 +78,7 @@ def _record(task: Task, setting: str, run: Run, name: str, figures: dict[str, An
         "seed": run.seed,
         "metric": run.figures["metric"],
         "format": name,
-        **{key: figures[key] for key in ("file_bytes", "memory_bytes", "multiply_adds")},
+        **{key: figures[key] for key in ("parameters", "file_bytes", "memory_bytes", "multiply_adds")},
     }
     for size in _sizes(run):
         found |= {f"seconds_{key}_{size}": value for key, value in figures["seconds"][size].items()}

@@ -25,7 +25,7 @@ Load = Callable[[int], nn.Module]  # the model, loaded to be quick at so many ex
 def formats(model: nn.Module, exporter: Any, data: Corpus, repeats: int) -> dict[str, dict[str, Any]]:
     """The figures of each format, by name; `model` is in eval mode on the CPU, threads are torch's present ones.
 
-    file_bytes, memory_bytes: of the safetensors file, and of the tensors that the loaded model holds. multiply_adds: of
+    parameters: real numbers stored. file_bytes, memory_bytes: of the safetensors file, and of the tensors that the loaded model holds. multiply_adds: of
     the matrices, for one example. seconds: {examples at a time: median, lowest and highest of `repeats` medians}, all
     formats in turn. examples_per_second likewise. exporter: the module of its kind (Utils.load.exporter).
     """
@@ -34,6 +34,7 @@ def formats(model: nn.Module, exporter: Any, data: Corpus, repeats: int) -> dict
     state = model.state_dict()
     found: dict[str, dict[str, Any]] = {
         MASKED: {
+            "parameters": package.parameters(state),
             "file_bytes": len(package.content(state)),
             "memory_bytes": _bytes(state.values()),
             "multiply_adds": forms.multiply_adds(whole, {}, uses[1]),
@@ -60,6 +61,7 @@ def _bytes(tensors: Any) -> int:
 def _sizes(draft: Any, about: dict[str, Any], tensors: dict[str, torch.Tensor], use: Any) -> dict[str, Any]:
     chosen = {matrix: exported.nearest(kept["quickest"], 1) for matrix, kept in about["matrices"].items()}
     return {
+        "parameters": package.parameters(tensors),
         "file_bytes": len(package.content(tensors)),
         "memory_bytes": _bytes(exported.build(about, tensors).held),
         "multiply_adds": forms.multiply_adds(draft, chosen, use),

@@ -59,9 +59,10 @@ def content(tensors: Mapping[str, Tensor]) -> bytes:
     return save({name: value.contiguous() for name, value in tensors.items()})
 
 
-def parameters(draft: Draft) -> int:
-    """Numbers that are not zero."""
-    return sum(int(value.count_nonzero()) for value in draft.tensors.values())
+def parameters(tensors: Mapping[str, Tensor]) -> int:
+    """How many real numbers are stored, masks left out."""
+    real = (value for name, value in tensors.items() if not name.endswith("_mask") and value.is_floating_point())
+    return sum(value.numel() for value in real)
 
 
 @torch.no_grad()

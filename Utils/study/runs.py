@@ -84,7 +84,7 @@ class Run:
         try:
             formats = json.loads((self.path / "measurement.json").read_text())["formats"]
             for figures in formats.values():
-                for key in ("file_bytes", "memory_bytes", "multiply_adds"):
+                for key in ("parameters", "file_bytes", "memory_bytes", "multiply_adds"):
                     figures[key] + 0
                 if not all(taken["median"] > 0.0 for taken in figures["seconds"].values()):
                     raise ValueError("no time at all")
