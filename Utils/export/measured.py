@@ -25,9 +25,10 @@ Load = Callable[[int], nn.Module]  # the model, loaded to be quick at so many ex
 def formats(model: nn.Module, exporter: Any, data: Corpus, repeats: int) -> dict[str, dict[str, Any]]:
     """The figures of each format, by name; `model` is in eval mode on the CPU, threads are torch's present ones.
 
-    parameters: real numbers stored. file_bytes, memory_bytes: of the safetensors file, and of the tensors that the loaded model holds. multiply_adds: of
-    the matrices, for one example. seconds: {examples at a time: median, lowest and highest of `repeats` medians}, all
-    formats in turn. examples_per_second likewise. exporter: the module of its kind (Utils.load.exporter).
+    parameters: real numbers stored. file_bytes, memory_bytes: of the safetensors file, and of the tensors that the
+    loaded model holds. multiply_adds: of the matrices, for one example. seconds: {examples at a time: median, lowest
+    and highest of `repeats` medians}, all formats in turn. examples_per_second likewise. exporter: the module of its
+    kind (Utils.load.exporter).
     """
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in SIZES}
     whole = exporter.draft(model)
