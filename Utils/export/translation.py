@@ -7,7 +7,7 @@ what the softmax does not see. Both give the model's logits but for rounding.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from Layers.layers import masked
 from Layers.pairs import PAD
 from Models.seq2seq import Seq2SeqTransformer, TokenEmbedding
 from Models.transformer import DecoderLayer, EncoderLayer
+from Utils import decode
+from Utils.corpus import Corpus
 from Utils.export.draft import Draft
 
 Tensors = dict[str, Tensor]
@@ -103,10 +105,17 @@ def _source_attention(name: str, attention: MultiheadAttention, tensors: Tensors
     return {"name": name, "kind": "source", **_sizes(attention)}
 
 
-def compact(whole: Draft) -> Draft:
+def use(data: Corpus, size: int, device: torch.device) -> Callable[[nn.Module], Any]:
+    """What a model is for: translations of the first `size` sentences of the test split, as one batch."""
+    sources = [data.test.source(k) for k in range(min(size, len(data.test)))]
+    return lambda model: decode.translate(model, sources, device)
+
+
+def compact(whole: Draft, data: Corpus | None = None) -> Draft:
     """The same function with fewer hidden units, heads and dimensions of heads; the residual stream keeps its width.
 
-    A sublayer with nothing left becomes "constant": the bias of its output. Sums are taken in float64.
+    A sublayer with nothing left becomes "constant": the bias of its output. Sums are taken in float64. data: other
+    exporters look at it; here the weights say all.
     """
     tensors = dict(whole.tensors)
     program = {side: [_smaller(entry, tensors) for entry in whole.program[side]] for side in ("encoder", "decoder")}
