@@ -19,8 +19,8 @@ from Utils import decode, exported, generator, load
 from Utils.export import forms, translation
 
 CLOSE = 1e-5
-# An untrained run that other tests look at too.
-RUN = "--dataset multi30k --pruner rand --compression 1 --src en --tgt de --prune-attention all --bleu-weights 1 1 --beam 2"
+UNTRAINED = "--dataset multi30k --pruner rand --compression 1"  # a run that other tests look at too
+RUN = f"{UNTRAINED} --src en --tgt de --prune-attention all --bleu-weights 1 1 --beam 2"
 DENSITIES = (1.0, 0.4, 0.1, 0.02)
 DRAFTS = ("whole", "compact")
 
