@@ -107,10 +107,14 @@ class CsrLinear(Form):
     def __call__(self, input: Tensor) -> Tensor:
         rows = input.reshape(-1, input.shape[-1])
         if len(rows) == 1:  # a product with a vector is several times as quick as one with a matrix of one column
-            found = torch.mv(self.weight, rows[0])
-            return (found if self.bias is None else found + self.bias).view(*input.shape[:-1], self.outputs)
-        found = (self.weight @ rows.t()).t()
-        return (found if self.bias is None else found + self.bias).view(*input.shape[:-1], self.outputs)
+            found = self.weight.mv(rows[0]) if self.bias is None else torch.addmv(self.bias, self.weight, rows[0])
+        else:
+            columns = rows.t().contiguous()
+            if self.bias is None:
+                found = (self.weight @ columns).t()
+            else:
+                found = torch.addmm(self.bias.unsqueeze(1).expand(-1, len(rows)), self.weight, columns).t()
+        return found.reshape(*input.shape[:-1], self.outputs)
 
 
 class _Block(Form):

@@ -89,7 +89,8 @@ def test_the_quickest_form_is_taken_where_it_is_clearly_so():
     assert exported.nearest({}, 20) == "whole"
 
 
-def test_forms_are_measured_on_what_the_matrices_really_get():
+def test_forms_are_measured_on_what_the_matrices_really_get(monkeypatch):
+    monkeypatch.setattr(forms, "SECONDS", 0.001)
     weight = sparse((40, 30), 0.1)
     program = [{"op": "linear", "inputs": ["data"], "output": "fc", "tensors": {"weight": "fc.weight"}}]
     draft = Draft("network", program, {"fc.weight": weight}, ["fc.weight"])

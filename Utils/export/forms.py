@@ -1,58 +1,102 @@
-"""Which form of a matrix is the quickest on this machine: measured with the inputs that it really gets."""
+"""Which form of a matrix is the quickest on this machine: measured where it stands, while the model is used.
+
+Alone in a loop a matrix would stay in the processor's cache, where whole ones look quicker than they are.
+"""
 
 from __future__ import annotations
 
+import statistics
+import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from Utils import exported, timing
+from Utils import exported
 from Utils.export.draft import Draft
 
-SECONDS = 0.05  # of measurement for each form
-HOPELESS = 5  # a form so many times as slow as another is not measured twice
+SECONDS = 1.0  # of use of the model, for each form and number of examples
 MARGIN = 0.9  # another form than the whole matrix has to take less than this share of its time: chance decides nothing
 
 
-class _Watched:
-    """Stands in for a form: computes as the whole matrix does, and keeps what it was last called with.
+class _Timed:
+    """A form that adds up the seconds it takes."""
 
-    `positions`: how many vectors, or places of an image, it was applied to in all.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, **how: Any) -> None:
-        self.kinds = exported.LINEAR if weight.dim() == 2 else exported.CONV
-        self.arguments, self.how = (weight, bias), how
-        self.form = self.made("whole")
-        self.tensors = self.form.tensors
-        self.input: Tensor | None = None
-        self.positions = 0
-
-    def made(self, form: str) -> exported.Form:
-        return self.kinds[form](*self.arguments, **self.how)
+    def __init__(self, made: exported.Form) -> None:
+        self.made, self.tensors, self.seconds = made, made.tensors, 0.0
 
     def __call__(self, input: Tensor) -> Tensor:
-        found = self.form(input)
-        self.input = input
-        self.positions += found.numel() // max(1, len(self.arguments[0]))
+        begun = time.perf_counter()
+        found = self.made(input)
+        self.seconds += time.perf_counter() - begun
+        return found
+
+
+class _Watched:
+    """The whole matrix, counting the vectors, or places of an image, that it is applied to: `positions`."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, **how: Any) -> None:
+        self.weight, self.made, self.positions = weight, _kinds(weight)["whole"](weight, bias, **how), 0
+        self.tensors = self.made.tensors
+
+    def __call__(self, input: Tensor) -> Tensor:
+        found = self.made(input)
+        self.positions += found.numel() // max(1, len(self.weight))
         return found
 
 
 def microseconds(
     draft: Draft, forms: tuple[str, ...], uses: Mapping[int, Callable[[nn.Module], Any]]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """{matrix: {examples at a time: {form: median microseconds of one product}}}, with torch's present threads.
+    """{matrix: {examples at a time: {form: median microseconds in one use}}}, with torch's present threads.
 
     uses: by the number of examples, what runs a model on them.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
     for size, use in uses.items() if len(forms) > 1 else ():
-        for name, watched in _watch(draft, use).items():
-            found.setdefault(name, {})[str(size)] = _measured(watched, forms)
+        for form in forms:
+            for name, seconds in _taken(draft, form, use).items():
+                taken = found.setdefault(name, {}).setdefault(str(size), {})
+                taken[form] = round(1e6 * statistics.median(seconds), 2)
     return found
+
+
+def _kinds(weight: Tensor) -> Mapping[str, type[exported.Form]]:
+    return exported.LINEAR if weight.dim() == 2 else exported.CONV
+
+
+def _made(draft: Draft, maker: Callable[[Tensor], Callable[..., Any]]) -> tuple[nn.Module, dict[str, Any]]:
+    """(the model, its matrices by name), each matrix made by what `maker` gives for it."""
+    made: dict[str, Any] = {}
+
+    def form(name: str) -> Callable[..., Any]:
+        make = maker(draft.tensors[name])
+        return lambda weight, bias, **how: made.setdefault(name, make(weight, bias, **how))
+
+    forms = {name: form(name) for name in draft.matrices}
+    return exported.KINDS[draft.kind](draft.program, draft.tensors, forms).eval(), made
+
+
+@torch.no_grad()
+def _taken(draft: Draft, form: str, use: Callable[[nn.Module], Any]) -> dict[str, list[float]]:
+    """Seconds that each matrix took in each use of the model with all matrices in that form."""
+
+    def timed(weight: Tensor) -> Callable[..., _Timed]:
+        return lambda *arguments, **how: _Timed(_kinds(weight)[form](*arguments, **how))
+
+    model, made = _made(draft, timed)
+    use(model)  # to warm up
+    found: dict[str, list[float]] = {name: [] for name, matrix in made.items() if matrix.seconds}
+    begun = time.perf_counter()
+    while True:
+        for matrix in made.values():
+            matrix.seconds = 0.0
+        use(model)
+        for name, seconds in found.items():
+            seconds.append(made[name].seconds)
+        if time.perf_counter() - begun >= SECONDS:
+            return found
 
 
 def quickest(taken: Mapping[str, float]) -> str:
@@ -63,37 +107,14 @@ def quickest(taken: Mapping[str, float]) -> str:
 
 def multiply_adds(draft: Draft, forms: Mapping[str, str], use: Callable[[nn.Module], Any]) -> int:
     """What the matrices cost in all as `use` runs the model. forms: of each matrix; those left out are whole."""
-    total = 0
-    for name, watched in _watch(draft, use).items():
-        weight = watched.arguments[0]
-        form = forms.get(name, "whole")
-        if form == "csr":
-            values = int(weight.count_nonzero())
-        else:
-            values = (exported.block(weight)[2] if form == "block" else weight).numel()
-        total += values * watched.positions
-    return total
-
-
-def _watch(draft: Draft, use: Callable[[nn.Module], Any]) -> dict[str, _Watched]:
-    """The matrices that `use` makes the model call."""
-    made: dict[str, _Watched] = {}
-
-    def watcher(name: str) -> Callable[..., _Watched]:
-        return lambda weight, bias, **how: made.setdefault(name, _Watched(weight, bias, **how))
-
+    model, made = _made(draft, lambda weight: _Watched)
     with torch.no_grad():
-        watchers = {name: watcher(name) for name in draft.matrices}
-        use(exported.KINDS[draft.kind](draft.program, draft.tensors, watchers).eval())
-    return {name: watched for name, watched in made.items() if watched.input is not None}
+        use(model)
+    return sum(matrix.positions * _values(matrix.weight, forms.get(name, "whole")) for name, matrix in made.items())
 
 
-@torch.no_grad()
-def _measured(watched: _Watched, forms: tuple[str, ...]) -> dict[str, float]:
-    taken: dict[str, float] = {}
-    for form in forms:
-        timer = timing.timer(partial(watched.made(form), watched.input))
-        taken[form] = timer.timeit(1).median  # it warms up before
-        if taken[form] < HOPELESS * min(taken.values()):
-            taken[form] = timer.blocked_autorange(min_run_time=SECONDS).median
-    return {form: round(1e6 * seconds, 2) for form, seconds in taken.items()}
+def _values(weight: Tensor, form: str) -> int:
+    """Numbers that are multiplied at each position."""
+    if form == "csr":
+        return int(weight.count_nonzero())
+    return (exported.block(weight)[2] if form == "block" else weight).numel()
