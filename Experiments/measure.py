@@ -1,4 +1,4 @@
-"""Measure what pruning has saved in a finished run's model: seconds, memory and file size of its exported formats."""
+"""Measure seconds, memory and file size of a finished run's model, masked and exported."""
 
 from __future__ import annotations
 

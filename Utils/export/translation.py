@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from Layers.attention import MultiheadAttention
 from Layers.layers import masked
 from Layers.pairs import PAD
-from Models.seq2seq import Seq2SeqTransformer, TokenEmbedding
-from Models.transformer import DecoderLayer, EncoderLayer
 from Utils import decode
 from Utils.corpus import Corpus
 from Utils.export.draft import Draft
@@ -27,8 +25,11 @@ Entry = dict[str, Any]  # of a sublayer in the program, see exported.Translator
 
 
 @torch.no_grad()
-def draft(model: Seq2SeqTransformer) -> Draft:
-    """What `exported.Translator` runs, masks multiplied in as the forward pass reads them."""
+def draft(model: nn.Module) -> Draft:
+    """What `exported.Translator` runs, masks multiplied in as the forward pass reads them.
+
+    model: a Models.seq2seq.Seq2SeqTransformer.
+    """
     tensors: Tensors = {"source": _scaled(model.src_tok_emb), "target": _scaled(model.tgt_tok_emb)}
     program: dict[str, Any] = {"padding": PAD, "eps": model.transformer.decoder.norm.eps}
     for side in ("encoder", "decoder"):
@@ -47,7 +48,7 @@ def _finished(program: dict[str, Any], tensors: Tensors) -> Draft:
     return Draft("translator", program, tensors, matrices)
 
 
-def _scaled(embedding: TokenEmbedding) -> Tensor:
+def _scaled(embedding: nn.Module) -> Tensor:
     return embedding.embedding.weight * embedding.scale
 
 
@@ -56,9 +57,9 @@ def _put(tensors: Tensors, name: str, module: nn.Module) -> None:
         tensors[f"{name}.{part}"] = masked(module, part)
 
 
-def _layer(name: str, layer: EncoderLayer | DecoderLayer, tensors: Tensors) -> Iterator[Entry]:
+def _layer(name: str, layer: nn.Module, tensors: Tensors) -> Iterator[Entry]:
     """Its sublayers in their order; what they hold goes to `tensors`."""
-    causal = isinstance(layer, DecoderLayer)
+    causal = hasattr(layer, "multihead_attn")
     norms = iter((layer.norm1, layer.norm2, layer.norm3) if causal else (layer.norm1, layer.norm2))
     yield _self_attention(f"{name}.self", layer.self_attn, causal, tensors)
     _put(tensors, f"{name}.self.norm", next(norms))
