@@ -1,6 +1,7 @@
 """The report: its tables by independent sums, a page that stands alone, the same bytes each time."""
 
 import csv
+import json
 import math
 import os
 import re
@@ -104,6 +105,25 @@ def test_other_settings_are_labelled_and_said_to_be_unlike_the_papers(made):
     assert found["shuffle", "GraSP", "1.0"]["by_seed"] == "1=70.0"
     assert found["main", "GraSP", "1.0"]["by_seed"] == "1=88.0 2=89.5 3=90.0"
     assert "other settings than the paper's: post epochs 3" in made[2]["tables/table3.md"].decode()
+
+
+def test_runs_are_told_apart_by_the_classes_that_they_still_reach(tmp_path):
+    for seed, (pruner, alive, value) in enumerate(
+        [("rand", 2, 70.0), ("grasp", 2, 68.0), ("grasp", 3, 90.0), ("rand", 4, 91.0)], start=1
+    ):
+        run = add(tmp_path / "store", "agnews", pruner, 2.0, seed, value)
+        result = json.loads((run / "result.json").read_text())
+        result["dead"]["classes"]["alive"] = list(range(alive))
+        (run / "result.json").write_text(json.dumps(result))
+        whole = add(tmp_path / "store", "agnews", pruner, 1.0, seed, 92.0)
+        result["dead"]["classes"]["alive"] = list(range(4))
+        (whole / "result.json").write_text(json.dumps(result))
+    found = rows(report(tmp_path / "store", tmp_path / "report"), "reached")
+    assert [(row["compression"], row["classes"], row["runs"], row["mean"], row["pruners"]) for row in found] == [
+        ("2.0", "2", "2", "69.0", "Rand 1, GraSP 1"),
+        ("2.0", "3", "1", "90.0", "GraSP 1"),
+        ("2.0", "4", "1", "91.0", "Rand 1"),
+    ], "compression 1 cuts no class off and is not listed"
 
 
 def test_every_run_is_named_with_its_directory(made):

@@ -20,7 +20,7 @@ def build(study: Study, tables: Mapping[str, Sequence[Table]], pictures: Mapping
     commits = sorted({str(run.result.get("commit"))[:12] for run in study.runs})
     sections = [
         ("claims", "The paper's claims", _claims(study)),
-        ("metric", "Metric against compression", _metric(study, pictures["metric"])),
+        ("metric", "Metric against compression", _metric(study, pictures["metric"]) + _tables(tables["reached"])),
         ("paper", "The paper's tables beside ours", _paper(study, tables["paper"])),
         ("compare", "The comparison", _comparison(study, pictures["retained"])),
         ("layers", "Density by layer", _layers(tables["layers"], pictures["layers"])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ from Experiments.reporting.table import DASH, Table, spread
 from Utils.study.paper import PaperTable
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
-from Utils.study.tasks import MAIN, Task, Variant, is_pruning, label, pruner_title
+from Utils.study.tasks import MAIN, Task, Variant, in_order, is_pruning, label, pruner_title
 
 SHOWN = 3  # example translations
 NONE_YET = "No run of ours exists yet."
@@ -24,6 +25,7 @@ def all_tables(study: Study) -> dict[str, list[Table]]:
     return {
         "paper": [table for printed in study.paper.tables for table in beside_paper(printed, study.tasks)],
         "results": [results(study.tasks)],
+        "reached": [reached(study.tasks)],
         "layers": [layers(task) for task in study.tasks],
         "bleu": [bleu(task) for task in study.tasks if is_translation(task)],
         "examples": [examples(task) for task in study.tasks if is_translation(task)],
@@ -129,6 +131,37 @@ def results(tasks: list[Task]) -> Table:
     header = ["task", "setting", "pruner", "compression", "density", "FLOP sparsity", "mean ± half width", "each seed"]
     note = "Density and FLOP sparsity are the fractions that remain. Of one seed there is no interval."
     return Table("results", "All results", header, rows, records, note)
+
+
+def reached(tasks: list[Task]) -> Table:
+    """Runs by the number of classes that some path of kept weights still reaches, where a mask has cut any off."""
+    rows, records = [], []
+    for task in tasks:
+        groups: dict[tuple[float, int], list[Run]] = {}
+        for placed in task.placed:
+            alive = len(placed.run.result["dead"]["classes"]["alive"])
+            groups.setdefault((placed.run.compression, alive), []).append(placed.run)
+        cut = {c for c, alive in groups if alive < max(run.classes for run in groups[c, alive])}
+        for c, alive in sorted(groups):
+            if c not in cut or is_translation(task):
+                continue
+            values = [run.figures["metric"] for run in groups[c, alive]]
+            counts = Counter(run.pruner for run in groups[c, alive])
+            pruners = ", ".join(f"{pruner_title(name)} {counts[name]}" for name in in_order(counts))
+            found = interval(values)
+            assert found is not None
+            spans = f"{found.mean:.2f} ({min(values):.2f} to {max(values):.2f})"
+            rows.append([task.title, f"{c:g}", f"{alive} of {groups[c, alive][0].classes}", spans, pruners])
+            records.append(
+                {"dataset": task.dataset, "model": task.model, "compression": c, "classes": alive, "runs": len(values)}
+                | {"mean": found.mean, "lowest": min(values), "highest": max(values), "pruners": pruners}
+            )
+    header = ["task", "compression", "classes reached", "mean (lowest to highest)", "runs"]
+    note = (
+        "All settings and seeds. Of the classes that nothing reaches any more, one alone can ever be the answer: the "
+        "logits of all are constants."
+    )
+    return Table("reached", "Classes still reached", header, rows, records, note)
 
 
 def layers(task: Task) -> Table:
