@@ -50,6 +50,7 @@ def run(args: Namespace) -> list[Path]:
     about, tensors = package.package(draft, args.format, uses)
     difference = package.difference(model, about, tensors, data)
     about |= {"run": Path(args.run).resolve().name, "dataset": config.dataset, "largest_difference": difference}
+    about |= {"shape": list(data.shape), "classes": list(data.classes)}
     about |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
     written = package.write(Path(args.export_dir or args.run), about, tensors)
     print(package.words(about, tensors, whole), end="")

@@ -11,7 +11,7 @@ An export is a list of operations, or of a translator's sublayers, in JSON and t
 stored "whole"; or as the values that are not zero, row by row, with a bit for each place ("bits") or a column for each
 value ("columns"); or as the "block" of those rows and columns that are not all zero. However it is stored, it computes
 in any of three forms: whole, as torch's sparse CSR, as its block. The JSON says which was the quickest where it was
-exported, by examples at a time.
+exported, by examples at a time; also "classes", what the logits stand for, and the "shape" of an input.
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ def test_an_export_of_a_run_gives_its_logits(run, format, ask, sample_data):
             assert (found - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max()))
     about = json.loads((run / f"model.{format}.json").read_text())
     assert about["largest_difference"] <= 1e-5 * max(1.0, float(wanted.abs().max()))
+    assert len(about["classes"]) == wanted.shape[1] and about["run"] == run.name
     assert set(load_file(run / f"model.{format}.safetensors")) >= set(about["matrices"])
 
 
