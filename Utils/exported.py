@@ -11,7 +11,8 @@ An export is a list of operations, or of a translator's sublayers, in JSON and t
 stored "whole"; or as the values that are not zero, row by row, with a bit for each place ("bits") or a column for each
 value ("columns"); or as the "block" of those rows and columns that are not all zero. However it is stored, it computes
 in any of three forms: whole, as torch's sparse CSR, as its block. The JSON says which was the quickest where it was
-exported, by examples at a time; also "classes", what the logits stand for, and the "shape" of an input.
+exported, and in which "layout" of images, by examples at a time; also "classes", what the logits stand for, and the
+"shape" of an input.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 VERSION = 1
+PLANES, PLACES = "planes", "places"  # how images lie in memory: channel by channel, or all channels of a place together
 
 
 def unpack(name: str, kept: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tensor:
@@ -68,7 +70,9 @@ def block(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(rows, columns, block): those of [O, I, ...] with any entry that is not zero, and what they hold."""
     entries = matrix.flatten(2).ne(0).any(2) if matrix.dim() > 2 else matrix.ne(0)
     rows, columns = (entries.any(dim).nonzero().flatten() for dim in (1, 0))
-    return rows, columns, matrix[rows][:, columns].contiguous()
+    part = matrix[rows][:, columns]
+    by_place = matrix.dim() == 4 and not matrix.is_contiguous()
+    return rows, columns, part.contiguous(memory_format=torch.channels_last if by_place else torch.contiguous_format)
 
 
 class Form:
@@ -124,7 +128,7 @@ class _Block(Form):
 
     def prepare(self, weight: Tensor) -> None:
         rows, columns, part = block(weight)
-        (self.weight,) = self.hold(_by_place(part) if part.dim() == 4 else part)
+        (self.weight,) = self.hold(part)
         self.part_bias, self.rows, self.columns = self.bias, None, None
         if len(columns) < weight.shape[1]:
             (self.columns,) = self.hold(columns)
@@ -156,14 +160,9 @@ class BlockLinear(_Block):
         return F.linear(input, self.weight, self.part_bias)
 
 
-def _by_place(kernel: Tensor) -> Tensor:
-    """With the channels of a place side by side, as convolutions are quickest; what comes out is laid out alike."""
-    return kernel.contiguous(memory_format=torch.channels_last)
-
-
 class WholeConv(Form):
     def prepare(self, weight: Tensor) -> None:
-        (self.weight,) = self.hold(_by_place(weight))
+        (self.weight,) = self.hold(weight)
 
     def __call__(self, input: Tensor) -> Tensor:
         return F.conv2d(input, self.weight, self.bias, **self.how)
@@ -671,11 +670,21 @@ def build(
     forms = {}
     if torch.device(device).type == "cpu":
         forms = {name: nearest(kept["quickest"], batch_size) for name, kept in about["matrices"].items()}
+        if nearest(about["layout"], batch_size, PLANES) == PLACES:
+            tensors = by_place(tensors)
     return KINDS[about["kind"]](about["program"], tensors, forms).eval()
 
 
-def nearest(quickest: Mapping[str, str], batch_size: int) -> str:
-    """The form measured at the size, of those measured, that is nearest in proportion; whole if none was."""
+def by_place(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same with kernels that hold the channels of a place side by side, as all that is computed with them will."""
+    return {
+        name: value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
+        for name, value in tensors.items()
+    }
+
+
+def nearest(quickest: Mapping[str, str], batch_size: int, otherwise: str = "whole") -> str:
+    """What was found the quickest at the size, of those measured, that is nearest in proportion."""
     if not quickest:
-        return "whole"
+        return otherwise
     return quickest[min(quickest, key=lambda size: abs(math.log(int(size) / batch_size)))]

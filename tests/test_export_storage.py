@@ -95,13 +95,44 @@ def test_forms_are_measured_on_what_the_matrices_really_get(monkeypatch):
     program = [{"op": "linear", "inputs": ["data"], "output": "fc", "tensors": {"weight": "fc.weight"}}]
     draft = Draft("network", program, {"fc.weight": weight}, ["fc.weight"])
     uses = {size: lambda model, size=size: model(torch.ones(size, 30)) for size in (1, 5)}
-    found = forms.microseconds(draft, ("whole", "csr", "block"), uses)
-    assert found.keys() == {"fc.weight"} and found["fc.weight"].keys() == {"1", "5"}
-    assert all(taken.keys() == {"whole", "csr", "block"} for taken in found["fc.weight"].values())
-    assert all(value > 0 for taken in found["fc.weight"].values() for value in taken.values())
-    assert forms.microseconds(draft, ("whole",), uses) == {}
+    for use in uses.values():
+        found = forms.microseconds(draft, ("whole", "csr", "block"), use)
+        assert found.keys() == {"fc.weight"} and found["fc.weight"].keys() == {"whole", "csr", "block"}
+        assert all(value > 0 for value in found["fc.weight"].values())
+        assert forms.microseconds(draft, ("whole",), use) == {}
+    about, tensors = package.package(draft, "sparse", uses)
+    assert about["matrices"]["fc.weight"]["quickest"].keys() == {"1", "5"} and about["layout"] == {}
+    assert exported.build(about, tensors)(torch.ones(1, 30)).allclose(weight.sum(1), atol=1e-5)
     assert forms.multiply_adds(draft, {}, uses[5]) == 5 * 40 * 30
     assert forms.multiply_adds(draft, {"fc.weight": "csr"}, uses[5]) == 5 * int(weight.count_nonzero())
+
+
+@pytest.mark.parametrize("format", package.FORMATS)
+def test_either_layout_of_images_gives_the_same(format, monkeypatch):
+    monkeypatch.setattr(forms, "SECONDS", 0.001)
+    kernel = sparse((6, 5, 3, 3), 0.3)
+    kernel[2], kernel[:, 1] = 0, 0
+    program = [
+        {
+            "op": "conv",
+            "stride": [1, 1],
+            "padding": [1, 1],
+            "inputs": ["data"],
+            "output": "a",
+            "tensors": {"weight": "a"},
+        },
+        {"op": "relu", "inputs": ["a"], "output": "b"},
+        {"op": "flatten", "inputs": ["b"], "output": "c"},
+    ]
+    data = torch.randn(2, 5, 4, 6, generator=torch.Generator().manual_seed(4))
+    wanted = torch.nn.functional.conv2d(data, kernel, padding=1).relu().flatten(1)
+    about, tensors = package.package(
+        Draft("network", program, {"a": kernel}, ["a"]), format, {2: lambda model: model(data)}
+    )
+    assert about["layout"]["2"] in (exported.PLANES, exported.PLACES)
+    for layout in (exported.PLANES, exported.PLACES):
+        found = exported.build({**about, "layout": {"2": layout}}, tensors, 2)(data)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_exporters_have_what_the_recipes_call():

@@ -8,12 +8,13 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from Utils import exported
+from Utils import exported, timing
 from Utils.export.draft import Draft
 
 SECONDS = 1.0  # of use of the model, for each form and number of examples
@@ -46,20 +47,24 @@ class _Watched:
         return found
 
 
-def microseconds(
-    draft: Draft, forms: tuple[str, ...], uses: Mapping[int, Callable[[nn.Module], Any]]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """{matrix: {examples at a time: {form: median microseconds in one use}}}, with torch's present threads.
-
-    uses: by the number of examples, what runs a model on them.
-    """
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for size, use in uses.items() if len(forms) > 1 else ():
-        for form in forms:
-            for name, seconds in _taken(draft, form, use).items():
-                taken = found.setdefault(name, {}).setdefault(str(size), {})
-                taken[form] = round(1e6 * statistics.median(seconds), 2)
+def microseconds(draft: Draft, forms: tuple[str, ...], use: Callable[[nn.Module], Any]) -> dict[str, dict[str, float]]:
+    """{matrix: {form: median microseconds in one use}}, with torch's present threads. use: what runs a model."""
+    found: dict[str, dict[str, float]] = {}
+    for form in forms if len(forms) > 1 else ():
+        for name, seconds in _taken(draft, form, use).items():
+            found.setdefault(name, {})[form] = round(1e6 * statistics.median(seconds), 2)
     return found
+
+
+def layout(draft: Draft, use: Callable[[nn.Module], Any]) -> str:
+    """How images are best laid out in memory, by using the model, all matrices whole, both ways."""
+    models = {
+        exported.PLANES: exported.KINDS[draft.kind](draft.program, draft.tensors).eval(),
+        exported.PLACES: exported.KINDS[draft.kind](draft.program, exported.by_place(draft.tensors)).eval(),
+    }
+    with torch.no_grad():
+        taken = timing.medians({name: partial(use, model) for name, model in models.items()}, 3, SECONDS / 4)
+    return min(taken, key=lambda name: statistics.median(taken[name]))
 
 
 def _kinds(weight: Tensor) -> Mapping[str, type[exported.Form]]:

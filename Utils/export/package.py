@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,22 @@ def package(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """(JSON, tensors) of a draft. uses: by the number of examples, what runs a model on them."""
     ways, computing = FORMATS[format]
-    taken = forms.microseconds(draft, computing, uses)
+    images = any(value.dim() == 4 for value in draft.tensors.values())
+    layout = {str(size): forms.layout(draft, use) for size, use in uses.items()} if images else {}
+    placed = replace(draft, tensors=exported.by_place(draft.tensors))
+    taken = {
+        str(size): forms.microseconds(placed if layout.get(str(size)) == exported.PLACES else draft, computing, use)
+        for size, use in uses.items()
+    }
     matrices, tensors = {}, dict(draft.tensors)
     for name in draft.matrices:
         entry, packed = storage.pack(name, tensors.pop(name), ways)
         tensors |= packed
-        measured = taken.get(name, {})
+        measured = {size: found[name] for size, found in taken.items() if name in found}
         entry["quickest"] = {size: forms.quickest(found) for size, found in measured.items()}
         matrices[name] = {**entry, "microseconds": measured}
     about = {"version": exported.VERSION, "kind": draft.kind, "format": format}
-    return {**about, "program": draft.program, "matrices": matrices}, tensors
+    return {**about, "program": draft.program, "matrices": matrices, "layout": layout}, tensors
 
 
 def write(place: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Path]:
