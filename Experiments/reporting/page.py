@@ -126,7 +126,8 @@ def _layers(tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
 def _speed(tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
     words = (
         "Each finished network as trained (masked) and in its exported formats, timed in turn on one machine. A point "
-        "is a run in one format; 1 is the same network's dense format: what lies to the right of 1 is won by pruning."
+        "is a run in one format, the line its lowest and highest median; 1 is the same network's dense format: what "
+        "lies to the right of 1 is won by pruning."
     )
     content = _grid(pictures) + _folded("As a table", tables)
     return f"<p>{words}</p>{content}" if content else ""

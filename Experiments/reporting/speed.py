@@ -14,6 +14,7 @@ from Utils.study.tasks import Task, label, pruner_title
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+AT_LEAST = (0.5, 2.0)  # of the axis of speed, so that what is chance looks like it
 FILLED = {"compact": True, "sparse": False}  # formats that are drawn, and how their markers are
 
 
@@ -24,11 +25,11 @@ def _measured(task: Task) -> Iterator[tuple[str, Run]]:
             yield label(placed.variant), placed.run
 
 
-def _faster(run: Run, name: str, size: str) -> float:
-    """How many times as fast as the dense format."""
+def _faster(run: Run, name: str, size: str, of: str = "median") -> float:
+    """How many times as fast as the dense format's median; of: "median", "lowest" or "highest" of the seconds."""
     formats = run.measurement
     assert formats is not None
-    return formats["dense"]["seconds"][size]["median"] / formats[name]["seconds"][size]["median"]
+    return formats["dense"]["seconds"][size]["median"] / formats[name]["seconds"][size][of]
 
 
 def _sizes(run: Run) -> list[str]:
@@ -100,14 +101,19 @@ def pictures(tasks: Sequence[Task]) -> list[Picture]:
 def _panel(task: Task, runs: Sequence[Run], size: str, title: str) -> Draw:
     def draw(axes: Axes) -> None:
         named: set[str] = set()
+        reached = list(AT_LEAST)
         for run in runs:
             look = style.look(run.pruner)
             for name, filled in FILLED.items():
                 if run.measurement is None or name not in run.measurement:
                     continue
+                value = run.figures["metric"]
+                spread = [_faster(run, name, size, of) for of in ("lowest", "highest")]
+                axes.plot(spread, [value, value], color=look.colour, linewidth=0.8, alpha=0.6)
+                reached += spread
                 axes.plot(
                     _faster(run, name, size),
-                    run.figures["metric"],
+                    value,
                     look.marker,
                     color=look.colour,
                     markerfacecolor=look.colour if filled else style.BACK,
@@ -119,6 +125,8 @@ def _panel(task: Task, runs: Sequence[Run], size: str, title: str) -> Draw:
                 named |= {look.title} if filled else set()
         axes.axvline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
         canvas.log(axes)
+        axes.set_xlim(min(reached) / 1.1, max(reached) * 1.1)
+        axes.set_xticks([2.0**k for k in range(-6, 12) if min(reached) <= 2.0**k <= max(reached)])
         canvas.limits(axes, [run.figures["metric"] for run in runs])
         axes.set(xlabel="times as fast as dense (filled: compact, hollow: sparse)", title=title)
         axes.set_ylabel(f"{task.metric.title}, %")
