@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from Experiments import finished
-from Utils import corpus, load, pretrained
+from Utils import load
 from Utils.flags import Parser, names
 
 # torch is imported once the run is known to be there.
@@ -32,18 +32,13 @@ def check(args: Namespace) -> Namespace:
 
 def run(args: Namespace) -> list[Path]:
     """Write model.<format>.safetensors and model.<format>.json (see Utils.exported); returns their paths."""
-    config = finished.settings(args.run)
-    file = pretrained.find("--run", args.run)
-    data = corpus.load(finished.locate(config, Path(args.data_dir)))
+    config, data, model = finished.take_up(args)
 
     import torch
 
     from Utils.export import measured, package
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
     exporter = load.exporter(data.dataset)
-    model = finished.model(config, data, file)
     whole = exporter.draft(model)
     draft = exporter.compact(whole, data) if args.format == "compact" else whole
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in measured.SIZES}

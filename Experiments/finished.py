@@ -41,6 +41,22 @@ def locate(config: Namespace, data_dir: Path) -> corpus.Located:
     return located
 
 
+def take_up(args: Namespace) -> tuple[Namespace, corpus.Corpus, nn.Module]:
+    """(settings, data, model) of the run that `args` names; torch gets the threads asked for.
+
+    Raises UserError where something of it is missing, before torch is imported.
+    """
+    config = settings(args.run)
+    file = pretrained.find("--run", args.run)
+    data = corpus.load(locate(config, Path(args.data_dir)))
+
+    import torch
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return config, data, model(config, data, file)
+
+
 def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
     """The trained model in eval mode, masks and all, on the CPU."""
     from Utils import generator

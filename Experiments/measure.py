@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from Experiments import finished
-from Utils import corpus, files, load, pretrained, provenance
+from Utils import files, load, provenance
 from Utils.flags import Parser, positive_count
 
 # torch is imported once the run is known to be there.
@@ -27,17 +27,12 @@ def check(args: Namespace) -> Namespace:
 
 def run(args: Namespace) -> dict[str, Any]:
     """Time the masked model and its exports in turn; print a table and save it as measurement.json in the run."""
-    config = finished.settings(args.run)
-    file = pretrained.find("--run", args.run)
-    data = corpus.load(finished.locate(config, Path(args.data_dir)))
+    _, data, model = finished.take_up(args)
 
     import torch
 
     from Utils.export import measured
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    model = finished.model(config, data, file)
     found = {
         "formats": measured.formats(model, load.exporter(data.dataset), data, args.repeats),
         "repeats": args.repeats,

@@ -91,9 +91,7 @@ def translate(args: Namespace, config: Namespace, model_file: Path, data: corpus
     sources = ids.long().split(offsets.diff().tolist())
     beam = args.beam or config.beam
     if args.export is None:
-        model = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
-        pretrained.load(model, model_file)
-        model.to(device)
+        model = finished.model(config, data, model_file).to(device)
     else:
         model = exported.load(model_file, max(1, min(len(sources) * beam, decode.BATCH)), device)
     found: Any = iter(decode.translate(model, sources, device, beam))

@@ -71,8 +71,8 @@ def block(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     entries = matrix.flatten(2).ne(0).any(2) if matrix.dim() > 2 else matrix.ne(0)
     rows, columns = (entries.any(dim).nonzero().flatten() for dim in (1, 0))
     part = matrix[rows][:, columns]
-    by_place = matrix.dim() == 4 and not matrix.is_contiguous()
-    return rows, columns, part.contiguous(memory_format=torch.channels_last if by_place else torch.contiguous_format)
+    in_places = matrix.dim() == 4 and not matrix.is_contiguous()
+    return rows, columns, part.contiguous(memory_format=torch.channels_last if in_places else torch.contiguous_format)
 
 
 class Form:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from calls import ask
 from safetensors.torch import load_file
 
 from Experiments import finished
@@ -33,24 +34,6 @@ def run(request, ran, tmp_path):
     return shutil.copytree(ran(RUNS[request.param]).path, tmp_path / "run")
 
 
-@pytest.fixture
-def ask(cli):
-    """The command line without the flags of training."""
-    import contextlib
-    import io
-    import shlex
-
-    import main
-
-    def call(arguments, data):
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main.main([*shlex.split(arguments), "--data-dir", str(data)])
-        return code, out.getvalue(), err.getvalue()
-
-    return call
-
-
 def model_and_batch(run, sample_data):
     config = finished.settings(str(run))
     data = corpus.load(finished.locate(config, sample_data))
@@ -59,7 +42,7 @@ def model_and_batch(run, sample_data):
 
 
 @pytest.mark.parametrize("format", load.FORMATS)
-def test_an_export_of_a_run_gives_its_logits(run, format, ask, sample_data):
+def test_an_export_of_a_run_gives_its_logits(run, format, sample_data):
     code, out, err = ask(f"--experiment export --run {run} --format {format}", sample_data)
     assert (code, err) == (0, "") and f"model.{format}.json" in out
     model, batch = model_and_batch(run, sample_data)
@@ -74,7 +57,7 @@ def test_an_export_of_a_run_gives_its_logits(run, format, ask, sample_data):
     assert set(load_file(run / f"model.{format}.safetensors")) >= set(about["matrices"])
 
 
-def test_the_loader_needs_nothing_else_of_the_project(run, ask, sample_data, tmp_path, root):
+def test_the_loader_needs_nothing_else_of_the_project(run, sample_data, tmp_path, root):
     """In a process of its own, from a directory with three files."""
     ask(f"--experiment export --run {run} --format sparse --export-dir {tmp_path}/away", sample_data)
     shutil.copy(root / "Utils" / "exported.py", tmp_path / "away")
@@ -98,7 +81,7 @@ def test_the_loader_needs_nothing_else_of_the_project(run, ask, sample_data, tmp
     assert (found - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max()))
 
 
-def test_compact_and_sparse_are_smaller_than_dense(run, ask, sample_data):
+def test_compact_and_sparse_are_smaller_than_dense(run, sample_data):
     sizes = {}
     for format in load.FORMATS:
         ask(f"--experiment export --run {run} --format {format}", sample_data)
@@ -107,7 +90,7 @@ def test_compact_and_sparse_are_smaller_than_dense(run, ask, sample_data):
     assert sizes["sparse"] < sizes["dense"]
 
 
-def test_a_measurement_is_kept_with_the_run(run, ask, sample_data):
+def test_a_measurement_is_kept_with_the_run(run, sample_data):
     code, out, err = ask(f"--experiment measure --run {run} --repeats 3", sample_data)
     assert (code, err) == (0, "")
     found = json.loads((run / "measurement.json").read_text())
@@ -128,7 +111,7 @@ def test_a_measurement_is_kept_with_the_run(run, ask, sample_data):
     assert dense["parameters"] == sum(p.numel() for p in model.parameters())
 
 
-def test_what_cannot_be_exported_is_said_in_one_line(run, ask, sample_data, tmp_path):
+def test_what_cannot_be_exported_is_said_in_one_line(run, sample_data, tmp_path):
     def refused(arguments):
         code, out, err = ask(arguments, sample_data)
         assert (code, out) == (2, "") and err.count("\n") == 1 and err.startswith("error: ")
@@ -145,7 +128,7 @@ def test_what_cannot_be_exported_is_said_in_one_line(run, ask, sample_data, tmp_
     assert "no model.safetensors there" in refused(f"--experiment measure --run {run}")
 
 
-def test_weights_of_another_model_are_refused(ran, ask, sample_data, tmp_path):
+def test_weights_of_another_model_are_refused(ran, sample_data, tmp_path):
     run = shutil.copytree(ran(RUNS["fc"]).path, tmp_path / "run")
     other = ran(RUNS["news"]).path
     shutil.copy(other / "model.safetensors", run / "model.safetensors")

@@ -1,17 +1,14 @@
 """The exported translator against the masked model: logits, steps, translations; and what compacting takes away."""
 
-import contextlib
-import io
 import json
-import shlex
 import shutil
 import types
 
 import nets
 import pytest
 import torch
+from calls import ask
 
-import main
 from Layers.attention import MultiheadAttention
 from Layers.pairs import BOS, EOS, PAD
 from Models.seq2seq import Seq2SeqTransformer
@@ -379,14 +376,6 @@ def test_an_attention_without_its_queries_its_keys_or_its_values(name, part):
 
 
 # --- from the command line -----------------------------------------------------------------------------------------
-
-
-def ask(arguments, data):
-    """(exit code, standard output, standard error) of one call without the flags of training."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main.main([*shlex.split(arguments), "--data-dir", str(data)])
-    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture

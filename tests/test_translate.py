@@ -1,33 +1,21 @@
 """Translation from the command line: a run, what it stores, and asking it again."""
 
-import contextlib
 import gzip
-import io
 import math
 import re
 import shlex
 
 import pytest
 import torch
+from calls import ask
 from safetensors.torch import load_file
 
-import main
 from Layers.pairs import BOS, EOS, Pairs
 from Utils import corpus, load, settings, store, text
 
 RUN = "--dataset multi30k --pruner snip --compression 0.5 --prune-dataset-size 48 --prune-batch-size 24"
 UNTRAINED = "--dataset multi30k --pruner rand --compression 1"
 WIDTH = 512
-
-
-def say(arguments: str, data, given: str = "", monkeypatch=None) -> tuple[int, str, str]:
-    """(exit code, standard output, standard error) of one call, `given` on standard input."""
-    out, err = io.StringIO(), io.StringIO()
-    if monkeypatch:
-        monkeypatch.setattr("sys.stdin", io.StringIO(given))
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main.main([*shlex.split(arguments), "--data-dir", str(data)])
-    return code, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -122,36 +110,36 @@ def test_the_examples_are_what_the_saved_model_writes_without_a_cache(trained, m
         assert text.detokenize([data.words["en"][t] for t in tokens], "en") == example["output"]
 
 
-def test_a_finished_run_can_be_asked_again(trained, model, sample_data, monkeypatch):
+def test_a_finished_run_can_be_asked_again(trained, model, sample_data):
     examples = trained.result["translation"]["examples"][:3]
     asked = " ".join(f"--text {shlex.quote(example['source'])}" for example in examples)
-    code, out, err = say(f"--experiment translate --run {trained.path} {asked}", sample_data)
+    code, out, err = ask(f"--experiment translate --run {trained.path} {asked}", sample_data)
     assert (code, err) == (0, "") and out.splitlines() == [example["output"] for example in examples]
     lines = "".join(f"  {example['source']}\n" for example in examples)
-    again = say(f"--experiment translate --run {trained.path}", sample_data, lines, monkeypatch)
+    again = ask(f"--experiment translate --run {trained.path}", sample_data, lines)
     assert again == (code, out, err)
 
 
-def test_odd_sentences_are_translated_and_remarked_on(trained, sample_data, monkeypatch):
+def test_odd_sentences_are_translated_and_remarked_on(trained, sample_data):
     """An unknown word, an empty line, 500 tokens: a line out for every line in."""
     lines = f"Ein Xylofonist zieht einen Wagen.\n\n{'Mann ' * 500}\n"
-    code, out, err = say(f"--experiment translate --run {trained.path}", sample_data, lines, monkeypatch)
+    code, out, err = ask(f"--experiment translate --run {trained.path}", sample_data, lines)
     translated = out.split("\n")
     assert code == 0 and len(translated) == 4 and translated[1] == translated[3] == ""
     assert "read as <unk>: Xylofonist" in err and "an empty line has no translation" in err
     assert 0 < len(translated[2].split()) <= 506
-    code, out, err = say(f"--experiment translate --run {trained.path}", sample_data, "", monkeypatch)
+    code, out, err = ask(f"--experiment translate --run {trained.path}", sample_data, "")
     assert (code, out) == (0, "")
 
 
 def test_a_beam_is_used_where_asked_for(trained, sample_data):
     """Its own answers are asserted in the tests of decoding; here that the flag arrives."""
     source = shlex.quote(trained.result["translation"]["examples"][0]["source"])
-    narrow = say(f"--experiment translate --run {trained.path} --text {source} --beam 1", sample_data)
-    assert narrow == say(f"--experiment translate --run {trained.path} --text {source}", sample_data)
-    wide = say(f"--experiment translate --run {trained.path} --text {source} --beam 4", sample_data)
+    narrow = ask(f"--experiment translate --run {trained.path} --text {source} --beam 1", sample_data)
+    assert narrow == ask(f"--experiment translate --run {trained.path} --text {source}", sample_data)
+    wide = ask(f"--experiment translate --run {trained.path} --text {source} --beam 4", sample_data)
     assert wide[0] == 0 and wide[1].strip()
-    refused = say(f"--experiment translate --run {trained.path} --text {source} --beam 0", sample_data)
+    refused = ask(f"--experiment translate --run {trained.path} --text {source} --beam 0", sample_data)
     assert refused[0] == 2 and "--beam" in refused[2]
 
 
@@ -165,20 +153,20 @@ def test_a_beam_is_used_where_asked_for(trained, sample_data):
     ],
 )
 def test_a_bad_question_is_refused(arguments, words, tmp_path):
-    code, out, err = say(arguments, tmp_path)
+    code, out, err = ask(arguments, tmp_path)
     assert (code, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1
     assert all(word in err for word in words)
 
 
 def test_a_run_that_translates_nothing_is_refused(ran, sample_data):
     other = ran("--dataset agnews --pruner rand --compression 1")
-    code, _, err = say(f"--experiment translate --run {other.path} --text a", sample_data)
+    code, _, err = ask(f"--experiment translate --run {other.path} --text a", sample_data)
     assert code == 2 and "translates nothing" in err
 
 
 def test_a_run_without_its_weights_is_refused(trained, sample_data, tmp_path):
     (tmp_path / "config.json").write_bytes((trained.path / "config.json").read_bytes())
-    code, _, err = say(f"--experiment translate --run {tmp_path} --text a", sample_data)
+    code, _, err = ask(f"--experiment translate --run {tmp_path} --text a", sample_data)
     assert code == 2 and "model.safetensors" in err and err.count("\n") == 1
 
 
