@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+import signal
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,8 @@ def invoke(arguments: str, results: Path, data: Path) -> Outcome:
 
 
 torch.set_num_threads(1)
+# A shell's background job ignores Ctrl-C, and so would the processes that tests start in order to stop them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
