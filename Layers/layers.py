@@ -6,7 +6,7 @@ A parameter `weight` has a buffer `weight_mask` beside it, `bias` has `bias_mask
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -77,13 +77,20 @@ class Linear(nn.Linear):
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d with masks: [B, in_channels, H, W] -> [B, out_channels, H', W']."""
+    """nn.Conv2d with masks: [B, in_channels, H, W] -> [B, out_channels, H', W'].
+
+    part: what computes it in place of the whole, (layer, input) -> output; see Layers/channels.py.
+    """
+
+    part: Callable[[Conv2d, Tensor], Tensor] | None = None
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         register_masks(self)
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.part is not None:
+            return self.part(self, input)
         return self._conv_forward(input, masked(self, "weight"), masked(self, "bias"))
 
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from Layers.channels import linked_channels
+
 CHECK_EVERY = 64  # batches between two looks at the loss, which on a GPU wait for it
 
 
@@ -31,29 +33,30 @@ def train_epoch(
     """One pass over the loader in train mode; the mean loss of its batches, each weighted by its examples.
 
     log(batch, loss): called every 64 batches. amp: the type that matrix products are computed in (torch.autocast); the
-    parameters and the sums between layers keep their own. Raises FloatingPointError, naming the batch, if a
-    loss is not finite.
+    parameters and the sums between layers keep their own. Masks must not change meanwhile. Raises FloatingPointError,
+    naming the batch, if a loss is not finite.
     """
     model.train()
     losses: list[Tensor] = []
     sizes: list[int] = []
-    for data, target in dataloader:
-        optimizer.zero_grad(set_to_none=True)
-        data, target = data.to(device), target.to(device)
-        if amp is None:
-            logits = model(data)
-        else:
-            with torch.autocast(device.type, amp):
+    with linked_channels(model):
+        for data, target in dataloader:
+            optimizer.zero_grad(set_to_none=True)
+            data, target = data.to(device), target.to(device)
+            if amp is None:
                 logits = model(data)
-        value = loss(logits, target)
-        value.backward()
-        optimizer.step()
-        losses.append(value.detach())
-        sizes.append(target.numel())
-        if len(losses) % CHECK_EVERY == 0:
-            _finite(losses[-CHECK_EVERY:], len(losses) - CHECK_EVERY)
-            if log:
-                log(len(losses), losses[-1].item())
+            else:
+                with torch.autocast(device.type, amp):
+                    logits = model(data)
+            value = loss(logits, target)
+            value.backward()
+            optimizer.step()
+            losses.append(value.detach())
+            sizes.append(target.numel())
+            if len(losses) % CHECK_EVERY == 0:
+                _finite(losses[-CHECK_EVERY:], len(losses) - CHECK_EVERY)
+                if log:
+                    log(len(losses), losses[-1].item())
     if hasattr(optimizer, "catch_up"):  # rows of embeddings that this epoch's last batches did not need
         optimizer.catch_up()
     if rest := len(losses) % CHECK_EVERY:

@@ -426,6 +426,22 @@ def test_without_attach_or_under_weight_decay_it_is_torchs_adam(attach, decay):
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-21, 1e-10, 1.0])
+def test_gradients_of_any_size_move_weights_as_torchs_adam_does(size, shipped):
+    """Bit for bit: squares that are zero, subnormal or lost beside eps too."""
+    weights = [nn.Parameter(torch.linspace(-1, 1, 64)) for _ in range(2)]
+    optimizers = Adam(weights[:1], eps=1e-9), torch.optim.Adam(weights[1:], eps=1e-9, foreach=False)
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        gradient = size * torch.randn(64, generator=draw)
+        for weight, optimizer in zip(weights, optimizers, strict=True):
+            weight.grad = gradient.clone()
+            optimizer.step()
+    assert torch.equal(*weights)
+    for name, value in optimizers[1].state[weights[1]].items():
+        assert torch.equal(optimizers[0].state[weights[0]][name], value), name
+
+
 class Tied(nn.Module):
     """A text model that scores each word by the embedding itself."""
 
