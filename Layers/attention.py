@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ class MultiheadAttention(nn.Module):
     """
 
     flow = False
+    part: Callable[[MultiheadAttention, Tensor, slice], Tensor] | None = None  # in place of the whole projections
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -53,9 +55,11 @@ class MultiheadAttention(nn.Module):
         """
         first = "qkv".index(which)
         rows = slice(first * self.embed_dim, (first + len(which)) * self.embed_dim)
-        weight, bias = (masked(self, name, rows) for name in ("in_proj_weight", "in_proj_bias"))
-        heads = F.linear(input, weight, bias).unflatten(-1, (len(which), self.num_heads, -1))
-        return heads.permute(2, 0, 3, 1, 4).unbind(0)
+        if self.part is not None:
+            heads = self.part(self, input, rows)
+        else:
+            heads = F.linear(input, masked(self, "in_proj_weight", rows), masked(self, "in_proj_bias", rows))
+        return heads.unflatten(-1, (len(which), self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """[B, T, E] attending to `memory` [B, S, E] (the same tensor in self-attention) -> [B, T, E].

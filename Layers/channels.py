@@ -7,17 +7,13 @@ a masked weight are zero either way. Only whole channels count; scattered zeros 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from Layers import layers
 
 FULL = 8  # channels that a processor takes at once: a part is filled up to a multiple of it
-WORTH = 0.75  # the most of a convolution's work that may be left; above it, picking channels costs what they save
 
 
 def _filled(alive: Tensor) -> Tensor | None:
@@ -38,7 +34,7 @@ def _layout(tensor: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-class _Part:
+class ChannelPart:
     """What of a convolution its mask leaves: channels [i] of the input and [o] of the output (None: all of them)."""
 
     def __init__(self, mask: Tensor) -> None:
@@ -67,27 +63,3 @@ class _Part:
         bias = found.new_zeros(module.out_channels) if bias is None else bias.to(found.dtype)
         constant = bias.view(1, -1, 1, 1).expand(len(found), -1, *found.shape[2:])
         return constant.clone(memory_format=layout).index_add_(1, self.outputs, found)
-
-
-def _part(module: layers.Conv2d) -> _Part | None:
-    """None where too much is left, or where leaving out channels is not all there is to it."""
-    mask = layers.mask_of(module, "weight")
-    if mask is None or module.groups != 1 or module.padding_mode != "zeros":
-        return None
-    part = _Part(mask)
-    return part if part.mask.numel() <= WORTH * mask.numel() else None
-
-
-@contextmanager
-def linked_channels(model: nn.Module) -> Iterator[None]:
-    """Inside, convolutions leave out channels that their masks cut off. The masks must not change meanwhile."""
-    held: list[layers.Conv2d] = []
-    try:
-        for module in model.modules():
-            if isinstance(module, layers.Conv2d) and (part := _part(module)) is not None:
-                module.part = part
-                held.append(module)
-        yield
-    finally:
-        for module in held:
-            module.part = None

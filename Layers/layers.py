@@ -66,20 +66,27 @@ def products_kept(model: nn.Module) -> Iterator[None]:
 
 
 class Linear(nn.Linear):
-    """nn.Linear with masks: [..., in_features] -> [..., out_features]."""
+    """nn.Linear with masks: [..., in_features] -> [..., out_features].
+
+    part: what computes it in place of the whole, (layer, input) -> output; see Layers/fixed.py.
+    """
+
+    part: Callable[[Linear, Tensor], Tensor] | None = None
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
         register_masks(self)
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.part is not None:
+            return self.part(self, input)
         return F.linear(input, masked(self, "weight"), masked(self, "bias"))
 
 
 class Conv2d(nn.Conv2d):
     """nn.Conv2d with masks: [B, in_channels, H, W] -> [B, out_channels, H', W'].
 
-    part: what computes it in place of the whole, (layer, input) -> output; see Layers/channels.py.
+    part: as Linear's.
     """
 
     part: Callable[[Conv2d, Tensor], Tensor] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from Layers.channels import linked_channels
+from Layers.fixed import fixed_masks
 from Layers.modes import modes_kept
 from Utils.corpus import Corpus
 from Utils.loader import Loader
@@ -25,7 +25,7 @@ def evaluate(model: nn.Module, loss: Callable, dataloader: Iterable, device: tor
     top-k only where there are that many classes. Raises FloatingPointError if the loss is not finite.
     """
     count, total, correct = 0, torch.zeros((), dtype=torch.float64, device=device), {}
-    with modes_kept(model), linked_channels(model):
+    with modes_kept(model), fixed_masks(model):
         model.eval()
         for data, target in dataloader:
             data, target = data.to(device), target.to(device)

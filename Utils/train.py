@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from Layers.channels import linked_channels
+from Layers.fixed import fixed_masks
 
 CHECK_EVERY = 64  # batches between two looks at the loss, which on a GPU wait for it
 
@@ -39,7 +39,7 @@ def train_epoch(
     model.train()
     losses: list[Tensor] = []
     sizes: list[int] = []
-    with linked_channels(model):
+    with fixed_masks(model):
         for data, target in dataloader:
             optimizer.zero_grad(set_to_none=True)
             data, target = data.to(device), target.to(device)

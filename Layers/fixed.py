@@ -1,0 +1,61 @@
+"""While masks stand, layers compute no more than they leave, wherever that is the quicker way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from Layers import layers
+from Layers.attention import MultiheadAttention
+from Layers.channels import ChannelPart
+from Layers.sparse import SparsePart
+
+CHANNELS = 0.75  # the most of a convolution's weights that a part of it may have; above, picking costs what is saved
+DENSITY = 0.05  # the most of a matrix's weights that may be left; above, a whole product is the quicker one
+SMALLEST = 1 << 15  # weights of a matrix, below which a whole product is
+
+
+def _convolution(module: layers.Conv2d) -> ChannelPart | None:
+    mask = layers.mask_of(module, "weight")
+    if mask is None or module.groups != 1 or module.padding_mode != "zeros":
+        return None
+    part = ChannelPart(mask)
+    return part if part.mask.numel() <= CHANNELS * mask.numel() else None
+
+
+def _matrix(module: nn.Module, weight: str, bias: str) -> SparsePart | None:
+    mask = layers.mask_of(module, weight)
+    if mask is None or mask.is_cuda or mask.numel() < SMALLEST or mask.count_nonzero() > DENSITY * mask.numel():
+        return None
+    return SparsePart(mask, weight, bias)
+
+
+def _part(module: nn.Module) -> Callable | None:
+    """What computes the layer in place of the whole; None where the whole is quicker."""
+    if isinstance(module, layers.Conv2d):
+        return _convolution(module)
+    if isinstance(module, layers.Linear):
+        return _matrix(module, "weight", "bias")
+    if isinstance(module, MultiheadAttention):
+        return _matrix(module, "in_proj_weight", "in_proj_bias")
+    return None
+
+
+@contextmanager
+def fixed_masks(model: nn.Module) -> Iterator[None]:
+    """Inside, masks must not change, and gradients are differentiated once. Outputs are the same up to rounding.
+
+    A model of torch.compile stays whole: new parts, and a new compilation with them, would come with each use of this.
+    """
+    held: list[nn.Module] = []
+    try:
+        for module in () if hasattr(model, "_orig_mod") else model.modules():
+            if (part := _part(module)) is not None:
+                module.part = part
+                held.append(module)
+        yield
+    finally:
+        for module in held:
+            module.part = None

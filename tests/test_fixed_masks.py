@@ -1,0 +1,252 @@
+"""What layers compute while masks stand, against the whole of it."""
+
+import copy
+
+import nets
+import pytest
+import torch
+
+from Layers import channels, fixed, layers, sparse
+from Layers.attention import MultiheadAttention
+from Layers.fixed import fixed_masks
+from Models import vgg
+from Utils.evaluate import evaluate
+from Utils.train import train_epoch
+
+SHAPE = (2, 32, 6, 7)
+# (outputs, keywords) of a convolution of 32 channels.
+CONVOLUTIONS = [
+    (40, {"padding": 1}),
+    (40, {"padding": 1, "bias": False}),
+    (24, {"stride": 2, "padding": (0, 2)}),
+    (40, {"dilation": 2, "padding": "same"}),
+]
+# (live channels of the input, of the output); None: all of them.
+LIVE = [(5, 9), (None, 9), (13, None), (0, 0), (1, 1), (32, 8)]
+layouts = pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+
+
+def _cut(module, live, density=0.5, seed=0):
+    """Mask the weight at random, and whole channels of it but for `live`; values stay under the zeros."""
+    draw = torch.Generator().manual_seed(seed)
+    mask = (torch.rand(module.weight.shape, generator=draw) < density).float()
+    for dim, count in ((1, live[0]), (0, live[1])):
+        if count is not None:
+            mask.index_fill_(dim, torch.randperm(mask.shape[dim], generator=draw)[count:], 0.0)
+    module.weight_mask.copy_(mask)
+
+
+def _pass(module, data):
+    """(output, gradients of the input and of all parameters) of a fixed random linear function."""
+    data = data.clone(memory_format=torch.preserve_format).requires_grad_()
+    output = module(data)
+    coefficients = torch.randn(output.shape, generator=torch.Generator().manual_seed(8), dtype=output.dtype)
+    return [output.detach(), *torch.autograd.grad((output * coefficients).sum(), [data, *module.parameters()])]
+
+
+@layouts
+@pytest.mark.parametrize("live", LIVE)
+@pytest.mark.parametrize(("outputs", "keywords"), CONVOLUTIONS)
+def test_outputs_and_gradients_are_those_of_the_whole(outputs, keywords, live, layout):
+    module = nets.drawn(0, layers.Conv2d, 32, outputs, 3, **keywords).double().to(memory_format=layout)
+    _cut(module, live)
+    if module.bias is not None:
+        module.bias_mask[::3] = 0.0
+    data = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(memory_format=layout)
+    expected = _pass(module, data)
+    with fixed_masks(module):
+        assert module.part is not None
+        found = _pass(module, data)
+        assert module(data).is_contiguous(memory_format=layout)
+    assert module.part is None
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert (found[2][module.weight_mask == 0] == 0).all()
+
+
+def test_it_computes_no_more_than_the_live_channels_filled_up(monkeypatch):
+    shapes = []
+    plain = torch.nn.functional.conv2d
+    monkeypatch.setattr(channels.F, "conv2d", lambda *args: shapes.append(args[1].shape) or plain(*args))
+    module = layers.Conv2d(32, 40, 3)
+    _cut(module, (5, 9), density=1.0)
+    with fixed_masks(module):
+        module(torch.zeros(SHAPE))
+    assert shapes == [(16, 8, 3, 3)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Conv2d(32, 40, 3),  # no zeros
+        lambda: layers.Conv2d(32, 32, 3, groups=4),
+        lambda: layers.Conv2d(32, 40, 3, padding=1, padding_mode="circular"),
+        lambda: layers.Conv2d(6, 5, 3),  # too few channels to leave any out
+    ],
+)
+def test_where_there_is_nothing_to_leave_out_the_whole_is_computed(make):
+    module = make()
+    if module.in_channels != 32 or module.groups != 1 or module.padding_mode != "zeros":
+        _cut(module, (1, 1))
+    with fixed_masks(module):
+        assert module.part is None
+
+
+def test_a_layer_that_ignores_its_mask_is_computed_whole():
+    module = layers.Conv2d(32, 40, 3)
+    _cut(module, (5, 9))
+    module.ignores_masks = True
+    with fixed_masks(module):
+        assert module.part is None
+
+
+def test_a_compiled_model_stays_whole():
+    module = layers.Conv2d(32, 40, 3)
+    _cut(module, (5, 9))
+    with fixed_masks(torch.compile(module)):
+        assert module.part is None
+
+
+def test_an_exception_leaves_no_part_behind():
+    module = layers.Conv2d(32, 40, 3)
+    _cut(module, (5, 9))
+    with pytest.raises(KeyError), fixed_masks(module):
+        raise KeyError
+    assert module.part is None
+
+
+# --- products with matrices of few weights --------------------------------------------------------------------------
+
+
+def _few(module, name, density, seed=0):
+    """Mask `name` at random; values stay under the zeros."""
+    mask = getattr(module, f"{name}_mask")
+    mask.copy_((torch.rand(mask.shape, generator=torch.Generator().manual_seed(seed)) < density).to(mask.dtype))
+
+
+@pytest.fixture(params=["turned", "in place"])
+def sizes(request, monkeypatch):
+    """Small matrices are taken too, and their outputs are got in either way."""
+    monkeypatch.setattr(fixed, "SMALLEST", 1)
+    monkeypatch.setattr(sparse, "LARGE", 1 if request.param == "in place" else 1 << 40)
+
+
+@pytest.mark.parametrize("shape", [(20,), (1, 20), (7, 20), (2, 3, 20), (0, 20)])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("density", [0.04, 0.003])
+def test_a_sparse_product_and_its_gradients_are_those_of_the_whole(shape, bias, density, sizes):
+    module = nets.drawn(0, layers.Linear, 20, 30, bias).double()
+    _few(module, "weight", density, seed=2)
+    assert module.weight_mask.any()
+    if bias:
+        module.bias_mask[::3] = 0.0
+    data = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    expected = _pass(module, data)
+    with fixed_masks(module):
+        assert module.part is not None
+        found = _pass(module, data)
+        with torch.no_grad():
+            assert torch.equal(module(data), found[0])
+    assert module.part is None
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert (found[2][module.weight_mask == 0] == 0).all()
+
+
+def test_a_data_gradient_that_nobody_asks_for_changes_nothing_else(sizes):
+    module = nets.drawn(0, layers.Linear, 20, 30)
+    _few(module, "weight", 0.04)
+    data = torch.randn(5, 20)
+    expected = torch.autograd.grad(module(data).sum(), list(module.parameters()))
+    with fixed_masks(module):
+        found = torch.autograd.grad(module(data).sum(), list(module.parameters()))
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_sparse_product_refuses_to_be_differentiated_twice(sizes):
+    """Rather that than a wrong second derivative."""
+    module = nets.drawn(0, layers.Linear, 20, 30)
+    _few(module, "weight", 0.04)
+    with fixed_masks(module):
+        (gradient,) = torch.autograd.grad(module(torch.ones(1, 20)).square().sum(), module.weight, create_graph=True)
+        with pytest.raises(RuntimeError, match="once_differentiable"):
+            gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize("emptied", ["", "q", "kv", "qkv"])
+def test_an_attentions_projections_may_be_sparse(emptied, sizes):
+    module = nets.drawn(0, MultiheadAttention, 16, 4).double()
+    _few(module, "in_proj_weight", 0.04)
+    for which in emptied:
+        first = 16 * "qkv".index(which)
+        module.in_proj_weight_mask[first : first + 16] = 0.0
+    draw = torch.Generator().manual_seed(1)
+    data, memory = (torch.randn(2, n, 16, generator=draw, dtype=torch.float64) for n in (5, 3))
+    ways = [lambda x: module(x, x), lambda x: module(x, memory), lambda x: module(memory, x)]
+    inputs = [data.clone().requires_grad_(), *module.parameters()]
+    for way in ways:
+        expected = [way(inputs[0]), *torch.autograd.grad(way(inputs[0]).square().sum(), inputs)]
+        with fixed_masks(module):
+            assert module.part is not None
+            found = [way(inputs[0]), *torch.autograd.grad(way(inputs[0]).square().sum(), inputs)]
+        for a, b in zip(found, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("density", [1.0, 0.1, 0.0])
+def test_a_matrix_of_many_weights_or_of_none_is_computed_whole(density, sizes, monkeypatch):
+    monkeypatch.setattr(sparse._Product, "apply", None)
+    module = layers.Linear(20, 30)
+    _few(module, "weight", density)
+    expected = module(torch.ones(2, 20))
+    with fixed_masks(module):
+        assert torch.equal(module(torch.ones(2, 20)), expected)
+
+
+def test_a_small_matrix_or_one_whose_mask_is_ignored_is_computed_whole(monkeypatch):
+    module = layers.Linear(20, 30)
+    _few(module, "weight", 0.01)
+    with fixed_masks(module):
+        assert module.part is None
+    monkeypatch.setattr(fixed, "SMALLEST", 1)
+    module.ignores_masks = True
+    with fixed_masks(module):
+        assert module.part is None
+
+
+def test_under_autocast_products_are_of_its_type(sizes):
+    module = nets.drawn(0, layers.Linear, 20, 30)
+    _few(module, "weight", 0.04)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = module(torch.ones(2, 20))
+        with fixed_masks(module):
+            assert torch.equal(module(torch.ones(2, 20)), expected) and expected.dtype == torch.bfloat16
+
+
+# --- networks -------------------------------------------------------------------------------------------------------
+
+
+def _trained(whole, monkeypatch):
+    """(model, figures) of a small VGG cut to few channels, trained for three batches and evaluated."""
+    with monkeypatch.context() as patch:
+        if whole:
+            patch.setattr(fixed, "CHANNELS", 0.0)
+        model = nets.drawn(0, vgg.vgg11_bn, (3, 16, 16), 10)
+        for k, module in enumerate(m for m in model.modules() if isinstance(m, layers.Conv2d)):
+            module.weight_mask[40:] = 0.0
+            module.weight_mask[:, : 8 if k else 0] = 0.0
+        start = copy.deepcopy(model.state_dict())
+        batches = nets.image_batches((3, 16, 16), 10, (8, 8, 8))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        loss = train_epoch(model, nets.CROSS_ENTROPY, optimizer, batches, nets.CPU)
+        return model, start, [loss, *evaluate(model, nets.CROSS_ENTROPY, batches, nets.CPU).values()]
+
+
+def test_a_network_is_trained_and_measured_as_the_whole_one_is(monkeypatch):
+    (ours, start, figures), (whole, _, expected) = _trained(False, monkeypatch), _trained(True, monkeypatch)
+    assert figures == pytest.approx(expected, rel=1e-4)
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-3, atol=1e-4)
+        if name.endswith("conv.weight"):
+            assert not torch.equal(value, start[name])
