@@ -30,9 +30,8 @@ class Pattern:
         self.starts, self.columns = _starts(kept.sum(1)), columns
         self.order = columns.argsort(stable=True)  # the same weights column by column: the transposed matrix's rows
         self.transposed_starts, self.rows = _starts(kept.sum(0)), rows[self.order]
-        with (
-            warnings.catch_warnings()
-        ):  # torch says once in a process that "sparse CSR tensor support is in beta state"
+        # torch says once in a process that "sparse CSR tensor support is in beta state".
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             self.matrix(mask[kept])
 

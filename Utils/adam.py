@@ -256,7 +256,16 @@ class Adam(torch.optim.Adam):
     def step(self, closure=None):
         """Algorithm 1; a GPU has torch's own step, whose kernels take all parameters at once."""
         if any(parameter.device.type != "cpu" for group in self.param_groups for parameter in group["params"]):
-            return super().step(closure)
+            value = super().step(closure)
+        else:
+            value = self._step(closure)
+        with torch.no_grad():
+            for rows in self._rows.values():
+                rows.update()
+        return value
+
+    def _step(self, closure):
+        """A CPU's, of all weights but the attached."""
         value = None
         if closure is not None:
             with torch.enable_grad():
@@ -266,8 +275,6 @@ class Adam(torch.optim.Adam):
                 for parameter in group["params"]:
                     if parameter.grad is not None:  # that of an attached weight is None
                         self._move(parameter, group)
-            for rows in self._rows.values():
-                rows.update()
         return value
 
     def _move(self, parameter: Tensor, group: dict) -> None:

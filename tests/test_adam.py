@@ -412,6 +412,18 @@ def test_a_closure_works_as_torchs_does():
     _assert_equal(ours, theirs)
 
 
+def test_attached_rows_move_though_other_parameters_are_on_another_device():
+    ours, theirs = _pair()
+    apart = nn.Parameter(torch.empty(3, device="meta"))  # a device at hand everywhere; its gradient stays None
+    ours[1].add_param_group({"params": [apart]})
+    for batch in _batches(60):
+        for model, optimizer in (ours, theirs):
+            _step(model, optimizer, batch)
+    ours[1].catch_up()
+    for a, b in zip(ours[0].parameters(), theirs[0].parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-8)
+
+
 # --- where it is not exact it is not used --------------------------------------------------------------------------
 
 
