@@ -1,11 +1,11 @@
-"""While masks stand, layers compute no more than they leave, wherever that is the quicker way."""
+"""While masks stand, layers on the CPU compute no more than they leave, wherever that is the quicker way."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from torch import Tensor, nn
 
 from Layers import layers
 from Layers.attention import MultiheadAttention
@@ -17,8 +17,14 @@ DENSITY = 0.05  # the most of a matrix's weights that may be left; above, a whol
 SMALLEST = 1 << 15  # weights of a matrix, below which a whole product is
 
 
+def _mask(module: nn.Module, weight: str) -> Tensor | None:
+    """None where the layer has none that it reads, and on a GPU, where no part has been measured to be quicker."""
+    mask = layers.mask_of(module, weight)
+    return mask if mask is not None and mask.device.type == "cpu" else None
+
+
 def _convolution(module: layers.Conv2d) -> ChannelPart | None:
-    mask = layers.mask_of(module, "weight")
+    mask = _mask(module, "weight")
     if mask is None or module.groups != 1 or module.padding_mode != "zeros":
         return None
     part = ChannelPart(mask)
@@ -26,8 +32,8 @@ def _convolution(module: layers.Conv2d) -> ChannelPart | None:
 
 
 def _matrix(module: nn.Module, weight: str, bias: str) -> SparsePart | None:
-    mask = layers.mask_of(module, weight)
-    if mask is None or mask.is_cuda or mask.numel() < SMALLEST or mask.count_nonzero() > DENSITY * mask.numel():
+    mask = _mask(module, weight)
+    if mask is None or mask.numel() < SMALLEST or mask.count_nonzero() > DENSITY * mask.numel():
         return None
     return SparsePart(mask, weight, bias)
 

@@ -100,6 +100,16 @@ def test_a_layer_that_ignores_its_mask_is_computed_whole():
         assert module.part is None
 
 
+@pytest.mark.parametrize(("module", "live"), [(layers.Conv2d(32, 40, 3), (5, 9)), (layers.Linear(20, 30), (1, 1))])
+def test_away_from_the_cpu_layers_are_computed_whole(module, live, monkeypatch):
+    monkeypatch.setattr(fixed, "SMALLEST", 1)
+    _cut(module, live)
+    with fixed_masks(module):
+        assert module.part is not None
+    with fixed_masks(module.to("meta")):  # a device that every machine has
+        assert module.part is None
+
+
 def test_a_compiled_model_stays_whole():
     module = layers.Conv2d(32, 40, 3)
     _cut(module, (5, 9))
