@@ -1,4 +1,4 @@
-"""While masks stand, layers on the CPU compute no more than they leave, wherever that is the quicker way."""
+"""While masks stand, layers compute no more than they leave, wherever that is the quicker way."""
 
 from __future__ import annotations
 
@@ -55,13 +55,14 @@ def fixed_masks(model: nn.Module) -> Iterator[None]:
 
     A model of torch.compile stays whole: new parts, and a new compilation with them, would come with each use of this.
     """
-    held: list[nn.Module] = []
+    held = [] if hasattr(model, "_orig_mod") else list(model.modules())
     try:
-        for module in () if hasattr(model, "_orig_mod") else model.modules():
+        for module in held:
+            module.full = frozenset(name for name, mask in layers.own_masks(module) if mask.all())
             if (part := _part(module)) is not None:
                 module.part = part
-                held.append(module)
         yield
     finally:
         for module in held:
-            module.part = None
+            for name in ("full", "part"):
+                module.__dict__.pop(name, None)

@@ -35,14 +35,15 @@ def mask_of(module: nn.Module, name: str) -> Tensor | None:
 def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
     """`mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
 
-    rows: only these of its first dimension; None: all.
+    rows: only these of its first dimension; None: all. `module.full`, where it is set, names the parameters whose masks
+    are known to be all ones (see Layers/fixed.py).
     """
     parameter = getattr(module, name)
     if parameter is None:
         return None
     if (products := getattr(module, "_products", None)) is not None:
         return products[name] if rows is None else products[name][rows]
-    mask = mask_of(module, name)  # a layer of torch.nn has none
+    mask = None if name in getattr(module, "full", ()) else mask_of(module, name)  # a layer of torch.nn has none
     if rows is not None:
         parameter, mask = parameter[rows], None if mask is None else mask[rows]
     return parameter if mask is None else mask * parameter

@@ -20,7 +20,7 @@ as the pole -eps/s nears the points, so it is largest at eps = 0: n is chosen by
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 TOLERANCE = 1e-7  # relative, of G: a row's way to its limit is some 30 lr, float32 rounds its value to 6e-8 of it
 MOST_NODES = 12
+TOGETHER = 1 << 17  # numbers of parameters that are stepped by one call an operation: more would leave the cache
 
 
 def gauss(points: np.ndarray, weights: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
@@ -272,30 +273,50 @@ class Adam(torch.optim.Adam):
                 value = closure()
         with torch.no_grad():
             for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:  # that of an attached weight is None
-                        self._move(parameter, group)
+                for parameters in self._together(group["params"]):
+                    self._move(parameters, group)
         return value
 
-    def _move(self, parameter: Tensor, group: dict) -> None:
-        """One parameter's step, in torch's order of operations."""
-        state, gradient = self.state[parameter], parameter.grad
-        if not state:
-            state["step"] = torch.tensor(0.0)
-            state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    def _together(self, parameters: list[Tensor]) -> Iterator[list[Tensor]]:
+        """Those with a gradient, begun, in lists of one type and number of steps; each is small or of one parameter."""
+        together: list[Tensor] = []
+        size, kind = 0, None
+        for parameter in parameters:
+            if parameter.grad is None:  # as that of an attached weight is
+                continue
+            state = self.state[parameter]
+            if not state:
+                state["step"] = torch.tensor(0.0)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            size, before, kind = size + parameter.numel(), kind, (state["step"].item(), parameter.dtype)
+            if together and (size > TOGETHER or kind != before):
+                yield together
+                together, size = [], parameter.numel()
+            together.append(parameter)
+        if together:
+            yield together
+
+    def _move(self, parameters: list[Tensor], group: dict) -> None:
+        """Their step, in torch's order of operations."""
+        states = [self.state[parameter] for parameter in parameters]
+        averages, squares = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
+        gradients = [parameter.grad for parameter in parameters]
         beta1, beta2 = group["betas"]
-        state["step"] += 1
-        step = state["step"].item()
+        step = states[0]["step"].item() + 1
+        for state in states:
+            state["step"].fill_(step)
         if group["weight_decay"]:
-            gradient = gradient.add(parameter, alpha=group["weight_decay"])
-        average, square = state["exp_avg"], state["exp_avg_sq"]
-        average.lerp_(gradient, 1 - beta1)
-        square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+            gradients = torch._foreach_add(gradients, parameters, alpha=group["weight_decay"])
+        torch._foreach_lerp_(averages, gradients, 1 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
         # A pruned weight's square is zero, and the roots of zeros and of subnormal numbers take a CPU ten to eighty
         # times as long as those of others. The smallest normal number is lost beside any eps in use.
-        root = square.add(torch.finfo(square.dtype).tiny).sqrt_()
-        scale = root.div_(math.sqrt(1 - beta2**step)).add_(group["eps"])
-        parameter.addcdiv_(average, scale, value=-group["lr"] / (1 - beta1**step))
+        scales = torch._foreach_add(squares, torch.finfo(squares[0].dtype).tiny)
+        torch._foreach_sqrt_(scales)
+        torch._foreach_div_(scales, math.sqrt(1 - beta2**step))
+        torch._foreach_add_(scales, group["eps"])
+        torch._foreach_addcdiv_(parameters, averages, scales, -group["lr"] / (1 - beta1**step))
 
     def state_dict(self) -> dict:
         """As torch.optim.Adam's, all rows caught up."""

@@ -454,6 +454,32 @@ def test_gradients_of_any_size_move_weights_as_torchs_adam_does(size, shipped):
         assert torch.equal(optimizers[0].state[weights[0]][name], value), name
 
 
+def test_many_small_and_large_parameters_of_any_age_move_as_under_torchs_adam(shipped, monkeypatch):
+    """Bit for bit, however they are put together: they differ in size, type, group and number of steps."""
+    monkeypatch.setattr(adam, "TOGETHER", 100)
+    sizes, draw = [(60,), (8, 5), (1,), (), (300,), (0,), (3,)], torch.Generator().manual_seed(0)
+    drawn = [
+        torch.randn(size, generator=draw, dtype=(torch.float32, torch.float64)[k == 2]) for k, size in enumerate(sizes)
+    ]
+    sides = []
+    for make in (Adam, lambda groups: torch.optim.Adam(groups, foreach=False)):
+        weights = [nn.Parameter(value.clone()) for value in drawn]
+        sides.append(
+            (weights, make([{"params": weights[:4]}, {"params": weights[4:], "lr": 0.1, "weight_decay": 0.01}]))
+        )
+    for step in range(30):
+        for k, value in enumerate(drawn):
+            gradient = torch.randn(value.shape, generator=draw, dtype=value.dtype)
+            for weights, _ in sides:
+                weights[k].grad = None if (step + k) % 5 == 0 else gradient.clone()
+        for _, optimizer in sides:
+            optimizer.step()
+    (ours, one), (theirs, other) = sides
+    for a, b, value in zip(ours, theirs, drawn, strict=True):
+        assert torch.equal(a, b) and (value.numel() == 0 or not torch.equal(a, value))
+        assert one.state[a]["step"] == other.state[b]["step"] == 24
+
+
 class Tied(nn.Module):
     """A text model that scores each word by the embedding itself."""
 

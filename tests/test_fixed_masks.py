@@ -104,10 +104,8 @@ def test_a_layer_that_ignores_its_mask_is_computed_whole():
 def test_away_from_the_cpu_layers_are_computed_whole(module, live, monkeypatch):
     monkeypatch.setattr(fixed, "SMALLEST", 1)
     _cut(module, live)
-    with fixed_masks(module):
-        assert module.part is not None
-    with fixed_masks(module.to("meta")):  # a device that every machine has
-        assert module.part is None
+    assert fixed._part(module) is not None
+    assert fixed._part(module.to("meta")) is None  # a device that every machine has
 
 
 def test_a_compiled_model_stays_whole():
@@ -117,12 +115,28 @@ def test_a_compiled_model_stays_whole():
         assert module.part is None
 
 
-def test_an_exception_leaves_no_part_behind():
+def test_an_exception_leaves_nothing_behind():
     module = layers.Conv2d(32, 40, 3)
     _cut(module, (5, 9))
+    before = dict(module.__dict__)
     with pytest.raises(KeyError), fixed_masks(module):
+        assert module.__dict__.keys() != before.keys()
         raise KeyError
-    assert module.part is None
+    assert module.__dict__ == before
+
+
+@pytest.mark.parametrize("rows", [None, slice(5, 25)])
+def test_a_mask_of_ones_is_not_multiplied(rows):
+    module = layers.Linear(20, 30)
+    _few(module, "weight", 0.5)
+    with fixed_masks(module):
+        expected = module.bias if rows is None else module.bias[rows]
+        assert layers.masked(module, "bias", rows).data_ptr() == expected.data_ptr()
+        product = (module.weight * module.weight_mask)[rows or slice(None)]
+        assert torch.equal(layers.masked(module, "weight", rows), product)
+    module.bias_mask[7] = 0.0
+    with fixed_masks(module):
+        assert layers.masked(module, "bias")[7] == 0.0 != module.bias[7]
 
 
 # --- products with matrices of few weights --------------------------------------------------------------------------
