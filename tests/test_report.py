@@ -1,6 +1,7 @@
 """The report: its tables by independent sums, a page that stands alone, the same bytes each time."""
 
 import csv
+import html
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from stores import add, fill
 
 import main
 from Experiments.reporting.table import Table
-from Utils.study import paper
+from Utils.study import claims, paper, runs, tasks
 
 EVIL = "<script>alert('x')</script> & \"<img src=https://example.org/x.png>\" | `a` *b*"
 ACCURACIES = {"grasp": {0.0: [90.0, 91.0, 92.0], 1.0: [88.0, 89.5, 90.0]}, "rand": {1.0: [80.0]}}
@@ -105,6 +106,19 @@ def test_other_settings_are_labelled_and_said_to_be_unlike_the_papers(made):
     assert found["shuffle", "GraSP", "1.0"]["by_seed"] == "1=70.0"
     assert found["main", "GraSP", "1.0"]["by_seed"] == "1=88.0 2=89.5 3=90.0"
     assert "other settings than the paper's: post epochs 3" in made[2]["tables/table3.md"].decode()
+
+
+def test_each_claim_has_a_card_or_is_named_among_those_that_no_run_speaks_of(made):
+    """The store has runs of text alone, so the claims on images are the latter."""
+    page = made[2]["report.html"].decode()
+    section = page[page.index('<section id="claims">') : page.index('<section id="metric">')]
+    cards, rest = section.split("Undecided, for no run of ours speaks of it:")
+    judged = claims.judge(tasks.group(runs.read([str(made[0])])), paper.read())
+    assert cards.count("<article ") == sum(bool(claim.statements) for claim in judged) > 1
+    for claim in judged:
+        entry, part = (f"<h3>{claim.name}</h3>", cards) if claim.statements else (f"<li>{claim.name}: ", rest)
+        assert entry in html.unescape(part)
+    assert any("images" in claim.where for claim in judged if not claim.statements)
 
 
 def test_runs_are_told_apart_by_the_classes_that_they_still_reach(tmp_path):

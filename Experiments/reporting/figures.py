@@ -95,8 +95,7 @@ def retained_pictures(study: Study) -> list[Picture]:
             axes.set(
                 xlabel="density (fraction of prunable weights kept)", ylabel="retained (1 is dense)", title=look.title
             )
-            axes.minorticks_off()
-            axes.legend(loc="best")
+            canvas.legend(axes, columns=2)
 
         return draw
 

@@ -17,7 +17,7 @@ SAMPLES = "All runs are on GENERATED SAMPLES. These figures say nothing about th
 
 def build(study: Study, tables: Mapping[str, Sequence[Table]], pictures: Mapping[str, Sequence[Picture]]) -> str:
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    commits = sorted({str(run.result.get("commit"))[:12] for run in study.runs})
+    commits = len({run.result.get("commit") for run in study.runs})
     sections = [
         ("claims", "The paper's claims", _claims(study)),
         ("metric", "Metric against compression", _metric(study, pictures["metric"]) + _tables(tables["reached"])),
@@ -42,8 +42,8 @@ def build(study: Study, tables: Mapping[str, Sequence[Table]], pictures: Mapping
     )
     banner = f'<p class="banner" role="alert">{SAMPLES}</p>' if study.on_samples else ""
     made = (
-        f"{len(study.runs)} runs, {len(study.tasks)} tasks; made by commit{'s' * (len(commits) != 1)} "
-        f"{', '.join(commits)}. Everything here is computed from them."
+        f"{len(study.runs)} runs, {len(study.tasks)} tasks, made by {commits} commit{'s' * (commits != 1)} (listed "
+        "below). Everything here is computed from them."
     )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -84,27 +84,32 @@ def _paper(study: Study, tables: Sequence[Table]) -> str:
 
 
 def _claims(study: Study) -> str:
-    """A card a claim: verdict, the figures that decide it, and the runs behind it."""
-    cards = []
+    """A card a claim: verdict, the figures that decide it, and the runs behind it; last, what no run speaks of."""
+    cards = "".join(_card(claim) for claim in study.claims if claim.statements)
+    open_ones: dict[str, list[str]] = {}
     for claim in study.claims:
-        name = {claims.HOLDS: "holds", claims.FAILS: "fails"}.get(claim.verdict, "open")
-        shown = claim.deciding[: comparison_tables.LISTED]
-        lines = "".join(f"<li>{html.escape(s.text())}</li>" for s in shown)
-        rest = [s for s in claim.statements if s not in shown]
-        every = "".join(f"<li>{html.escape(s.text())}: {s.verdict}</li>" for s in rest)
-        more = f"<details><summary>{len(rest)} more</summary><ul>{every}</ul></details>" if every else ""
-        runs = "".join(f"<li><code>{html.escape(run.path.as_posix())}</code></li>" for run in claim.runs)
-        behind = (
-            f"<ul>{lines}</ul>{more}<details><summary>{len(claim.runs)} runs behind it</summary>"
-            f"<ul>{runs}</ul></details>"
-            if lines
-            else "<p>No run of ours speaks of it.</p>"
-        )
-        cards.append(
-            f'<article class="{name}"><h3>{html.escape(claim.name)}</h3><p><strong>{claim.verdict}</strong> on '
-            f'{html.escape(claim.where)}</p><p class="note">Asked: {html.escape(claim.border)}</p>{behind}</article>'
-        )
-    return f'<p>{html.escape(claims.RULE)}</p><div class="cards">{"".join(cards)}</div>'
+        if not claim.statements:
+            open_ones.setdefault(claim.name, []).append(claim.where)
+    lines = "".join(
+        f"<li>{html.escape(name)}: {html.escape('; '.join(where))}</li>" for name, where in open_ones.items()
+    )
+    rest = f"<p>Undecided, for no run of ours speaks of it:</p><ul>{lines}</ul>" if lines else ""
+    return f'<p>{html.escape(claims.RULE)}</p><div class="cards">{cards}</div>{rest}'
+
+
+def _card(claim: claims.Claim) -> str:
+    name = {claims.HOLDS: "holds", claims.FAILS: "fails"}.get(claim.verdict, "open")
+    shown = claim.deciding[: comparison_tables.LISTED]
+    lines = "".join(f"<li>{html.escape(s.text())}</li>" for s in shown)
+    rest = [s for s in claim.statements if s not in shown]
+    every = "".join(f"<li>{html.escape(s.text())}: {s.verdict}</li>" for s in rest)
+    more = f"<details><summary>{len(rest)} more</summary><ul>{every}</ul></details>" if every else ""
+    runs = "".join(f"<li><code>{html.escape(run.path.as_posix())}</code></li>" for run in claim.runs)
+    return (
+        f'<article class="{name}"><h3>{html.escape(claim.name)}</h3><p><strong>{claim.verdict}</strong> on '
+        f'{html.escape(claim.where)}</p><p class="note">Asked: {html.escape(claim.border)}</p><ul>{lines}</ul>{more}'
+        f"<details><summary>{len(claim.runs)} runs behind it</summary><ul>{runs}</ul></details></article>"
+    )
 
 
 def _comparison(study: Study, pictures: Sequence[Picture]) -> str:
