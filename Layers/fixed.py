@@ -38,6 +38,15 @@ def _matrix(module: nn.Module, weight: str, bias: str) -> SparsePart | None:
     return SparsePart(mask, weight, bias)
 
 
+def _identity(module: nn.Module) -> Callable[[nn.Module, Tensor], Tensor]:
+    """A residual connection's weight is not trained, so that nobody needs its gradient."""
+    product = layers.masked(module, "weight").detach()
+    if product.eq(1.0).all():
+        return lambda module, data: data
+    product = product.reshape(-1, *[1] * module.extra_dims)
+    return lambda module, data: data * product
+
+
 def _part(module: nn.Module) -> Callable | None:
     """What computes the layer in place of the whole; None where the whole is quicker."""
     if isinstance(module, layers.Conv2d):
@@ -46,6 +55,8 @@ def _part(module: nn.Module) -> Callable | None:
         return _matrix(module, "weight", "bias")
     if isinstance(module, MultiheadAttention):
         return _matrix(module, "in_proj_weight", "in_proj_bias")
+    if isinstance(module, layers.IDENTITIES):
+        return _identity(module)
     return None
 
 

@@ -143,8 +143,12 @@ class BatchNorm2d(_MaskedNorm, nn.BatchNorm2d):
 
 
 class _Identity(nn.Module):
-    """A residual connection as a layer of its own: every channel times a weight that stays one, so it can be pruned."""
+    """A residual connection as a layer of its own: every channel times a weight that stays one, so it can be pruned.
 
+    part: as Linear's.
+    """
+
+    part: Callable[[_Identity, Tensor], Tensor] | None = None
     extra_dims = 0
 
     def __init__(self, num_features: int) -> None:
@@ -155,6 +159,8 @@ class _Identity(nn.Module):
         register_masks(self)
 
     def forward(self, input: Tensor) -> Tensor:
+        if self.part is not None:
+            return self.part(self, input)
         return input * masked(self, "weight").reshape(-1, *[1] * self.extra_dims)
 
     def extra_repr(self) -> str:
@@ -171,5 +177,6 @@ class Identity2d(_Identity):
     extra_dims = 2
 
 
-MASKED = (Linear, Conv2d, BatchNorm1d, BatchNorm2d, Identity1d, Identity2d)
+IDENTITIES = (Identity1d, Identity2d)
+MASKED = (Linear, Conv2d, BatchNorm1d, BatchNorm2d, *IDENTITIES)
 """Every masked layer class, for those who ask a module what it is."""

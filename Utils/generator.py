@@ -30,7 +30,7 @@ def masks(module: nn.Module) -> Iterator[Tensor]:
 
 def trainable(module: nn.Module) -> bool:
     """Whether the module's own parameters are trained; a residual Identity's are not."""
-    return not isinstance(module, (layers.Identity1d, layers.Identity2d))
+    return not isinstance(module, layers.IDENTITIES)
 
 
 def prunable(module: nn.Module, batchnorm: bool, residual: bool, attention: str = "out") -> bool:
@@ -47,7 +47,7 @@ def prunable(module: nn.Module, batchnorm: bool, residual: bool, attention: str 
     if batchnorm:
         kinds += (layers.BatchNorm1d, layers.BatchNorm2d)
     if residual:
-        kinds += (layers.Identity1d, layers.Identity2d)
+        kinds += layers.IDENTITIES
     return isinstance(module, kinds)
 
 

@@ -30,7 +30,7 @@ def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
         flops = {"weight": module.weight.numel() * positions, "bias": module.out_channels * positions}
     elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
         flops = dict.fromkeys(("weight", "bias"), module.num_features * _positions(output))
-    elif isinstance(module, (layers.Identity1d, layers.Identity2d)):
+    elif isinstance(module, layers.IDENTITIES):
         flops = {"weight": module.num_features * _positions(output)}
     elif isinstance(module, MultiheadAttention):
         flops = {"in_proj_weight": module.in_proj_weight.numel(), "in_proj_bias": module.in_proj_bias.numel()}

@@ -9,7 +9,9 @@ import torch
 from Layers import channels, fixed, layers, sparse
 from Layers.attention import MultiheadAttention
 from Layers.fixed import fixed_masks
-from Models import vgg
+from Models import resnet, vgg
+from Utils import generator
+from Utils.adam import Adam
 from Utils.evaluate import evaluate
 from Utils.train import train_epoch
 
@@ -139,6 +141,22 @@ def test_a_mask_of_ones_is_not_multiplied(rows):
         assert layers.masked(module, "bias")[7] == 0.0 != module.bias[7]
 
 
+@layouts
+@pytest.mark.parametrize("cut", [0, 3, 8])
+def test_a_residual_connection_costs_no_gradient_of_its_weight(cut, layout):
+    module = layers.Identity2d(8)
+    module.weight_mask[:cut] = 0.0
+    data = torch.randn(2, 8, 3, 4, generator=torch.Generator().manual_seed(1)).to(memory_format=layout).requires_grad_()
+    expected = module(data)
+    (gradient,) = torch.autograd.grad(expected.square().sum(), data)
+    with fixed_masks(module):
+        output = module(data)
+        found, of_weight = torch.autograd.grad(output.square().sum() + 0.0 * module.weight.sum(), [data, module.weight])
+    assert torch.equal(output, expected) and torch.equal(found, gradient) and not of_weight.any()
+    assert output.stride() == expected.stride()
+    assert (output is data) == (cut == 0)  # nothing is computed where nothing is cut
+
+
 # --- products with matrices of few weights --------------------------------------------------------------------------
 
 
@@ -249,6 +267,19 @@ def test_under_autocast_products_are_of_its_type(sizes):
 
 
 # --- networks -------------------------------------------------------------------------------------------------------
+
+
+def test_a_resnet_is_trained_to_the_same_bits_with_all_its_masks_multiplied(monkeypatch):
+    found = []
+    for part in (fixed._part, lambda module: None):
+        monkeypatch.setattr(fixed, "_part", part)
+        model = nets.drawn(0, resnet.resnet20, (3, 16, 16), 10)
+        optimizer = Adam(generator.parameters(model), lr=0.01)
+        train_epoch(model, nets.CROSS_ENTROPY, optimizer, nets.image_batches((3, 16, 16), 10, (8, 8)), nets.CPU)
+        found.append(model.state_dict())
+    for name, value in found[0].items():
+        assert torch.equal(value, found[1][name]), name
+    assert not torch.equal(found[0]["conv.weight"], nets.drawn(0, resnet.resnet20, (3, 16, 16), 10).conv.weight)
 
 
 def _trained(whole, monkeypatch):
