@@ -14,7 +14,7 @@ from Layers.sparse import SparsePart
 
 CHANNELS = 0.75  # the most of a convolution's weights that a part of it may have; above, picking costs what is saved
 DENSITY = 0.05  # the most of a matrix's weights that may be left; above, a whole product is the quicker one
-SMALLEST = 1 << 15  # weights of a matrix, below which a whole product is
+SIDES = 128  # outputs times inputs by outputs plus inputs, below which turning the data costs more than is saved
 
 
 def _mask(module: nn.Module, weight: str) -> Tensor | None:
@@ -33,7 +33,7 @@ def _convolution(module: layers.Conv2d) -> ChannelPart | None:
 
 def _matrix(module: nn.Module, weight: str, bias: str) -> SparsePart | None:
     mask = _mask(module, weight)
-    if mask is None or mask.numel() < SMALLEST or mask.count_nonzero() > DENSITY * mask.numel():
+    if mask is None or mask.numel() < SIDES * sum(mask.shape) or mask.count_nonzero() > DENSITY * mask.numel():
         return None
     return SparsePart(mask, weight, bias)
 

@@ -104,7 +104,7 @@ def test_a_layer_that_ignores_its_mask_is_computed_whole():
 
 @pytest.mark.parametrize(("module", "live"), [(layers.Conv2d(32, 40, 3), (5, 9)), (layers.Linear(20, 30), (1, 1))])
 def test_away_from_the_cpu_layers_are_computed_whole(module, live, monkeypatch):
-    monkeypatch.setattr(fixed, "SMALLEST", 1)
+    monkeypatch.setattr(fixed, "SIDES", 0)
     _cut(module, live)
     assert fixed._part(module) is not None
     assert fixed._part(module.to("meta")) is None  # a device that every machine has
@@ -169,7 +169,7 @@ def _few(module, name, density, seed=0):
 @pytest.fixture(params=["turned", "in place"])
 def sizes(request, monkeypatch):
     """Small matrices are taken too, and their outputs are got in either way."""
-    monkeypatch.setattr(fixed, "SMALLEST", 1)
+    monkeypatch.setattr(fixed, "SIDES", 0)
     monkeypatch.setattr(sparse, "LARGE", 1 if request.param == "in place" else 1 << 40)
 
 
@@ -246,12 +246,13 @@ def test_a_matrix_of_many_weights_or_of_none_is_computed_whole(density, sizes, m
         assert torch.equal(module(torch.ones(2, 20)), expected)
 
 
-def test_a_small_matrix_or_one_whose_mask_is_ignored_is_computed_whole(monkeypatch):
-    module = layers.Linear(20, 30)
+@pytest.mark.parametrize("shape", [(20, 30), (30000, 10), (10, 30000)])
+def test_a_small_or_narrow_matrix_or_one_whose_mask_is_ignored_is_computed_whole(shape, monkeypatch):
+    module = layers.Linear(*shape)
     _few(module, "weight", 0.01)
     with fixed_masks(module):
         assert module.part is None
-    monkeypatch.setattr(fixed, "SMALLEST", 1)
+    monkeypatch.setattr(fixed, "SIDES", 0)
     module.ignores_masks = True
     with fixed_masks(module):
         assert module.part is None
