@@ -28,22 +28,25 @@ def own_masks(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def mask_of(module: nn.Module, name: str) -> Tensor | None:
-    """The mask of `module.<name>` that the forward pass reads; None where the layer has none or ignores it."""
-    return None if getattr(module, "ignores_masks", False) else getattr(module, f"{name}_mask", None)
+    """The mask of `module.<name>` that the forward pass reads; None where the layer has none or ignores it.
+
+    None too while it is known to be all ones: `module.full` holds the names of such parameters (see Layers/fixed.py).
+    """
+    ignored = getattr(module, "ignores_masks", False) or name in getattr(module, "full", ())
+    return None if ignored else getattr(module, f"{name}_mask", None)
 
 
 def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
     """`mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
 
-    rows: only these of its first dimension; None: all. `module.full`, where it is set, names the parameters whose masks
-    are known to be all ones (see Layers/fixed.py).
+    rows: only these of its first dimension; None: all.
     """
     parameter = getattr(module, name)
     if parameter is None:
         return None
     if (products := getattr(module, "_products", None)) is not None:
         return products[name] if rows is None else products[name][rows]
-    mask = None if name in getattr(module, "full", ()) else mask_of(module, name)  # a layer of torch.nn has none
+    mask = mask_of(module, name)  # a layer of torch.nn has none
     if rows is not None:
         parameter, mask = parameter[rows], None if mask is None else mask[rows]
     return parameter if mask is None else mask * parameter

@@ -1,5 +1,6 @@
 """What layers compute while masks stand, against the whole of it."""
 
+import contextlib
 import copy
 
 import nets
@@ -10,10 +11,9 @@ from Layers import channels, fixed, layers, sparse
 from Layers.attention import MultiheadAttention
 from Layers.fixed import fixed_masks
 from Models import resnet, vgg
-from Utils import generator
+from Utils import generator, train
 from Utils.adam import Adam
 from Utils.evaluate import evaluate
-from Utils.train import train_epoch
 
 SHAPE = (2, 32, 6, 7)
 # (outputs, keywords) of a convolution of 32 channels.
@@ -272,11 +272,11 @@ def test_under_autocast_products_are_of_its_type(sizes):
 
 def test_a_resnet_is_trained_to_the_same_bits_with_all_its_masks_multiplied(monkeypatch):
     found = []
-    for part in (fixed._part, lambda module: None):
-        monkeypatch.setattr(fixed, "_part", part)
+    for context in (fixed_masks, contextlib.nullcontext):
+        monkeypatch.setattr(train, "fixed_masks", context)
         model = nets.drawn(0, resnet.resnet20, (3, 16, 16), 10)
         optimizer = Adam(generator.parameters(model), lr=0.01)
-        train_epoch(model, nets.CROSS_ENTROPY, optimizer, nets.image_batches((3, 16, 16), 10, (8, 8)), nets.CPU)
+        train.train_epoch(model, nets.CROSS_ENTROPY, optimizer, nets.image_batches((3, 16, 16), 10, (8, 8)), nets.CPU)
         found.append(model.state_dict())
     for name, value in found[0].items():
         assert torch.equal(value, found[1][name]), name
@@ -295,7 +295,7 @@ def _trained(whole, monkeypatch):
         start = copy.deepcopy(model.state_dict())
         batches = nets.image_batches((3, 16, 16), 10, (8, 8, 8))
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-        loss = train_epoch(model, nets.CROSS_ENTROPY, optimizer, batches, nets.CPU)
+        loss = train.train_epoch(model, nets.CROSS_ENTROPY, optimizer, batches, nets.CPU)
         return model, start, [loss, *evaluate(model, nets.CROSS_ENTROPY, batches, nets.CPU).values()]
 
 
