@@ -1,4 +1,4 @@
-"""While masks stand, layers compute no more than they leave, wherever that is the quicker way."""
+"""While masks stand, layers compute no more than they leave, and in the way that is the quicker one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from Layers import layers
 from Layers.attention import MultiheadAttention
 from Layers.channels import ChannelPart
+from Layers.patches import PatchPart, of_one_channel
 from Layers.sparse import SparsePart
 
 CHANNELS = 0.75  # the most of a convolution's weights that a part of it may have; above, picking costs what is saved
@@ -23,9 +24,13 @@ def _mask(module: nn.Module, weight: str) -> Tensor | None:
     return mask if mask is not None and mask.device.type == "cpu" else None
 
 
-def _convolution(module: layers.Conv2d) -> ChannelPart | None:
+def _convolution(module: layers.Conv2d) -> ChannelPart | PatchPart | None:
+    if module.groups != 1 or module.padding_mode != "zeros":
+        return None
+    if module.weight.device.type == "cpu" and of_one_channel(module):
+        return PatchPart()
     mask = _mask(module, "weight")
-    if mask is None or module.groups != 1 or module.padding_mode != "zeros":
+    if mask is None:
         return None
     part = ChannelPart(mask)
     return part if part.mask.numel() <= CHANNELS * mask.numel() else None

@@ -10,6 +10,7 @@ import torch
 from Layers import channels, fixed, layers, sparse
 from Layers.attention import MultiheadAttention
 from Layers.fixed import fixed_masks
+from Layers.patches import PatchPart
 from Models import resnet, vgg
 from Utils import generator, train
 from Utils.adam import Adam
@@ -155,6 +156,59 @@ def test_a_residual_connection_costs_no_gradient_of_its_weight(cut, layout):
     assert torch.equal(output, expected) and torch.equal(found, gradient) and not of_weight.any()
     assert output.stride() == expected.stride()
     assert (output is data) == (cut == 0)  # nothing is computed where nothing is cut
+
+
+# --- convolutions of one channel ------------------------------------------------------------------------------------
+
+ONE_CHANNEL = [
+    (3, {"padding": 1}),
+    (3, {"padding": 1, "bias": False}),
+    ((3, 2), {"stride": (1, 2), "padding": (0, 1)}),
+    (2, {"stride": 3, "dilation": 2}),
+    (1, {}),
+]
+
+
+@pytest.mark.parametrize(("kernel", "keywords"), ONE_CHANNEL)
+@pytest.mark.parametrize("batch", [5, 1, 0])
+def test_a_convolution_of_one_channel_as_products_with_patches(kernel, keywords, batch):
+    module = nets.drawn(0, layers.Conv2d, 1, 6, kernel, **keywords).double()
+    _cut(module, (None, 4))
+    if module.bias is not None:
+        module.bias_mask[::3] = 0.0
+    data = torch.randn(batch, 1, 9, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    expected = _pass(module, data)
+    with fixed_masks(module):
+        assert isinstance(module.part, PatchPart) == (kernel != 1)
+        found = _pass(module, data)
+        with torch.no_grad():
+            assert torch.equal(module(data), expected[0])
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    assert (found[2][module.weight_mask == 0] == 0).all()
+
+
+def test_of_one_channel_too_masks_may_be_ignored():
+    module = nets.drawn(0, layers.Conv2d, 1, 6, 3).double()
+    _cut(module, (None, 0))
+    module.ignores_masks = True
+    data = torch.ones(2, 1, 5, 5, dtype=torch.float64)
+    with fixed_masks(module):
+        assert isinstance(module.part, PatchPart)
+        torch.testing.assert_close(module(data), torch.nn.functional.conv2d(data, module.weight, module.bias))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: layers.Conv2d(1, 6, 3, padding="same"),
+        lambda: layers.Conv2d(1, 6, 3, padding=1, padding_mode="reflect"),
+        lambda: layers.Conv2d(1, 6, 3).to(memory_format=torch.channels_last),
+        lambda: layers.Conv2d(1, 6, 3, device="meta"),
+    ],
+)
+def test_other_convolutions_of_one_channel_are_computed_whole(make):
+    assert fixed._part(make()) is None
 
 
 # --- products with matrices of few weights --------------------------------------------------------------------------
