@@ -198,6 +198,17 @@ def test_of_one_channel_too_masks_may_be_ignored():
         torch.testing.assert_close(module(data), torch.nn.functional.conv2d(data, module.weight, module.bias))
 
 
+def test_under_autocast_products_with_patches_are_of_its_type():
+    module = nets.drawn(0, layers.Conv2d, 1, 6, 3)
+    data = torch.randn(2, 1, 5, 5, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = module(data)
+        with fixed_masks(module):
+            found = module(data)
+    assert found.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize(
     "make",
     [
