@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
     from Experiments.sweeping import plan
     from Experiments.sweeping.failures import Failures
 
-    runs = plan.plan(args.cells, Path(args.data_dir), args.result_dir)
+    runs = plan.plan(args.cells, Path(args.data_dir), args.result_dir, args.force)
     failures = Failures(args.result_dir)
     done = {run.name for run in runs if not args.force and run.place.stored() is not None}
     failed = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}

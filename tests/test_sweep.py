@@ -262,11 +262,28 @@ def test_of_dense_runs_that_would_be_the_same_the_first_stays(cli):
     outcome = cli(asked)
     names = states(outcome)
     assert [name for name in names if "-c0-" in name] == [name for name in names if "-snip-c0-" in name]
-    assert len(names) == 2 + 6 and "dense runs: 2 of 6 (snip)" in outcome.err
+    assert len(names) == 2 + 6 and "dense runs: those of snip stand for 4 more" in outcome.err
     stored = cli("--dataset agnews --pruner grasp --compression 0 --seed 2").path.name
     names = states(cli(asked))
     assert stored in names and names[stored].startswith("done")  # one that is stored goes before the first
     assert sorted(name.split("-c0-")[0].rsplit("-", 1)[1] for name in names if "-c0-" in name) == ["grasp", "snip"]
+
+
+def test_a_dense_run_of_a_pruner_that_is_not_asked_for_stands_for_those_that_are(cli, no_workers):
+    stored = cli("--dataset agnews --pruner grasp --compression 0 --seed 2")
+    cli("--dataset agnews --pruner grasp --compression 0 --seed 2 --expid other-c0-name")  # no name of a sweep's
+    broken = stored.results / "singleshot" / "agnews-a-c0-broken" / "config.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    asked = f"{FLAGS} --pruner-list snip rand --compression-list 0"
+    outcome = cli(f"{asked} --seed-list 2")
+    assert outcome.code == 0 and "1 runs: 1 done, 0 failed" in outcome.out
+    assert "dense runs: those of grasp stand for 2 more" in outcome.err
+    names = states(cli(f"{asked} --seed-list 1 2 --dry-run"))
+    assert names.pop(stored.path.name).startswith("done") and set(names.values()) != {"done"} and len(names) == 1
+    assert "-snip-c0-s1-" in next(iter(names))
+    (left,) = states(cli(f"{asked} --seed-list 2 --dry-run --force"))
+    assert "-snip-c0-s2-" in left
 
 
 def test_dense_runs_that_differ_stay(cli):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,11 @@ class Run:
         return words if threads is None else [*words, f"--threads={threads}"]
 
 
-def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str) -> list[Run]:
-    """The runs of these cells, each once, in their order. Fetches what data is missing, as the runs would."""
+def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = False) -> list[Run]:
+    """The runs of these cells, each once, in their order. Fetches what data is missing, as the runs would.
+
+    force: what is stored will be made again, so that no run of other settings stands for one of these.
+    """
     found: dict[str, Run] = {}
     known: dict[tuple, corpus.Located] = {}  # hashing a corpus's files takes its time
     for cell in cells:
@@ -59,28 +63,50 @@ def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str) -> list[Run]:
         args.result_dir = result_dir
         run = Run(cell.words, args, known[key], runs.find(args, known[key]))
         found.setdefault(run.name, run)
-    return one_dense(list(found.values()))
+    return one_dense(list(found.values()), force)
 
 
-def one_dense(found: list[Run]) -> list[Run]:
-    """Without the dense runs that would only repeat another: of each such group the first stays, or one that is stored.
+def one_dense(found: list[Run], force: bool) -> list[Run]:
+    """One dense run for all that would only repeat it: one that is stored, be it another pruner's; else the first.
 
     Scoring in train mode moves batch statistics and draws dropout, so there every pruner's dense run is its own.
     """
     groups: dict[str, list[Run]] = {}
     for run in found:
         if run.args.compression == 0 and not run.args.prune_train_mode:
-            rest = {key: value for key, value in run.place.config.items() if key not in IDLE_WHEN_DENSE}
-            groups.setdefault(store.digest(rest), []).append(run)
-    stay = [next((run for run in group if run.place.stored()), group[0]) for group in groups.values()]
-    drop = {run.name for group in groups.values() for run in group} - {run.name for run in stay}
-    if drop:
-        pruners = ", ".join(dict.fromkeys(run.args.pruner for run in stay))
+            groups.setdefault(_acting(run.place.config), []).append(run)
+    for_all = {}
+    for key, group in groups.items():
+        stored = next((run for run in group if run.place.stored()), None)
+        chosen = stored or (None if force else _stored(key, group[0])) or group[0]
+        for_all |= {run.name: chosen for run in group}
+    if others := for_all.keys() - {run.name for run in for_all.values()}:
+        pruners = ", ".join(dict.fromkeys(run.place.config["pruner"] for run in for_all.values()))
         console.note(
-            f"dense runs: {len(stay)} of {len(stay) + len(drop)} ({pruners}); at compression 0 nothing is pruned, "
-            f"and the others would be the same"
+            f"dense runs: those of {pruners} stand for {len(others)} more; at compression 0 nothing is pruned, and all "
+            f"would be the same"
         )
-    return [run for run in found if run.name not in drop]
+    return list({run.name: run for run in (for_all.get(run.name, run) for run in found)}.values())
+
+
+def _acting(config: Mapping[str, Any]) -> str:
+    """What two dense runs with the same bits have in common."""
+    return store.digest({key: value for key, value in config.items() if key not in IDLE_WHEN_DENSE})
+
+
+def _stored(key: str, like: Run) -> Run | None:
+    """The dense run of this key that stands beside where `like` would, if there is one."""
+    singleshots = like.place.path.parent
+    for path in sorted(singleshots.glob("*-c0-*/config.json")):
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # the sweep does not need it
+            continue
+        if _acting(config) == key:
+            place = store.Run(str(singleshots.parent), singleshots.name, config)
+            if place.path == path.parent and place.stored():
+                return replace(like, place=place)
+    return None
 
 
 def figure(result: Mapping[str, Any]) -> str:
