@@ -272,9 +272,10 @@ def test_of_dense_runs_that_would_be_the_same_the_first_stays(cli):
 def test_a_dense_run_of_a_pruner_that_is_not_asked_for_stands_for_those_that_are(cli, no_workers):
     stored = cli("--dataset agnews --pruner grasp --compression 0 --seed 2")
     cli("--dataset agnews --pruner grasp --compression 0 --seed 2 --expid other-c0-name")  # no name of a sweep's
-    broken = stored.results / "singleshot" / "agnews-a-c0-broken" / "config.json"
-    broken.parent.mkdir()
-    broken.write_text("{")
+    for k, text in enumerate(("{", "{}", "[]", '{"compression": 0}')):
+        foreign = stored.results / "singleshot" / f"agnews-a-c0-{k}" / "config.json"
+        foreign.parent.mkdir()
+        foreign.write_text(text)
     asked = f"{FLAGS} --pruner-list snip rand --compression-list 0"
     outcome = cli(f"{asked} --seed-list 2")
     assert outcome.code == 0 and "1 runs: 1 done, 0 failed" in outcome.out

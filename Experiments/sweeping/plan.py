@@ -75,10 +75,13 @@ def one_dense(found: list[Run], force: bool) -> list[Run]:
     for run in found:
         if run.args.compression == 0 and not run.args.prune_train_mode:
             groups.setdefault(_acting(run.place.config), []).append(run)
+    elsewhere = _dense_of_store(found[0].place.path.parent) if groups and not force else {}
     for_all = {}
     for key, group in groups.items():
-        stored = next((run for run in group if run.place.stored()), None)
-        chosen = stored or (None if force else _stored(key, group[0])) or group[0]
+        chosen = next((run for run in group if run.place.stored()), None)
+        if chosen is None:
+            place = elsewhere.get(key)
+            chosen = replace(group[0], place=place) if place and place.stored() else group[0]
         for_all |= {run.name: chosen for run in group}
     if others := for_all.keys() - {run.name for run in for_all.values()}:
         pruners = ", ".join(dict.fromkeys(run.place.config["pruner"] for run in for_all.values()))
@@ -94,19 +97,17 @@ def _acting(config: Mapping[str, Any]) -> str:
     return store.digest({key: value for key, value in config.items() if key not in IDLE_WHEN_DENSE})
 
 
-def _stored(key: str, like: Run) -> Run | None:
-    """The dense run of this key that stands beside where `like` would, if there is one."""
-    singleshots = like.place.path.parent
+def _dense_of_store(singleshots: Path) -> dict[str, store.Run]:
+    """The places of the dense runs in this directory, by what acts in them: of each the first by name."""
+    found: dict[str, store.Run] = {}
     for path in sorted(singleshots.glob("*-c0-*/config.json")):
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # the sweep does not need it
             continue
-        if _acting(config) == key:
-            place = store.Run(str(singleshots.parent), singleshots.name, config)
-            if place.path == path.parent and place.stored():
-                return replace(like, place=place)
-    return None
+        if path.parent.name.endswith(f"-{store.digest(config)}"):  # the name that its settings give it
+            found.setdefault(_acting(config), store.Run(str(singleshots.parent), singleshots.name, config))
+    return found
 
 
 def figure(result: Mapping[str, Any]) -> str:
