@@ -13,7 +13,7 @@ POINTS = {"init": "Init.", "pre_prune": "Pre-Prune", "post_prune": "Post-Prune",
 
 
 def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
-    """What the masks have cut off for good, as `Pruners.dead.report` found it, a finding a line."""
+    """What the masks have cut off for good, as `Pruners.dead.find` reports it, a finding a line."""
     lines = []
     if dead["tensors"]:
         lines.append(f"Dead: no weight left in {', '.join(dead['tensors'])}")

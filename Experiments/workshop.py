@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from Experiments import checkpoint, results
+from Layers import unread
 from Pruners import dead
 from Utils import console, corpus, generator, load, memory, metrics, pretrained, provenance, seeds, store
 from Utils.adam import Adam
@@ -200,7 +201,9 @@ class Workshop:
 
     def tell_dead(self) -> None:
         """Say what the masks have made dead, and how much accuracy is still in reach on the test split."""
-        found = dead.report(self.model, self.data.shape, self.device)
+        cut = dead.find(self.model, self.data.shape, self.device)
+        unread.note(self.model, cut.no_way_out)
+        found = cut.report()
         counts = torch.bincount(self.data.test.targets.cpu(), minlength=self.data.num_classes).tolist()
         self.cut_off = {**found, "accuracy_cap": dead.accuracy_cap(found["classes"]["alive"], counts)}
         print(results.dead_lines(self.cut_off, self.data.classes), end="")

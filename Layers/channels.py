@@ -29,11 +29,6 @@ def _chosen(tensor: Tensor, dim: int, indices: Tensor | None) -> Tensor:
     return tensor if indices is None else tensor.index_select(dim, indices)
 
 
-def _layout(tensor: Tensor) -> torch.memory_format:
-    last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
-
-
 class ChannelPart:
     """What of a convolution its mask leaves: channels [i] of the input and [o] of the output (None: all of them)."""
 
@@ -48,7 +43,7 @@ class ChannelPart:
 
     def __call__(self, module: layers.Conv2d, data: Tensor) -> Tensor:
         """The convolution of `data`, [B, I, H, W] -> [B, O, H', W']."""
-        layout = _layout(data)
+        layout = layers.layout_of(data)
         found = F.conv2d(
             _chosen(data, 1, self.inputs).contiguous(memory_format=layout),
             (self.mask * self._of(module.weight)).contiguous(memory_format=layout),

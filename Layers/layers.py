@@ -52,6 +52,12 @@ def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | 
     return parameter if mask is None else mask * parameter
 
 
+def layout_of(tensor: Tensor) -> torch.memory_format:
+    """How an image batch [B, C, H, W] lies in memory: channels_last or contiguous_format."""
+    last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
 @contextmanager
 def products_kept(model: nn.Module) -> Iterator[None]:
     """Inside, no `mask * parameter` is computed twice: for many small forward passes without gradients.
@@ -103,6 +109,18 @@ class Conv2d(nn.Conv2d):
         if self.part is not None:
             return self.part(self, input)
         return self._conv_forward(input, masked(self, "weight"), masked(self, "bias"))
+
+    def size_after(self, input: Tensor) -> list[int]:
+        """H', W'."""
+        if self.padding == "same":
+            return list(input.shape[2:])
+        paddings = (0, 0) if self.padding == "valid" else self.padding
+        return [
+            (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+            for size, padding, dilation, kernel, stride in zip(
+                input.shape[2:], paddings, self.dilation, self.kernel_size, self.stride, strict=True
+            )
+        ]
 
 
 class _MaskedNorm:

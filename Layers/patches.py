@@ -29,14 +29,4 @@ class PatchPart:
         patches = F.unfold(data, module.kernel_size, module.dilation, module.padding, module.stride)
         rows = weight.flatten(1).expand(len(data), -1, -1)
         found = torch.bmm(rows, patches) if bias is None else torch.baddbmm(bias.view(1, -1, 1), rows, patches)
-        return found.unflatten(2, self._size(module, data))
-
-    @staticmethod
-    def _size(module: layers.Conv2d, data: Tensor) -> list[int]:
-        """H', W'."""
-        return [
-            (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-            for size, padding, dilation, kernel, stride in zip(
-                data.shape[2:], module.padding, module.dilation, module.kernel_size, module.stride, strict=True
-            )
-        ]
+        return found.unflatten(2, module.size_after(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -67,14 +68,41 @@ def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> 
             hook.remove()
 
 
-def report(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu") -> dict:
-    """What is dead in `model`: a dictionary for result.json.
+@dataclass
+class Dead:
+    """tensors: names of masked tensors with no entry left. no_way_in, no_way_out: flags [units] of each layer with
+    hidden units, by name: no path of kept weights leads to the unit from the input, or from it to an output.
+    classes: how many outputs there are. alive: the indices of those that some path reaches.
+    """
 
-    `tensors`: names of masked tensors with no entry left. `units`: for each layer with hidden units their number, how
-    many have no way in (no path of kept weights from the input), no way out (none to an output), and either. `classes`:
-    the outputs, `total` and `alive`, the indices that some path reaches. Paths are found with the all-ones input
-    (`shape` without the batch) in a network whose kept weights are all positive: a unit's activation is zero exactly if
-    no path leads in. Its gradient is zero exactly if none leads out, once every unit is lifted above its ReLU's kink.
+    tensors: list[str]
+    no_way_in: dict[str, Tensor]
+    no_way_out: dict[str, Tensor]
+    classes: int
+    alive: list[int]
+
+    def report(self) -> dict:
+        """The same in numbers, for result.json: `tensors`, `units` (of each layer all, those with no way in, no way
+        out, and either) and `classes` (`total`, `alive`).
+        """
+        units = {}
+        for name, no_in in self.no_way_in.items():
+            no_out = self.no_way_out[name]
+            units[name] = {
+                "units": no_in.numel(),
+                "no_way_in": int(no_in.sum()),
+                "no_way_out": int(no_out.sum()),
+                "dead": int((no_in | no_out).sum()),
+            }
+        return {"tensors": self.tensors, "units": units, "classes": {"total": self.classes, "alive": self.alive}}
+
+
+def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu") -> Dead:
+    """What is dead in `model`.
+
+    Paths are found with the all-ones input (`shape` without the batch) in a network whose kept weights are all
+    positive: a unit's activation is zero exactly if no path leads in. Its gradient is zero exactly if none leads out,
+    once every unit is lifted above its ReLU's kink. A layer called more than once counts as its best call.
     """
     masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
     with untouched(model), linear_flow(model), torch.enable_grad():
@@ -89,26 +117,23 @@ def report(model: nn.Module, shape: Sequence[int], device: torch.device | str = 
         outputs = [output for _, _, output in lifted]
         gradients = torch.autograd.grad(lifted_logits.sum(), outputs, allow_unused=True)
 
-    units = {}
+    no_way_in: dict[str, Tensor] = {}
+    no_way_out: dict[str, Tensor] = {}
     for (name, module, output), gradient in zip(reached, gradients, strict=True):
         if output.data_ptr() == logits.data_ptr():
             continue  # the layer that gives the classes, which are counted below
         dim = 1 if isinstance(module, CHANNELS_FIRST) else output.dim() - 1
         gradient = torch.zeros_like(output) if gradient is None else gradient
-        no_in = ~_any_but(output.detach() != 0, dim)
-        no_out = ~_any_but(gradient != 0, dim)
-        units[name] = {
-            "units": no_in.numel(),
-            "no_way_in": int(no_in.sum()),
-            "no_way_out": int(no_out.sum()),
-            "dead": int((no_in | no_out).sum()),
-        }
+        for found, signal in ((no_way_in, output.detach()), (no_way_out, gradient)):
+            found[name] = ~_any_but(signal != 0, dim) & found.get(name, True)
     alive = _any_but(logits.detach() != 0, logits.dim() - 1)
-    return {
-        "tensors": [name.removesuffix("_mask") for name, mask in masks.items() if not mask.any()],
-        "units": units,
-        "classes": {"total": alive.numel(), "alive": alive.nonzero().flatten().tolist()},
-    }
+    return Dead(
+        [name.removesuffix("_mask") for name, mask in masks.items() if not mask.any()],
+        no_way_in,
+        no_way_out,
+        alive.numel(),
+        alive.nonzero().flatten().tolist(),
+    )
 
 
 def _any_but(flags: Tensor, dim: int) -> Tensor:

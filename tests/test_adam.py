@@ -590,7 +590,7 @@ def test_stand_in_weights_are_read_not_the_optimizers():
 
 def test_dead_units_are_found_while_an_optimizer_is_attached(shipped):
     model, bare = _trained()
-    assert dead.report(model, (VOCABULARY,)) == dead.report(bare, (VOCABULARY,))
+    assert dead.find(model, (VOCABULARY,)).report() == dead.find(bare, (VOCABULARY,)).report()
 
 
 @pytest.mark.parametrize("kind", [Rand, Mag, SNIP, GraSP, SynFlow])

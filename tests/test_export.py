@@ -114,7 +114,7 @@ def test_ignored_masks_are_ignored_in_the_export_too():
 def test_the_units_left_are_those_that_the_search_for_dead_units_finds_alive(density):
     for name, kind, shape in MODELS[:3]:
         model = masked(name, kind, shape, density)
-        found = dead.report(model, shape)["units"]
+        found = dead.find(model, shape).report()["units"]
         smaller = dead_units.compact(trace.draft(model), zeros(shape))
         left = {
             step["output"]: len(smaller.tensors[step["tensors"]["weight"]])

@@ -56,9 +56,9 @@ def test_ignored_it_is_torchs_own_attention():
 def test_nothing_is_dead_where_masks_are_ignored():
     model = nets.mlp(5, 6, 3)
     model[0].weight_mask.zero_()
-    assert dead.report(model, (5,))["units"]["0"]["dead"] == 6
+    assert dead.find(model, (5,)).report()["units"]["0"]["dead"] == 6
     generator.ignore_masks(model, "all")
-    assert dead.report(model, (5,))["units"]["0"]["dead"] == 0
+    assert dead.find(model, (5,)).report()["units"]["0"]["dead"] == 0
 
 
 def test_products_kept_for_decoding_are_those_of_the_forward_pass():

@@ -354,7 +354,7 @@ many = settings(deadline=None, derandomize=True, max_examples=120)
 @given(sparse_mlps(), st.sampled_from([nn.ReLU, nn.Tanh]), st.booleans())
 def test_dead_units_and_classes_are_those_of_reachability(made, activation, bias):
     widths, masks = made
-    report = dead.report(_masked_mlp(widths, masks, activation, bias), (widths[0],))
+    report = dead.find(_masked_mlp(widths, masks, activation, bias), (widths[0],)).report()
     truth = _reachability(masks)
     assert report["tensors"] == [f"{2 * k}.weight" for k, mask in enumerate(masks) if not mask.any()]
     assert report["classes"] == {"total": widths[-1], "alive": np.flatnonzero(truth[-1][0]).tolist()}
@@ -370,7 +370,7 @@ def test_dead_units_and_classes_are_those_of_reachability(made, activation, bias
 def test_units_with_no_way_out_are_those_of_reachability(made, activation):
     """Also of units that have no way in either."""
     widths, masks = made
-    report = dead.report(_masked_mlp(widths, masks, activation), (widths[0],))
+    report = dead.find(_masked_mlp(widths, masks, activation), (widths[0],)).report()
     for k, (_, way_out) in enumerate(_reachability(masks)[:-1]):
         assert report["units"][f"{2 * k}"]["no_way_out"] == (~way_out).sum()
 
@@ -380,7 +380,7 @@ def test_units_with_no_way_out_are_those_of_reachability(made, activation):
 def test_every_hidden_layer_is_reported(made):
     """Also one that is as wide as there are classes."""
     widths, masks = made
-    report = dead.report(_masked_mlp(widths, masks, nn.ReLU), (widths[0],))
+    report = dead.find(_masked_mlp(widths, masks, nn.ReLU), (widths[0],)).report()
     assert list(report["units"]) == [f"{2 * k}" for k in range(len(masks) - 1)]
 
 
@@ -390,7 +390,7 @@ def test_a_hidden_layer_as_wide_as_there_are_classes_is_reported():
         model = nets.mlp(5, 4, 4)
         for _, mask, _ in nets.masked_tensors(model):
             mask.fill_(density)
-        units = dead.report(model, (5,))["units"]
+        units = dead.find(model, (5,)).report()["units"]
         dead_units = 0 if density else 4
         assert list(units) == ["0"]
         assert units["0"]["units"] == 4 and units["0"]["dead"] == dead_units
@@ -400,7 +400,7 @@ def test_a_dead_network_by_hand():
     """3 inputs, 4 hidden, 2 classes. Unit 0: no way in; unit 1: no way out; unit 2: neither; unit 3 lives."""
     first = np.array([[0, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]], bool)
     second = np.array([[1, 0, 0, 0], [1, 0, 0, 1]], bool)
-    report = dead.report(_masked_mlp((3, 4, 2), (first, second), nn.Tanh), (3,))
+    report = dead.find(_masked_mlp((3, 4, 2), (first, second), nn.Tanh), (3,)).report()
     assert report == {
         "tensors": [],
         "units": {"0": {"units": 4, "no_way_in": 2, "no_way_out": 2, "dead": 3}},
@@ -430,7 +430,7 @@ def test_dead_channels_and_classes_are_those_of_reachability(seed):
     model = nets.conv_net()
     for layer, density in zip((model[0], model[2], model[5]), DENSITIES[seed % 2], strict=True):
         nets.mask_at_random(layer, density, seed=seed)
-    report = dead.report(model, (2, 5, 5))
+    report = dead.find(model, (2, 5, 5)).report()
     first, size = _unrolled(model[0], 5, 5)
     second, _ = _unrolled(model[2], *size)
     truth = _reachability([first, second, model[5].weight_mask.numpy() != 0])
@@ -453,7 +453,7 @@ def test_the_random_convolutions_are_of_every_kind():
         model = nets.conv_net()
         for layer, density in zip((model[0], model[2], model[5]), DENSITIES[seed % 2], strict=True):
             nets.mask_at_random(layer, density, seed=seed)
-        report = dead.report(model, (2, 5, 5))
+        report = dead.find(model, (2, 5, 5)).report()
         for unit in report["units"].values():
             seen["dead"] += unit["dead"]
             seen["living"] += unit["units"] - unit["dead"]
@@ -468,7 +468,7 @@ def test_dead_units_of_the_text_model_by_enumeration():
         model = nets.text_model(classes=4)
         nets.mask_at_random(model, 0.02, seed)  # 5 of 256
         mask = model.fc.weight_mask.numpy()
-        report = dead.report(model, (30,))
+        report = dead.find(model, (30,)).report()
         no_way_out = int((mask.sum(0) == 0).sum())
         expected = {"units": 64, "no_way_in": 0, "no_way_out": no_way_out, "dead": no_way_out}
         assert report["units"] == {"embedding": expected} and no_way_out >= 59
@@ -477,20 +477,20 @@ def test_dead_units_of_the_text_model_by_enumeration():
 
 def test_residual_connections_and_normalisation_are_ways():
     model = nets.mixed()
-    everything = dead.report(model, (1, 6, 6))
+    everything = dead.find(model, (1, 6, 6)).report()
     assert everything["classes"] == {"total": 3, "alive": [0, 1, 2]} and everything["tensors"] == []
     assert all(unit["dead"] == 0 for unit in everything["units"].values())
     # With conv2 and fc2 gone the two shortcuts still lead through; then half of one is cut, then a scale.
     model.conv2.weight_mask.zero_()
     model.fc2.weight_mask.zero_()
-    report = dead.report(model, (1, 6, 6))
+    report = dead.find(model, (1, 6, 6)).report()
     assert report["tensors"] == ["conv2.weight", "fc2.weight"]
     assert report["classes"]["alive"] == [0, 1, 2]
     assert report["units"]["short1"]["dead"] == 0 and report["units"]["conv2"]["no_way_in"] == 4
     model.short2.weight_mask[:4] = 0
-    assert dead.report(model, (1, 6, 6))["units"]["bn2"]["no_way_out"] == 4
+    assert dead.find(model, (1, 6, 6)).report()["units"]["bn2"]["no_way_out"] == 4
     model.bn1.weight_mask.zero_()
-    report = dead.report(model, (1, 6, 6))
+    report = dead.find(model, (1, 6, 6)).report()
     assert report["classes"]["alive"] == [] and report["units"]["bn1"]["no_way_in"] == 4
 
 
@@ -498,13 +498,13 @@ def test_values_and_biases_do_not_matter_to_what_is_dead():
     """Only masks do: a weight that happens to be zero, a large bias or a running mean open and close no way."""
     model = nets.mixed()
     nets.mask_at_random(model, 0.4, seed=3)
-    expected = dead.report(model, (1, 6, 6))
+    expected = dead.find(model, (1, 6, 6)).report()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.fill_(-1e3 if name.endswith("bias") else 0.0)
         model.bn1.running_mean.fill_(1e6)
         model.bn2.running_var.fill_(1e-8)
-    assert dead.report(model, (1, 6, 6)) == expected
+    assert dead.find(model, (1, 6, 6)).report() == expected
     assert any(unit["dead"] for unit in expected["units"].values())
 
 
@@ -519,9 +519,9 @@ def test_report_leaves_the_model_untouched():
         random, kept = torch.get_rng_state(), [id(p) for p in model.parameters()]
         if failing:
             with pytest.raises(RuntimeError):
-                dead.report(model, (1, 60, 6))
+                dead.find(model, (1, 60, 6))
         else:
-            dead.report(model, (1, 6, 6))
+            dead.find(model, (1, 6, 6))
         assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
         assert [id(p) for p in model.parameters()] == kept and _modes(model) == modes
         assert torch.equal(torch.get_rng_state(), random)

@@ -323,7 +323,7 @@ def test_every_pruner_scores_and_prunes_and_leaves_no_trace(kind, attention, tra
 
 
 def _report(model):
-    return dead.report(model, (30,))
+    return dead.find(model, (30,)).report()
 
 
 def test_nothing_is_dead_in_a_whole_model():
