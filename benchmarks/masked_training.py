@@ -4,9 +4,9 @@
 
 Both ways train equal copies of a network pruned at initialisation on the same drawn batches, in turn. The plain way
 multiplies masks into weights, computes every product whole and steps with torch's Adam; ours is the training of every
-run: channels that masks cut off are left out, matrices of few weights are multiplied sparse (Layers/fixed.py), and Adam
-takes no roots of zeros. Embeddings are stepped by rows on both sides. Beside the ratio stands how far the losses of the
-first steps are apart: rounding.
+run: channels that masks cut off and units that reach no output are left out, matrices of few weights are multiplied
+sparse (Layers/fixed.py), and Adam takes no roots of zeros. Embeddings are stepped by rows on both sides. Beside the
+ratio stands how far the losses of the first steps are apart: rounding.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import pairs
+from Layers import unread
 from Layers.fixed import fixed_masks
 from Layers.pairs import BOS, EOS, Pairs
+from Pruners import dead
 from Utils import generator, load, memory
 from Utils.adam import Adam
 from Utils.loss import CrossEntropy
@@ -77,6 +79,7 @@ CASES = (
     Case(CIFAR, "lottery", "resnet20", "rand", 1, 1.0),
     Case(MNIST, "default", "fc", "rand", 1, 1.0),
     Case(MNIST, "default", "conv", "rand", 1, 2.0),
+    Case(MNIST, "default", "conv", "mag", 1, 2.0),
     Case(MULTI30K, "nlp", "seq2seq", "grasp", 1, 1.0),
     Case(MULTI30K, "nlp", "seq2seq", "rand", 1, 1.0),
     Case(MULTI30K, "nlp", "seq2seq", "rand", 1, 2.0),
@@ -91,6 +94,7 @@ def pruned(case: Case) -> nn.Module:
     pruner = load.pruner(case.pruner)(list(generator.masked_parameters(model, attention=case.attention)), seed=0)
     density = 10**-case.compression
     prune_loop(model, CrossEntropy(), pruner, case.task.drawn(2, 0), CPU, density, "exponential", "global", case.rounds)
+    unread.note(model, dead.find(model, case.task.shape).no_way_out)
     return model
 
 

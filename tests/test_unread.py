@@ -161,6 +161,23 @@ def test_logits_and_gradients_of_any_masked_network_stay(seed, monkeypatch):
             torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
+def test_a_run_that_is_dead_after_pruning_ends_as_if_all_of_it_were_computed(cli, tmp_path, monkeypatch):
+    """The classifier has no weight left: of all the training only that of its bias remains."""
+    arguments = "--dataset mnist --model fc --pruner rand --compression 4 --post-epochs 2"
+    part, layers_seen = ConstantPart.__call__, set()
+    monkeypatch.setattr(ConstantPart, "__call__", lambda *given: layers_seen.add(given[1]) or part(*given))
+    found = cli(arguments)
+    assert "11.weight" in found.result["dead"]["tensors"] and len(layers_seen) == 6
+    monkeypatch.setattr(fixed, "_part", lambda *given: None)
+    whole = cli(arguments, results=tmp_path / "whole")
+    assert len(layers_seen) == 6
+    assert found.result["final"] == whole.result["final"] and found.epochs == whole.epochs
+    assert found.tensors.keys() == whole.tensors.keys()
+    for name, value in whole.tensors.items():
+        assert (found.tensors[name] == value).all(), name
+    assert (found.tensors["11.bias"] != cli(arguments + " --post-epochs 0").tensors["11.bias"]).all()
+
+
 # --- for as long as the masks are the same --------------------------------------------------------------------------
 
 
