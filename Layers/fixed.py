@@ -51,10 +51,10 @@ def _identity(module: nn.Module) -> Callable[[nn.Module, Tensor], Tensor]:
     return lambda module, data: data * product
 
 
-def _part(module: nn.Module, unread: Tensor | None = None) -> Callable | None:
+def _part(module: nn.Module, idle: Tensor | None = None) -> Callable | None:
     """What computes the layer in place of the whole; None where the whole is quicker.
 
-    unread: flags [units] of outputs that nothing reads, so that they may be anything.
+    idle: flags [units] of outputs that nothing reads, so that they may be anything.
     """
     if isinstance(module, layers.IDENTITIES):
         return _identity(module)
@@ -63,8 +63,8 @@ def _part(module: nn.Module, unread: Tensor | None = None) -> Callable | None:
     if not isinstance(module, (layers.Conv2d, layers.Linear)):
         return None
     mask = _mask(module, "weight")
-    if unread is not None and module.weight.device.type == "cpu":
-        read = unread.logical_not().view(-1, *[1] * (module.weight.dim() - 1)).to(module.weight.dtype)
+    if idle is not None and module.weight.device.type == "cpu":
+        read = idle.logical_not().view(-1, *[1] * (module.weight.dim() - 1)).to(module.weight.dtype)
         mask = read.expand_as(module.weight) if mask is None else mask * read
     if mask is not None and not mask.any():
         return ConstantPart()

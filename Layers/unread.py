@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from Layers import layers
 
 
-def _masks(model: nn.Module) -> dict[str, Tensor | None]:
-    """By name, as flags; None for one that its layer ignores."""
-    found = {}
-    for path, module in model.named_modules():
-        for name, _ in layers.own_masks(module):
-            mask = layers.mask_of(module, name)
-            found[f"{path}.{name}"] = None if mask is None else mask != 0
-    return found
+def _masks(model: nn.Module) -> dict[str, Tensor]:
+    """Those that their layers do not ignore, by name, as flags."""
+    return {
+        f"{path}.{name}": mask != 0
+        for path, module in model.named_modules()
+        for name, _ in layers.own_masks(module)
+        if (mask := layers.mask_of(module, name)) is not None
+    }
 
 
 def note(model: nn.Module, flags: Mapping[str, Tensor]) -> None:
@@ -36,7 +36,6 @@ def of(model: nn.Module) -> dict[nn.Module, Tensor]:
     flags, then = noted
     now = _masks(model)
     same = now.keys() == then.keys() and all(
-        (a is None) == (b is None) and (a is None or (a.device == b.device and a.equal(b)))
-        for a, b in ((now[name], then[name]) for name in now)
+        mask.device == then[name].device and mask.equal(then[name]) for name, mask in now.items()
     )
     return {model.get_submodule(name): flag for name, flag in flags.items()} if same else {}
