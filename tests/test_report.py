@@ -159,6 +159,21 @@ def test_layers_orders_and_examples_are_there(made):
     assert {f"figures/{name}.{kind}" for name in figures for kind in ("svg", "png")} <= made[2].keys()
 
 
+def test_a_task_with_a_single_compression_has_a_panel_only_where_it_is_alone(tmp_path):
+    store = tmp_path / "store"
+    add(store, "mnist", "grasp", 1.0, 1, 90.0)
+    assert "figures/metric-mnist-fc.svg" in report(store, tmp_path / "alone")
+    fill(store, "agnews", {"grasp": {0.5: [91.0], 1.0: [90.0]}})  # two compressions, none of them dense
+    add(store, "cifar10", "rand", 0.0, 1, 60.0)
+    add(store, "cifar10", "rand", 1.0, 1, 50.0)
+    files = report(store, tmp_path / "beside")
+    panels = {name for name in files if name.startswith("figures/metric-") and name.endswith(".svg")}
+    assert panels == {f"figures/metric-{task}.svg" for task in ("agnews-text-classification", "cifar10-conv")}
+    whole = files["figures/metric.svg"].decode()
+    assert "AG News" in whole and "CIFAR-10" in whole and "MNIST" not in whole
+    assert {row["dataset"] for row in rows(files, "results")} == {"agnews", "cifar10", "mnist"}
+
+
 def test_the_store_is_only_read_and_nothing_is_written_elsewhere(made):
     store, before, files = made
     assert contents(store) == before

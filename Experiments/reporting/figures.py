@@ -23,17 +23,23 @@ LABELLED = 45  # layers beyond which not every one is labelled
 def all_pictures(study: Study) -> dict[str, list[Picture]]:
     """By section of the page."""
     pruned = [task for task in study.tasks if task.pruners()]
+    curves = [task for task in pruned if _is_curve(task)] or pruned  # a lone point tells more in a table
     return {
         "metric": canvas.with_whole(
             "metric",
             "Metric against compression",
-            [(t.name, t.title, _metric(t, "metric", t.metric.title)) for t in pruned],
+            [(t.name, t.title, _metric(t, "metric", t.metric.title)) for t in curves],
         ),
         "retained": retained_pictures(study),
         "layers": [picture for task in pruned for picture in _layers(task)],
         "bleu": [picture for task in pruned if is_translation(task) for picture in _orders(task)],
         "speed": speed.pictures(study.tasks),
     }
+
+
+def _is_curve(task: Task) -> bool:
+    """Whether there are runs at more than one compression, dense ones among them."""
+    return len(task.compressions()) + bool(task.runs("", 0.0)) > 1
 
 
 def _metric(task: Task, figure: str, words: str) -> Draw:
