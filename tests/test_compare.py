@@ -119,6 +119,18 @@ def test_ablations_stand_beside_the_plain_masks(place):
     ]
 
 
+def test_ablations_of_another_training_stand_beside_that_training(place):
+    """Where a task's main runs are longer, say; the shorter training itself stands beside the main one."""
+    fill(place, "agnews", {"rand": {1.0: [91.0, 92.0]}})
+    fill(place, "agnews", {"rand": {1.0: [81.0, 83.0]}}, post_epochs=3)
+    fill(place, "agnews", {"rand": {1.0: [84.0, 85.0], 2.0: [50.0]}}, post_epochs=3, ignore_masks="all")
+    found = contrasts.variants(by_data_set(place)["agnews"])
+    assert [(tasks.label(contrast.variant), contrast.what, contrast.by_seed) for contrast in found] == [
+        ("ignore masks all, post epochs 3", "setting - post epochs 3", {"1": 3.0, "2": 2.0}),
+        ("post epochs 3", "setting - main", {"1": -10.0, "2": -9.0}),
+    ]
+
+
 # Claims.
 
 

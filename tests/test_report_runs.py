@@ -172,6 +172,15 @@ def test_without_them_the_most_numerous_are_and_it_is_said(place):
     assert task.values("rand", 1.0) == {"1": 80.0, "2": 81.0} and task.unlike_paper == "post epochs 3"
 
 
+def test_ablations_have_no_voice_in_what_is_main(place):
+    fill(place, "multi30k", {"rand": {0.0: [16.0], 1.0: [10.0]}}, post_epochs=3)
+    fill(place, "multi30k", {"rand": {2.0: [1.0]}}, post_epochs=2)
+    for settings in ({"ignore_masks": "all"}, {"prune_attention": "all"}):
+        fill(place, "multi30k", {"rand": {1.0: [9.0], 2.0: [2.0]}}, post_epochs=2, **settings)
+    task = only_task(place)
+    assert task.unlike_paper == "post epochs 3" and task.values("rand", 1.0) == {"1": 10.0}
+
+
 def test_settings_that_came_later_stand_for_how_it_was_before(place):
     """An old run has no word of them; a new one has, at the same value."""
     add(place, "agnews", "rand", 1.0, 1, 90.0)

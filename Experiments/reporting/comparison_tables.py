@@ -23,7 +23,7 @@ def all_tables(study: Study) -> list[Table]:
         retained_table(study.tasks),
         threshold_table(study.tasks),
         contrast_table("pairs", f"{first} against {second}, paired by seed", pairs),
-        contrast_table("variants", "Other settings against the main ones, paired by seed", variants),
+        contrast_table("variants", "Other settings, paired by seed", variants),
     ]
     return [*(table for table in tables if table.rows), claim_table(study.claims)]
 
@@ -84,13 +84,13 @@ def contrast_table(name: str, title: str, found: Iterable[contrasts.Contrast]) -
         shown = "one seed: no interval" if mean.half is None else f"{mean.low:+.2f} to {mean.high:+.2f}"
         p = f"{contrast.p:.3g} (smallest possible {contrast.smallest_p:.3g})"
         rows.append([contrast.task.title, setting, pruner_title(contrast.pruner), f"{contrast.compression:g}"])
-        rows[-1] += [f"{mean.mean:+.2f}", shown, p, str(mean.count)]
+        rows[-1] += [contrast.what, f"{mean.mean:+.2f}", shown, p, str(mean.count)]
         records.append(
             {"dataset": contrast.task.dataset, "model": contrast.task.model, "setting": setting, "what": contrast.what}
             | {"pruner": contrast.pruner, "compression": contrast.compression, "mean": mean.mean}
             | {"half_width": mean.half, "seeds": mean.count, "p": contrast.p, "smallest_p": contrast.smallest_p}
         )
-    header = ["task", "setting", "pruner", "compression", "mean difference", "95 % interval", "p", "seeds"]
+    header = ["task", "setting", "pruner", "compression", "difference", "its mean", "95 % interval", "p", "seeds"]
     note = (
         "Differences of accuracy or BLEU, in points; Student's t interval; p, two-sided, of the sign-flip "
         "permutation test, exact up to 20 seeds; n seeds cannot bring it below 2 / 2^n."

@@ -1,4 +1,4 @@
-"""Two ways of doing the same thing, paired by seed: one pruner against another, a variant against the main setting."""
+"""Two ways of doing the same thing, paired by seed: one pruner against another, a variant against what it varies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval, paired, sign_flip, smallest_p
-from Utils.study.tasks import MAIN, Task, Variant, pruner_title
+from Utils.study.tasks import MAIN, Task, Variant, label, plain, pruner_title
 
 FIRST, SECOND = "grasp", "rand"  # the paper's question
 
@@ -52,14 +52,18 @@ def pruners(task: Task, first: str = FIRST, second: str = SECOND) -> list[Contra
 
 
 def variants(task: Task) -> list[Contrast]:
-    """Each variant against the main setting, by pruner and compression: ablations, scopes, kinds of layer."""
+    """Each variant by pruner and compression: ablations, scopes, kinds of layer against the same training without
+    them, another training against the main one.
+    """
     found = []
     for variant in task.variants:
         if variant != MAIN:
+            base = plain(variant) if plain(variant) != variant else MAIN
+            what = f"setting - {label(base)}"
             for pruner in task.pruners(variant):
                 for compression in task.compressions(variant, pruner):
-                    sides = [(pruner, compression, variant), (pruner, compression, MAIN)]
-                    found += _contrast(task, "variant - main", variant, pruner, compression, *sides)
+                    sides = [(pruner, compression, variant), (pruner, compression, base)]
+                    found += _contrast(task, what, variant, pruner, compression, *sides)
     return found
 
 

@@ -2,7 +2,8 @@
 
 A task is a data set with a model. Within it, runs are averaged over seeds only where all other settings are equal.
 One value of each setting is the task's main one: the default, which is the paper's, where a run has it, else the most
-numerous. A run's *variant* is what it has other than that; the empty variant is the main one.
+numerous, among runs that are no ablation. A run's *variant* is what it has other than that; the empty variant is the
+main one.
 """
 
 from __future__ import annotations
@@ -93,6 +94,11 @@ def ideal_settings(dataset: str) -> dict[str, str]:
     return {key: encoded(value) for key, value in found.items() if value is not None}
 
 
+def plain(variant: Variant) -> Variant:
+    """The same training, nothing else done to the pruned network."""
+    return tuple((key, value) for key, value in variant if not is_pruning(key))
+
+
 def label(variant: Variant) -> str:
     """In words: "mask scope local, shuffle"."""
     words = []
@@ -147,7 +153,8 @@ class Task:
 
     def _place(self, runs: list[Run]) -> None:
         ideal = ideal_settings(self.dataset)
-        self.training = _choose((_part(run, False) for run in runs), ideal)
+        unablated = [run for run in runs if run.compression == 0.0 or not _away(_without_rounds(run), ideal)]
+        self.training = _choose((_part(run, False) for run in unablated or runs), ideal)
         at_home = [run for run in runs if run.compression > 0.0 and _part(run, False) == self.training]
         pruned = at_home or [run for run in runs if run.compression > 0.0] or runs
         self.rounds = {}
@@ -188,9 +195,8 @@ class Task:
         if compression > 0.0:
             wanted = [p.run for p in self.placed if p.variant == variant and p.run.compression == compression]
             return {run.seed: run for run in _by_seed(wanted) if run.pruner == pruner}
-        training = tuple((key, value) for key, value in variant if not is_pruning(key))
         dense: dict[tuple, Run] = {}
-        for run in _by_seed(p.run for p in self.placed if p.variant == training and p.run.compression == 0.0):
+        for run in _by_seed(p.run for p in self.placed if p.variant == plain(variant) and p.run.compression == 0.0):
             dense.setdefault((run.settings["init_seed"], run.settings["data_seed"]), run)
         return {run.seed: run for run in dense.values()}
 
