@@ -17,7 +17,7 @@ from Utils import load, settings, store
 FLAGS = "--experiment sweep --dataset agnews"
 CELLS = {  # of each file that comes with the project: pruners (or ablations and pruners) x compressions x ... x seeds
     "paper_agnews": 5 * 6 * 5,
-    "paper_mnist": 5 * 4 * 2 * 3,
+    "paper_mnist": 5 * 5 * 2 * 3,
     "paper_multi30k": 5 * 5 * 3,
     "paper_images": 5 * 7 * 3,
     "small_images": 5 * 4 * 3,
