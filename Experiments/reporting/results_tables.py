@@ -13,7 +13,7 @@ from Experiments.reporting.table import DASH, Table, spread
 from Utils.study.paper import PaperTable
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
-from Utils.study.tasks import MAIN, Task, Variant, in_order, is_pruning, label, pruner_title
+from Utils.study.tasks import MAIN, Task, Variant, in_order, label, plain, pruner_title
 
 SHOWN = 3  # example translations
 NONE_YET = "No run of ours exists yet."
@@ -89,7 +89,7 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
 
 def _points(task: Task, variant: Variant = MAIN) -> Iterable[tuple[str, float]]:
     """(pruner, compression) of a variant; its dense runs once, under no pruner, if they are not another variant's."""
-    if task.runs("", 0.0, variant) and not any(is_pruning(key) for key, _ in variant):
+    if task.runs("", 0.0, variant) and variant == plain(variant):
         yield "", 0.0
     for pruner in task.pruners(variant):
         for c in task.compressions(variant, pruner):

@@ -58,7 +58,8 @@ def variants(task: Task) -> list[Contrast]:
     found = []
     for variant in task.variants:
         if variant != MAIN:
-            base = plain(variant) if plain(variant) != variant else MAIN
+            training = plain(variant)
+            base = MAIN if variant == training else training
             what = f"setting - {label(base)}"
             for pruner in task.pruners(variant):
                 for compression in task.compressions(variant, pruner):

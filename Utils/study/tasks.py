@@ -195,8 +195,9 @@ class Task:
         if compression > 0.0:
             wanted = [p.run for p in self.placed if p.variant == variant and p.run.compression == compression]
             return {run.seed: run for run in _by_seed(wanted) if run.pruner == pruner}
+        training = plain(variant)
         dense: dict[tuple, Run] = {}
-        for run in _by_seed(p.run for p in self.placed if p.variant == plain(variant) and p.run.compression == 0.0):
+        for run in _by_seed(p.run for p in self.placed if p.variant == training and p.run.compression == 0.0):
             dense.setdefault((run.settings["init_seed"], run.settings["data_seed"]), run)
         return {run.seed: run for run in dense.values()}
 
