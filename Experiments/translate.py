@@ -93,7 +93,7 @@ def translate(args: Namespace, config: Namespace, model_file: Path, data: corpus
     if args.export is None:
         model = finished.model(config, data, model_file).to(device)
     else:
-        model = exported.load(model_file, max(1, min(len(sources) * beam, decode.BATCH)), device)
+        model = exported.load(model_file, max(1, min(len(sources) * beam, decode.batch_size(device))), device)
     found: Any = iter(decode.translate(model, sources, device, beam))
     words = data.words[config.tgt]
     return [text.detokenize([words[k] for k in next(found)], config.tgt) if row else "" for row in tokens]

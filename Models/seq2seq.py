@@ -15,7 +15,7 @@ from Layers.embedding import Embedding
 from Layers.pairs import BOS, PAD, Pairs
 from Models.transformer import Cache, PositionalEncoding, Transformer
 
-BLOCK = 1024  # words a block in `likeliest_step`
+BLOCK = 1024  # words a block in `likeliest_step` on a CPU
 
 
 class TokenEmbedding(nn.Module):
@@ -102,12 +102,13 @@ class Seq2SeqTransformer(nn.Module):
     def likeliest_step(self, tokens: Tensor, state: State) -> Tensor:
         """As `step`, but the word with the highest logit alone, [B]; the first of equals.
 
-        Words are looked at in blocks that stay in the cache; the logits of all are never written out.
+        A CPU looks at words in blocks that stay in its cache, and never writes out the logits of all.
         """
         hidden = self._advance(tokens, state)
         best, words = hidden.new_full((len(hidden),), -torch.inf), torch.zeros_like(tokens)
-        for first in range(0, self.generator.out_features, BLOCK):
-            rows = slice(first, first + BLOCK)
+        block = BLOCK if hidden.device.type == "cpu" else self.generator.out_features
+        for first in range(0, self.generator.out_features, block):
+            rows = slice(first, first + block)
             weight, bias = (layers.masked(self.generator, name, rows) for name in ("weight", "bias"))
             value, place = F.linear(hidden, weight, bias).max(1)
             better = value > best

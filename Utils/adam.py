@@ -213,7 +213,9 @@ class Adam(torch.optim.Adam):
     """
 
     def __init__(self, params: Iterable, lr: float = 1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay=0.0):
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        params = list(params)
+        on_gpu = all(isinstance(parameter, Tensor) and parameter.is_cuda for parameter in params)
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=on_gpu or None)
         self._rows: dict[Tensor, _Rows] = {}
 
     def attach(self, model: nn.Module) -> None:
@@ -255,7 +257,7 @@ class Adam(torch.optim.Adam):
             rows.pending = []
 
     def step(self, closure=None):
-        """Algorithm 1; a GPU has torch's own step, whose kernels take all parameters at once."""
+        """Algorithm 1; a GPU has torch's own step, one kernel for many parameters."""
         if any(parameter.device.type != "cpu" for group in self.param_groups for parameter in group["params"]):
             value = super().step(closure)
         else:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-BLOCK = 1 << 20  # logits worked on at a time: they stay in the cache from the first pass over them to the last
+BLOCK = 1 << 20  # logits that a CPU works on at a time: they stay in the cache from the first pass to the last
 
 
 class CrossEntropy(nn.CrossEntropyLoss):
     """nn.CrossEntropyLoss() of logits [n, classes] and targets [n], the mean in float32 or better.
 
-    Large inputs go block by block, and the gradient is made in the same pass: neither log-probabilities nor float32
-    copies of all logits are ever written out.
+    On a CPU large inputs go block by block, and the gradient is made in the same pass: neither log-probabilities nor
+    float32 copies of all logits are ever written out. A GPU would wait for the launch of each block's kernels.
     """
 
     def __init__(self) -> None:
         super().__init__()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        if input.dim() != 2 or input.numel() <= BLOCK:
+        if input.device.type != "cpu" or input.dim() != 2 or input.numel() <= BLOCK:
             return super().forward(_wide(input), target)
         return _Blocks.apply(input, target)
 

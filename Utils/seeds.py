@@ -22,4 +22,9 @@ def settle(device) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # half of all launches, for what nobody reads
         torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.allow_tf32 = False  # what is not said to be of less precision is not
+        # The fused kernels of attention sum gradients in any order, or plan anew for every length of a batch.
+        for kernel in ("flash", "mem_efficient", "cudnn"):
+            getattr(torch.backends.cuda, f"enable_{kernel}_sdp", lambda enabled: None)(False)
