@@ -86,7 +86,7 @@ class Hand:
 def test_two_levels_are_those_done_by_hand(cli, sample_data, rewind):
     """Train, prune to the root of the density, rewind; train, prune to it, rewind; and nothing after that."""
     outcome = cli(
-        f"{RUN} --compression 1 --level-list 2 --rewind-epochs {rewind} --pre-epochs 2 --post-epochs {rewind}"
+        f"{RUN} --no-cuda --compression 1 --level-list 2 --rewind-epochs {rewind} --pre-epochs 2 --post-epochs {rewind}"
     )
     ((config, result, tensors),) = saved(outcome)
     assert (config["pruner"], config["levels"], config["pre_epochs"]) == ("mag", 2, 2)
@@ -109,7 +109,8 @@ def test_two_levels_are_those_done_by_hand(cli, sample_data, rewind):
 def test_the_training_after_the_levels_begins_where_the_rewinding_ended(cli, sample_data):
     """With the learning rate and the order of the data of that epoch, and an optimizer that knows nothing yet."""
     outcome = cli(
-        f"{RUN} --compression 0.5 --rewind-epochs 1 --pre-epochs 1 --post-epochs 2 --lr-drops 1 --lr-drop-rate 0.25"
+        f"{RUN} --no-cuda --compression 0.5 --rewind-epochs 1 --pre-epochs 1 --post-epochs 2 "
+        "--lr-drops 1 --lr-drop-rate 0.25"
     )
     ((_, result, tensors),) = saved(outcome)
     hand = Hand(sample_data)
