@@ -181,6 +181,15 @@ def test_ablations_have_no_voice_in_what_is_main(place):
     assert task.unlike_paper == "post epochs 3" and task.values("rand", 1.0) == {"1": 10.0}
 
 
+def test_a_training_without_a_dense_run_is_not_main_beside_one_that_has_one(place):
+    """The one run of the paper's own settings has nothing to be measured against."""
+    fill(place, "cifar10", {"rand": {0.0: [86.0], 1.0: [83.0]}}, amp="bf16")
+    add(place, "cifar10", "synflow", 1.0, 1, 90.0)
+    task = only_task(place)
+    assert task.unlike_paper == "amp bf16" and task.values("rand", 1.0) == {"1": 83.0}
+    assert task.values("synflow", 1.0) == {}
+
+
 def test_settings_that_came_later_stand_for_how_it_was_before(place):
     """An old run has no word of them; a new one has, at the same value."""
     add(place, "agnews", "rand", 1.0, 1, 90.0)

@@ -2,8 +2,8 @@
 
 A task is a data set with a model. Within it, runs are averaged over seeds only where all other settings are equal.
 One value of each setting is the task's main one: the default, which is the paper's, where a run has it, else the most
-numerous, among runs that are no ablation. A run's *variant* is what it has other than that; the empty variant is the
-main one.
+numerous, among runs that are no ablation and of a training that has a dense run, without which nothing can be said of
+the others. A run's *variant* is what it has other than that; the empty variant is the main one.
 """
 
 from __future__ import annotations
@@ -154,7 +154,9 @@ class Task:
     def _place(self, runs: list[Run]) -> None:
         ideal = ideal_settings(self.dataset)
         unablated = [run for run in runs if run.compression == 0.0 or not _away(_without_rounds(run), ideal)]
-        self.training = _choose((_part(run, False) for run in unablated or runs), ideal)
+        trainings = [_part(run, False) for run in unablated or runs]
+        dense = {_part(run, False) for run in runs if run.compression == 0.0}
+        self.training = _choose([part for part in trainings if part in dense] or trainings, ideal)
         at_home = [run for run in runs if run.compression > 0.0 and _part(run, False) == self.training]
         pruned = at_home or [run for run in runs if run.compression > 0.0] or runs
         self.rounds = {}
