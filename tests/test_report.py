@@ -140,6 +140,24 @@ def test_runs_are_told_apart_by_the_classes_that_they_still_reach(tmp_path):
     ], "compression 1 cuts no class off and is not listed"
 
 
+def test_what_pruning_does_to_the_untrained_network_is_told_by_its_loss(tmp_path):
+    """Median and range over seeds; a run without these figures, as those of older code, has no part in it."""
+    losses = {"rand": [9.0, 9.5, 9.25], "grasp": [7.5, 1e10, 12.0]}
+    for pruner, values in losses.items():
+        for seed, loss in enumerate(values, start=1):
+            run = add(tmp_path / "store", "agnews", pruner, 1.0, seed, 90.0)
+            result = json.loads((run / "result.json").read_text())
+            result |= {"pre_prune": {"test_loss": 9.0 + seed / 10}, "post_prune": {"test_loss": loss}}
+            (run / "result.json").write_text(json.dumps(result))
+    add(tmp_path / "store", "agnews", "rand", 1.0, 4, 90.0)
+    files = report(tmp_path / "store", tmp_path / "report")
+    found = {row["pruner"]: row for row in rows(files, "moved")}
+    columns = ("compression", "before", "after", "seeds", "lowest", "highest")
+    assert [found["rand"][name] for name in columns] == ["1.0", "9.2", "9.25", "3", "9.0", "9.5"]
+    assert [found["grasp"][name] for name in columns] == ["1.0", "9.2", "12.0", "3", "7.5", "10000000000.0"]
+    assert "| 1 | 9.2 (9.1 to 9.3) | 9.25 (9 to 9.5) | 12 (7.5 to 1e+10) |" in (files["tables/moved.md"]).decode()
+
+
 def test_every_run_is_named_with_its_directory(made):
     store, _, files = made
     named = {row["run"] for row in rows(files, "runs")}

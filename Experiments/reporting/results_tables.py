@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from statistics import median
 from typing import Any
 
 from Experiments.reporting import speed
@@ -25,7 +26,7 @@ def all_tables(study: Study) -> dict[str, list[Table]]:
     return {
         "paper": [table for printed in study.paper.tables for table in beside_paper(printed, study.tasks)],
         "results": [results(study.tasks)],
-        "reached": [reached(study.tasks)],
+        "reached": [reached(study.tasks), moved(study.tasks)],
         "layers": [layers(task) for task in study.tasks],
         "bleu": [bleu(task) for task in study.tasks if is_translation(task)],
         "examples": [examples(task) for task in study.tasks if is_translation(task)],
@@ -162,6 +163,37 @@ def reached(tasks: list[Task]) -> Table:
         "logits of all are constants."
     )
     return Table("reached", "Classes still reached", header, rows, records, note)
+
+
+def moved(tasks: list[Task]) -> Table:
+    """The test loss of the masked network before any training after it, beside that before the pruning."""
+    pruners = in_order(pruner for task in tasks for pruner in task.pruners())
+    rows, records = [], []
+    for task in tasks:
+        for c in task.compressions():
+            after = {pruner: list(task.values(pruner, c, figure="loss_after_pruning").values()) for pruner in pruners}
+            before = [
+                value for pruner in pruners for value in task.values(pruner, c, figure="loss_before_pruning").values()
+            ]
+            if not before:
+                continue
+            rows.append([task.title, f"{c:g}", *(_span(values) for values in (before, *after.values()))])
+            for pruner, values in after.items():
+                if values:
+                    record = {"dataset": task.dataset, "model": task.model, "compression": c, "pruner": pruner}
+                    record |= {"before": median(before), "after": median(values), "seeds": len(values)}
+                    records.append(record | {"lowest": min(values), "highest": max(values)})
+    header = ["task", "compression", "before", *map(pruner_title, pruners)]
+    note = "Median over seeds (lowest to highest). Before: all pruners' runs. Main settings."
+    return Table("moved", "Test loss before and right after pruning", header, rows, records, note)
+
+
+def _span(values: list[float]) -> str:
+    """`9.3 (9.28 to 9.33)`."""
+    if not values:
+        return DASH
+    ends = [f"{value:.3g}" for value in (min(values), max(values))]
+    return f"{median(values):.3g}" + ("" if ends[0] == ends[1] else f" ({ends[0]} to {ends[1]})")
 
 
 def layers(task: Task) -> Table:
