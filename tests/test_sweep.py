@@ -23,7 +23,7 @@ CELLS = {  # of each file that comes with the project: pruners (or ablations and
     "small_images": 5 * 4 * 3,
     "ablations_agnews": 3 * 3 * 3 * 5,
     "ablations_mnist": 3 * 3 * 3 * 2 * 3,
-    "ablations_multi30k": (2 + 2) * 2 * 2 * 3,
+    "ablations_multi30k": ((2 + 2) * 2 * 2 + 3) * 3,
     "scopes_mnist": 5 * 3 * 3,
 }
 
