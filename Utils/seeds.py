@@ -27,4 +27,4 @@ def settle(device) -> None:
         torch.backends.cudnn.allow_tf32 = False  # what is not said to be of less precision is not
         # The fused kernels of attention sum gradients in any order, or plan anew for every length of a batch.
         for kernel in ("flash", "mem_efficient", "cudnn"):
-            getattr(torch.backends.cuda, f"enable_{kernel}_sdp", lambda enabled: None)(False)
+            getattr(torch.backends.cuda, f"enable_{kernel}_sdp")(False)

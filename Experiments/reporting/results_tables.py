@@ -171,10 +171,8 @@ def moved(tasks: list[Task]) -> Table:
     rows, records = [], []
     for task in tasks:
         for c in task.compressions():
-            after = {pruner: list(task.values(pruner, c, figure="loss_after_pruning").values()) for pruner in pruners}
-            before = [
-                value for pruner in pruners for value in task.values(pruner, c, figure="loss_before_pruning").values()
-            ]
+            after = {pruner: list(task.values(pruner, c, figure="post_prune_loss").values()) for pruner in pruners}
+            before = [value for p in pruners for value in task.values(p, c, figure="pre_prune_loss").values()]
             if not before:
                 continue
             rows.append([task.title, f"{c:g}", *(_span(values) for values in (before, *after.values()))])

@@ -66,9 +66,9 @@ class Run:
             "flop_sparsity": flops["kept"] / flops["total"],
             **{f"final_{key}": value for key, value in final.items()},
         }
-        for name, point in (("before", "pre_prune"), ("after", "post_prune")):
-            if "test_loss" in (figures := self.result.get(point, {})):
-                found[f"loss_{name}_pruning"] = figures["test_loss"]
+        for point in ("pre_prune", "post_prune"):
+            if "test_loss" in self.result.get(point, {}):
+                found[f"{point}_loss"] = self.result[point]["test_loss"]
         scores = self.result.get("translation", {}).get("final", {})
         found |= {key: value for key, value in scores.items() if key.startswith("bleu_")}
         return {key: float(value) for key, value in found.items()}
