@@ -40,6 +40,10 @@ def take(shop: Workshop) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "seconds": shop.clock.reading(),
         "evaluation": shop.evaluation.state(),
         "order": shop.train_loader.epoch,
+        "scoring": shop.prune_loader.epoch,
+        "by_tie": shop.pruner.by_tie,
+        "signal": shop.signal,
+        "peaks": shop.peaks,
         "optimizer": numbers,
         "rates": [group["lr"] for group in shop.optimizer.param_groups],
         "scheduler": {key: getattr(shop.scheduler, key) for key in ("last_epoch", "_step_count", "_last_lr")},
@@ -79,4 +83,6 @@ def put_back(shop: Workshop, tensors: dict[str, Tensor], record: dict[str, Any])
     shop.stage.epochs_so_far(record["epochs"])
     shop.clock.seconds = record["seconds"]
     shop.evaluation.restore(record["evaluation"])
-    shop.train_loader.epoch = record["order"]
+    shop.train_loader.epoch, shop.prune_loader.epoch = record["order"], record["scoring"]
+    shop.pruner.by_tie = record["by_tie"]
+    shop.signal, shop.peaks = record["signal"], record["peaks"]

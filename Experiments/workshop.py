@@ -12,7 +12,7 @@ from torch import Tensor
 from Experiments import checkpoint, results
 from Layers import unread
 from Pruners import dead
-from Utils import console, corpus, generator, load, memory, metrics, pretrained, provenance, seeds, store
+from Utils import console, corpus, generator, load, memory, metrics, pretrained, provenance, seeds, signal, store
 from Utils.adam import Adam
 from Utils.clock import Clock
 from Utils.errors import UserError
@@ -39,6 +39,8 @@ class Workshop:
         self.made_by = provenance.bearing(self.device)
         self.done: dict[str, int] = {}  # steps, by name; of those that are epochs, how many
         self.points: dict[str, dict[str, float]] = {}
+        self.signal: dict[str, float] = {}
+        self.peaks: dict[str, int] = {}
         self.rewind_point: dict[str, Tensor] = {}
         with self.clock("prepare"):
             print(f"Loading {args.dataset} dataset.")
@@ -84,13 +86,16 @@ class Workshop:
             length=args.prune_dataset_size or args.prune_dataset_ratio * data.num_classes,
             seed=seeds.derive(args.data_seed, "prune"),
             shuffle=False,
+            augment=args.prune_augment,
         )
         self.evaluation = load.evaluation(data.dataset)(data, args, self.device)
 
     def _build_model(self) -> None:
         args, data = self.args, self.data
         torch.manual_seed(seeds.derive(args.init_seed, "init"))
-        self.model = load.model(args.model, args.model_class)(data.shape, data.num_classes, args.dense_classifier)
+        options = {} if args.init is None else {"init": args.init}
+        make = load.model(args.model, args.model_class)
+        self.model = make(data.shape, data.num_classes, args.dense_classifier, **options)
         if args.pretrained:
             pretrained.load(self.model, pretrained.find("--pretrained", args.pretrained))
         layout = getattr(self.model, "memory_format", None) if self.device.type == "cpu" else None
@@ -102,7 +107,7 @@ class Workshop:
         if not masked:
             raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
         pruner = load.pruner(args.pruner, args.pruner_sha256)
-        self.pruner = pruner(masked, seed=seeds.derive(args.prune_seed, "prune"))
+        self.pruner = pruner(masked, seed=seeds.derive(args.prune_seed, "prune"), ties=args.ties)
         generator.ignore_masks(self.model, args.ignore_masks)
 
     def _build_optimizer(self, begun: int = 0) -> None:
@@ -117,13 +122,11 @@ class Workshop:
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, drops, args.lr_drop_rate)
 
     def measure(self, point: str, same_as: str | None = None) -> None:
-        """Take the figures of that moment of the run, or those of another if nothing has happened since."""
+        """Take the figures of that moment of the run; same_as: a point since which nothing has happened."""
         if point not in self.points:
-            if same_as is None:
-                with self.clock("evaluate"):
-                    self.points[point] = self.evaluation.measure(self.model, self.loss, point)
-            else:
-                self.points[point] = self.points[same_as]
+            known = {} if same_as is None else self.points[same_as]
+            with self.clock("evaluate"):
+                self.points[point] = self.evaluation.measure(self.model, self.loss, point, known)
 
     def fit(self, phase: str, epochs: int, begun: int = 0) -> None:
         """Train up to epoch number `epochs`; each ends with an evaluation, a line in epochs.jsonl and a checkpoint.
@@ -145,7 +148,7 @@ class Workshop:
         def log(epoch: int, batch: int, value: float) -> None:
             print(f"  epoch {epoch}, batch {batch}/{len(self.train_loader)}: loss {value:.6f}")
 
-        with self.clock("train"):
+        with self.clock("train"), memory.peak(self.device, "train", self.peaks):
             train(
                 torch.compile(self.model) if self.args.compile else self.model,
                 self.loss,
@@ -164,7 +167,9 @@ class Workshop:
         args = self.args
         if step in self.done:
             return
-        with self.clock("prune"):
+        with self.clock("evaluate"):
+            self.signal["before"] = self._spread()
+        with self.clock("prune"), memory.peak(self.device, "prune", self.peaks):
             prune_loop(
                 self.model,
                 self.loss,
@@ -180,8 +185,13 @@ class Workshop:
                 shuffle=args.shuffle,
                 invert=args.invert,
             )
+        with self.clock("evaluate"):
+            self.signal["after"] = self._spread()
         self.done[step] = 1
         self._save()
+
+    def _spread(self) -> float:
+        return signal.spread(self.model, self.evaluation.inputs(), self.device)
 
     def mark(self, step: str = "mark") -> None:
         """Keep the weights and running statistics of this moment for `rewind`."""
@@ -231,6 +241,9 @@ class Workshop:
             **self.points,
             "per_tensor": table.to_dict("records"),
             "dead": self.cut_off,
+            "signal": {**self.signal, "kept": signal.share(self.signal["after"], self.signal["before"])},
+            "kept_by_tie": self.pruner.by_tie / max(1, parameters["prunable_kept"]),
+            "peak_memory": self.peaks,
             **self.evaluation.findings(),
             "epochs": self.stage.epochs,
             "seconds": {key: round(value, 3) for key, value in self.clock.reading().items()},

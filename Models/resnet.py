@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from Layers import layers
+from Models.init import assignment_weights
 
 
 class Block(nn.Module):
@@ -39,8 +40,9 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """[B, C, H, W] -> [B, num_classes]: three stages of (depth - 2) / 6 blocks, of width, 2 width and 4 width channels.
 
-    Convolutions and classifier start from He's normal distribution, BatchNorm scales uniformly from [0, 1] as in
-    OpenLTH. `memory_format` is the layout that trains it the quickest on the CPU, as measured.
+    init: "assignment", see Models/init.py, or "fan-out", the alternative of the VGGs, in which these networks differ in
+    BatchNorm alone: its scales start uniformly from [0, 1], as in OpenLTH. `memory_format` is the layout that trains it
+    the quickest on the CPU, as measured.
     """
 
     def __init__(
@@ -50,8 +52,10 @@ class ResNet(nn.Module):
         dense_classifier: bool = False,
         depth: int = 20,
         width: int = 16,
+        init: str = "assignment",
     ) -> None:
         super().__init__()
+        self.init = init
         count, rest = divmod(depth - 2, 6)
         if rest or count < 1:
             raise ValueError(f"a ResNet of this kind has 6 n + 2 layers, not {depth}")
@@ -71,6 +75,9 @@ class ResNet(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new initial weights from the global generator."""
+        if self.init == "assignment":
+            assignment_weights(self)
+            return
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
                 nn.init.kaiming_normal_(module.weight)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from Layers import layers
+from Models.init import assignment_weights
 
 # Channels of each 3x3 convolution by stage; between two stages the image is halved.
 PLANS = {
@@ -35,9 +36,10 @@ class ConvModule(nn.Module):
 class VGG(nn.Module):
     """[B, C, H, W] -> [B, num_classes], H and W at least 16.
 
-    depth: 11, 13, 16 or 19 layers with weights, the classifier among them. Convolutions start from He's normal
-    distribution by fan out, the classifier from a normal one of deviation 0.01, biases from zero. `memory_format` is
-    the layout that trains it the quickest on the CPU, as measured.
+    depth: 11, 13, 16 or 19 layers with weights, the classifier among them. init: "assignment", see
+    Models/init.py, or "fan-out": convolutions start from He's normal distribution by fan out, the classifier from a
+    normal one of deviation 0.01, biases from 0. `memory_format` is the layout that trains it the quickest on the CPU,
+    as measured.
     """
 
     memory_format = torch.channels_last
@@ -49,8 +51,10 @@ class VGG(nn.Module):
         dense_classifier: bool = False,
         depth: int = 16,
         batchnorm: bool = False,
+        init: str = "assignment",
     ) -> None:
         super().__init__()
+        self.init = init
         channels, modules = input_shape[0], []
         for number, stage in enumerate(PLANS[depth]):
             if number:
@@ -64,9 +68,12 @@ class VGG(nn.Module):
 
     def reset_parameters(self) -> None:
         """Draw new initial weights from the global generator."""
+        if self.init == "assignment":
+            assignment_weights(self)
+            return
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)

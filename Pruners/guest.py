@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 
-def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int) -> Any:
-    """`kind(masked_parameters)`, with `seed` too where it takes one."""
+def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], **options: Any) -> Any:
+    """`kind(masked_parameters)`, with those of `options` (`seed`, `ties`) too that it takes."""
     try:
-        seeded = "seed" in inspect.signature(kind).parameters
+        taken = inspect.signature(kind).parameters
     except (TypeError, ValueError):
-        seeded = False
-    return kind(masked_parameters, seed=seed) if seeded else kind(masked_parameters)
+        taken = {}
+    return kind(masked_parameters, **{name: value for name, value in options.items() if name in taken})
 
 
 def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
@@ -54,15 +54,22 @@ class Guest:
     one of that name; its state and the scores are all that a checkpoint keeps of a guest.
     """
 
-    def __init__(self, kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int = 0):
+    def __init__(
+        self,
+        kind: Callable[..., Any],
+        masked_parameters: Iterable[tuple[Tensor, Tensor]],
+        seed: int = 0,
+        ties: str = "seeded",
+    ) -> None:
         self.masked_parameters = list(masked_parameters)
         self.names = [getattr(pair, "name", f"tensor {k}") for k, pair in enumerate(self.masked_parameters)]
-        self.inner = build(kind, iter(self.masked_parameters), seed)
+        self.inner = build(kind, iter(self.masked_parameters), seed=seed, ties=ties)
         own = torch.Generator().manual_seed(seed)
         its = getattr(self.inner, "generator", None)
         self.generator: torch.Generator = its if isinstance(its, torch.Generator) else own
         self.draws_for_it = self.generator is own
         self.known: dict[str, Tensor] = {}
+        self.by_tie = 0  # of a class that does not count them
 
     @contextmanager
     def _draws(self) -> Iterator[None]:
@@ -95,6 +102,7 @@ class Guest:
 
     def mask(self, density: float, scope: str = "global") -> None:
         self.inner.mask(density, scope)
+        self.by_tie = int(getattr(self.inner, "by_tie", 0))
 
     def apply_mask(self) -> None:
         self.inner.apply_mask()

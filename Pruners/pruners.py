@@ -21,15 +21,18 @@ class Pruner:
 
     masked_parameters: (mask, parameter) pairs of equal shape, as `Utils.generator.masked_parameters` yields them; a
     pair's attribute `name`, where it has one, is what errors and `scores` call the tensor.
-    seed: of this pruner's own random draws (Rand's scores, `shuffle`), apart from every other generator.
+    seed: of this pruner's own random draws (Rand's scores, `shuffle`, ties), apart from every other generator.
+    ties: what decides among equal scores at the threshold, one of `Pruners.TIES`. `by_tie` is how many of the weights
+    that the last `mask` kept were decided so.
     """
 
-    def __init__(self, masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int = 0) -> None:
+    def __init__(self, masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int = 0, ties: str = "seeded") -> None:
         pairs = list(masked_parameters)
         self.masked_parameters: list[tuple[Tensor, Tensor]] = pairs
         self.names = [getattr(pair, "name", f"tensor {k}") for k, pair in enumerate(pairs)]
         self.scores: dict[str, Tensor] = {}
         self.generator = torch.Generator().manual_seed(seed)
+        self.seed, self.ties, self.by_tie = seed, ties, 0
 
     @property
     def parameters(self) -> list[Tensor]:
@@ -62,9 +65,10 @@ class Pruner:
         if len(self.scores) < len(self.names):
             raise RuntimeError("score() comes before mask()")
         alive = {name: mask != 0 for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)}
-        keep = ranking.rank(self.scores, alive, density, scope)
+        found = ranking.rank(self.scores, alive, density, scope, self.ties, self.seed)
         for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True):
-            mask.copy_(keep[name])
+            mask.copy_(found.keep[name])
+        self.by_tie = found.by_tie
 
     @torch.no_grad()
     def apply_mask(self) -> None:

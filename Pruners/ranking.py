@@ -1,15 +1,20 @@
-"""From scores to masks: how many weights stay, and which. Counts are exact for any scores; ties go by position."""
+"""From scores to masks: how many weights stay, and which. Counts are exact for any scores.
+
+Where scores tie at the threshold, a seeded draw decides or the position does (`TIES`). By position the last layers lose
+their weights first, which no score has asked for.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from Pruners import SCOPES
+from Pruners import SCOPES, TIES
 
 
 def kept_count(total: int, density: float) -> int:
@@ -32,23 +37,37 @@ def check(scores: Mapping[str, Tensor]) -> None:
             raise FloatingPointError(f"{bad} of {score.numel()} scores of {name} are NaN")
 
 
-def choose(score: Tensor, alive: Tensor, kept: int) -> Tensor:
-    """The `kept` highest of the alive entries, as a boolean tensor; equal scores go to the lower position.
+@dataclass(frozen=True)
+class Choice:
+    """Which entries stay, as a boolean tensor, and how many of them a tie decided: equal scores went, these stayed."""
 
-    score: [n] numbers without NaN, infinities allowed; alive: [n] boolean. An entry that is not alive never stays,
-    whatever its score; if fewer than `kept` are alive, all of those stay.
+    chosen: Tensor
+    by_tie: int = 0
+
+
+def choose(score: Tensor, alive: Tensor, kept: int, draw: torch.Generator | None = None) -> Choice:
+    """Choose the `kept` highest of the alive entries.
+
+    score: [n] numbers without NaN, infinities allowed. alive: [n] boolean; an entry that is not alive never stays, and
+    if fewer than `kept` are alive, all of those stay. draw: decides among equal scores; None: the lower position does.
     """
     count = int(alive.count_nonzero())
     if kept >= count:
-        return alive.clone()
+        return Choice(alive.clone())
     if kept == 0:
-        return torch.zeros_like(alive)
-    # What lies above the threshold stays, of what equals it the first few.
+        return Choice(torch.zeros_like(alive))
+    # What lies above the threshold stays, of what equals it as many as there is room for.
     threshold = _highest(score if count == alive.numel() else score.masked_select(alive), kept)
     chosen = (score > threshold) & alive
     tied = ((score == threshold) & alive).nonzero().flatten()
-    chosen[tied[: kept - int(chosen.count_nonzero())]] = True
-    return chosen
+    room = kept - int(chosen.count_nonzero())
+    if room == len(tied):
+        chosen[tied] = True
+        return Choice(chosen)
+    if draw is not None:
+        tied = tied[torch.randperm(len(tied), generator=draw).to(tied.device)]
+    chosen[tied[:room]] = True
+    return Choice(chosen, room)
 
 
 def _highest(score: Tensor, place: int) -> Tensor:
@@ -59,22 +78,44 @@ def _highest(score: Tensor, place: int) -> Tensor:
     return torch.kthvalue(score, below + 1).values
 
 
-def rank(scores: Mapping[str, Tensor], alive: Mapping[str, Tensor], density: float, scope: str) -> dict[str, Tensor]:
-    """Boolean keep tensors, one for each name and shaped like its score.
+@dataclass(frozen=True)
+class Ranking:
+    """keep: boolean tensors by name, shaped like the scores; by_tie: how many of the kept weights a tie decided."""
+
+    keep: dict[str, Tensor]
+    by_tie: int = 0
+
+
+def rank(
+    scores: Mapping[str, Tensor],
+    alive: Mapping[str, Tensor],
+    density: float,
+    scope: str,
+    ties: str = "position",
+    seed: int = 0,
+) -> Ranking:
+    """Rank scores and keep the highest.
 
     density: fraction of all weights (pruned ones counted) that stays; scope: "global" ranks all tensors together,
-    "local" each by itself. Raises FloatingPointError for a NaN score and ValueError for an unusable density or scope.
+    "local" each by itself; ties: "seeded" draws among equal scores from `seed`, "position" takes the first of them.
+    Raises FloatingPointError for a NaN score and ValueError for an unusable density, scope or kind of ties.
     """
     if scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+    if ties not in TIES:
+        raise ValueError(f"ties must be one of {', '.join(TIES)}, not {ties!r}")
     check(scores)
+    draw = torch.Generator().manual_seed(seed) if ties == "seeded" else None
     if scope == "local" or not scores:
-        return {
-            name: choose(score.flatten(), alive[name].flatten(), kept_count(score.numel(), density)).view_as(score)
+        found = {
+            name: choose(score.flatten(), alive[name].flatten(), kept_count(score.numel(), density), draw)
             for name, score in scores.items()
         }
+        keep = {name: choice.chosen.view_as(scores[name]) for name, choice in found.items()}
+        return Ranking(keep, sum(choice.by_tie for choice in found.values()))
     flat = torch.cat([score.flatten() for score in scores.values()])
     live = torch.cat([alive[name].flatten() for name in scores])
-    chosen = choose(flat, live, kept_count(flat.numel(), density))
-    parts = chosen.split([score.numel() for score in scores.values()])
-    return {name: part.view_as(score) for part, (name, score) in zip(parts, scores.items(), strict=True)}
+    choice = choose(flat, live, kept_count(flat.numel(), density), draw)
+    parts = choice.chosen.split([score.numel() for score in scores.values()])
+    keep = {name: part.view_as(score) for part, (name, score) in zip(parts, scores.items(), strict=True)}
+    return Ranking(keep, choice.by_tie)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from Layers.fixed import fixed_masks
 from Layers.modes import modes_kept
+from Utils import signal
 from Utils.corpus import Corpus
 from Utils.loader import Loader
 
@@ -56,17 +58,29 @@ class Accuracy:
             split: Loader(data.splits[split], args.test_batch_size, workers=args.workers) for split in self.splits
         }
 
-    def measure(self, model: nn.Module, loss: Callable, point: str) -> dict[str, float]:
-        """All splits whole, as {<split>_loss, <split>_top1, ...}. point: when, a key of result.json."""
-        return {
-            f"{split}_{key}": value
-            for split, loader in self.loaders.items()
-            for key, value in evaluate(model, loss, loader, self.device).items()
-        }
+    def measure(
+        self, model: nn.Module, loss: Callable, point: str, known: Mapping[str, float] = MappingProxyType({})
+    ) -> dict[str, float]:
+        """Measure whole splits, as {<split>_loss, <split>_top1, ...}; the training split, the longest, only at the end.
+
+        point: when, a key of result.json. known: figures of a point since which nothing has happened; what they hold
+        is taken from them.
+        """
+        found = dict(known)
+        for split, loader in self.loaders.items():
+            if f"{split}_loss" not in known and (split != "train" or point == "final"):
+                figures = evaluate(model, loss, loader, self.device)
+                found |= {f"{split}_{key}": value for key, value in figures.items()}
+        return found
 
     def after_epoch(self, model: nn.Module, loss: Callable, epoch: int) -> dict[str, float]:
         """The test split after an epoch (from 1) of training."""
         return {f"test_{key}": value for key, value in evaluate(model, loss, self.loaders["test"], self.device).items()}
+
+    def inputs(self) -> Iterable[Any]:
+        """Batches of the same 1,000 test inputs, whatever the run, for `signal.spread`."""
+        loader = self.loaders["test"]
+        return (data for data, _ in Loader(loader.examples, loader.batch_size, length=signal.INPUTS))
 
     def state(self) -> Any:
         """What has been found so far, as JSON values, for `restore` in another process."""

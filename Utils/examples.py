@@ -179,6 +179,10 @@ class Sentences:
         """[S] the token numbers of source sentence k, <bos> and <eos> among them, on the CPU."""
         return self.source_ids[self.source_offsets[k] : self.source_offsets[k + 1]].long().cpu()
 
+    def target(self, k: int) -> Tensor:
+        """[T] those of target sentence k likewise."""
+        return self.target_ids[self.target_offsets[k] : self.target_offsets[k + 1]].long().cpu()
+
     def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Pairs, Tensor]]:
         source, source_begins, source_lengths = _lay_out(self.source_ids, self.source_offsets, order)
         target, target_begins, target_lengths = _lay_out(self.target_ids, self.target_offsets, order)

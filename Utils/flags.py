@@ -10,12 +10,36 @@ from Utils.corpus import SOURCES
 from Utils.errors import UserError
 from Utils.seeds import STREAMS
 
+# The flags of assignment one's command line, which took their beginnings too: its handout says --post-epoch.
+ORIGINAL = (
+    *("--experiment", "--dataset", "--model", "--model-class", "--dense-classifier", "--pretrained", "--optimizer"),
+    *("--train-batch-size", "--test-batch-size", "--pre-epochs", "--post-epochs", "--lr", "--lr-drops"),
+    *("--lr-drop-rate", "--weight-decay", "--pruner", "--compression", "--prune-epochs", "--compression-schedule"),
+    *("--mask-scope", "--prune-dataset-ratio", "--prune-batch-size", "--prune-bias", "--prune-batchnorm"),
+    *("--prune-residual", "--prune-train-mode", "--reinitialize", "--shuffle", "--invert", "--pruner-list"),
+    *("--prune-epoch-list", "--compression-list", "--level-list", "--expid", "--result-dir", "--gpu", "--workers"),
+    *("--no-cuda", "--seed", "--verbose", "--quantization"),
+)
+
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but an error is a UserError: one line instead of the whole usage."""
+    """argparse, but an error is a UserError, and of flags only those of `ORIGINAL` may be shortened."""
 
     def error(self, message: str):
         raise UserError(f"{message}; --help lists the flags")
+
+    def parse_known_args(self, args=None, namespace=None):
+        return super().parse_known_args([self._whole(word) for word in args or ()], namespace)
+
+    def _whole(self, word: str) -> str:
+        """The word, or the whole flag of which it is the beginning, what follows a "=" kept."""
+        flag, equals, value = word.partition("=")
+        if not flag.startswith("--") or len(flag) == 2 or flag in self._option_string_actions:
+            return word
+        meant = [name for name in ORIGINAL if name.startswith(flag) and name in self._option_string_actions]
+        if len(meant) > 1:
+            self.error(f"{flag} may be {' or '.join(meant)}")
+        return f"{meant[0]}{equals}{value}" if meant else word
 
 
 def switch(text: str) -> bool:
@@ -145,7 +169,14 @@ def add_training(top: Parser, pre_epochs: int | None = 0) -> None:
     classes = " ".join(f"{cls}: {names(models)}" for cls, models in load.MODELS.items())
     add("--model-class", metavar=names(load.MODELS), help="family of models (default: *)")
     add("--model", metavar="NAME", help=f"{classes} (default: *)")
-    add("--pretrained", metavar="RUN", help="start from the weights of a finished run (its directory)")
+    add("--init", metavar=names(load.INITS["lottery"]), help="initial weights of lottery networks (default: *)")
+    add(
+        "--pretrained",
+        nargs="?",
+        const="true",
+        metavar="RUN",
+        help="start from the weights of a finished run (its directory)",
+    )
     switch_flag(group, "--dense-classifier", "leave the last layer out of pruning")
     add("--optimizer", metavar=names(load.OPTIMIZERS), help="optimizer (default: *)")
     add("--train-batch-size", type=positive_count, metavar="N", help="examples a batch in training (default: *)")
@@ -172,6 +203,16 @@ def add_training(top: Parser, pre_epochs: int | None = 0) -> None:
         default="off",
         metavar=names(load.PRECISIONS),
         help="number type of the products in training; scores and figures are always float32 (default: off)",
+    )
+    add(
+        "--quantization",
+        dest="amp",
+        nargs="?",
+        const="bf16",
+        type=lambda text: "bf16" if switch(text) else "off",
+        metavar="BOOL",
+        default=argparse.SUPPRESS,
+        help="assignment one's name of --amp bf16",
     )
     switch_flag(group, "--compile", "compile the model for training (torch.compile; needs a C++ compiler)")
 
@@ -213,6 +254,12 @@ def add_pruning(top: Parser, pruner: str = "rand") -> None:
         help="rank all weights together, or each tensor by itself (default: global)",
     )
     add(
+        "--ties",
+        default="seeded",
+        metavar=names(load.TIES),
+        help="which of equal scores stay: drawn by --prune-seed, or the first by position (default: seeded)",
+    )
+    add(
         "--prune-dataset-ratio",
         type=positive_count,
         metavar="N",
@@ -220,6 +267,14 @@ def add_pruning(top: Parser, pruner: str = "rand") -> None:
     )
     add("--prune-dataset-size", type=positive_count, metavar="N", help="examples for scoring, in all (default: *)")
     add("--prune-batch-size", type=positive_count, metavar="N", help="examples a batch in scoring (default: *)")
+    group.add_argument(
+        "--prune-augment",
+        nargs="?",
+        const=True,
+        type=switch,
+        metavar="BOOL",
+        help="score on varied examples, as the training loader gives them (default: *)",
+    )
     add(
         "--prune-attention",
         default="out",

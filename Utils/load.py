@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import functools
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Pruners import SCOPES as SCOPES
+from Pruners import TIES as TIES
 from Utils import corpus as corpora
 from Utils import plugin
 from Utils.datasets.base import Dataset
@@ -18,6 +19,7 @@ from Utils.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from Utils.loader import Loader
 
@@ -51,6 +53,8 @@ MODELS = {
         "seq2seq": ("translation", "Models.seq2seq:Seq2SeqTransformer"),
     },
 }
+# model class -> the initial weights to choose from, the default first; what is missing here has its own alone
+INITS = {"lottery": ("assignment", "fan-out")}
 PRUNERS = {
     "rand": "Pruners.pruners:Rand",
     "mag": "Pruners.pruners:Mag",
@@ -193,19 +197,41 @@ def dataloader(
     length: int | None = None,
     seed: int = 0,
     shuffle: bool | None = None,
+    augment: bool | None = None,
 ) -> Loader:
-    """Batches (data, target) of a corpus or data set; of its training split, shuffled by default, if `train`."""
+    """Batches (data, target) of a corpus or data set.
+
+    train: of the training split, shuffled and augmented unless `shuffle` or `augment` say otherwise.
+    """
     from Utils.loader import Loader
 
     loaded = corpus(data) if isinstance(data, str) else data
     examples = loaded.splits["train" if train else "test"]
-    return Loader(examples, batch_size, train if shuffle is None else shuffle, seed, length, workers)
+    shuffle = train if shuffle is None else shuffle
+    return Loader(examples, batch_size, shuffle, seed, length, workers, augment)
 
 
 def model(name: str, model_class: str = "default") -> Any:
-    """The callable (input_shape, num_classes, dense_classifier=False) -> nn.Module."""
+    """Return the callable (input_shape, num_classes, dense_classifier=False, pretrained=False) -> nn.Module.
+
+    The fourth argument is assignment one's. Its weights are published nowhere, so that a true one is a UserError.
+    A model class of INITS takes `init` too.
+    """
     known("model class", model_class, MODELS)
-    return _find(MODELS[model_class][known(f"{model_class} model", name, MODELS[model_class])][1])
+    make = _find(MODELS[model_class][known(f"{model_class} model", name, MODELS[model_class])][1])
+
+    def factory(
+        input_shape: Sequence[int],
+        num_classes: int,
+        dense_classifier: bool = False,
+        pretrained: bool = False,
+        **options: Any,
+    ) -> nn.Module:
+        if pretrained:
+            raise UserError(f"{name} has no published weights; --pretrained RUN takes those of a finished run")
+        return make(input_shape, num_classes, dense_classifier, **options)
+
+    return factory
 
 
 def pruner_sha256(name: str) -> str | None:

@@ -17,10 +17,10 @@ from Utils.examples import Examples
 class Loader:
     """Yields (data, target); each `iter` is the next epoch. Every example comes exactly once an epoch.
 
-    batch_size: examples a batch, the last may be shorter. shuffle: as for training, another order every epoch, and
-    examples varied where they know how, given by `seed` and the epoch's number alone. length: only so many examples,
-    drawn once by `seed` (all if None or too large). workers: so many threads put batches together ahead of their use; 0
-    does it when asked. The batches do not depend on workers.
+    batch_size: examples a batch, the last may be shorter. shuffle: another order every epoch. augment: examples are
+    varied where they know how, as for training; None: as `shuffle`. Both are given by `seed` and the epoch's number
+    alone. length: only so many examples, drawn once by `seed` (all if None or too large). workers: so many threads put
+    batches together ahead of their use; 0 does it when asked. The batches do not depend on workers.
 
     Where examples have lengths, a batch holds such of like lengths: the epoch's order is sorted by them, so that chance
     decides among equals alone, cut into batches, and these are shuffled.
@@ -34,8 +34,10 @@ class Loader:
         seed: int = 0,
         length: int | None = None,
         workers: int = 0,
+        augment: bool | None = None,
     ) -> None:
         self.examples, self.batch_size, self.shuffle = examples, batch_size, shuffle
+        self.augment = shuffle if augment is None else augment
         self.seed, self.workers = seed, workers
         self.epoch = 0
         count = len(examples)
@@ -65,7 +67,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[tuple]:
         batches = self.batches(self.epoch)
-        seed = seeds.derive(self.seed, "examples", self.epoch) if self.shuffle else None
+        seed = seeds.derive(self.seed, "examples", self.epoch) if self.augment else None
         batch = self.examples.arrange(torch.cat(batches), seed)
         self.epoch += 1
         ends = list(itertools.accumulate(len(numbers) for numbers in batches))

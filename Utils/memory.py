@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h
 CLEAR = "5"  # written to clear_refs: the peak of resident memory begins anew (proc(5))
@@ -34,6 +39,40 @@ def added(body: Callable[[], object]) -> int:
     before = _status("VmRSS")
     body()
     return max(0, _status("VmHWM") - before)
+
+
+@contextlib.contextmanager
+def peak(device: torch.device, phase: str, peaks: dict[str, int]) -> Iterator[None]:
+    """Put the most memory in use within the body, in bytes, into `peaks[phase]`; if it is there, the larger stays.
+
+    On a GPU that is what torch has allocated there, on a CPU what is resident of the process, libraries and all. Where
+    the system does not say, nothing is put there. The peak begins anew with the body.
+    """
+    _begin_peak(device)
+    yield
+    if (found := _peak(device)) is not None:
+        peaks[phase] = max(found, peaks.get(phase, 0))
+
+
+def _begin_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text(CLEAR, encoding="ascii")
+
+
+def _peak(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        return _status("VmHWM")
+    except (OSError, LookupError):
+        return None
 
 
 def _status(key: str) -> int:

@@ -7,13 +7,13 @@ import os
 import shutil
 import sys
 
-from Utils import flags, load
+from Utils import flags, load, pretrained
 from Utils.corpus import SOURCES
 from Utils.errors import UserError
 from Utils.seeds import STREAMS
 
 # Flags that a data set has only if its defaults name them.
-OF_SOME_DATA = ("src", "tgt", "test_set", "beam", "bleu_every", "bleu_weights", "prune_dataset_ratio")
+OF_SOME_DATA = ("src", "tgt", "test_set", "beam", "bleu_every", "bleu_weights", "prune_dataset_ratio", "prune_augment")
 
 
 def parser(experiment: str = "singleshot") -> flags.Parser:
@@ -33,19 +33,26 @@ def resolve(args: argparse.Namespace) -> argparse.Namespace:
     others = load.optimizer_flags() - load.optimizer_flags(args.optimizer)
     idle = {flag: data.title for flag in OF_SOME_DATA if flag not in data.defaults}
     idle |= dict.fromkeys(sorted(others), args.optimizer)
+    inits = load.INITS.get(args.model_class, ())
+    if not inits:
+        idle["init"] = f"the {args.model_class} model {args.model}"
     for flag, taker in idle.items():
         if getattr(args, flag) is not None:
             raise UserError(f"--{flag.replace('_', '-')} means nothing to {taker}; leave it out")
     for key, value in data.defaults.items():
         if getattr(args, key) is None and key not in others:
             setattr(args, key, value)
+    if inits:
+        args.init = load.known("kind of initial weights", args.init or inits[0], inits)
     for stream in STREAMS:
         if getattr(args, f"{stream}_seed") is None:
             setattr(args, f"{stream}_seed", args.seed)
+    args.pretrained = pretrained.named(args.pretrained)
     args.pruner_sha256 = load.pruner_sha256(args.pruner)
     load.known("source", args.source, SOURCES)
     load.known("compression schedule", args.compression_schedule, load.SCHEDULES)
     load.known("mask scope", args.mask_scope, load.SCOPES)
+    load.known("way with ties", args.ties, load.TIES)
     load.known("attention to prune", args.prune_attention, load.ATTENTION)
     load.known("masks to ignore", args.ignore_masks, load.IGNORED)
     load.known("precision", args.amp, load.PRECISIONS)

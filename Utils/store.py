@@ -37,12 +37,15 @@ LATER = {
     "bleu_weights": None,
     "compile": False,
     "ignore_masks": "none",
+    "init": "fan-out",
     "prune_attention": "out",
+    "prune_augment": False,
     "prune_dataset_size": None,
     "pruner_sha256": None,
     "src": None,
     "test_set": None,
     "tgt": None,
+    "ties": "position",
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import nn
 
+from Layers.pairs import Pairs
 from Utils import bleu, decode, text
 from Utils.corpus import Corpus
 from Utils.evaluate import Accuracy
@@ -21,6 +23,7 @@ class Translation(Accuracy):
 
     The corpus's vocabularies are in the order source, target; its lines hold the raw "test_source" and "test_target".
     BLEU compares the output's tokens with those of the raw reference: a word outside the vocabulary is never matched.
+    `bleu_raw` takes the raw reference's words as they stand between spaces, "dog." among them, as the paper's example.
     """
 
     splits = ("val", "test")
@@ -45,11 +48,14 @@ class Translation(Accuracy):
         rows = list(zip(self.source_lines, self.target_lines, lines, strict=True))[:EXAMPLES]
         self.examples = [dict(zip(("source", "reference", "output"), row, strict=True)) for row in rows]
         found = bleu.bleu(tokens, self.references, self.args.bleu_weights)
-        return {**found, "sacrebleu": bleu.sacrebleu(lines, self.target_lines)}
+        raw = bleu.bleu(tokens, [line.split() for line in self.target_lines], self.args.bleu_weights)["bleu"]
+        return {**found, "bleu_raw": raw, "sacrebleu": bleu.sacrebleu(lines, self.target_lines)}
 
-    def measure(self, model: nn.Module, loss: Callable, point: str) -> dict[str, float]:
-        figures = super().measure(model, loss, point)
-        if point != "init":  # an untrained network translates nothing
+    def measure(
+        self, model: nn.Module, loss: Callable, point: str, known: Mapping[str, float] = MappingProxyType({})
+    ) -> dict[str, float]:
+        figures = super().measure(model, loss, point, known)
+        if point != "init" and "bleu" not in known:  # an untrained network translates nothing
             self.found[point] = self.score(model)
             figures["bleu"] = self.found[point]["bleu"]
         return figures
@@ -59,6 +65,11 @@ class Translation(Accuracy):
         if self.args.bleu_every and epoch % self.args.bleu_every == 0:
             figures["bleu"] = self.score(model)["bleu"]
         return figures
+
+    def inputs(self) -> Iterable[Any]:
+        """Test sources, each with the first test sentence's reference: what differs is the source alone."""
+        prefix = self.loaders["test"].examples.target(0)[:-1].unsqueeze(0)
+        return (Pairs(data.source, prefix.to(data.source.device).expand(len(data), -1)) for data in super().inputs())
 
     def state(self) -> Any:
         return {"found": self.found, "examples": self.examples}

@@ -108,4 +108,4 @@ class Bench:
             subjects.mask_at_random(model, density)
         pairs = list(generator.masked_parameters(model, bias))
         torch.manual_seed(seed)
-        return Trial(model, batches, pairs, guest.build(self.kind, iter(pairs), seed))
+        return Trial(model, batches, pairs, guest.build(self.kind, iter(pairs), seed=seed))

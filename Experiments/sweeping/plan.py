@@ -17,6 +17,7 @@ from Utils import console, corpus, load, store
 IDLE_WHEN_DENSE = {
     *("pruner", "prune_epochs", "compression_schedule", "mask_scope", "prune_attention", "prune_bias"),
     *("prune_batchnorm", "prune_residual", "prune_dataset_ratio", "prune_dataset_size", "prune_batch_size"),
+    *("prune_augment", "ties"),
     *("prune_seed", "shuffle", "invert"),
 }
 FIGURES = ("bleu", "test_top1")  # what a run is judged by: the first of these that it has

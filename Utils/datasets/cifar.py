@@ -112,7 +112,7 @@ def dataset(
         title=title,
         kind="image",
         model_class="lottery",
-        model="vgg16-bn",
+        model="vgg16",
         raw=raw,
         preparation={"pixels": "uint8"},
         read=partial(read, title=title, raw=raw),
@@ -121,6 +121,6 @@ def dataset(
         splits=partial(splits, mean=mean, std=std),
         shape=lambda prepared: (3, 32, 32),
         classes=lambda prepared: prepared.lines["classes"],
-        defaults=PAPER,
+        defaults=PAPER | {"prune_augment": True},
         fetch=partial(fetch, title=title, raw=raw),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from Utils import files
-from Utils.datasets.base import Dataset, Prepared, RawFile
+from Utils.datasets.base import PAPER, Dataset, Prepared, RawFile
 from Utils.errors import UserError
 
 TITLE = "Multi30k"
@@ -57,16 +57,11 @@ TEST_SETS = tuple(part.removeprefix("test_") for part in MD5 if part.startswith(
 SPECIALS = ("<unk>", "<pad>", "<bos>", "<eos>")  # numbered as in Layers.pairs; no text has them as tokens
 MIN_FREQ = 1
 DEFAULTS = {
-    "optimizer": "adam",
+    **{key: value for key, value in PAPER.items() if key != "prune_dataset_ratio"},
     "lr": 1e-4,
     "adam_betas": [0.9, 0.98],
     "adam_eps": 1e-9,
-    "train_batch_size": 128,
-    "test_batch_size": 128,
-    "prune_batch_size": 128,
     "prune_dataset_size": 1280,
-    "post_epochs": 10,
-    "threads": 0,
     "src": "de",
     "tgt": "en",
     "test_set": "2016_flickr",

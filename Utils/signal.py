@@ -1,0 +1,43 @@
+"""How much of its input a network's output still shows: the signal that pruning leaves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from Layers.fixed import fixed_masks
+from Layers.modes import modes_kept
+
+INPUTS = 1_000  # of the test split
+
+
+@torch.no_grad()
+def spread(model: nn.Module, inputs: Iterable[Any], device: torch.device) -> float:
+    """Measure sqrt(mean over outputs of the variance over inputs) of the logits, in eval mode.
+
+    inputs: batches as the model takes them, without targets; a batch of B inputs gives [B * n, classes] logits, n the
+    same for all. Exactly 0 if every input gives the same logits. The modes are put back.
+    """
+    count, first = 0, None
+    with modes_kept(model), fixed_masks(model):
+        model.eval()
+        for data in inputs:
+            logits = model(data.to(device)).reshape(len(data), -1).double()
+            if first is None:  # sums of differences from one input: where all are alike they stay exactly zero
+                first = logits[0].clone()
+                total, squares = torch.zeros_like(first), torch.zeros_like(first)
+            logits -= first
+            count += len(data)
+            total += logits.sum(0)
+            squares += logits.square_().sum(0)
+    return math.sqrt(max(0.0, (squares / count - (total / count).square()).mean().item()))
+
+
+def share(after: float, before: float) -> float | None:
+    """Divide the signal after pruning by the dense network's before it; None where that has none or one is infinite."""
+    found = after / before if before > 0.0 and math.isfinite(before) else math.inf
+    return found if math.isfinite(found) else None
