@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from Utils import load, settings
+from Utils import load
+from Utils.commandline import arguments as commandline
 from Utils.errors import UserError
 
 
@@ -14,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     A recipe that returns a number decides the exit code itself.
     """
     try:
-        args = settings.parse(arguments)
+        args = commandline.parse(arguments)
         result = load.recipe(args.experiment).run(args)
     except (UserError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from Utils.flags import Parser, add_study
+from Utils.commandline.parser import Parser
 
 # pandas and matplotlib are imported once there are runs to compare.
 
 
 def flags(top: Parser) -> None:
-    add_study(top)
+    top.add_settings("study")
 
 
 def check(args: Namespace) -> Namespace:

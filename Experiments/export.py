@@ -7,7 +7,7 @@ from pathlib import Path
 
 from Experiments import finished
 from Utils import load
-from Utils.flags import Parser, names
+from Utils.commandline.parser import Parser, names
 
 # torch is imported once the run is known to be there.
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Utils import corpus, load, pretrained
+from Utils import settings as rows
+from Utils.commandline.parser import Parser
 from Utils.errors import UserError
-from Utils.flags import Parser
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,7 +27,7 @@ def settings(run: str) -> Namespace:
     """What the run was made with. Raises UserError if it is no run."""
     path = Path(run) / "config.json"
     try:
-        config = Namespace(**json.loads(path.read_text()))
+        config = Namespace(**rows.complete(json.loads(path.read_text(encoding="utf-8"))))
         load.dataset(config.dataset)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"--run {run}: no config.json of a run there; name a finished run's directory") from error
@@ -63,5 +64,5 @@ def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
 
     found = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
     pretrained.load(found, file, masks=True)
-    generator.ignore_masks(found, getattr(config, "ignore_masks", "none"))
+    generator.ignore_masks(found, config.ignore_masks)
     return found.eval()

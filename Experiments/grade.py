@@ -9,8 +9,9 @@ from pathlib import Path
 from Experiments.grading import CHECKS, warden
 from Experiments.grading.sheet import Sheet
 from Utils import load, plugin
+from Utils.commandline.kinds import positive
+from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
-from Utils.flags import Parser, names, positive
 
 # torch is imported by the processes that do the checks: a file that is not there is refused at once.
 

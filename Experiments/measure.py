@@ -9,7 +9,8 @@ from typing import Any
 
 from Experiments import finished
 from Utils import files, load, provenance
-from Utils.flags import Parser, positive_count
+from Utils.commandline.kinds import positive_count
+from Utils.commandline.parser import Parser
 
 # torch is imported once the run is known to be there.
 

@@ -6,27 +6,27 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from Experiments import runs
-from Utils import settings
+from Experiments.singleshot import GROUPS
+from Utils.commandline import arguments
+from Utils.commandline.kinds import non_negative, positive_count
+from Utils.commandline.parser import Parser
 from Utils.errors import UserError
-from Utils.flags import Parser, add_data, add_pruning, add_run, add_training, count, non_negative, positive_count
 
 if TYPE_CHECKING:
     from Experiments.workshop import Workshop
 
 
 def flags(top: Parser) -> None:
-    add_run(top)
-    add_data(top)
-    add_training(top, pre_epochs=None)
-    add_pruning(top, pruner="mag")
-    add = top.add_argument_group("levels", "one run for each compression and number of levels").add_argument
+    top.add_settings(*GROUPS, "levels", defaults={"pruner": "mag"})
+    add = top.add_argument_group("lists", "one run for each compression and number of levels").add_argument
     add(
         "--level-list",
         type=positive_count,
         nargs="+",
         default=[1],
         metavar="N",
-        help="levels on the way to the compression; each trains --pre-epochs, prunes and rewinds (default: 1)",
+        help="levels on the way to the compression; each trains --pre-epochs (default: --post-epochs), prunes and "
+        "rewinds (default: 1)",
     )
     add(
         "--compression-list",
@@ -35,23 +35,17 @@ def flags(top: Parser) -> None:
         metavar="C",
         help="exponents to prune to (default: --compression alone)",
     )
-    add(
-        "--rewind-epochs",
-        type=count,
-        default=0,
-        metavar="N",
-        help="each level goes back to the weights after N epochs of the first; 0: the initial ones (default: 0)",
-    )
 
 
 def check(args: Namespace) -> Namespace:
-    args = settings.resolve(args)
-    if args.pre_epochs is None:
+    own_epochs = args.pre_epochs is not None
+    args = arguments.resolve(args)
+    if not own_epochs:
         args.pre_epochs = args.post_epochs
     if args.compression_list is None:
         args.compression_list = [args.compression]
     for compression in args.compression_list:
-        settings.leaves_weights(compression)
+        arguments.leaves_weights(compression)
     if args.rewind_epochs > min(args.pre_epochs, args.post_epochs):
         raise UserError(f"--rewind-epochs {args.rewind_epochs} is beyond --pre-epochs or --post-epochs; choose less")
     if args.expid and len(args.compression_list) * len(args.level_list) > 1:

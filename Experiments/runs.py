@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import console, corpus, load, pretrained, store
+from Utils import console, corpus, load, pretrained, settings, store
 
 if TYPE_CHECKING:
     from Experiments.workshop import Workshop
@@ -42,7 +42,8 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
 def find(args: Namespace, located: corpus.Located) -> store.Run:
     """The place of the run that `args` describe, on that data."""
     weights = pretrained.fingerprint(args.pretrained)
-    config = store.settings(args, source=located.source, data_key=located.key, pretrained=weights)
+    found = {"source": located.source, "data_key": located.key, "pretrained": weights}
+    config = settings.identity({**vars(args), **found})
     return store.Run(args.result_dir, args.experiment, config, args.expid)
 
 

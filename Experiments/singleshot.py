@@ -6,20 +6,21 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from Experiments import runs
-from Utils import settings
-from Utils.flags import Parser, add_data, add_pruning, add_run, add_training
+from Utils.commandline import arguments
+from Utils.commandline.parser import Parser
 
 if TYPE_CHECKING:
     from Experiments.workshop import Workshop
 
+GROUPS = ("run", "data", "translation", "training", "pruning")  # of settings
+
 
 def flags(top: Parser) -> None:
-    for add in (add_run, add_data, add_training, add_pruning):
-        add(top)
+    top.add_settings(*GROUPS)
 
 
 def check(args: Namespace) -> Namespace:
-    return settings.resolve(args)
+    return arguments.resolve(args)
 
 
 def run(args: Namespace) -> dict[str, Any]:

@@ -10,34 +10,39 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from Experiments.singleshot import GROUPS
 from Experiments.sweeping import grid
-from Utils import console, settings
+from Utils import console
+from Utils.commandline import arguments
+from Utils.commandline.kinds import count, non_negative, positive_count, switch
+from Utils.commandline.parser import Parser
 from Utils.errors import UserError
-from Utils.flags import Parser, add_data, add_pruning, add_run, add_training, count, non_negative, positive_count
 
 # What finds runs and makes them is imported in `run`, after the flags have been checked; torch only in the workers.
 
 
-def flags(top: Parser) -> None:
-    """Those of a singleshot, which hold for every run of the grid, and the sweep's own.
+OWN = ("expid", "force", "verbose", "workers")  # flags that say something else of a sweep than of a run
 
-    What a run may be told has no default here, so that it is known what the command line says.
-    """
-    for add_group in (add_run, add_data, add_training, add_pruning):
-        add_group(top)
-    for action in grid.own_settings(top).values():
-        action.default = argparse.SUPPRESS
-    options = {action.dest: action for action in top._actions}
-    options["expid"].help = argparse.SUPPRESS
-    options["verbose"].help = "show what each run printed when it ends, the loss every 64 batches in it"
-    options["force"].help = "make all runs again, and replace what is stored of them"
-    options["workers"].type, options["workers"].default = positive_count, 1
-    options["workers"].help = (
-        "processes that make runs side by side, torch's threads divided among them unless --threads is given; "
-        "batches are put together without threads of their own (default: 1)"
-    )
+
+def flags(top: Parser) -> None:
+    """Add those of a singleshot, which hold for every run of the grid, and the sweep's own."""
+    top.add_settings(*GROUPS, without=OWN)
     group = top.add_argument_group("sweep", "the grid: a file, these lists, or both; flags go before the file")
     add = group.add_argument
+    add("--expid", help=argparse.SUPPRESS)
+    add(
+        "--workers",
+        type=positive_count,
+        default=1,
+        metavar="N",
+        help="processes that make runs side by side, torch's threads divided among them unless --threads is given; "
+        "batches are put together without threads of their own (default: 1)",
+    )
+    for name, text in (
+        ("--force", "make all runs again, and replace what is stored of them"),
+        ("--verbose", "show what each run printed when it ends, the loss every 64 batches in it"),
+    ):
+        add(name, nargs="?", const=True, default=False, type=switch, metavar="BOOL", help=text)
     add("--sweep-file", metavar="FILE", help="a grid in TOML: [settings] of all runs, [[grid]]s of lists to cross")
     for key, kind, text in (("pruner", str, "P"), ("compression", non_negative, "C"), ("seed", count, "N")):
         add(f"--{key}-list", nargs="+", type=kind, metavar=text, help=f"the values of --{key} to cross with the others")
@@ -54,9 +59,8 @@ def check(args: Namespace) -> Namespace:
         raise UserError("--workers are processes of this machine; a --scheduler has its own: leave one of them out")
     if args.scheduler and not re.fullmatch(r"tcp://[^/\s]+:\d+", args.scheduler):
         raise UserError(f"--scheduler {args.scheduler}: not of the form tcp://HOST:PORT, as a scheduler shows its own")
-    settings.limit("workers", args.workers, 4)
-    known = grid.own_settings(settings.parser())
-    given: dict[str, list[Any]] = {key: [getattr(args, key)] for key in known if key in vars(args)}
+    arguments.limit("workers", args.workers, 4)
+    given: dict[str, list[Any]] = {key: [vars(args)[key]] for key in grid.of_runs() if vars(args)[key] is not None}
     for key in grid.LISTS:
         listed = getattr(args, f"{key}_list")
         if listed and key in given:

@@ -9,8 +9,9 @@ from typing import Any
 
 from Experiments import finished
 from Utils import console, corpus, load, pretrained
+from Utils.commandline.kinds import positive_count
+from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
-from Utils.flags import Parser, names, positive_count
 
 # torch is imported once the run and the text are known to be there.
 

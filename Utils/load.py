@@ -14,6 +14,8 @@ from Pruners import SCOPES as SCOPES
 from Pruners import TIES as TIES
 from Utils import corpus as corpora
 from Utils import plugin
+from Utils import settings as rows
+from Utils.corpus import SOURCES as SOURCES
 from Utils.datasets.base import Dataset
 from Utils.errors import UserError
 
@@ -53,8 +55,8 @@ MODELS = {
         "seq2seq": ("translation", "Models.seq2seq:Seq2SeqTransformer"),
     },
 }
-# model class -> the initial weights to choose from, the default first; what is missing here has its own alone
-INITS = {"lottery": ("assignment", "fan-out")}
+# initial weights -> the model classes that have them to choose from; a class's first is its default
+INITS = {"assignment": ("lottery",), "fan-out": ("lottery",)}
 PRUNERS = {
     "rand": "Pruners.pruners:Rand",
     "mag": "Pruners.pruners:Mag",
@@ -68,7 +70,6 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "adam": ("Utils.adam:Adam", {}),
     "rms": ("torch.optim:RMSprop", {}),
 }
-OPTIMIZER_FLAGS = {"adam": {"betas": "adam_betas", "eps": "adam_eps"}}  # argument of the class -> setting
 EXPERIMENTS = {
     "singleshot": "Experiments.singleshot",
     "multishot": "Experiments.multishot",
@@ -215,7 +216,7 @@ def model(name: str, model_class: str = "default") -> Any:
     """Return the callable (input_shape, num_classes, dense_classifier=False, pretrained=False) -> nn.Module.
 
     The fourth argument is assignment one's. Its weights are published nowhere, so that a true one is a UserError.
-    A model class of INITS takes `init` too.
+    A model class that INITS names takes `init` too.
     """
     known("model class", model_class, MODELS)
     make = _find(MODELS[model_class][known(f"{model_class} model", name, MODELS[model_class])][1])
@@ -261,14 +262,8 @@ def pruner(name: str, sha256: str | None = None) -> Any:
     return functools.partial(_find("Pruners.guest:Guest"), kind)
 
 
-def optimizer_flags(name: str | None = None) -> set[str]:
-    """The settings that this optimizer takes beside those of all; of all optimizers if None."""
-    wanted = OPTIMIZER_FLAGS.values() if name is None else [OPTIMIZER_FLAGS.get(name, {})]
-    return {setting for taken in wanted for setting in taken.values()}
-
-
 def optimizer(name: str, settings: Namespace | None = None) -> tuple[Any, dict[str, Any]]:
-    """(class, keyword arguments of its own), those that `settings` decide among them."""
+    """Return (class, keyword arguments of its own), those that `settings` decide among them."""
     place, arguments = OPTIMIZERS[known("optimizer", name, OPTIMIZERS)]
-    chosen = {} if settings is None else {key: getattr(settings, s) for key, s in OPTIMIZER_FLAGS.get(name, {}).items()}
+    chosen = {} if settings is None else rows.taken_by(name, vars(settings))
     return _find(place), {**arguments, **chosen}

@@ -24,15 +24,6 @@ def find(flag: str, place: str) -> Path:
     return path
 
 
-def named(text: str | None) -> str | None:
-    """What --pretrained names; None where it says no. Raises UserError where it says yes, as assignment one's could."""
-    if text is None or text.lower() in ("false", "no", "0"):
-        return None
-    if text.lower() in ("true", "yes", "1"):
-        raise UserError(f"--pretrained {text}: no weights are published; name a finished run's directory")
-    return text
-
-
 def fingerprint(place: str | None) -> str | None:
     """What the weights are, wherever they lie: the file's sha256."""
     return None if place is None else files.sha256(find("--pretrained", place))

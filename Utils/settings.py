@@ -1,89 +1,290 @@
-"""From the command line to checked, complete settings, before anything is loaded."""
+"""Every setting of a run, one row each: its flag, its meaning, and what it bears on.
+
+This is the ground floor: it imports nothing of ours. The command line, the name of a run, the sweep, the estimate of
+its length and the study all read these rows, so that a new setting is one new row.
+"""
 
 from __future__ import annotations
 
-import argparse
-import os
-import shutil
-import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from Utils import flags, load, pretrained
-from Utils.corpus import SOURCES
-from Utils.errors import UserError
-from Utils.seeds import STREAMS
-
-# Flags that a data set has only if its defaults name them.
-OF_SOME_DATA = ("src", "tgt", "test_set", "beam", "bleu_every", "bleu_weights", "prune_dataset_ratio", "prune_augment")
+ALWAYS = object()  # as `since`: every stored run names the setting
 
 
-def parser(experiment: str = "singleshot") -> flags.Parser:
-    """All flags of an experiment. Defaults of None are filled in by the data set (see `resolve`)."""
-    recipe = load.recipe(experiment)
-    top = flags.new_parser(recipe.__doc__.partition("\n")[0])
-    flags.add_experiment(top)
-    recipe.flags(top)
-    return top
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a run."""
+
+    name: str
+    group: str  # the title under which --help lists it
+    kind: str  # of value, a key of Utils.commandline.kinds.KINDS; "" where it has no flag
+    help: str = ""
+    default: Any = None  # a data set may have another (`by_data`); None where it decides alone
+    metavar: str = "N"
+    choices: tuple[str, str] | None = None  # (what one of them is called, the registry in Utils.load that lists them)
+    words: int | str = 1  # how many words follow the flag: a number, "+" or "*"
+    alias: tuple[str, str] | None = None  # (another flag, a switch; the value that it stands for)
+    original: bool = False  # a flag of the published assignment, so that it may be shortened
+    by_data: bool = False  # data sets may have defaults of their own
+    own: bool = False  # only data sets that have a default for it take it
+    optimizer: tuple[str, str] | None = None  # (the only optimizer that takes it, the argument of its class)
+    since: Any = ALWAYS  # it came later: the value by which runs were made whose settings do not name it
+    place: bool = False  # says where and how to run, not what: no part of a run's name
+    axis: bool = False  # tells runs of one study apart (task, pruner, seed), or has no bearing on the last epoch
+    dense: bool = True  # changes a run at compression 0 too
+    cost: str = ""  # "run": runs that differ in it take other times; "scoring": pruners do
 
 
-def resolve(args: argparse.Namespace) -> argparse.Namespace:
-    """Check names against the registry and fill in what the data set decides. Raises UserError in one line."""
-    data = load.dataset(args.dataset)
-    args.model_class, args.model = load.model_names(data, args.model_class, args.model)
-    args.optimizer = load.known("optimizer", args.optimizer or data.defaults["optimizer"], load.OPTIMIZERS)
-    others = load.optimizer_flags() - load.optimizer_flags(args.optimizer)
-    idle = {flag: data.title for flag in OF_SOME_DATA if flag not in data.defaults}
-    idle |= dict.fromkeys(sorted(others), args.optimizer)
-    inits = load.INITS.get(args.model_class, ())
-    if not inits:
-        idle["init"] = f"the {args.model_class} model {args.model}"
-    for flag, taker in idle.items():
-        if getattr(args, flag) is not None:
-            raise UserError(f"--{flag.replace('_', '-')} means nothing to {taker}; leave it out")
-    for key, value in data.defaults.items():
-        if getattr(args, key) is None and key not in others:
-            setattr(args, key, value)
-    if inits:
-        args.init = load.known("kind of initial weights", args.init or inits[0], inits)
-    for stream in STREAMS:
-        if getattr(args, f"{stream}_seed") is None:
-            setattr(args, f"{stream}_seed", args.seed)
-    args.pretrained = pretrained.named(args.pretrained)
-    args.pruner_sha256 = load.pruner_sha256(args.pruner)
-    load.known("source", args.source, SOURCES)
-    load.known("compression schedule", args.compression_schedule, load.SCHEDULES)
-    load.known("mask scope", args.mask_scope, load.SCOPES)
-    load.known("way with ties", args.ties, load.TIES)
-    load.known("attention to prune", args.prune_attention, load.ATTENTION)
-    load.known("masks to ignore", args.ignore_masks, load.IGNORED)
-    load.known("precision", args.amp, load.PRECISIONS)
-    load.configured(args)
-    if args.bleu_weights is not None and not any(args.bleu_weights):
-        raise UserError("--bleu-weights are all zero; one at least must be above")
-    limit("workers", args.workers, 16)
-    if args.compile and shutil.which(os.environ.get("CXX", "g++")) is None:
-        raise UserError("--compile needs a C++ compiler (g++, or what CXX names); install one or leave it out")
-    leaves_weights(args.compression)
-    return args
+def _place(group: str, name: str, kind: str, text: str, default: Any, **more: Any) -> Setting:
+    return Setting(name, group, kind, text, default, place=True, **more)
 
 
-def leaves_weights(compression: float) -> None:
-    """Raise UserError if a compression is beyond any model."""
-    if 1.0 - 10.0**-compression == 1.0:
-        raise UserError(f"--compression {compression:g} leaves no weight; choose a smaller one")
+def _switch(group: str, name: str, text: str, **more: Any) -> Setting:
+    return Setting(name, group, "switch", text, False, metavar="BOOL", **more)
 
 
-def limit(flag: str, value: int, a_core: int) -> None:
-    """Raise UserError if `value` is more than `a_core` for each core of this machine."""
-    cores = os.cpu_count() or 1
-    if value > a_core * cores:
-        raise UserError(f"--{flag} {value}: this machine has {cores} cores; choose at most {a_core * cores}")
+def _seed(name: str, text: str, **more: Any) -> Setting:
+    return Setting(name, "run", "count", f"seed of the {text} (default: --seed)", None, axis=True, **more)
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line, checked and complete."""
-    given = sys.argv[1:] if arguments is None else arguments
-    first = flags.Parser(add_help=False, allow_abbrev=False)
-    first.add_argument("--experiment", default="singleshot")
-    args = parser(first.parse_known_args(given)[0].experiment).parse_args(given)
-    limit("threads", args.threads or 0, 1)
-    return load.recipe(args.experiment).check(args)
+# fmt: off
+ROWS = (
+    # Where and how
+    Setting(
+        "experiment", "experiment", "text", "the recipe; with --help: its flags", "singleshot",
+        choices=("experiment", "EXPERIMENTS"), original=True,
+    ),
+    _place("experiment", "data_dir", "text", "where data is kept", "Data", metavar="DIR"),
+    _place("experiment", "gpu", "count", "number of the GPU to use where there is one", 0, original=True),
+    _switch("experiment", "no_cuda", "use the CPU even if there is a GPU", place=True, original=True),
+    _place("experiment", "threads", "count", "threads of torch's arithmetic; 0: torch's own choice", 0, by_data=True),
+    _place(
+        "run", "expid", "text", "name of the result's directory (default: made from all settings)", "",
+        metavar="NAME", original=True,
+    ),
+    _place("run", "result_dir", "text", "where results are kept", "Results/data", metavar="DIR", original=True),
+    _switch("run", "force", "run again and replace the stored result of the same settings", place=True),
+    _place("run", "workers", "count", "threads that put batches together ahead of use", 0, original=True),
+    Setting("seed", "run", "count", "random seed of everything", 1, original=True, axis=True),
+    _seed("init_seed", "initial weights"),
+    _seed("data_seed", "data order"),
+    _seed("prune_seed", "pruner's random draws", dense=False),
+    _switch("run", "verbose", "print the loss every 64 batches", place=True, original=True),
+    # Data
+    Setting(
+        "dataset", "data", "text", "data set", "mnist", choices=("data set", "DATASETS"),
+        original=True, axis=True, cost="run",
+    ),
+    Setting(
+        "source", "data", "text",
+        "real: the corpus or an error; sample: a small generated stand-in; auto: the corpus if it is there or can be "
+        "fetched, else the sample, with a warning",
+        "auto", choices=("source", "SOURCES"), axis=True, cost="run",
+    ),
+    Setting("src", "translation", "text", "language to translate from", metavar="LANG", own=True, since=None),
+    Setting("tgt", "translation", "text", "language to translate into", metavar="LANG", own=True, since=None),
+    Setting("test_set", "translation", "text", "test set to measure on", metavar="NAME", own=True, since=None),
+    Setting(
+        "beam", "translation", "positive count", "hypotheses kept in decoding; 1 is greedy",
+        metavar="K", own=True, since=None, cost="run",
+    ),
+    Setting(
+        "bleu_every", "translation", "count", "epochs between two BLEUs in training; 0: none",
+        own=True, since=None, axis=True, cost="run",
+    ),
+    Setting(
+        "bleu_weights", "translation", "number", "weights of the n-gram orders 1, 2, ... in BLEU",
+        metavar="W", words="+", own=True, since=None,
+    ),
+    # Training
+    Setting(
+        "model_class", "training", "text", "family of models", choices=("model class", "MODELS"),
+        original=True, cost="run",
+    ),
+    Setting("model", "training", "text", "the network", metavar="NAME", original=True, axis=True, cost="run"),
+    Setting(
+        "init", "training", "text",
+        "initial weights of lottery networks: the assignment's (He's normal by fan in), or those of this project's "
+        "earlier runs (default: assignment)",
+        choices=("kind of initial weights", "INITS"), since="fan-out",
+    ),
+    Setting(
+        "pretrained", "training", "run or switch", "start from the weights of a finished run (its directory)",
+        metavar="RUN", original=True,
+    ),
+    _switch("training", "dense_classifier", "leave the last layer out of pruning", original=True),
+    Setting(
+        "optimizer", "training", "text", "optimizer", "adam", choices=("optimizer", "OPTIMIZERS"),
+        original=True, by_data=True,
+    ),
+    Setting(
+        "train_batch_size", "training", "positive count", "examples a batch in training", 256,
+        original=True, by_data=True, cost="run",
+    ),
+    Setting(
+        "test_batch_size", "training", "positive count", "examples a batch in evaluation", 256,
+        original=True, by_data=True,
+    ),
+    Setting("pre_epochs", "training", "count", "epochs to train before pruning", 0, original=True, cost="run"),
+    Setting(
+        "post_epochs", "training", "count", "epochs to train after pruning", 10,
+        original=True, by_data=True, cost="run",
+    ),
+    Setting("lr", "training", "positive", "learning rate", 1e-3, metavar="X", original=True, by_data=True),
+    Setting(
+        "adam_betas", "training", "fraction", "Adam's decay rates", [0.9, 0.999],
+        metavar="B", words=2, by_data=True, optimizer=("adam", "betas"), since=[0.9, 0.999],
+    ),
+    Setting(
+        "adam_eps", "training", "positive", "Adam's term against division by zero", 1e-8,
+        metavar="X", by_data=True, optimizer=("adam", "eps"), since=1e-8,
+    ),
+    Setting(
+        "lr_drops", "training", "positive count", "epochs after which the learning rate drops (default: none)", [],
+        words="*", original=True,
+    ),
+    Setting("lr_drop_rate", "training", "positive", "factor of such a drop", 0.1, metavar="X", original=True),
+    Setting("weight_decay", "training", "number", "L2 penalty", 0.0, metavar="X", original=True),
+    Setting(
+        "amp", "training", "text",
+        "number type of the products in training; scores and figures are always float32", "off",
+        choices=("precision", "PRECISIONS"), alias=("quantization", "bf16"), since="off", cost="run",
+    ),
+    _switch(
+        "training", "compile", "compile the model for training (torch.compile; needs a C++ compiler)",
+        since=False, cost="run",
+    ),
+    # Pruning
+    Setting(
+        "pruner", "pruning", "text", "how weights are scored; path/to/file.py:Class takes a class of your own", "rand",
+        choices=("pruner", "PRUNERS"), original=True, axis=True, dense=False, cost="scoring",
+    ),
+    Setting("pruner_sha256", "pruning", "", since=None, axis=True),  # of the file that the pruner's class is from
+    Setting(
+        "compression", "pruning", "number",
+        "power-of-ten exponent: the fraction 10^-C of the prunable weights is kept; 0 is dense", 0.0,
+        metavar="C", original=True, axis=True,
+    ),
+    Setting(
+        "prune_epochs", "pruning", "positive count", "rounds of scoring and pruning on the way there", 1,
+        original=True, dense=False, cost="scoring",
+    ),
+    Setting(
+        "compression_schedule", "pruning", "text", "density over those rounds", "exponential",
+        choices=("compression schedule", "SCHEDULES"), original=True, dense=False,
+    ),
+    Setting(
+        "mask_scope", "pruning", "text", "rank all weights together, or each tensor by itself", "global",
+        choices=("mask scope", "SCOPES"), original=True, dense=False,
+    ),
+    Setting(
+        "ties", "pruning", "text", "which of equal scores stay: drawn by --prune-seed, or the first by position",
+        "seeded", choices=("way with ties", "TIES"), since="position", dense=False,
+    ),
+    Setting(
+        "prune_dataset_ratio", "pruning", "positive count", "examples for scoring, for each class",
+        original=True, own=True, dense=False, cost="scoring",
+    ),
+    Setting(
+        "prune_dataset_size", "pruning", "positive count", "examples for scoring, in all",
+        by_data=True, since=None, dense=False, cost="scoring",
+    ),
+    Setting(
+        "prune_batch_size", "pruning", "positive count", "examples a batch in scoring", 256,
+        original=True, by_data=True, dense=False,
+    ),
+    Setting(
+        "prune_augment", "pruning", "switch", "score on varied examples, as the training loader gives them",
+        metavar="BOOL", own=True, since=False, dense=False,
+    ),
+    Setting(
+        "prune_attention", "pruning", "text",
+        "which weights of an attention are prunable: its output projection, all four, none", "out",
+        choices=("attention to prune", "ATTENTION"), since="out", dense=False,
+    ),
+    Setting(
+        "ignore_masks", "pruning", "text",
+        "an ablation: train and measure attention's projections, or all layers, as if they had no masks, what was "
+        "pruned starting from zero, as torch.nn's Transformer does with masked projections", "none",
+        choices=("masks to ignore", "IGNORED"), since="none", dense=False,
+    ),
+    _switch("pruning", "prune_bias", "prune biases too", original=True, dense=False),
+    _switch("pruning", "prune_batchnorm", "prune BatchNorm scales too", original=True, dense=False),
+    _switch("pruning", "prune_residual", "prune residual connections too", original=True, dense=False),
+    _switch("pruning", "prune_train_mode", "score in train mode: batch statistics, dropout", original=True),
+    _switch("pruning", "reinitialize", "draw new initial weights after pruning", original=True),
+    _switch("pruning", "shuffle", "permute each mask within its tensor after pruning", original=True, dense=False),
+    _switch("pruning", "invert", "reverse the order of the scores", original=True, dense=False),
+    # The studies, not a run
+    _place(
+        "study", "store", "text",
+        "result directories to read (default: Results/study and Results/data, those that exist)", None,
+        metavar="DIR", words="+",
+    ),
+    _place("study", "report_dir", "text", "where to write", "Results/report", metavar="DIR"),
+    # Levels of multishot
+    Setting(
+        "rewind_epochs", "levels", "count",
+        "each level goes back to the weights after N epochs of the first; 0: the initial ones", 0,
+    ),
+)
+# fmt: on
+
+
+def by_name() -> dict[str, Setting]:
+    """Return all rows by the setting's name."""
+    return {row.name: row for row in ROWS}
+
+
+def of(group: str) -> Iterator[Setting]:
+    """Yield the rows of a group that have a flag."""
+    return (row for row in ROWS if row.group == group and row.kind)
+
+
+def identity(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the result of a run depends on, in order of names: all of `values` but where and how to run.
+
+    A setting that came later is left out at the value by which earlier runs were made, so that those keep their names.
+    """
+    rows = by_name()
+    found = {}
+    for name, value in sorted(values.items()):
+        row = rows.get(name)
+        if row is None or not (row.place or (row.since is not ALWAYS and value in (None, row.since))):
+            found[name] = value
+    return found
+
+
+def complete(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a stored run with those that came after it, at the value by which it was made."""
+    return {**{row.name: row.since for row in ROWS if row.since is not ALWAYS}, **config}
+
+
+def acting_when_dense(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of a run that change it at compression 0: runs that agree in them have the same bits."""
+    idle = {row.name for row in ROWS if not row.dense}
+    return {name: value for name, value in config.items() if name not in idle}
+
+
+def is_pruning(name: str) -> bool:
+    """Return whether a setting says how a network is pruned, not how it is trained."""
+    row = by_name().get(name)
+    return row is not None and row.group == "pruning"
+
+
+def defaults(of_data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the default of each setting; of_data: those of a data set, which come before the general ones."""
+    return {row.name: of_data.get(row.name, row.default) for row in ROWS}
+
+
+def costing(kind: str) -> list[str]:
+    """Return the names of the settings by which runs take other times; kind: "run" or "scoring"."""
+    return [row.name for row in ROWS if row.cost == kind]
+
+
+def taken_by(optimizer: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of an optimizer's class that settings of its own decide."""
+    own = [row for row in ROWS if row.optimizer and row.optimizer[0] == optimizer]
+    return {row.optimizer[1]: values[row.name] for row in own if row.optimizer}

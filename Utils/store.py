@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import shutil
-from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,39 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LOCK, CHECKPOINT = "lock", "checkpoint.safetensors"  # beside the files of a run in the making
-
-# Settings that say where and how to run, not what. Device and threads change the rounding, which training amplifies
-# to a few tenths of a percent: result.json records both.
-APART = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "threads", "verbose"}
-
-
-# Settings that came later, with the value that stands for how every run before them was made. At that value a setting
-# is left out, so that a run keeps its name and is found again.
-LATER = {
-    "adam_betas": [0.9, 0.999],
-    "adam_eps": 1e-8,
-    "amp": "off",
-    "beam": None,
-    "bleu_every": None,
-    "bleu_weights": None,
-    "compile": False,
-    "ignore_masks": "none",
-    "init": "fan-out",
-    "prune_attention": "out",
-    "prune_augment": False,
-    "prune_dataset_size": None,
-    "pruner_sha256": None,
-    "src": None,
-    "test_set": None,
-    "tgt": None,
-    "ties": "position",
-}
-
-
-def settings(args: Namespace, **resolved: Any) -> dict[str, Any]:
-    """All that the result of a run depends on: the arguments but those of APART, and what they resolved to."""
-    given = {key: value for key, value in sorted({**vars(args), **resolved}.items()) if key not in APART}
-    return {key: value for key, value in given.items() if key not in LATER or value not in (None, LATER[key])}
 
 
 def digest(config: Mapping[str, Any]) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from benchmarks import pairs
-from Utils import corpus, generator, load, seeds, settings, timing
+from Utils import corpus, generator, load, seeds, timing
+from Utils.commandline import arguments as commandline
 from Utils.export import measured
 from Utils.loss import CrossEntropy
 from Utils.prune import prune_loop
@@ -36,7 +37,7 @@ CPU = torch.device("cpu")
 
 def case(command: str, data_dir: str, source: str, repeats: int) -> dict[str, Any]:
     """The formats' figures of one network, with their ratios to the dense format."""
-    args = settings.parse([*command.split(), "--data-dir", data_dir, "--source", source])
+    args = commandline.parse([*command.split(), "--data-dir", data_dir, "--source", source])
     data = corpus.load(corpus.locate(load.configured(args), Path(data_dir), source))
     torch.manual_seed(seeds.derive(args.init_seed, "init"))
     model = load.model(args.model, args.model_class)(data.shape, data.num_classes).eval()

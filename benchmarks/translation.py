@@ -27,8 +27,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks import pairs
 from Layers.pairs import BOS, EOS, PAD
-from Utils import corpus, decode, generator, load, memory, pretrained, settings
+from Utils import corpus, decode, generator, load, memory, pretrained
 from Utils.adam import Adam
+from Utils.commandline import arguments as commandline
 from Utils.evaluate import evaluate
 from Utils.loss import CrossEntropy
 from Utils.train import train_epoch
@@ -222,7 +223,7 @@ def main() -> None:
     arguments.add_argument("--peak", choices=("plain", *WAYS), help=argparse.SUPPRESS)
     args = arguments.parse_args()
     memory.keep_freed()
-    chosen = settings.parse(["--dataset", "multi30k", "--source", args.source])
+    chosen = commandline.parse(["--dataset", "multi30k", "--source", args.source])
     data = corpus.load(corpus.locate(load.configured(chosen), Path(chosen.data_dir), args.source))
     if args.peak:
         peak(args, data)

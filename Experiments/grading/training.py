@@ -8,7 +8,8 @@ from typing import Any
 
 from Experiments import singleshot
 from Experiments.grading.bench import Bench, Check, Verdict
-from Utils import load, settings
+from Utils import load
+from Utils.commandline import arguments
 
 KINDS = ("image", "text")  # of data whose models are measured by accuracy
 STAND_IN = "rand"  # ours to compare with where the class is none of the five
@@ -29,7 +30,7 @@ def _run(bench: Bench, dataset: str, pruner: str) -> dict[str, Any]:
             "--post-epochs": EPOCHS,
             "--threads": bench.request["threads"],
         }
-        return singleshot.run(settings.parse([str(word) for pair in flags.items() for word in pair]))
+        return singleshot.run(arguments.parse([str(word) for pair in flags.items() for word in pair]))
 
 
 def _trained(bench: Bench, dataset: str) -> Verdict:

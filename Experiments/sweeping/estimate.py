@@ -9,13 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from Experiments.sweeping.plan import spent
-
-# Settings by which runs cost alike; those of the pruner where such a run is there.
-ALIKE = (
-    *("source", "dataset", "model_class", "model", "train_batch_size", "pre_epochs", "post_epochs"),
-    *("amp", "compile", "beam", "bleu_every"),
-)
-OF_PRUNER = ("pruner", "prune_epochs", "prune_dataset_ratio", "prune_dataset_size")
+from Utils import settings
 
 
 class Estimate:
@@ -39,6 +33,7 @@ class Estimate:
 
 
 def _kinds(config: Mapping[str, Any]) -> tuple[tuple, tuple]:
-    """What a run costs like, the closer kind first."""
-    alike = tuple(repr(config.get(key)) for key in ("experiment", *ALIKE))
-    return (*alike, *(repr(config.get(key)) for key in OF_PRUNER)), alike
+    """Return what a run costs like, the closer kind first: that of its pruner, that of any."""
+    values = settings.complete(config)
+    alike = tuple(repr(values.get(key)) for key in ("experiment", *settings.costing("run")))
+    return (*alike, *(repr(values.get(key)) for key in settings.costing("scoring"))), alike

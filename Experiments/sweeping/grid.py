@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from Utils import settings, store
+from Experiments.singleshot import GROUPS
+from Utils import settings
+from Utils.commandline import arguments
+from Utils.commandline.parser import Parser, flag
 from Utils.errors import UserError
-from Utils.flags import Parser
+from Utils.settings import Setting
 
 Table = dict[str, list[Any]]  # setting -> the values that are crossed with those of the others
 LISTS = ("seed", "compression", "pruner")  # settings with a flag --<setting>-list too; the first varies slowest
@@ -26,10 +29,9 @@ class Cell:
     args: Namespace
 
 
-def own_settings(parser: Parser) -> dict[str, Any]:
-    """The actions of a parser of singleshot by the setting they decide, without those that say where and how."""
-    apart = store.APART | {"experiment", "help"}
-    return {action.dest: action for action in parser._actions if action.dest not in apart}
+def of_runs() -> dict[str, Setting]:
+    """Return the settings of a singleshot that have a flag and say what to run, by name."""
+    return {row.name: row for group in GROUPS for row in settings.of(group) if not row.place}
 
 
 def cells(file: str | None, given: Mapping[str, list[Any]]) -> list[Cell]:
@@ -37,7 +39,7 @@ def cells(file: str | None, given: Mapping[str, list[Any]]) -> list[Cell]:
 
     The first setting of a table varies slowest. Raises UserError that names file and setting.
     """
-    parser = settings.parser()
+    parser = arguments.parser()
     tables = [{}] if file is None else read(file, parser)
     found = []
     for table in override(tables, given):
@@ -45,7 +47,7 @@ def cells(file: str | None, given: Mapping[str, list[Any]]) -> list[Cell]:
             chosen = dict(zip(table, values, strict=True))
             words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
             try:
-                found.append(Cell(words, settings.resolve(parser.parse_args(words))))
+                found.append(Cell(words, arguments.resolve(parser.parse_args(words))))
             except UserError as error:
                 varied = {key: value for key, value in chosen.items() if file is not None or len(table[key]) > 1}
                 where = ", ".join(f"{key} {_shown(value)}" for key, value in varied.items())
@@ -55,8 +57,7 @@ def cells(file: str | None, given: Mapping[str, list[Any]]) -> list[Cell]:
 
 def spelled(key: str, value: Any) -> list[str]:
     """The words of a command line that give a setting this value: `--lr-drops 2 4`, `--seed=1`, `--shuffle=true`."""
-    flag = f"--{key.replace('_', '-')}"
-    return [flag, *map(_shown, value)] if isinstance(value, list) else [f"{flag}={_shown(value)}"]
+    return [flag(key), *map(_shown, value)] if isinstance(value, list) else [f"{flag(key)}={_shown(value)}"]
 
 
 def _shown(value: Any) -> str:
@@ -83,11 +84,12 @@ def read(file: str, parser: Parser) -> list[Table]:
 
 
 def _table(file: str, title: str, content: Mapping[str, Any], parser: Parser) -> Table:
-    known, table = own_settings(parser), {}
+    known, rows = of_runs(), settings.by_name()
+    table: Table = {}
     for name, value in content.items():
         key, where = name.replace("-", "_"), f"{file}: {title}: {name}"
         if key not in known:
-            own = "; it is said on the command line" if key in store.APART else "; --help lists the flags"
+            own = "; it is said on the command line" if key in rows and rows[key].place else "; --help lists the flags"
             raise UserError(f"{where} is no setting of a run{own}")
         if key in table:
             raise UserError(f"{where} is there twice")
@@ -95,9 +97,9 @@ def _table(file: str, title: str, content: Mapping[str, Any], parser: Parser) ->
     return table
 
 
-def _values(where: str, value: Any, action: Any, parser: Parser) -> list[Any]:
+def _values(where: str, value: Any, row: Setting, parser: Parser) -> list[Any]:
     """The values to cross: those of a list; of a flag that takes several words, those of a list of lists."""
-    several = action.nargs not in (None, "?")
+    several = row.words != 1
     crossed = isinstance(value, list) and (not several or any(isinstance(part, list) for part in value))
     values = value if crossed else [value]
     if not values:
@@ -107,7 +109,7 @@ def _values(where: str, value: Any, action: Any, parser: Parser) -> list[Any]:
         if not all(isinstance(word, str | int | float) for word in words):
             raise UserError(f"{where}: {one!r} is neither text, nor a number, nor true or false")
         try:
-            parser.parse_args(spelled(action.dest, one))
+            parser.parse_args(spelled(row.name, one))
         except UserError as error:
             raise UserError(f"{where} = {_shown(one)}: {error}") from error
     return values

@@ -11,15 +11,8 @@ from typing import Any
 
 from Experiments import runs
 from Experiments.sweeping.grid import Cell
-from Utils import console, corpus, load, store
+from Utils import console, corpus, load, settings, store
 
-# Settings that move no weight at density 1, where every mask is all ones whoever scores.
-IDLE_WHEN_DENSE = {
-    *("pruner", "prune_epochs", "compression_schedule", "mask_scope", "prune_attention", "prune_bias"),
-    *("prune_batchnorm", "prune_residual", "prune_dataset_ratio", "prune_dataset_size", "prune_batch_size"),
-    *("prune_augment", "ties"),
-    *("prune_seed", "shuffle", "invert"),
-}
 FIGURES = ("bleu", "test_top1")  # what a run is judged by: the first of these that it has
 
 
@@ -68,13 +61,10 @@ def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = F
 
 
 def one_dense(found: list[Run], force: bool) -> list[Run]:
-    """One dense run for all that would only repeat it: one that is stored, be it another pruner's; else the first.
-
-    Scoring in train mode moves batch statistics and draws dropout, so there every pruner's dense run is its own.
-    """
+    """Return the runs with one dense run for all that would only repeat it: one that is stored, else the first."""
     groups: dict[str, list[Run]] = {}
     for run in found:
-        if run.args.compression == 0 and not run.args.prune_train_mode:
+        if run.args.compression == 0:
             groups.setdefault(_acting(run.place.config), []).append(run)
     elsewhere = _dense_of_store(found[0].place.path.parent) if groups and not force else {}
     for_all = {}
@@ -94,8 +84,8 @@ def one_dense(found: list[Run], force: bool) -> list[Run]:
 
 
 def _acting(config: Mapping[str, Any]) -> str:
-    """What two dense runs with the same bits have in common."""
-    return store.digest({key: value for key, value in config.items() if key not in IDLE_WHEN_DENSE})
+    """Return what two dense runs with the same bits have in common."""
+    return store.digest(settings.acting_when_dense(config))
 
 
 def _dense_of_store(singleshots: Path) -> dict[str, store.Run]:

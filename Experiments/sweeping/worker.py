@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from Experiments import singleshot
-from Utils import corpus, settings
+from Utils import corpus
+from Utils.commandline import arguments
 from Utils.errors import UserError
 
 
@@ -34,7 +35,7 @@ def perform(words: Sequence[str]) -> dict[str, Any]:
     begun = time.perf_counter()
     threads = torch.get_num_threads()
     try:
-        singleshot.run(settings.parse(list(words)))
+        singleshot.run(arguments.parse(list(words)))
     except (UserError, FloatingPointError) as error:
         return {"error": str(error)}
     except Exception as error:  # whatever it is, it is this run's, and the next may do well

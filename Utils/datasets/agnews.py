@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from Utils import files
-from Utils.datasets.base import PAPER, Dataset, Prepared, RawFile
+from Utils.datasets.base import PER_CLASS, Dataset, Prepared, RawFile
 from Utils.errors import UserError
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
@@ -115,5 +115,5 @@ DATASET = Dataset(
     shape=lambda prepared: (len(prepared.words["text"]),),
     # One thread: the arithmetic of a batch is so small that a second one gains nothing and waits for the first.
     classes=lambda prepared: CLASSES,
-    defaults=PAPER | {"threads": 1},
+    defaults=PER_CLASS | {"threads": 1},
 )

@@ -43,11 +43,11 @@ class Dataset:
     stand-in, Prepared likewise; sample_version grows when it changes. splits: Prepared -> examples by split, "train"
     and "test" at least. shape: Prepared -> the shape of one input, without the batch; classes: Prepared -> the names of
     the outputs, in order. evaluation: the place of the class that measures a model on it (see Utils.evaluate.Accuracy).
-    defaults: settings of the command line, those of the paper; a flag that only some data sets have is named here by
-    each that has it. configure: such settings -> the data set with them, or UserError in one line. fetch: where the raw
-    files are not to be had one by one at their urls: brings all of them below the data directory, or raises
-    download.Unreachable where no server answers or what comes is not what was published, UserError where it cannot be
-    written; no file has its final name before it is whole.
+    defaults: settings in which it differs from the general ones of Utils/settings.py; a flag that only some data sets
+    take is named here by each that takes it. configure: such settings -> the data set with them, or UserError in one
+    line. fetch: where the raw files are not to be had one by one at their urls: brings all of them below the data
+    directory, or raises download.Unreachable where no server answers or what comes is not what was published, UserError
+    where it cannot be written; no file has its final name before it is whole.
     """
 
     name: str
@@ -69,16 +69,4 @@ class Dataset:
     fetch: Callable[[Path], None] | None = None
 
 
-# What the paper trains with, whatever the data: the defaults of assignment one.
-PAPER = {
-    "optimizer": "adam",
-    "lr": 1e-3,
-    "adam_betas": [0.9, 0.999],
-    "adam_eps": 1e-8,
-    "train_batch_size": 256,
-    "test_batch_size": 256,
-    "prune_batch_size": 256,
-    "prune_dataset_ratio": 10,
-    "post_epochs": 10,
-    "threads": 0,
-}
+PER_CLASS = {"prune_dataset_ratio": 10}  # how many examples score a classifier, as in assignment one

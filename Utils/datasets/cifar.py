@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Utils import console, download, files
-from Utils.datasets.base import PAPER, Dataset, Prepared, RawFile
+from Utils.datasets.base import PER_CLASS, Dataset, Prepared, RawFile
 from Utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -121,6 +121,6 @@ def dataset(
         splits=partial(splits, mean=mean, std=std),
         shape=lambda prepared: (3, 32, 32),
         classes=lambda prepared: prepared.lines["classes"],
-        defaults=PAPER | {"prune_augment": True},
+        defaults=PER_CLASS | {"prune_augment": True},
         fetch=partial(fetch, title=title, raw=raw),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Utils import files
-from Utils.datasets.base import PAPER, Dataset, Prepared, RawFile
+from Utils.datasets.base import PER_CLASS, Dataset, Prepared, RawFile
 from Utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -85,5 +85,5 @@ DATASET = Dataset(
     splits=splits,
     shape=lambda prepared: (1, 28, 28),
     classes=lambda prepared: CLASSES,
-    defaults=PAPER,
+    defaults=PER_CLASS,
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from Utils import files
-from Utils.datasets.base import PAPER, Dataset, Prepared, RawFile
+from Utils.datasets.base import Dataset, Prepared, RawFile
 from Utils.errors import UserError
 
 TITLE = "Multi30k"
@@ -57,7 +57,6 @@ TEST_SETS = tuple(part.removeprefix("test_") for part in MD5 if part.startswith(
 SPECIALS = ("<unk>", "<pad>", "<bos>", "<eos>")  # numbered as in Layers.pairs; no text has them as tokens
 MIN_FREQ = 1
 DEFAULTS = {
-    **{key: value for key, value in PAPER.items() if key != "prune_dataset_ratio"},
     "lr": 1e-4,
     "adam_betas": [0.9, 0.98],
     "adam_eps": 1e-9,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Utils import console, store
+from Utils import settings as rows
 from Utils.errors import UserError
 from Utils.seeds import STREAMS
 from Utils.study import metrics
@@ -179,4 +180,4 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
 
 def settings(run: Run) -> list[tuple[str, Any]]:
     """All settings of a run by name, those that came after it as well: at the value that stands for how it was made."""
-    return sorted({**store.LATER, **run.settings}.items())
+    return sorted(rows.complete(run.settings).items())

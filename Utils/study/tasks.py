@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from Utils import load
-from Utils import settings as command
+from Utils import load, settings
 from Utils.errors import UserError
-from Utils.seeds import STREAMS
 from Utils.study import runs as stored
 from Utils.study.metrics import Metric
 from Utils.study.runs import Run
@@ -28,18 +26,7 @@ Setting = tuple[str, str]  # name, value as JSON
 Variant = tuple[Setting, ...]
 MAIN: Variant = ()
 
-# Part of what a task is, or its own axis, or of no bearing on the result of the last epoch.
-APART = {"dataset", "model", "source", "compression", "pruner", "pruner_sha256", "bleu_every"}
-APART |= {"seed", *(f"{stream}_seed" for stream in STREAMS)}
-# What is done to a pruned network alone, beside the settings called prune_...: a dense run serves all their values.
-PRUNING = {"compression_schedule", "mask_scope", "shuffle", "invert", "reinitialize", "ignore_masks"}
-NOT_DENSE = {"reinitialize"}  # at compression 0 it would still draw other weights: such a run is no dense one
 ROUNDS = "prune_epochs"  # each pruner has its own main value
-OWN_ROUNDS = {"synflow": 100}  # it is defined with so many (Tanaka et al. 2020)
-
-
-def is_pruning(key: str) -> bool:
-    return key in PRUNING or key.startswith("prune_")
 
 
 def encoded(value: Any) -> str:
@@ -47,10 +34,11 @@ def encoded(value: Any) -> str:
 
 
 def _part(run: Run, pruning: bool) -> Variant:
+    axes = {row.name for row in settings.ROWS if row.axis}
     return tuple(
         (key, encoded(value))
         for key, value in stored.settings(run)
-        if key not in APART and is_pruning(key) == pruning and value is not None
+        if key not in axes and settings.is_pruning(key) == pruning and value is not None
     )
 
 
@@ -85,18 +73,17 @@ def _away(part: Variant, ideal: Mapping[str, str]) -> Variant:
 
 
 def ideal_settings(dataset: str) -> dict[str, str]:
-    """The defaults of the command line and of the data set: what the paper's figures were made with, as JSON."""
-    found = vars(command.parser().parse_args([]))
+    """Return the defaults, which are the assignment's and the paper's, as JSON."""
     try:
-        found |= load.dataset(dataset).defaults
+        found = settings.defaults(load.dataset(dataset).defaults)
     except UserError:  # a data set of someone else's
-        found = dict(found)
+        found = settings.defaults({})
     return {key: encoded(value) for key, value in found.items() if value is not None}
 
 
 def plain(variant: Variant) -> Variant:
     """The same training, nothing else done to the pruned network."""
-    return tuple((key, value) for key, value in variant if not is_pruning(key))
+    return tuple((key, value) for key, value in variant if not settings.is_pruning(key))
 
 
 def label(variant: Variant) -> str:
@@ -161,8 +148,7 @@ class Task:
         pruned = at_home or [run for run in runs if run.compression > 0.0] or runs
         self.rounds = {}
         for pruner in {run.pruner for run in pruned}:
-            own = {ROUNDS: encoded(OWN_ROUNDS[pruner])} if pruner in OWN_ROUNDS else ideal
-            self.rounds[pruner] = _choose((_rounds(run) for run in pruned if run.pruner == pruner), own)
+            self.rounds[pruner] = _choose((_rounds(run) for run in pruned if run.pruner == pruner), ideal)
         self.pruning = _choose((_without_rounds(run) for run in pruned), ideal)
         self.unlike_paper = ""
         if away := _away(self.training + self.pruning, ideal):
@@ -173,7 +159,8 @@ class Task:
         found = _differing(_part(run, False), self.training)
         pruning = _differing(_without_rounds(run), self.pruning)
         if run.compression == 0.0:
-            return tuple(sorted(found + tuple(setting for setting in pruning if setting[0] in NOT_DENSE)))
+            acting = settings.acting_when_dense(dict(pruning))
+            return tuple(sorted(found + tuple(acting.items())))
         rounds = _differing(_rounds(run), self.rounds.get(run.pruner, _rounds(run)))
         return tuple(sorted(found + pruning + rounds))
 

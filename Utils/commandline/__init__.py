@@ -1,0 +1,1 @@
+"""The command line of every experiment, built from the rows of Utils/settings.py."""

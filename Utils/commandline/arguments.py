@@ -1,0 +1,89 @@
+"""From the command line to checked, complete settings, before anything is loaded."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import Mapping
+
+from Utils import load, settings
+from Utils.commandline.parser import Parser, flag
+from Utils.errors import UserError
+from Utils.seeds import STREAMS
+
+
+def parser(experiment: str = "singleshot") -> Parser:
+    """Return the parser of an experiment; what is not said of a run is None there (see `resolve`)."""
+    recipe = load.recipe(experiment)
+    top = Parser(recipe.__doc__.partition("\n")[0])
+    top.add_settings("experiment")
+    recipe.flags(top)
+    return top
+
+
+def parse(arguments: list[str] | None = None) -> Namespace:
+    """Read the command line; every setting is checked and has a value."""
+    given = sys.argv[1:] if arguments is None else arguments
+    first = Parser(add_help=False)
+    first.add_argument("--experiment", default=settings.by_name()["experiment"].default)
+    experiment = first.parse_known_args(given)[0].experiment
+    args = parser(experiment).parse_args(given)
+    args.experiment = experiment
+    limit("threads", args.threads or 0, 1)
+    return load.recipe(args.experiment).check(args)
+
+
+def resolve(args: Namespace) -> Namespace:
+    """Fill in the defaults and check every value against its registry. Raises UserError in one line."""
+    args.dataset = args.dataset or settings.by_name()["dataset"].default
+    data = load.dataset(args.dataset)
+    args.model_class, args.model = load.model_names(data, args.model_class, args.model)
+    defaults = settings.defaults(data.defaults)
+    args.optimizer = load.known("optimizer", args.optimizer or defaults["optimizer"], load.OPTIMIZERS)
+    inits = [name for name, classes in load.INITS.items() if args.model_class in classes]
+    defaults["init"] = inits[0] if inits else None
+    idle = {row.name: args.optimizer for row in settings.ROWS if row.optimizer and row.optimizer[0] != args.optimizer}
+    _refuse(args, idle)
+    _refuse(args, {row.name: data.title for row in settings.ROWS if row.own and row.name not in data.defaults})
+    _refuse(args, {} if inits else {"init": f"the {args.model_class} model {args.model}"})
+    for row in settings.ROWS:
+        if row.kind and row.name not in idle and getattr(args, row.name, ...) is None:
+            setattr(args, row.name, defaults[row.name])
+    for stream in STREAMS:
+        if getattr(args, f"{stream}_seed") is None:
+            setattr(args, f"{stream}_seed", args.seed)
+    args.pretrained = args.pretrained or None
+    args.pruner_sha256 = load.pruner_sha256(args.pruner)
+    for row in settings.ROWS:
+        if row.choices and row.name != "pruner" and getattr(args, row.name, None) is not None:
+            load.known(row.choices[0], getattr(args, row.name), getattr(load, row.choices[1]))
+    load.configured(args)
+    if args.bleu_weights is not None and not any(args.bleu_weights):
+        raise UserError("--bleu-weights are all zero; one at least must be above")
+    limit("workers", args.workers, 16)
+    if args.compile and shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise UserError("--compile needs a C++ compiler (g++, or what CXX names); install one or leave it out")
+    leaves_weights(args.compression)
+    return args
+
+
+def _refuse(args: Namespace, idle: Mapping[str, str]) -> None:
+    """Raise UserError if a setting is given that means nothing to what idle[setting] names."""
+    for name, taker in idle.items():
+        if getattr(args, name, None) is not None:
+            raise UserError(f"{flag(name)} means nothing to {taker}; leave it out")
+
+
+def leaves_weights(compression: float) -> None:
+    """Raise UserError if a compression is beyond any model."""
+    if 1.0 - 10.0**-compression == 1.0:
+        raise UserError(f"--compression {compression:g} leaves no weight; choose a smaller one")
+
+
+def limit(name: str, value: int, a_core: int) -> None:
+    """Raise UserError if `value` is more than `a_core` for each core of this machine."""
+    cores = os.cpu_count() or 1
+    if value > a_core * cores:
+        raise UserError(f"{flag(name)} {value}: this machine has {cores} cores; choose at most {a_core * cores}")

@@ -1,0 +1,55 @@
+"""Kinds of values on the command line: from a word to a value, or an error that says what was expected."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+
+def switch(text: str) -> bool:
+    """Read the word after a flag such as --prune-bias: assignment one wrote True and False there."""
+    if text.lower() not in TRUE + FALSE:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() in TRUE
+
+
+def run_or_switch(text: str) -> str | None:
+    """Read what follows --pretrained: a run, or assignment one's False, which is None; its True has nothing to load."""
+    if text.lower() in TRUE:
+        raise argparse.ArgumentTypeError("no weights are published; name the directory of a finished run")
+    return "" if text.lower() in FALSE else text
+
+
+def _number(kind: type, low: float, strict: bool, what: str, high: float = 1e36) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}") from None
+        if not low <= value <= high or (strict and value == low):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what}")
+        return value
+
+    return convert
+
+
+count = _number(int, 0, False, "a whole number from 0")
+positive_count = _number(int, 1, False, "a whole number from 1")
+non_negative = _number(float, 0.0, False, "a number from 0 to 1e36")
+fraction = _number(float, 0.0, False, "a number from 0 to below 1", 1.0 - 1e-12)
+positive = _number(float, 0.0, True, "a number above 0, at most 1e36")
+
+# The kinds that rows of Utils/settings.py name.
+KINDS: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "switch": switch,
+    "run or switch": run_or_switch,
+    "count": count,
+    "positive count": positive_count,
+    "number": non_negative,
+    "fraction": fraction,
+    "positive": positive,
+}

@@ -1,0 +1,118 @@
+"""argparse, filled from the rows of Utils/settings.py."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from Utils import load, settings
+from Utils.commandline.kinds import KINDS, switch
+from Utils.errors import UserError
+from Utils.settings import Setting
+
+EPILOG = "A default that differs between data sets is followed by theirs."
+NOTES = {
+    "translation": "for data sets that are translated",
+    "pruning": "the printed 'Parameter Sparsity' and 'FLOP Sparsity' are the fractions that REMAIN, as in the Synaptic "
+    "Flow code",
+}
+# Flags of the published assignment that are no setting of a single run.
+ORIGINAL = ("pruner_list", "prune_epoch_list", "compression_list", "level_list", "quantization")
+
+
+def flag(name: str) -> str:
+    """Return the flag of a setting: `--train-batch-size` of "train_batch_size"."""
+    return f"--{name.replace('_', '-')}"
+
+
+def names(options: Iterable[str]) -> str:
+    """Return names as the help shows them: {a,b}."""
+    return "{" + ",".join(options) + "}"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are a UserError of one line.
+
+    Of flags only those of the published assignment may be shortened, as its handout does (--post-epoch).
+    """
+
+    def __init__(self, title: str = "", add_help: bool = True) -> None:
+        super().__init__(
+            prog="main.py",
+            description=title,
+            epilog=EPILOG,
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+            allow_abbrev=False,
+            add_help=add_help,
+        )
+
+    def error(self, message: str) -> Any:
+        raise UserError(f"{message}; --help lists the flags")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        return super().parse_known_args([self._whole(word) for word in args or ()], namespace)
+
+    def _whole(self, word: str) -> str:
+        """Return the word, or the whole flag of which it is the beginning; what follows a "=" is kept."""
+        beginning, equals, value = word.partition("=")
+        if not beginning.startswith("--") or len(beginning) == 2 or beginning in self._option_string_actions:
+            return word
+        originals = map(flag, [*ORIGINAL, *(row.name for row in settings.ROWS if row.original)])
+        meant = [name for name in originals if name.startswith(beginning) and name in self._option_string_actions]
+        if len(meant) > 1:
+            self.error(f"{beginning} may be {' or '.join(meant)}")
+        return f"{meant[0]}{equals}{value}" if meant else word
+
+    def add_settings(
+        self, *groups: str, without: Sequence[str] = (), defaults: Mapping[str, Any] | None = None
+    ) -> None:
+        """Add the flags of these groups of settings.
+
+        without: settings that the experiment has no flag for, or a flag of its own. defaults: the experiment's own.
+        A flag that says what to run is None where it is not given, so that its default can be the data set's.
+        """
+        for title in groups:
+            group = self.add_argument_group(title, NOTES.get(title))
+            for row in settings.of(title):
+                if row.name not in without:
+                    _add(group, row, (defaults or {}).get(row.name))
+
+
+def _add(group: Any, row: Setting, own: Any) -> None:
+    """Add the flag of a row; own: the experiment's own default, None where it has none."""
+    usual = row.default if own is None else own
+    default = usual if row.place and not row.by_data else own
+    options: dict[str, Any] = {"type": KINDS[row.kind], "default": default, "metavar": row.metavar}
+    if row.choices:
+        options["metavar"] = names(getattr(load, row.choices[1]))
+    if row.words != 1:
+        options["nargs"] = row.words
+    if row.kind in ("switch", "run or switch"):
+        options |= {"nargs": "?", "const": row.kind == "switch" or "true"}
+    group.add_argument(flag(row.name), help=row.help + _shown_default(row, usual), **options)
+    if row.alias:
+        name, value = row.alias
+        group.add_argument(
+            flag(name), dest=row.name, nargs="?", const=value, metavar="BOOL", default=argparse.SUPPRESS,
+            type=lambda text: value if switch(text) else row.default, help=f"the same as {flag(row.name)} {value}",
+        )  # fmt: skip
+
+
+def _shown_default(row: Setting, usual: Any) -> str:
+    """Return the default in brackets, and beside it those of data sets that have another."""
+    if "(default" in row.help or row.kind == "switch":
+        return ""
+    others: dict[str, list[str]] = {}
+    for name in load.DATASETS if row.by_data or row.own else ():
+        value = load.dataset(name).defaults.get(row.name, usual)
+        if value != usual:
+            others.setdefault(_words(value), []).append(name)
+    shown = [] if usual in (None, "") else [_words(usual)]
+    shown += [f"{', '.join(found)}: {value}" for value, found in others.items()]
+    return f" (default: {'; '.join(shown)})" if shown else ""
+
+
+def _words(value: Any) -> str:
+    values = value if isinstance(value, list) else [value]
+    return " ".join(f"{one:g}" if isinstance(one, float) else str(one) for one in values)
