@@ -46,12 +46,19 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             add_help=add_help,
         )
+        self.usual: list[tuple[argparse.Action, Setting, Any]] = []  # flags of settings with their usual values
 
     def error(self, message: str) -> Any:
         raise UserError(f"{message}; --help lists the flags")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         return super().parse_known_args([self._whole(word) for word in args or ()], namespace)
+
+    def format_help(self) -> str:
+        """Return the help; it names the defaults of all data sets, which nothing else needs to know of."""
+        for action, row, usual in self.usual:
+            action.help = row.help + _shown_default(row, usual)
+        return super().format_help()
 
     def _whole(self, word: str) -> str:
         """Return the word, or the whole flag of which it is the beginning; what follows a "=" is kept."""
@@ -76,12 +83,13 @@ class Parser(argparse.ArgumentParser):
             group = self.add_argument_group(title, NOTES.get(title))
             for row in settings.of(title):
                 if row.name not in without:
-                    _add(group, row, (defaults or {}).get(row.name))
+                    own = (defaults or {}).get(row.name)
+                    usual = row.default if own is None else own
+                    self.usual.append((_add(group, row, own, usual), row, usual))
 
 
-def _add(group: Any, row: Setting, own: Any) -> None:
-    """Add the flag of a row; own: the experiment's own default, None where it has none."""
-    usual = row.default if own is None else own
+def _add(group: Any, row: Setting, own: Any, usual: Any) -> argparse.Action:
+    """Add the flag of a row; own: the experiment's default, None where it has none, so that `usual` is the row's."""
     default = usual if row.place and not row.by_data else own
     options: dict[str, Any] = {"type": KINDS[row.kind], "default": default, "metavar": row.metavar}
     if row.choices:
@@ -90,13 +98,14 @@ def _add(group: Any, row: Setting, own: Any) -> None:
         options["nargs"] = row.words
     if row.kind in ("switch", "run or switch"):
         options |= {"nargs": "?", "const": row.kind == "switch" or "true"}
-    group.add_argument(flag(row.name), help=row.help + _shown_default(row, usual), **options)
+    action = group.add_argument(flag(row.name), **options)
     if row.alias:
         name, value = row.alias
         group.add_argument(
             flag(name), dest=row.name, nargs="?", const=value, metavar="BOOL", default=argparse.SUPPRESS,
             type=lambda text: value if switch(text) else row.default, help=f"the same as {flag(row.name)} {value}",
         )  # fmt: skip
+    return action
 
 
 def _shown_default(row: Setting, usual: Any) -> str:
