@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from Experiments import checkpoint, results
-from Layers import unread
+from Layers.fast import unread
 from Pruners import dead
 from Utils import console, corpus, generator, load, memory, metrics, pretrained, provenance, seeds, signal, store
 from Utils.adam import Adam

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from Layers.layers import Linear, masked, register_masks
+from Layers.reading import PLAIN
 
 
 class OutProjection(Linear):
@@ -29,7 +29,7 @@ class MultiheadAttention(nn.Module):
     """
 
     flow = False
-    part: Callable[[MultiheadAttention, Tensor, slice], Tensor] | None = None  # in place of the whole projections
+    reading = PLAIN
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -55,11 +55,12 @@ class MultiheadAttention(nn.Module):
         """
         first = "qkv".index(which)
         rows = slice(first * self.embed_dim, (first + len(which)) * self.embed_dim)
-        if self.part is not None:
-            heads = self.part(self, input, rows)
-        else:
-            heads = F.linear(input, masked(self, "in_proj_weight", rows), masked(self, "in_proj_bias", rows))
+        heads = self.reading.output(self, input, rows)
         return heads.unflatten(-1, (len(which), self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def whole(self, input: Tensor, rows: slice) -> Tensor:
+        """Project with these rows of `in_proj_weight`, every weight taking part: [B, L, E] -> [B, L, len(rows)]."""
+        return F.linear(input, masked(self, "in_proj_weight", rows), masked(self, "in_proj_bias", rows))
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
         """[B, T, E] attending to `memory` [B, S, E] (the same tensor in self-attention) -> [B, T, E].

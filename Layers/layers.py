@@ -1,17 +1,19 @@
 """torch.nn layers whose parameters each carry a 0/1 mask of the same shape.
 
 A parameter `weight` has a buffer `weight_mask` beside it, `bias` has `bias_mask`. The forward pass reads
-`mask * parameter` only, so a value under a zero can never reach an output and its gradient is exactly zero.
+`mask * parameter` only, so a value under a zero can never reach an output and its gradient is exactly zero. Each layer
+computes its output in `whole`; `reading` (Layers/reading.py) says whether that is what `forward` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from Layers.reading import PLAIN, of
 
 
 def register_masks(module: nn.Module) -> None:
@@ -28,28 +30,16 @@ def own_masks(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def mask_of(module: nn.Module, name: str) -> Tensor | None:
-    """The mask of `module.<name>` that the forward pass reads; None where the layer has none or ignores it.
-
-    None too while it is known to be all ones: `module.full` holds the names of such parameters (see Layers/fixed.py).
-    """
-    ignored = getattr(module, "ignores_masks", False) or name in getattr(module, "full", ())
-    return None if ignored else getattr(module, f"{name}_mask", None)
+    """Return the mask of `module.<name>` that the forward pass reads; None where it reads none."""
+    return of(module).mask(module, name)
 
 
 def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
-    """`mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
+    """Return `mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
 
     rows: only these of its first dimension; None: all.
     """
-    parameter = getattr(module, name)
-    if parameter is None:
-        return None
-    if (products := getattr(module, "_products", None)) is not None:
-        return products[name] if rows is None else products[name][rows]
-    mask = mask_of(module, name)  # a layer of torch.nn has none
-    if rows is not None:
-        parameter, mask = parameter[rows], None if mask is None else mask[rows]
-    return parameter if mask is None else mask * parameter
+    return of(module).weight(module, name, rows)
 
 
 def layout_of(tensor: Tensor) -> torch.memory_format:
@@ -58,56 +48,37 @@ def layout_of(tensor: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-@contextmanager
-def products_kept(model: nn.Module) -> Iterator[None]:
-    """Inside, no `mask * parameter` is computed twice: for many small forward passes without gradients.
-
-    Weights and masks must not change meanwhile.
-    """
-    holders = [module for module in model.modules() if any(True for _ in own_masks(module))]
-    try:
-        with torch.no_grad():
-            for module in holders:
-                module._products = {name: masked(module, name) for name, _ in own_masks(module)}
-            yield
-    finally:
-        for module in holders:
-            module.__dict__.pop("_products", None)
-
-
 class Linear(nn.Linear):
-    """nn.Linear with masks: [..., in_features] -> [..., out_features].
+    """nn.Linear with masks: [..., in_features] -> [..., out_features]."""
 
-    part: what computes it in place of the whole, (layer, input) -> output; see Layers/fixed.py.
-    """
-
-    part: Callable[[Linear, Tensor], Tensor] | None = None
+    reading = PLAIN
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__(in_features, out_features, bias)
         register_masks(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.part is not None:
-            return self.part(self, input)
+        return self.reading.output(self, input)
+
+    def whole(self, input: Tensor) -> Tensor:
+        """Return the output with every weight taking part."""
         return F.linear(input, masked(self, "weight"), masked(self, "bias"))
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d with masks: [B, in_channels, H, W] -> [B, out_channels, H', W'].
+    """nn.Conv2d with masks: [B, in_channels, H, W] -> [B, out_channels, H', W']."""
 
-    part: as Linear's.
-    """
-
-    part: Callable[[Conv2d, Tensor], Tensor] | None = None
+    reading = PLAIN
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         register_masks(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.part is not None:
-            return self.part(self, input)
+        return self.reading.output(self, input)
+
+    def whole(self, input: Tensor) -> Tensor:
+        """Return the output with every weight taking part."""
         return self._conv_forward(input, masked(self, "weight"), masked(self, "bias"))
 
     def size_after(self, input: Tensor) -> list[int]:
@@ -125,6 +96,8 @@ class Conv2d(nn.Conv2d):
 
 class _MaskedNorm:
     """The forward pass of batch normalisation with masked scale and shift (Ioffe & Szegedy 2015, algorithm 1 and 2)."""
+
+    reading = PLAIN
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
@@ -164,12 +137,9 @@ class BatchNorm2d(_MaskedNorm, nn.BatchNorm2d):
 
 
 class _Identity(nn.Module):
-    """A residual connection as a layer of its own: every channel times a weight that stays one, so it can be pruned.
+    """A residual connection as a layer of its own: every channel times a weight that stays one, so it can be pruned."""
 
-    part: as Linear's.
-    """
-
-    part: Callable[[_Identity, Tensor], Tensor] | None = None
+    reading = PLAIN
     extra_dims = 0
 
     def __init__(self, num_features: int) -> None:
@@ -180,8 +150,10 @@ class _Identity(nn.Module):
         register_masks(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.part is not None:
-            return self.part(self, input)
+        return self.reading.output(self, input)
+
+    def whole(self, input: Tensor) -> Tensor:
+        """Return the output with every weight taking part."""
         return input * masked(self, "weight").reshape(-1, *[1] * self.extra_dims)
 
     def extra_repr(self) -> str:

@@ -10,8 +10,8 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from Layers import probe
+from Layers.fast.twice import twice_differentiable
 from Layers.flow import linear_flow
-from Layers.twice import TwiceDifferentiable
 from Pruners import ranking
 from Pruners.untouched import untouched
 
@@ -156,7 +156,7 @@ class GraSP(Pruner):
 
     def _loss(self, model: nn.Module, loss: Callable, batch: tuple, device: torch.device) -> Tensor:
         data, target = batch
-        with TwiceDifferentiable():
+        with twice_differentiable():
             logits = model(data.to(device))
         return loss(logits / self.temperature, target.to(device))
 

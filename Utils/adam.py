@@ -26,6 +26,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from Layers.embedding import Embedding, EmbeddingBag
+from Layers.fast.rows import ByRows
+from Layers.reading import PLAIN
+
 TOLERANCE = 1e-7  # relative, of G: a row's way to its limit is some 30 lr, float32 rounds its value to 6e-8 of it
 MOST_NODES = 12
 TOGETHER = 1 << 17  # numbers of parameters that are stepped by one call an operation: more would leave the cache
@@ -83,7 +87,7 @@ class Tail:
 
 
 class _Rows:
-    """The rows of one embedding weight [V, d] under Adam (see Layers.embedding.Rows). On the CPU.
+    """The rows of one embedding weight [V, d] under Adam (see Layers.fast.rows.Rows). On the CPU.
 
     `average`, `square` and `limit` [V, d] hold m, v and L of each row as of the step `last` [V] in which it was last
     touched. `weight` itself is right only after `catch_up`.
@@ -229,16 +233,15 @@ class Adam(torch.optim.Adam):
                 holders[id(parameter)] = holders.get(id(parameter), 0) + 1
         groups = {id(parameter): group for group in self.param_groups for parameter in group["params"]}
         for module in model.modules():
-            if not hasattr(module, "rows"):
+            if not isinstance(module, (Embedding, EmbeddingBag)):
                 continue
-            if module.rows is not None:  # an earlier optimizer's
-                module.rows.catch_up()
-                module.rows = None
+            module.reading.settle()
+            module.reading = PLAIN  # no longer an earlier optimizer's
             group = groups.get(id(module.weight))
             if group is None or group["weight_decay"] != 0 or holders[id(module.weight)] > 1:
                 continue
-            module.rows = _Rows(module.weight, self.state[module.weight], group)
-            self._rows[module.weight] = module.rows
+            self._rows[module.weight] = _Rows(module.weight, self.state[module.weight], group)
+            module.reading = ByRows(self._rows[module.weight])
 
     @torch.no_grad()
     def catch_up(self) -> None:

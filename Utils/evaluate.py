@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from Layers.fixed import fixed_masks
+from Layers.fast.fixed import fixed_masks
 from Layers.modes import modes_kept
 from Utils import signal
 from Utils.corpus import Corpus

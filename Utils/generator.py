@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from Layers import layers
 from Layers.attention import MultiheadAttention, OutProjection
+from Layers.reading import Raw
+
+RAW = Raw()
 
 
 class MaskedParameter(tuple):
@@ -85,4 +88,4 @@ def ignore_masks(model: nn.Module, which: str) -> None:
     """
     for module in model.modules():
         if which == "all" or (which == "attention" and isinstance(module, (MultiheadAttention, OutProjection))):
-            module.ignores_masks = True
+            module.reading = RAW

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from Layers import fast
+
 BLOCK = 1 << 20  # logits that a CPU works on at a time: they stay in the cache from the first pass to the last
 
 
@@ -19,7 +21,7 @@ class CrossEntropy(nn.CrossEntropyLoss):
         super().__init__()
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        if input.device.type != "cpu" or input.dim() != 2 or input.numel() <= BLOCK:
+        if input.device.type != "cpu" or input.dim() != 2 or input.numel() <= BLOCK or not fast.used():
             return super().forward(_wide(input), target)
         return _Blocks.apply(input, target)
 

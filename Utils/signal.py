@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from Layers.fixed import fixed_masks
+from Layers.fast.fixed import fixed_masks
 from Layers.modes import modes_kept
 
 INPUTS = 1_000  # of the test split

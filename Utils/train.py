@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from Layers.fixed import fixed_masks
+from Layers.fast.fixed import fixed_masks
 
 CHECK_EVERY = 64  # batches between two looks at the loss, which on a GPU wait for it
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import pairs
-from Layers.layers import products_kept
+from Layers.fast.products import products_kept
 from Layers.pairs import BOS, EOS
 from Utils import exported, generator, load
 from Utils.export import package, storage, translation

@@ -5,8 +5,8 @@
 Both ways train equal copies of a network pruned at initialisation on the same drawn batches, in turn. The plain way
 multiplies masks into weights, computes every product whole and steps with torch's Adam; ours is the training of every
 run: channels that masks cut off and units that reach no output are left out, matrices of few weights are multiplied
-sparse (Layers/fixed.py), and Adam takes no roots of zeros. Embeddings are stepped by rows on both sides. Beside the
-ratio stands how far the losses of the first steps are apart: rounding.
+sparse (Layers/fast/fixed.py), and Adam takes no roots of zeros. Embeddings are stepped by rows on both sides. Beside
+the ratio stands how far the losses of the first steps are apart: rounding.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import pairs
-from Layers import unread
-from Layers.fixed import fixed_masks
+from Layers.fast import unread
+from Layers.fast.fixed import fixed_masks
 from Layers.pairs import BOS, EOS, Pairs
+from Layers.reading import of
 from Pruners import dead
 from Utils import generator, load, memory
 from Utils.adam import Adam
@@ -129,7 +130,7 @@ def ours(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) -
 def in_part(model: nn.Module) -> dict[str, int]:
     """How many of the layers with matrices are not computed whole."""
     with fixed_masks(model):
-        parts = [module.part for module in model.modules() if hasattr(module, "part")]
+        parts = [part for module in model.modules() if (part := getattr(of(module), "part", None)) is not None]
     return {"layers": len(parts), "in_part": sum(part is not None for part in parts)}
 
 

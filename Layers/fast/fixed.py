@@ -1,18 +1,21 @@
-"""While masks stand, layers compute no more than they leave, and in the way that is the quicker one."""
+"""Frozen masks: layers compute only what their masks leave, in the quicker of the ways that there are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
 
-from Layers import layers, unread
+from Layers import fast, layers
 from Layers.attention import MultiheadAttention
-from Layers.channels import ChannelPart
-from Layers.constant import ConstantPart
-from Layers.patches import PatchPart, of_one_channel
-from Layers.sparse import SparsePart
+from Layers.fast import unread
+from Layers.fast.channels import ChannelPart
+from Layers.fast.constant import ConstantPart
+from Layers.fast.patches import PatchPart, of_one_channel
+from Layers.fast.sparse import SparsePart
+from Layers.reading import Reading, of
 
 CHANNELS = 0.75  # the most of a convolution's weights that a part of it may have; above, picking costs what is saved
 DENSITY = 0.05  # the most of a matrix's weights that may be left; above, a whole product is the quicker one
@@ -71,22 +74,38 @@ def _part(module: nn.Module, idle: Tensor | None = None) -> Callable | None:
     return _convolution(module, mask) if isinstance(module, layers.Conv2d) else _matrix(mask, "weight", "bias")
 
 
+class Frozen(Reading):
+    """Reads as the way that it stands in for, but masks of ones are not multiplied, and `part` computes the output.
+
+    full: the parameters whose mask is all ones; part: None where the whole is the quicker.
+    """
+
+    def __init__(self, before: Reading, full: frozenset[str], part: Callable | None) -> None:
+        self.before, self.full, self.part = before, full, part
+
+    def mask(self, module: nn.Module, name: str) -> Tensor | None:
+        return None if name in self.full else self.before.mask(module, name)
+
+    def output(self, module: nn.Module, *inputs: Any) -> Tensor:
+        return self.before.output(module, *inputs) if self.part is None else self.part(module, *inputs)
+
+
 @contextmanager
 def fixed_masks(model: nn.Module) -> Iterator[None]:
     """Inside, masks must not change, and gradients are differentiated once. Outputs are the same up to rounding.
 
-    Units that are known to reach no output (Layers/unread.py) stand at their bias. A model of torch.compile stays
+    Units that are known to reach no output (Layers/fast/unread.py) stay at their bias. A model of torch.compile stays
     whole: new parts, and a new compilation with them, would come with each use of this.
     """
-    held = [] if hasattr(model, "_orig_mod") else list(model.modules())
+    plain = hasattr(model, "_orig_mod") or not fast.used()
+    before = {} if plain else {module: of(module) for module in model.modules() if any(layers.own_masks(module))}
     try:
-        unread_of = unread.of(model) if held else {}
-        for module in held:
-            module.full = frozenset(name for name, mask in layers.own_masks(module) if mask.all())
-            if (part := _part(module, unread_of.get(module))) is not None:
-                module.part = part
+        unread_of = unread.of(model) if before else {}
+        for module, reading in before.items():
+            full = frozenset(name for name, mask in layers.own_masks(module) if mask.all())
+            module.reading = Frozen(reading, full, None)
+            module.reading.part = _part(module, unread_of.get(module))
         yield
     finally:
-        for module in held:
-            for name in ("full", "part"):
-                module.__dict__.pop(name, None)
+        for module, reading in before.items():
+            module.reading = reading

@@ -7,6 +7,7 @@ through a dozen passes over the activations, that of a ReLU fills and adds tenso
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from Layers import fast
 
 # A convolution y = x * w is linear in both x and w. Its derivatives by either, given the slope at y, are linear in that
 # slope and in the other; so every derivative of every order is again one of these three maps.
@@ -166,3 +169,8 @@ class TwiceDifferentiable(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         return self.forms.get(function, function)(*args, **(kwargs or {}))
+
+
+def twice_differentiable() -> AbstractContextManager:
+    """Return a context in which second derivatives are cheap, or a plain one where Layers/fast is switched off."""
+    return TwiceDifferentiable() if fast.used() else nullcontext()

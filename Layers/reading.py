@@ -1,0 +1,51 @@
+"""How a layer reads its weights. Every masked layer has one attribute for it, `reading`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Reading:
+    """The plain way: `mask * parameter`, all of it."""
+
+    def mask(self, module: nn.Module, name: str) -> Tensor | None:
+        """Return the mask of `module.<name>` that counts; None where none does."""
+        return getattr(module, f"{name}_mask", None)
+
+    def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
+        """Return what the layer computes with in place of `module.<name>`; None where it was built without it.
+
+        rows: only these of its first dimension; None: all.
+        """
+        parameter, mask = getattr(module, name), self.mask(module, name)
+        if rows is not None and parameter is not None:
+            parameter, mask = parameter[rows], None if mask is None else mask[rows]
+        return parameter if parameter is None or mask is None else mask * parameter
+
+    def output(self, module: Any, *inputs: Any) -> Tensor:
+        """Return the layer's output; its `whole` is the plain computation."""
+        return module.whole(*inputs)
+
+    def table(self, module: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (weight [V, d], ids) for an embedding's lookup, or the same lookup in a table of fewer rows."""
+        return module.weight, ids
+
+    def settle(self) -> None:
+        """Bring the layer's own weight up to date, before others read or write it."""
+
+
+class Raw(Reading):
+    """As if the layer had no masks: what torch.nn.Transformer does with a masked projection."""
+
+    def mask(self, module: nn.Module, name: str) -> Tensor | None:
+        return None
+
+
+PLAIN = Reading()
+
+
+def of(module: nn.Module) -> Reading:
+    """Return the way in which a layer reads its weights; a layer of torch.nn has no masks and the plain way."""
+    return getattr(module, "reading", PLAIN)
