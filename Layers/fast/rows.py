@@ -24,7 +24,7 @@ class Rows(Protocol):
 
 
 class ByRows(Reading):
-    """Serves lookups that are differentiated from `rows`; every other one reads the whole weight, brought up to date."""
+    """Serves lookups that are differentiated from `rows`; others read the whole weight, brought up to date."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
