@@ -211,5 +211,7 @@ def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str], li
     rest = f", {total} for {args.workers} at a time{unknown}" if left else ""
     if left and limit:
         fit = sum(fits for length, fits in left.values() if length is not None)
-        rest += f"; in {plan.duration(limit.seconds)} there is time for {fit} of the {len(known)} of known length"
+        time = plan.duration(limit.seconds)
+        of_known = f"in {time} there is time for {fit} of the {len(known)} of known length"
+        rest += f"; {of_known if known else f'as many begin as {time} leave time for'}"
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed before, {len(left)} to do{rest}")
