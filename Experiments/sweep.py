@@ -1,4 +1,4 @@
-"""Make a grid of singleshots, from a sweep file or flags, side by side."""
+"""Make a grid of singleshots, from sweep files or flags, side by side."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 from Experiments.singleshot import GROUPS
 from Experiments.sweeping import grid
-from Utils import console
+from Utils import console, load
 from Utils.commandline import arguments
-from Utils.commandline.kinds import count, non_negative, positive_count, switch
+from Utils.commandline.kinds import count, non_negative, positive, positive_count, switch
 from Utils.commandline.parser import Parser
 from Utils.errors import UserError
 
@@ -27,7 +27,7 @@ OWN = ("expid", "force", "verbose", "workers")  # flags that say something else 
 def flags(top: Parser) -> None:
     """Add those of a singleshot, which hold for every run of the grid, and the sweep's own."""
     top.add_settings(*GROUPS, without=OWN)
-    group = top.add_argument_group("sweep", "the grid: a file, these lists, or both; flags go before the file")
+    group = top.add_argument_group("sweep", "the grid: files, these lists, or both; flags go before the files")
     add = group.add_argument
     add("--expid", help=argparse.SUPPRESS)
     add(
@@ -43,10 +43,23 @@ def flags(top: Parser) -> None:
         ("--verbose", "show what each run printed when it ends, the loss every 64 batches in it"),
     ):
         add(name, nargs="?", const=True, default=False, type=switch, metavar="BOOL", help=text)
-    add("--sweep-file", metavar="FILE", help="a grid in TOML: [settings] of all runs, [[grid]]s of lists to cross")
+    add(
+        "--sweep-file",
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="a grid in TOML: [settings] of all runs, [[grid]]s of lists to cross; of several the first goes first",
+    )
     for key, kind, text in (("pruner", str, "P"), ("compression", non_negative, "C"), ("seed", count, "N")):
         add(f"--{key}-list", nargs="+", type=kind, metavar=text, help=f"the values of --{key} to cross with the others")
     add("--dry-run", action="store_true", help="list the runs, what is done of them and how long the rest may take")
+    add(
+        "--time-limit",
+        type=positive,
+        metavar="SECONDS",
+        help="begin no run after so long, nor one that will not have ended by then, as far as finished runs of its "
+        "kind tell; those that are under way are finished (default: none)",
+    )
     add("--retry-failed", action="store_true", help="make runs again of which a failure is recorded")
     add("--scheduler", metavar="tcp://HOST:PORT", help="send the runs to this Dask cluster, which shares the disk")
 
@@ -67,10 +80,10 @@ def check(args: Namespace) -> Namespace:
             raise UserError(f"--{key} and --{key}-list are both there; choose one")
         if listed:
             given[key] = list(dict.fromkeys(listed))
-    if args.sweep_file is None and not any(getattr(args, f"{key}_list") for key in grid.LISTS):
+    if not args.sweep_file and not any(getattr(args, f"{key}_list") for key in grid.LISTS):
         raise UserError("a sweep needs a --sweep-file or one of --pruner-list, --compression-list, --seed-list")
     order = [*(key for key in given if key not in grid.LISTS), *(key for key in grid.LISTS if key in given)]
-    args.cells = grid.cells(args.sweep_file, {key: given[key] for key in order})
+    args.cells = grid.cells(args.sweep_file or [], {key: given[key] for key in order})
     return args
 
 
@@ -78,7 +91,9 @@ def run(args: Namespace) -> int:
     """Make what is not done yet; the exit code, 1 if a run of the grid has failed now or before."""
     from Experiments.sweeping import plan
     from Experiments.sweeping.failures import Failures
+    from Experiments.sweeping.limit import TimeLimit
 
+    limit = TimeLimit(args.time_limit) if args.time_limit else None
     runs = plan.plan(args.cells, Path(args.data_dir), args.result_dir, args.force)
     failures = Failures(args.result_dir)
     done = {run.name for run in runs if not args.force and run.place.stored() is not None}
@@ -86,14 +101,16 @@ def run(args: Namespace) -> int:
     failed = {name: why for name, why in failed.items() if why is not None and name not in done}
     waiting = [run for run in runs if run.name not in done and run.name not in failed]
     if args.dry_run:
-        show(args, runs, done, failed)
+        show(args, runs, done, failed, limit)
         return 0
     if failed:
         console.note(f"{len(failed)} runs have failed before and are left out; --retry-failed makes them again")
     for name in done:
         failures.forget(name)  # made meanwhile by other means
-    Sweep(args, runs, done, failed, failures).make(waiting)
-    print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed; results in {runs[0].place.path.parent}")
+    Sweep(args, runs, done, failed, failures, limit).make(waiting)
+    left = len(runs) - len(done) - len(failed)
+    rest = f", {left} left for want of time" if left else ""
+    print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed{rest}; results in {runs[0].place.path.parent}")
     if failed:
         print(f"error: {len(failed)} of {len(runs)} runs have failed; why is in {failures.folder}", file=sys.stderr)
     return 1 if failed else 0
@@ -102,11 +119,14 @@ def run(args: Namespace) -> int:
 class Sweep:
     """The runs that are to be made, as they end: the bar, a line each, the record of failures."""
 
-    def __init__(self, args: Namespace, runs: list, done: set[str], failed: dict[str, str], failures: Any) -> None:
+    def __init__(
+        self, args: Namespace, runs: list, done: set[str], failed: dict[str, str], failures: Any, limit: Any
+    ) -> None:
         self.args, self.runs, self.done, self.failed, self.failures = args, runs, done, failed, failures
+        self.limit, self.estimate = limit, estimate(args) if limit else None
 
     def make(self, waiting: list) -> None:
-        """Make these runs; each moves its name into `done` or `failed`."""
+        """Make these runs, those that the time limit allows; each moves its name into `done` or `failed`."""
         from tqdm import tqdm
 
         bar = tqdm(total=len(self.runs), initial=len(self.runs) - len(waiting), unit="run", disable=None)
@@ -122,15 +142,20 @@ class Sweep:
         from Experiments.sweeping import cluster, pool
 
         if self.args.scheduler:
-            yield from cluster.outcomes(self.args.scheduler, waiting, self.args)
+            yield from cluster.outcomes(self.args.scheduler, waiting, self.args, self.allows if self.limit else None)
             return
         commands = [
             run.command(self.args, pool.share(self.args.workers, self.args.threads, run.args.threads))
             for run in waiting
         ]
-        with contextlib.closing(pool.outcomes(commands, self.args.workers)) as outcomes:
+        made = pool.outcomes(commands, self.args.workers, lambda number: self.allows(waiting[number]))
+        with contextlib.closing(made) as outcomes:
             for number, ended in outcomes:
                 yield waiting[number], ended
+
+    def allows(self, run: Any) -> bool:
+        """Say whether the time that is left is enough for a run."""
+        return self.limit is None or self.limit.allows(self.estimate.of(run.place.config))
 
     def settle(self, run: Any, ended: Any) -> str:
         """Put down how a run has ended; its line."""
@@ -140,6 +165,8 @@ class Sweep:
         if result is not None:
             self.done.add(run.name)
             self.failures.forget(run.name)
+            if self.limit:
+                self.estimate.add(run.place.config, plan.spent(result))
             return plan.figure(result)
         error = ended.error or f"it went well, but its result is not in {run.place.path}"
         self.failed[run.name] = error
@@ -147,24 +174,44 @@ class Sweep:
         return f"failed: {error}"
 
 
-def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str]) -> None:
-    """The list of runs with what is known of each, and how long the rest may take."""
-    from Experiments.sweeping import plan
+def estimate(args: Namespace) -> Any:
+    """Estimate from the stored runs; under a time limit, which must hold, from those made on this kind of device.
+
+    The machines of a cluster are not known here, so that for them all count.
+    """
     from Experiments.sweeping.estimate import Estimate
 
-    estimate = Estimate(Path(args.result_dir))
-    left: list[float | None] = []
+    here = args.time_limit and not args.scheduler
+    return Estimate(Path(args.result_dir), load.device(args.gpu, args.no_cuda).type if here else None)
+
+
+def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str], limit: Any) -> None:
+    """The list of runs with what is known of each, how long the rest may take, and what of it the time limit allows."""
+    from Experiments.sweeping import plan
+
+    to_do = [run for run in runs if run.name not in done and run.name not in failed]
+    found = estimate(args)
+    lengths = [found.of(run.place.config) for run in to_do]
+    begins = limit.foresee(lengths, args.workers) if limit else [True] * len(to_do)
+    left = {run.name: (length, fits) for run, length, fits in zip(to_do, lengths, begins, strict=True)}
     for run in runs:
         if run.name in done:
             state = f"done: {plan.figure(run.place.stored())}"
         elif run.name in failed:
             state = f"failed before: {failed[run.name]}"
         else:
-            left.append(estimate.of(run.place.config))
-            state = "to do" if left[-1] is None else f"to do, about {plan.duration(left[-1])}"
+            length, fits = left[run.name]
+            state = ("to do" if fits else "no time") + (
+                f", about {plan.duration(length)}" if length is not None else ""
+            )
         print(f"{run.name}: {state}")
-    known = [seconds for seconds in left if seconds is not None]
+    known = [seconds for seconds in lengths if seconds is not None]
     total = f"about {plan.duration(sum(known) / min(args.workers, len(known)))}" if known else "of unknown length"
     unknown = f", {len(left) - len(known)} of them of unknown length" if known and len(known) < len(left) else ""
     rest = f", {total} for {args.workers} at a time{unknown}" if left else ""
+    if left and limit:
+        fit = sum(fits for length, fits in left.values() if length is not None)
+        time = plan.duration(limit.seconds)
+        of_known = f"in {time} there is time for {fit} of the {len(known)} of known length"
+        rest += f"; {of_known if known else f'as many begin as {time} leave time for'}"
     print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed before, {len(left)} to do{rest}")

@@ -12,20 +12,9 @@ from Experiments import sweep
 from Experiments.sweeping import grid, plan, pool
 from Experiments.sweeping.estimate import Estimate
 from Experiments.sweeping.failures import Failures
-from Utils import load, settings, store
+from Utils import settings, store
 
 FLAGS = "--experiment sweep --dataset agnews"
-CELLS = {  # of each file that comes with the project: pruners (or ablations and pruners) x compressions x ... x seeds
-    "paper_agnews": 5 * 6 * 5,
-    "paper_mnist": 5 * 5 * 2 * 3,
-    "paper_multi30k": 5 * 5 * 3,
-    "paper_images": 5 * 7 * 3,
-    "small_images": 5 * 4 * 3,
-    "ablations_agnews": 3 * 3 * 3 * 5,
-    "ablations_mnist": 3 * 3 * 3 * 2 * 3,
-    "ablations_multi30k": ((2 + 2) * 2 * 2 + 3) * 3,
-    "scopes_mnist": 5 * 3 * 3,
-}
 
 
 @pytest.fixture
@@ -84,14 +73,14 @@ def test_a_file_is_the_product_of_its_lists_in_its_order(sweep_file):
     wanted = [
         (*values, *rest) for values in itertools.product((3, 1), ("snip", "grasp"), (1.0, 0.5), (False, True))
     ] + [(seed, "synflow", 1.5, False, 100, 2, "agnews") for seed in (3, 1)]
-    assert chosen(grid.cells(file, {}), *keys) == wanted
+    assert chosen(grid.cells([file], {}), *keys) == wanted
 
 
 def test_flags_that_take_several_words_are_crossed_by_lists_of_lists(sweep_file):
     file = sweep_file('dataset = "multi30k"\n'.join(("[settings]\n", "bleu_weights = [[1, 0], [0.5, 0.5]]\n")))
-    assert chosen(grid.cells(file, {}), "bleu_weights") == [([1.0, 0.0],), ([0.5, 0.5],)]
+    assert chosen(grid.cells([file], {}), "bleu_weights") == [([1.0, 0.0],), ([0.5, 0.5],)]
     file = sweep_file('[settings]\ndataset = "agnews"\nlr_drops = [2, 4]\nadam_betas = [0.5, 0.9]\n')
-    assert chosen(grid.cells(file, {}), "lr_drops", "adam_betas") == [([2, 4], [0.5, 0.9])]
+    assert chosen(grid.cells([file], {}), "lr_drops", "adam_betas") == [([2, 4], [0.5, 0.9])]
 
 
 def test_flags_alone_make_a_grid():
@@ -138,6 +127,41 @@ def test_the_command_line_goes_before_the_file_in_all_else(sweep_file):
     assert set(found) == {(p, c, 4, 0) for p in ("snip", "rand", "synflow") for c in (0.5, 2.0)} and len(found) == 6
 
 
+@pytest.fixture
+def two_files(tmp_path):
+    """The paths of two sweep files with a run in common, whose seeds differ."""
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text("[settings]\ndataset = 'agnews'\nseed = [3, 1]\npruner = 'snip'\n", encoding="utf-8")
+    second.write_text("[settings]\ndataset = 'agnews'\nseed = [1, 2]\npruner = ['rand', 'snip']\n", encoding="utf-8")
+    return str(first), str(second)
+
+
+@pytest.mark.parametrize("words", ["--sweep-file {} {}", "--sweep-file {} --sweep-file {}"])
+def test_several_files_are_one_grid_in_their_order(two_files, words):
+    def asked(*files, flags=""):
+        line = f"--experiment sweep {words.format(*files)} {flags}"
+        return chosen(settings.parse(line.split()).cells, "pruner", "seed")
+
+    first, second = [("snip", 3), ("snip", 1)], [("rand", 1), ("snip", 1), ("rand", 2), ("snip", 2)]
+    assert asked(*two_files) == first + second and asked(*reversed(two_files)) == second + first
+    assert asked(*two_files, flags="--seed-list 3") == [("snip", 3)]  # the second file has none of that seed
+    assert asked(*two_files, flags="--pruner rand") == [("rand", 1), ("rand", 2)]
+
+
+def test_a_run_that_two_files_name_is_one_where_it_comes_first(cli, two_files):
+    names = list(states(cli(f"--experiment sweep --sweep-file {' '.join(two_files)} --compression 1 --dry-run")))
+    assert [re.search(r"(rand|snip)-c1-s(.)", name).groups() for name in names] == [
+        *(("snip", "3"), ("snip", "1")),
+        *(("rand", "1"), ("rand", "2"), ("snip", "2")),
+    ]
+
+
+def test_of_several_files_the_one_that_cannot_be_is_named(cli, two_files, tmp_path):
+    (tmp_path / "bad.toml").write_text("[settings]\npruner = 'snipp'\n", encoding="utf-8")
+    outcome = cli(f"--experiment sweep --sweep-file {two_files[0]} {tmp_path / 'bad.toml'}")
+    assert outcome.code == 2 and outcome.err.startswith(f"error: {tmp_path / 'bad.toml'}: pruner snipp")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -181,6 +205,10 @@ def test_a_file_that_cannot_be_is_refused_by_name(cli, sweep_file, no_workers, t
         ("--seed-list 1 --workers 0", ["--workers", "from 1"]),
         ("--seed-list 1 --workers 100000", ["--workers", "cores"]),
         ("--seed-list 1 --beam 3", ["--beam", "AG News"]),
+        ("--seed-list 1 --time-limit 0", ["--time-limit", "above 0"]),
+        ("--seed-list 1 --time-limit -5", ["--time-limit", "above 0"]),
+        ("--seed-list 1 --time-limit nan", ["--time-limit", "above 0"]),
+        ("--seed-list 1 --time-limit soon", ["--time-limit", "'soon'"]),
         ("--seed-list 1 --workers 2 --scheduler tcp://127.0.0.1:1", ["--workers", "--scheduler"]),
         ("--seed-list 1 --scheduler 127.0.0.1", ["--scheduler", "tcp://HOST:PORT"]),
     ],
@@ -190,22 +218,6 @@ def test_flags_that_cannot_be_are_refused(cli, no_workers, flags, words):
     assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
     assert all(word in outcome.err for word in words), outcome.err
     assert not outcome.results.exists()
-
-
-# The files that come with the project.
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_the_sweeps_of_the_paper_hold_what_they_name(root, name):
-    found = grid.cells(str(root / "sweeps" / f"{name}.toml"), {})
-    assert len({json.dumps(vars(cell.args), sort_keys=True) for cell in found}) == len(found) == CELLS[name]
-    assert all(cell.args.prune_epochs == (100 if cell.args.pruner == "synflow" else 1) for cell in found)
-    if name.startswith("paper"):
-        assert {cell.args.pruner for cell in found} == set(load.PRUNERS) and 0 in {c.args.compression for c in found}
-
-
-def test_no_sweep_is_left_out_above(root):
-    assert {path.stem for path in (root / "sweeps").iterdir()} == CELLS.keys()
 
 
 # What is done of it.

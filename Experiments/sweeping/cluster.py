@@ -6,7 +6,7 @@ import contextlib
 import logging
 import uuid
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +20,59 @@ ANSWER = 10  # seconds within which a scheduler answers
 FIRST = 120  # seconds within which it has a worker
 
 
-def outcomes(address: str, runs: Sequence[Run], place: Namespace) -> Iterator[tuple[Run, Ended]]:
+def outcomes(
+    address: str, runs: Sequence[Run], place: Namespace, allows: Callable[[Run], bool] | None = None
+) -> Iterator[tuple[Run, Ended]]:
     """Make all runs; yields each with how it ended, in any order. What they result in is in the shared directory.
+
+    allows: says whether a run may begin now. Where it is given the scheduler gets a run only when a worker is free for
+    it, the first in order that may begin; runs that never may are not yielded. Otherwise it gets all at once.
 
     Dask gives a run whose worker is lost to another, a few times (its setting distributed.scheduler.allowed-failures).
     place: the arguments that say where and how. Raises UserError where there is no such cluster, or a worker of it does
     not see the same source, data and results.
     """
-    if not runs:
+    if not runs or (allows is not None and not any(map(allows, runs))):
         return
     with _connect(address) as client:
         _check(client, runs, place)
-        futures, make = {}, remote.maker()
-        for k, run in enumerate(runs):
-            command = run.command(place, place.threads)
-            key = f"{run.name}-{store.digest({'command': command})}"
-            futures[client.submit(make, str(ROOT), str(Path.cwd()), command, key=key, priority=-k)] = run
+        futures, waiting, make = {}, dict(enumerate(runs)), remote.maker()
+
+        def submit() -> list[Any]:
+            """Send what may be sent; the futures."""
+            sent = []
+            while waiting:
+                number = next(iter(waiting))
+                if allows is not None:
+                    busy = sum(not future.done() for future in futures)
+                    free = max(1, _size(client, address)) - busy  # with no worker left, one run waits for the next
+                    number = next((k for k, run in waiting.items() if allows(run)), None) if free > 0 else None
+                if number is None:
+                    break
+                run = waiting.pop(number)
+                command = run.command(place, place.threads)
+                key = f"{run.name}-{store.digest({'command': command})}"
+                sent.append(client.submit(make, str(ROOT), str(Path.cwd()), command, key=key, priority=-number))
+                futures[sent[-1]] = run
+            return sent
+
         try:
-            yield from _gather(client, address, futures)
+            yield from _gather(client, address, futures, submit)
         finally:
             if any(not future.done() for future in futures):
                 console.note("runs that the cluster's workers are in the middle of go on there to their end")
                 client.cancel(list(futures), force=True)
 
 
-def _gather(client: Any, address: str, futures: dict[Any, Run]) -> Iterator[tuple[Run, Ended]]:
+def _gather(
+    client: Any, address: str, futures: dict[Any, Run], submit: Callable[[], list[Any]]
+) -> Iterator[tuple[Run, Ended]]:
+    """Yield the runs as they end. submit: sends more, at the beginning and after each."""
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
-    for future in as_completed(list(futures), loop=client.loop):
+    ending = as_completed(submit(), loop=client.loop)
+    for future in ending:
         run = futures[future]
         if future.status == "finished":
             reply = future.result()
@@ -58,7 +82,20 @@ def _gather(client: Any, address: str, futures: dict[Any, Run]) -> Iterator[tupl
             lost = "every worker that was given this run was lost: " if isinstance(error, KilledWorker) else ""
             yield run, Ended(f"{lost}{error}".partition("\n")[0], str(error))
         else:
-            raise UserError(f"--scheduler {address} is gone; the same command makes what is not done yet")
+            raise _gone(address)
+        ending.update(submit())
+
+
+def _size(client: Any, address: str) -> int:
+    """Count the runs that the cluster's workers make at once."""
+    try:
+        return sum(client.nthreads().values())
+    except OSError as error:
+        raise _gone(address) from error
+
+
+def _gone(address: str) -> UserError:
+    return UserError(f"--scheduler {address} is gone; the same command makes what is not done yet")
 
 
 @contextlib.contextmanager

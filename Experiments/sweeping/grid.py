@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import tomllib
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,15 +34,16 @@ def of_runs() -> dict[str, Setting]:
     return {row.name: row for group in GROUPS for row in settings.of(group) if not row.place}
 
 
-def cells(file: str | None, given: Mapping[str, list[Any]]) -> list[Cell]:
-    """All cells of a sweep file, or of flags alone where it is None. given: what the command line says, see `override`.
+def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
+    """All cells of these sweep files, in their order, or of flags alone where there is no file.
 
-    The first setting of a table varies slowest. Raises UserError that names file and setting.
+    given: what the command line says, see `override`. The first setting of a table varies slowest. Raises UserError
+    that names file and setting.
     """
     parser = arguments.parser()
-    tables = [{}] if file is None else read(file, parser)
+    tables = [(file, table) for file in files for table in read(file, parser)] if files else [(None, {})]
     found = []
-    for table in override(tables, given):
+    for file, table in override(tables, given):
         for values in itertools.product(*table.values()):
             chosen = dict(zip(table, values, strict=True))
             words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
@@ -115,20 +116,20 @@ def _values(where: str, value: Any, row: Setting, parser: Parser) -> list[Any]:
     return values
 
 
-def override(tables: list[Table], given: Mapping[str, list[Any]]) -> list[Table]:
-    """The tables with what the command line says, setting by setting, in place of what they say.
+def override(tables: list[tuple[str | None, Table]], given: Mapping[str, list[Any]]) -> list[tuple[str | None, Table]]:
+    """The tables, each with its file, with what the command line says, setting by setting, in place of what they say.
 
     But where tables differ in a setting of `LISTS` (SynFlow in one, with its own number of rounds, the others in
     another), each keeps those of its values that are asked for, and is left out if none is; what no table has goes
     to all.
     """
     for key, values in given.items():
-        named = [value for table in tables for value in table.get(key, [])] if key in LISTS else []
+        named = [value for _, table in tables for value in table.get(key, [])] if key in LISTS else []
         new = [value for value in values if value not in named]
         changed = []
-        for table in tables:
+        for file, table in tables:
             kept = [value for value in values if value in table.get(key, values)] if key in LISTS else []
             if found := [value for value in values if value in kept or value in new]:
-                changed.append({**table, key: found})
+                changed.append((file, {**table, key: found}))
         tables = changed
     return tables

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,13 +114,18 @@ class Worker:
         self.log.close()
 
 
-def outcomes(commands: Sequence[Sequence[str]], workers: int) -> Iterator[tuple[int, Ended]]:
+def outcomes(
+    commands: Sequence[Sequence[str]], workers: int, allows: Callable[[int], bool] = lambda number: True
+) -> Iterator[tuple[int, Ended]]:
     """Make all runs; yields (number of the command, how it ended) as they end, in any order.
+
+    allows: asked whenever a worker is free, says whether the run of that number may begin now. The first in order that
+    may is begun, and where none may the worker goes; runs that never may are not yielded.
 
     A run whose worker dies is made again by a new one, after all others; the third time it has failed. Raises UserError
     if a worker cannot even start. However this ends, no worker is left.
     """
-    waiting = collections.deque(range(len(commands)))
+    waiting = list(range(len(commands)))
     tries = collections.Counter()
     living: list[Worker] = []
     with selectors.DefaultSelector() as selector:
@@ -135,13 +140,15 @@ def outcomes(commands: Sequence[Sequence[str]], workers: int) -> Iterator[tuple[
             worker.stop()
 
         def feed(worker: Worker) -> None:
-            if waiting:
-                worker.begin(number := waiting.popleft(), commands[number])
-            else:
+            number = next(filter(allows, waiting), None)
+            if number is None:
                 dismiss(worker)
+            else:
+                waiting.remove(number)
+                worker.begin(number, commands[number])
 
         try:
-            for _ in range(min(workers, len(commands))):
+            for _ in range(min(workers, sum(map(allows, waiting)))):
                 hire()
             while living:
                 for key, _ in selector.select():
@@ -157,15 +164,15 @@ def outcomes(commands: Sequence[Sequence[str]], workers: int) -> Iterator[tuple[
                         lost = tries[number] == TRIES
                         if not lost:
                             waiting.append(number)
-                        if waiting:
+                        if any(map(allows, waiting)):
                             hire()
                         if lost:
                             yield number, Ended(f"its worker died {TRIES} times, at last {death}", output)
                         continue
                     worker.ready, worker.job = True, None
-                    feed(worker)
-                    if number is not None:
+                    if number is not None:  # its outcome may decide on what is allowed next
                         yield number, Ended(reply.get("error"), output)
+                    feed(worker)
         finally:
             for worker in living:  # all are told before the first is waited for
                 worker.release()
