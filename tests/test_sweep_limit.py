@@ -32,7 +32,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def worker(clock, monkeypatch):
-    """Workers that make any run at once, while the clock moves on; `begun` lists (pruner, seed) of what they were given.
+    """Workers that make any run at once, while the clock moves on; `begun` lists (pruner, seed) of their runs.
 
     `seconds` of a run, by pruner; with None it fails, after 10.
     """
