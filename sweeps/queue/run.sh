@@ -14,7 +14,7 @@
 #   CIFAR    an archive of CIFAR-10 (cifar-10-python.tar.gz), for a data directory without it
 #   FILES    the sweep files, with blanks between (default: those of the queue)
 #   KNOWN    result directories and results.tar.gz, with blanks between, whose runs are not made again
-#            (default: Results/study, if it is there)
+#            (default: Results/study, if it is there; none if KNOWN is empty)
 #   WORK     a directory for what is in the making, kept, weights and all, so that the next call goes on there
 #            (default: a temporary one, which is removed)
 #   PYTHON   the interpreter (default: python)
@@ -42,7 +42,7 @@ command -v "$PYTHON" >/dev/null || fail "no $PYTHON; say in PYTHON which interpr
 DATA=$(cd "${DATA:-$TOP/Data}" 2>/dev/null && pwd) || DATA=
 read -r -a FILES <<<"${FILES:-}"
 [ ${#FILES[@]} -gt 0 ] || FILES=("$TOP"/sweeps/queue/*.toml)
-read -r -a KNOWN <<<"${KNOWN:-$([ -d "$TOP/Results/study" ] && echo "$TOP/Results/study")}"
+read -r -a KNOWN <<<"${KNOWN-$([ -d "$TOP/Results/study" ] && echo "$TOP/Results/study")}"
 for file in "${FILES[@]}" "${KNOWN[@]}" ${CIFAR:+"$CIFAR"}; do [ -e "$file" ] || fail "no $file"; done
 if [ -n "${WORK:-}" ]; then
     mkdir -p "$WORK" && WORK=$(cd "$WORK" && pwd) || fail "$WORK cannot be made"
