@@ -167,8 +167,13 @@ last=$((TIME - reserve / 2))
 limit=$((TIME - reserve - SECONDS))
 [ "$limit" -gt 0 ] || limit=1
 words=(--experiment sweep --source real --sweep-file "${FILES[@]}" --data-dir "$WORK/data" --result-dir "$STORE")
-set -m # the sweep becomes a job that takes SIGINT, which a script's background processes ignore
-"$PYTHON" "$TOP/main.py" "${words[@]}" "${FLAGS[@]}" --workers "$WORKERS" --time-limit "$limit" >"$OUT/sweep.txt" 2>&1 &
+words+=("${FLAGS[@]}" --workers "$WORKERS")
+# Python takes Ctrl-C only if it begins with its signal as usual; in what a script starts in the background it is ignored.
+usual='import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
+set -m # a process group of its own, that a Ctrl-C at the terminal reaches through this script alone
+"$PYTHON" -c "$usual" "$TOP/main.py" "${words[@]}" --time-limit "$limit" >"$OUT/sweep.txt" 2>&1 &
 SWEEP=$!
 set +m
 until_pack=$((SECONDS + 60))
@@ -190,4 +195,4 @@ else
 fi
 SWEEP=
 tail -n 2 "$OUT/sweep.txt"
-say "queue: $(timeout 60 "$PYTHON" "$TOP/main.py" "${words[@]}" "${FLAGS[@]}" --dry-run 2>&1 | tail -n 1)"
+say "queue: $(timeout 60 "$PYTHON" "$TOP/main.py" "${words[@]}" --dry-run 2>&1 | tail -n 1)"
