@@ -1,88 +1,122 @@
-"""All that the rest of a run depends on, as tensors and JSON values: taken after each epoch, put back after a kill."""
+"""The state of a run in one file, from which the run goes on to the same bits."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from Experiments.workshop import Workshop
+from Utils import console, files
+from Utils.errors import UserError
+
+# A dictionary whose values are tensors, JSON values or further such dictionaries. All keys are strings.
+State = dict[str, Any]
 
 
-def _parts(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those whose name begins with `prefix` and a dot, without it."""
-    return {name.removeprefix(f"{prefix}."): t for name, t in tensors.items() if name.startswith(f"{prefix}.")}
+class Part(Protocol):
+    """A thing whose later behaviour depends on what has been done to it."""
+
+    def state(self) -> State:
+        """Return all that the later behaviour depends on. The tensors may be the part's own."""
+
+    def restore(self, state: State) -> None:
+        """Make this part, newly built from the same settings, behave as the one that gave `state`."""
 
 
-def take(shop: Workshop) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors, JSON values): weights, masks, optimizer, random generators, scores; what is done and was measured."""
-    tensors = {f"model.{name}": tensor for name, tensor in shop.model.state_dict().items()}
-    numbers: dict[str, dict[str, Any]] = {}
-    for key, state in shop.optimizer.state_dict()["state"].items():
-        for name, value in state.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{key}.{name}"] = value
-            else:
-                numbers.setdefault(str(key), {})[name] = value
-    tensors |= {f"scores.{name}": score for name, score in shop.pruner.scores.items()}
-    tensors |= {f"rewind.{name}": tensor for name, tensor in shop.rewind_point.items()}
-    tensors["random.cpu"] = torch.get_rng_state()
-    tensors["random.pruner"] = shop.pruner.generator.get_state()
-    if shop.device.type == "cuda":
-        tensors["random.cuda"] = torch.cuda.get_rng_state(shop.device)
-    record = {
-        "made_by": shop.made_by,
-        "done": shop.done,
-        "points": shop.points,
-        "epochs": shop.stage.epochs,
-        "seconds": shop.clock.reading(),
-        "evaluation": shop.evaluation.state(),
-        "order": shop.train_loader.epoch,
-        "scoring": shop.prune_loader.epoch,
-        "by_tie": shop.pruner.by_tie,
-        "signal": shop.signal,
-        "peaks": shop.peaks,
-        "optimizer": numbers,
-        "rates": [group["lr"] for group in shop.optimizer.param_groups],
-        "scheduler": {key: getattr(shop.scheduler, key) for key in ("last_epoch", "_step_count", "_last_lr")},
-    }
-    return tensors, record
+def take(parts: Mapping[str, Part]) -> State:
+    """Return the state of each part by the part's name."""
+    return {name: part.state() for name, part in parts.items()}
 
 
-def foreign(shop: Workshop, record: dict[str, Any]) -> str | None:
-    """What made this checkpoint otherwise than this process would, if anything: its rest would be other bits."""
-    before, now = record["made_by"], shop.made_by
-    differing = [key for key in now if before.get(key) != now[key]]
-    return f"{differing[0]} {before.get(differing[0])}, not {now[differing[0]]}" if differing else None
+def restore(parts: Mapping[str, Part], state: State) -> None:
+    """Restore each part, in order. Raises KeyError, before any is changed, if `state` lacks one of them."""
+    found = {name: state[name] for name in parts}
+    for name, part in parts.items():
+        part.restore(found[name])
 
 
-def put_back(shop: Workshop, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-    """Bring the workshop, new as it is, to where the checkpoint was taken."""
-    shop.model.load_state_dict(_parts(tensors, "model"))
-    parameters = [p for group in shop.optimizer.param_groups for p in group["params"]]
-    state: dict[int, dict[str, Any]] = {int(key): dict(values) for key, values in record["optimizer"].items()}
-    for name, value in _parts(tensors, "optimizer").items():
-        key, _, leaf = name.partition(".")
-        like = parameters[int(key)]
-        if value.shape == like.shape:  # in the parameter's own layout and place
-            value = torch.empty_like(like).copy_(value)
-        state.setdefault(int(key), {})[leaf] = value
-    shop.optimizer.load_state_dict({**shop.optimizer.state_dict(), "state": state})
-    for group, rate in zip(shop.optimizer.param_groups, record["rates"], strict=True):
-        group["lr"] = rate
-    shop.scheduler.load_state_dict(record["scheduler"])
-    shop.pruner.scores = {name: score.to(shop.device) for name, score in _parts(tensors, "scores").items()}
-    shop.rewind_point = {name: tensor.to(shop.device) for name, tensor in _parts(tensors, "rewind").items()}
-    torch.set_rng_state(tensors["random.cpu"])
-    shop.pruner.generator.set_state(tensors["random.pruner"])
-    if shop.device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["random.cuda"], shop.device)
-    shop.done, shop.points = record["done"], record["points"]
-    shop.stage.epochs_so_far(record["epochs"])
-    shop.clock.seconds = record["seconds"]
-    shop.evaluation.restore(record["evaluation"])
-    shop.train_loader.epoch, shop.prune_loader.epoch = record["order"], record["scoring"]
-    shop.pruner.by_tie = record["by_tie"]
-    shop.signal, shop.peaks = record["signal"], record["peaks"]
+def frozen(state: State) -> Callable[[], bytes]:
+    """Copy a state as it is now; a call of the result returns the content of its file.
+
+    The file is a safetensors file. A tensor's name there is its path in the state, written as a JSON Pointer (RFC 6901)
+    without the first slash. All else is JSON text in the file's metadata.
+    """
+    record, tensors = _split(state)
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors}
+    text = json.dumps(record, allow_nan=False)
+
+    def content() -> bytes:
+        from safetensors.torch import save
+
+        return save(copies, {"record": text})
+
+    return content
+
+
+def write(path: Path, state: State) -> None:
+    """Write a state to a file that is whole or not there. Raises UserError where the file cannot be written."""
+    files.write_bytes(path, frozen(state)())
+
+
+def read(path: Path) -> State:
+    """Return the state that a file holds, its tensors on the CPU. Raises UserError if it is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            state = json.loads(file.metadata()["record"])
+            for name in file.keys():
+                _put(state, name, file.get_tensor(name))
+    except FileNotFoundError:
+        raise UserError(f"there is no checkpoint {path}") from None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"the checkpoint {path} is damaged ({error})") from None
+    return state
+
+
+def left(path: Path | None, made_by: Mapping[str, Any]) -> State | None:
+    """Return the state that an interrupted run left at `path`, None if there is none to go on from, with the reason.
+
+    made_by: on what the bits of a run depend beside its settings, to be equal to the state's entry of that name.
+    """
+    if path is None:
+        return None
+    try:
+        state = read(path)
+    except UserError as error:
+        console.warn(f"{error}; the run begins again")
+        return None
+    before = state["made_by"]
+    for key in made_by:
+        if before.get(key) != made_by[key]:
+            reason = f"{key} {before.get(key)}, not {made_by[key]}"
+            console.note(f"a checkpoint is left, but made with {reason}: the run begins again")
+            return None
+    return state
+
+
+def _split(state: State, prefix: str = "") -> tuple[State, list[tuple[str, Tensor]]]:
+    """Separate a state into the dictionaries without their tensors, and the (name, tensor) pairs."""
+    record: State = {}
+    tensors: list[tuple[str, Tensor]] = []
+    for key, value in state.items():
+        name = prefix + key.replace("~", "~0").replace("/", "~1")
+        if isinstance(value, Tensor):
+            tensors.append((name, value))
+        elif isinstance(value, dict):
+            record[key], below = _split(value, f"{name}/")
+            tensors += below
+        else:
+            record[key] = value
+    return record, tensors
+
+
+def _put(state: State, name: str, tensor: Tensor) -> None:
+    """Put a tensor where its name says."""
+    *path, last = (key.replace("~1", "/").replace("~0", "~") for key in name.split("/"))
+    for key in path:
+        state = state[key]
+    state[last] = tensor

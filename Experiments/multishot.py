@@ -79,10 +79,9 @@ def make(shop: Workshop) -> tuple[dict[str, Any], str]:
         shop.fit(f"level {level}", args.pre_epochs, begun=args.rewind_epochs)
         if level == args.levels:
             shop.measure("pre_prune")
-        shop.prune(density ** (level / args.levels), f"prune {level}")
-        shop.rewind(f"rewind {level}")
+        shop.prune(density ** (level / args.levels))
+        shop.rewind()
     shop.measure("post_prune")
-    shop.tell_dead()
 
     print(f"Post-Training to epoch {args.post_epochs}.")
     shop.fit("post", args.post_epochs, begun=args.rewind_epochs)

@@ -1,11 +1,14 @@
-"""A result in words, for the console and report.txt."""
+"""A run's entries in result.json, and its result in words for the console and report.txt."""
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+
+from Utils.corpus import Corpus
 
 LONG = 40  # rows of a table beyond which it shows the prunable tensors alone; result.json has all
 LISTED = 10  # names of classes in one line, at most
@@ -33,21 +36,47 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines or ["Dead: nothing"])
 
 
-def text(result: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str], more: str) -> str:
-    """Train results, prune results and the two sparsities, as assignment-one prints them, then `more`."""
+def described(args: Namespace, data: Corpus) -> dict[str, Any]:
+    """The entries of result.json that say which run it is, and on what data."""
+    named = ("experiment", "dataset", "model", "model_class", "pruner", "compression", "seed")
+    return {
+        **{key: getattr(args, key) for key in named},
+        "source": data.source,
+        "data": {"files": data.files, "rows": data.rows, "notes": data.notes},
+        "vocab": data.vocab,
+    }
+
+
+def epoch_words(running_loss: float, found: Mapping[str, float]) -> str:
+    """The losses and accuracies after an epoch of training, in a line."""
+    shown = [f"{key.replace('_', ' ')} {found[key]:.4f}" for key in ("test_loss", "test_top1", "bleu") if key in found]
+    return ", ".join([f"running loss {running_loss:.4f}", *shown])
+
+
+def text(
+    result: Mapping[str, Any],
+    points: Mapping[str, Mapping[str, float]],
+    table: pd.DataFrame,
+    classes: Sequence[str],
+    more: str,
+) -> str:
+    """Train results, prune results and the two sparsities, as assignment-one prints them, then `more`.
+
+    points: the figures of each moment that was measured, in order.
+    """
     data = result["data"]
     rows = ", ".join(f"{count:,} {split}" for split, count in data["rows"].items())
     words = "".join(f", {size:,} words ({name})" for name, size in result["vocab"].items())
     wide = pd.option_context("display.width", 200, "display.max_columns", None, "display.max_rows", None)
     with wide:
-        train = pd.DataFrame({label: result[key] for key, label in POINTS.items()}).T
+        train = pd.DataFrame({POINTS.get(point, point): figures for point, figures in points.items()}).T
         shown = table.drop(columns=["kept"])
         if len(shown) > LONG:
             shown = shown[shown["prunable"]].drop(columns=["prunable"])
         parts = [
             f"Data: {result['source'].upper()} {result['dataset']} ({rows}{words})",
             *(f"Data: {note}" for note in data["notes"]),
-            f"Train results ({result['source']} data; accuracies in percent):\n{train.round(4)}",
+            *([f"Train results ({result['source']} data; accuracies in percent):\n{train.round(4)}"] if points else []),
             f"Prune results ({result['source']} data):\n{shown}",
         ]
     for label, figures in (("Parameter", result["parameters"]), ("FLOP", result["flops"])):

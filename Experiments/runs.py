@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import console, corpus, load, pretrained, settings, store
+from Utils import console, corpus, load, memory, pretrained, seeds, settings, store
 
 if TYPE_CHECKING:
+    import torch
+
     from Experiments.workshop import Workshop
 
 # The workshop, and torch with it, is imported after the store has been asked: a stored result is reported at once.
@@ -29,7 +31,7 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
         if stage is not None:
             from Experiments.workshop import Workshop
 
-            result, text = make(Workshop(args, located, stage))
+            result, text = make(Workshop(args, located, stage, set_up(args)))
             stage.json("result.json", result)
             stage.text("report.txt", text)
     if stage is None:  # another process has just made it
@@ -37,6 +39,23 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
     print(text, end="")
     print(f"Saved to {place.path}")
     return result
+
+
+def set_up(args: Namespace) -> torch.device:
+    """Set what holds for the whole process, as the run that `args` describe needs it; return the run's device.
+
+    These are the number of threads, algorithms whose results repeat, the C library's way with freed memory, and the
+    seed of torch's own random generators, from which dropout draws.
+    """
+    import torch
+
+    device = load.device(args.gpu, args.no_cuda)
+    seeds.settle(device)
+    memory.keep_freed()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(seeds.derive(args.data_seed, "noise"))
+    return device
 
 
 def find(args: Namespace, located: corpus.Located) -> store.Run:

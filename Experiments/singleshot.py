@@ -34,14 +34,13 @@ def make(shop: Workshop) -> tuple[dict[str, Any], str]:
     shop.measure("init")
     print(f"Pre-Train for {args.pre_epochs} epochs.")
     shop.fit("pre", args.pre_epochs)
-    shop.measure("pre_prune", same_as=None if args.pre_epochs else "init")
+    shop.measure("pre_prune")
 
     print(f"Pruning with {args.pruner} for {args.prune_epochs} epochs.")
     shop.prune(10.0**-args.compression)
     shop.measure("post_prune")
-    shop.tell_dead()
 
     print(f"Post-Training for {args.post_epochs} epochs.")
     shop.fit("post", args.post_epochs)
-    shop.measure("final", same_as=None if args.post_epochs else "post_prune")
+    shop.measure("final")
     return shop.result()

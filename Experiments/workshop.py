@@ -1,137 +1,115 @@
-"""What every recipe works with: data, model, optimizer and pruner of one run, and the steps done to them."""
+"""The one object that a recipe works with: a run's data, model, optimizer and pruner, and the steps done to them."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import replace
+from collections import Counter
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from Experiments import checkpoint, results
+from Experiments import building, checkpoint, results
+from Experiments.parts import Generators, Network, Progress
 from Layers.fast import unread
 from Pruners import dead
-from Utils import console, corpus, generator, load, memory, metrics, pretrained, provenance, seeds, signal, store
-from Utils.adam import Adam
+from Utils import corpus, generator, load, memory, metrics, provenance, seeds, signal, store
 from Utils.clock import Clock
-from Utils.errors import UserError
-from Utils.examples import resident
+from Utils.descent import Descent
 from Utils.loss import CrossEntropy
 from Utils.prune import prune_loop
 from Utils.train import train
 
 
 class Workshop:
-    """Built from the checked arguments of the command line; writes epochs and the model to `stage`.
+    """A recipe calls `measure`, `fit`, `prune`, `mark` and `rewind` in any order, and returns `result()`.
 
-    Each step is done once in a run: where the checkpoint of an earlier process says that it has been, it passes.
+    Each call is done once in a run. Where the run was stopped and goes on from a checkpoint, the recipe is called anew,
+    and the steps that the checkpoint holds pass.
     """
 
-    def __init__(self, args: Namespace, located: corpus.Located, stage: store.Stage) -> None:
-        self.args, self.stage = args, stage
+    def __init__(self, args: Namespace, located: corpus.Located, stage: store.Stage, device: torch.device) -> None:
+        self.args, self.stage, self.device = args, stage, device
         self.clock = Clock("prepare", "prune", "train", "evaluate", "save")
-        self.device = load.device(args.gpu, args.no_cuda)
-        seeds.settle(self.device)
-        memory.keep_freed()
-        if args.threads:
-            torch.set_num_threads(args.threads)
-        self.made_by = provenance.bearing(self.device)
-        self.done: dict[str, int] = {}  # steps, by name; of those that are epochs, how many
-        self.points: dict[str, dict[str, float]] = {}
-        self.signal: dict[str, float] = {}
-        self.peaks: dict[str, int] = {}
-        self.rewind_point: dict[str, Tensor] = {}
+        self.calls: Counter[str] = Counter()  # of each kind of step, in this process
+        self.progress = Progress()
+        self.made_by = provenance.bearing(device)
         with self.clock("prepare"):
-            print(f"Loading {args.dataset} dataset.")
-            data = corpus.load(located)
-            splits = {name: resident(examples, self.device) for name, examples in data.splits.items()}
-            self.data = replace(data, splits=splits)
-            self._build_loaders()
-            print(f"Creating {args.model_class}-{args.model} model.")
-            self._build_model()
-        self.amp = load.precision(args.amp)
-        if self.amp and self.device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            console.note(
-                f"this processor has no arithmetic for --amp {args.amp}: training is slower with it than without"
-            )
-        torch.manual_seed(seeds.derive(args.data_seed, "noise"))  # dropout
+            self._build(located)
         self._resume()
 
+    def _build(self, located: corpus.Located) -> None:
+        args, device = self.args, self.device
+        print(f"Loading {args.dataset} dataset.")
+        self.data = building.data(located, device)
+        self.train_loader = building.train_loader(self.data, args)
+        self.prune_loader = building.prune_loader(self.data, args)
+        self.evaluation = load.evaluation(self.data.dataset)(self.data, args, device)
+        print(f"Creating {args.model_class}-{args.model} model.")
+        self.model, self.pruner = building.model_and_pruner(self.data, args, device)
+        self.descent = Descent(self.model, args)
+        self.loss = CrossEntropy()
+        self.amp = building.precision(args, device)
+
+    @property
+    def parts(self) -> dict[str, checkpoint.Part]:
+        """All that the rest of a run depends on, by name."""
+        return {
+            "model": Network(self.model),
+            "descent": self.descent,
+            "pruner": self.pruner,
+            "train_loader": self.train_loader,
+            "prune_loader": self.prune_loader,
+            "evaluation": self.evaluation,
+            "generators": Generators(self.device),
+            "clock": self.clock,
+            "epochs": self.stage,
+            "progress": self.progress,
+        }
+
+    def state(self) -> checkpoint.State:
+        """Return the state of all parts, and what made it: `checkpoint.write` keeps it in a file of any name."""
+        return {"made_by": self.made_by, **checkpoint.take(self.parts)}
+
+    def restore(self, state: checkpoint.State) -> None:
+        """Bring this workshop, new as it is, to where another of the same settings gave `state`."""
+        checkpoint.restore(self.parts, state)
+
     def _resume(self) -> None:
-        """Go on from the checkpoint of a process that was stopped, if there is one of the same making."""
-        if (found := self.stage.saved()) is None:
-            return
-        if reason := checkpoint.foreign(self, found[1]):
-            console.note(f"a checkpoint is left, but made with {reason}: the run begins again")
-            return
-        checkpoint.put_back(self, *found)
-        steps = ", ".join(f"{name} {count}" for name, count in self.done.items())
-        print(f"Going on from a checkpoint ({steps or 'nothing done'}).")
+        """Go on from the checkpoint of a process that was stopped, if there is a whole one of the same making."""
+        if state := checkpoint.left(self.stage.checkpoint, self.made_by):
+            self.restore(state)
+            steps = ", ".join(f"{name} {count}" for name, count in self.progress.done.items())
+            print(f"Going on from a checkpoint ({steps or 'nothing done'}).")
 
     def _save(self) -> None:
         with self.clock("save"):
-            self.stage.save(*checkpoint.take(self))
+            self.stage.save(checkpoint.frozen(self.state()))
 
-    def _build_loaders(self) -> None:
-        args, data = self.args, self.data
-        self.train_loader = load.dataloader(
-            data, args.train_batch_size, True, args.workers, seed=seeds.derive(args.data_seed, "train")
-        )
-        self.prune_loader = load.dataloader(
-            data,
-            args.prune_batch_size,
-            True,
-            args.workers,
-            length=args.prune_dataset_size or args.prune_dataset_ratio * data.num_classes,
-            seed=seeds.derive(args.data_seed, "prune"),
-            shuffle=False,
-            augment=args.prune_augment,
-        )
-        self.evaluation = load.evaluation(data.dataset)(data, args, self.device)
+    def _passes(self, step: str) -> bool:
+        """Count a call of this kind of step; whether it was done before the checkpoint from which the run goes on."""
+        self.calls[step] += 1
+        return self.calls[step] <= self.progress.done.get(step, 0)
 
-    def _build_model(self) -> None:
-        args, data = self.args, self.data
-        torch.manual_seed(seeds.derive(args.init_seed, "init"))
-        options = {} if args.init is None else {"init": args.init}
-        make = load.model(args.model, args.model_class)
-        self.model = make(data.shape, data.num_classes, args.dense_classifier, **options)
-        if args.pretrained:
-            pretrained.load(self.model, pretrained.find("--pretrained", args.pretrained))
-        layout = getattr(self.model, "memory_format", None) if self.device.type == "cpu" else None
-        self.model.to(self.device, memory_format=layout)
-        self.loss = CrossEntropy()
-        self._build_optimizer()
-        options = args.prune_bias, args.prune_batchnorm, args.prune_residual, args.prune_attention
-        masked = list(generator.masked_parameters(self.model, *options))
-        if not masked:
-            raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
-        pruner = load.pruner(args.pruner, args.pruner_sha256)
-        self.pruner = pruner(masked, seed=seeds.derive(args.prune_seed, "prune"), ties=args.ties)
-        generator.ignore_masks(self.model, args.ignore_masks)
+    def _did(self, step: str, count: int) -> None:
+        self.progress.done[step] = count
+        self.progress.latest = None
 
-    def _build_optimizer(self, begun: int = 0) -> None:
-        """A new one, for a training of which `begun` epochs are past."""
-        args = self.args
-        kind, arguments = load.optimizer(args.optimizer, args)
-        lr = args.lr * args.lr_drop_rate ** sum(drop <= begun for drop in args.lr_drops)
-        self.optimizer = kind(generator.parameters(self.model), lr=lr, weight_decay=args.weight_decay, **arguments)
-        if isinstance(self.optimizer, Adam) and self.device.type == "cpu":
-            self.optimizer.attach(self.model)  # a GPU is quicker at the whole embedding than at its rows
-        drops = [drop - begun for drop in args.lr_drops if drop > begun]
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, drops, args.lr_drop_rate)
+    def measure(self, point: str) -> None:
+        """Measure the model as it is now. `point`, a name of this moment, becomes a key of result.json.
 
-    def measure(self, point: str, same_as: str | None = None) -> None:
-        """Take the figures of that moment of the run; same_as: a point since which nothing has happened."""
-        if point not in self.points:
-            known = {} if same_as is None else self.points[same_as]
+        Where nothing has happened since another point, the figures of that one are taken.
+        """
+        progress = self.progress
+        if point not in progress.points:
+            known = progress.points.get(progress.latest, {})
             with self.clock("evaluate"):
-                self.points[point] = self.evaluation.measure(self.model, self.loss, point, known)
+                progress.points[point] = self.evaluation.measure(self.model, self.loss, point, known)
+            progress.latest = point
 
     def fit(self, phase: str, epochs: int, begun: int = 0) -> None:
-        """Train up to epoch number `epochs`; each ends with an evaluation, a line in epochs.jsonl and a checkpoint.
+        """Train up to epoch number `epochs` of this phase; each ends with an evaluation, a line and a checkpoint.
 
-        begun: the epochs that this phase has behind it as it begins.
+        begun: the epochs that the phase has behind it as it begins.
         """
 
         def after_epoch(epoch: int, value: float) -> None:
@@ -139,37 +117,36 @@ class Workshop:
                 found = self.evaluation.after_epoch(self.model, self.loss, epoch)
             record = {"source": self.data.source, "phase": phase, "epoch": epoch, "running_loss": value}
             self.stage.epoch(record | found)
-            shown = ("test_loss", "test_top1", "bleu")
-            figures = ", ".join(f"{key.replace('_', ' ')} {found[key]:.4f}" for key in shown if key in found)
-            print(f"  epoch {epoch}/{epochs}: running loss {value:.4f}, {figures}", flush=True)
-            self.done[phase] = epoch
+            print(f"  epoch {epoch}/{epochs}: {results.epoch_words(value, found)}", flush=True)
+            self._did(phase, epoch)
             self._save()
 
         def log(epoch: int, batch: int, value: float) -> None:
             print(f"  epoch {epoch}, batch {batch}/{len(self.train_loader)}: loss {value:.6f}")
 
-        with self.clock("train"), memory.peak(self.device, "train", self.peaks):
+        with self.clock("train"), memory.peak(self.device, "train", self.progress.peaks):
             train(
                 torch.compile(self.model) if self.args.compile else self.model,
                 self.loss,
-                self.optimizer,
-                self.scheduler,
+                self.descent.optimizer,
+                self.descent.scheduler,
                 self.train_loader,
                 self.device,
                 epochs,
                 after_epoch,
                 log if self.args.verbose else None,
                 self.amp,
-                done=self.done.get(phase, begun),
+                done=self.progress.done.get(phase, begun),
             )
 
-    def prune(self, density: float, step: str = "prune") -> None:
-        args = self.args
-        if step in self.done:
+    def prune(self, density: float) -> None:
+        """Score the weights and keep that fraction of the prunable ones; find what that cuts off; save a checkpoint."""
+        args, progress = self.args, self.progress
+        if self._passes("prune"):
             return
         with self.clock("evaluate"):
-            self.signal["before"] = self._spread()
-        with self.clock("prune"), memory.peak(self.device, "prune", self.peaks):
+            before = self._spread()
+        with self.clock("prune"), memory.peak(self.device, "prune", progress.peaks):
             prune_loop(
                 self.model,
                 self.loss,
@@ -186,41 +163,50 @@ class Workshop:
                 invert=args.invert,
             )
         with self.clock("evaluate"):
-            self.signal["after"] = self._spread()
-        self.done[step] = 1
+            progress.signal = {"before": before, "after": self._spread()}
+            progress.dead = self._find_dead()
+        print(results.dead_lines(progress.dead, self.data.classes), end="")
+        self._did("prune", self.calls["prune"])
         self._save()
 
     def _spread(self) -> float:
         return signal.spread(self.model, self.evaluation.inputs(), self.device)
 
-    def mark(self, step: str = "mark") -> None:
-        """Keep the weights and running statistics of this moment for `rewind`."""
-        if step not in self.done:
-            state = self.model.state_dict()
-            self.rewind_point = {name: value.clone() for name, value in state.items() if not name.endswith("_mask")}
-            self.done[step] = 1
-
-    def rewind(self, step: str) -> None:
-        """Back to the weights, the learning rate and the order of the data at the mark; the masks stay."""
-        if step not in self.done:
-            self.model.load_state_dict(self.rewind_point, strict=False)
-            self.pruner.apply_mask()
-            self._build_optimizer(self.args.rewind_epochs)
-            self.train_loader.epoch = self.args.rewind_epochs
-            self.done[step] = 1
-
-    def tell_dead(self) -> None:
-        """Say what the masks have made dead, and how much accuracy is still in reach on the test split."""
+    def _find_dead(self) -> dict[str, Any]:
+        """Find what the masks cut off, and the test accuracy still in reach; have layers skip units that none reads."""
         cut = dead.find(self.model, self.data.shape, self.device)
         unread.note(self.model, cut.no_way_out)
-        found = cut.report()
         counts = torch.bincount(self.data.test.targets.cpu(), minlength=self.data.num_classes).tolist()
-        self.cut_off = {**found, "accuracy_cap": dead.accuracy_cap(found["classes"]["alive"], counts)}
-        print(results.dead_lines(self.cut_off, self.data.classes), end="")
+        return {**cut.report(), "accuracy_cap": dead.accuracy_cap(cut.alive, counts)}
+
+    def mark(self) -> None:
+        """Keep the weights, the running statistics and the number of epochs of this moment, for `rewind`."""
+        if not self._passes("mark"):
+            tensors = {k: v.clone() for k, v in self.model.state_dict().items() if not k.endswith("_mask")}
+            self.progress.mark = {"tensors": tensors, "epoch": self.train_loader.epoch}
+            self.progress.done["mark"] = self.calls["mark"]
+
+    def rewind(self) -> None:
+        """Go back to the weights, the learning rate and the order of the data at the mark; the masks stay.
+
+        Raises ValueError where no mark has been made.
+        """
+        if self._passes("rewind"):
+            return
+        if not self.progress.mark:
+            raise ValueError("mark() comes before rewind()")
+        self.model.load_state_dict(self.progress.mark["tensors"], strict=False)
+        self.pruner.apply_mask()
+        self.train_loader.epoch = self.progress.mark["epoch"]
+        self.descent.begin(self.train_loader.epoch)
+        self._did("rewind", self.calls["rewind"])
 
     def result(self) -> tuple[dict[str, Any], str]:
-        """(what result.json holds, what the console shows); saves the model."""
-        args, data = self.args, self.data
+        """Save the model; return (what result.json holds, what the console shows).
+
+        Of a run that never prunes, `dead` is what its masks cut off from the first, and there is no `signal`.
+        """
+        args, data, progress = self.args, self.data, self.progress
         if args.ignore_masks == "none":
             self.pruner.apply_mask()  # momentum from before the pruning moves weights that no output reads
         table = metrics.summary(
@@ -230,20 +216,16 @@ class Workshop:
             lambda module: generator.prunable(module, args.prune_batchnorm, args.prune_residual, args.prune_attention),
         )
         parameters, flops = metrics.totals(table)
-        named = ("experiment", "dataset", "model", "model_class", "pruner", "compression", "seed")
         result = {
-            **{key: getattr(args, key) for key in named},
-            "source": data.source,
-            "data": {"files": data.files, "rows": data.rows, "notes": data.notes},
-            "vocab": data.vocab,
+            **results.described(args, data),
             "parameters": parameters,
             "flops": flops,
-            **self.points,
+            **progress.points,
             "per_tensor": table.to_dict("records"),
-            "dead": self.cut_off,
-            "signal": {**self.signal, "kept": signal.share(self.signal["after"], self.signal["before"])},
+            "dead": progress.dead or self._find_dead(),
+            **({"signal": signal.report(**progress.signal)} if progress.signal else {}),
             "kept_by_tie": self.pruner.by_tie / max(1, parameters["prunable_kept"]),
-            "peak_memory": self.peaks,
+            "peak_memory": progress.peaks,
             **self.evaluation.findings(),
             "epochs": self.stage.epochs,
             "seconds": {key: round(value, 3) for key, value in self.clock.reading().items()},
@@ -252,4 +234,4 @@ class Workshop:
             "commit": self.made_by["commit"],
         }
         self.stage.model("model.safetensors", self.model)
-        return result, results.text(result, table, data.classes, self.evaluation.words())
+        return result, results.text(result, progress.points, table, data.classes, self.evaluation.words())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -49,3 +51,19 @@ PLAIN = Reading()
 def of(module: nn.Module) -> Reading:
     """Return the way in which a layer reads its weights; a layer of torch.nn has no masks and the plain way."""
     return getattr(module, "reading", PLAIN)
+
+
+@contextmanager
+def replaced(readings: Mapping[nn.Module, Reading]) -> Iterator[None]:
+    """Inside, these layers read their weights in these ways; afterwards each as before, also when the body raises."""
+    before = {module: module.__dict__.get("reading") for module in readings}
+    try:
+        for module, reading in readings.items():
+            module.reading = reading
+        yield
+    finally:
+        for module, reading in before.items():
+            if reading is None:
+                del module.reading  # the class has one
+            else:
+                module.reading = reading

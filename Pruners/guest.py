@@ -85,16 +85,22 @@ class Guest:
 
     @property
     def scores(self) -> dict[str, Tensor]:
-        """By name; before the class has scored those that were put here, as from a checkpoint."""
+        """The class's scores by name; until it has scored, those of the state that was restored."""
         try:
             found = scores(self.inner, self.masked_parameters)
         except (LookupError, AttributeError):
             return self.known
         return {name: score.detach() for name, score in zip(self.names, found, strict=True)}
 
-    @scores.setter
-    def scores(self, known: dict[str, Tensor]) -> None:
-        self.known = known
+    def state(self) -> dict[str, Any]:
+        """Return the last scores, the random generator's state and `by_tie`, for `restore`. Masks are the model's."""
+        return {"scores": self.scores, "generator": self.generator.get_state(), "by_tie": self.by_tie}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state of a pruner of the same tensors."""
+        self.known = state["scores"]
+        self.generator.set_state(state["generator"])
+        self.by_tie = state["by_tie"]
 
     def score(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> None:
         with self._draws():

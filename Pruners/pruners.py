@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,17 @@ class Pruner:
     def invert(self) -> None:
         """Reverse the order of the scores (Frankle et al. 2020, section 5)."""
         self.scores = {name: -score for name, score in self.scores.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the last scores, the random generator's state and `by_tie`, for `restore`. Masks are the model's."""
+        return {"scores": self.scores, "generator": self.generator.get_state(), "by_tie": self.by_tie}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state of a pruner of the same tensors."""
+        devices = dict(zip(self.names, (parameter.device for parameter in self.parameters), strict=True))
+        self.scores = {name: score.to(devices[name]) for name, score in state["scores"].items()}
+        self.generator.set_state(state["generator"])
+        self.by_tie = state["by_tie"]
 
     def stats(self) -> tuple[int, int]:
         """(kept, total): the weights that stay and all prunable weights."""

@@ -20,6 +20,15 @@ class Clock:
         self._charge()
         return dict(self.seconds)
 
+    def state(self) -> dict[str, float]:
+        """Return the seconds up to now, for `restore`."""
+        return self.reading()
+
+    def restore(self, state: dict[str, float]) -> None:
+        """Go on from the seconds of that state."""
+        self._charge()
+        self.seconds = dict(state)
+
     def _charge(self) -> None:
         now = time.perf_counter()
         if self._running:

@@ -82,12 +82,12 @@ class Accuracy:
         loader = self.loaders["test"]
         return (data for data, _ in Loader(loader.examples, loader.batch_size, length=signal.INPUTS))
 
-    def state(self) -> Any:
-        """What has been found so far, as JSON values, for `restore` in another process."""
-        return None
+    def state(self) -> dict[str, Any]:
+        """Return what has been found so far, as JSON values, for `restore` in another process."""
+        return {}
 
-    def restore(self, state: Any) -> None:
-        """Go on from there."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what that state has found."""
 
     def findings(self) -> dict[str, Any]:
         """What else belongs in result.json."""

@@ -48,6 +48,14 @@ class Loader:
     def _permutation(self, count: int, *purpose: object) -> Tensor:
         return torch.randperm(count, generator=torch.Generator().manual_seed(seeds.derive(self.seed, *purpose)))
 
+    def state(self) -> dict[str, int]:
+        """Return the number of epochs that have begun, for `restore`."""
+        return {"epoch": self.epoch}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Go on after the epochs of that state."""
+        self.epoch = state["epoch"]
+
     def __len__(self) -> int:
         return -(-self.indices.numel() // self.batch_size)
 

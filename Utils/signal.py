@@ -41,3 +41,8 @@ def share(after: float, before: float) -> float | None:
     """Divide the signal after pruning by the dense network's before it; None where that has none or one is infinite."""
     found = after / before if before > 0.0 and math.isfinite(before) else math.inf
     return found if math.isfinite(found) else None
+
+
+def report(before: float, after: float) -> dict[str, float | None]:
+    """Return both and the share that is kept, as result.json holds them."""
+    return {"before": before, "after": after, "kept": share(after, before)}

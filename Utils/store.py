@@ -7,16 +7,13 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from Utils import console, files, lock
 from Utils.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LOCK, CHECKPOINT = "lock", "checkpoint.safetensors"  # beside the files of a run in the making
 
@@ -131,39 +128,24 @@ class Stage:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         self.json("config.json", config)
 
-    def save(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Replace the checkpoint by these tensors and JSON values, in one file that is written while the run goes on.
+    @property
+    def checkpoint(self) -> Path | None:
+        """The last whole checkpoint of this run; None where there is none."""
+        path = self.path / CHECKPOINT
+        return path if path.exists() else None
 
-        Until it is whole, the old one stays.
+    def save(self, content: Callable[[], bytes]) -> None:
+        """Replace the checkpoint by what `content` returns. It is called and written in a thread of its own.
+
+        The old checkpoint stays until the new one is whole. An error is raised by the next call, or by `close`.
         """
         self._written()
-        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-        self.pending = self.writer.submit(self._save, copies, json.dumps(record, allow_nan=False))
-
-    def _save(self, tensors: Mapping[str, Tensor], record: str) -> None:
-        from safetensors.torch import save
-
-        files.write_bytes(self.path / CHECKPOINT, save(dict(tensors), {"record": record}))
+        self.pending = self.writer.submit(lambda: files.write_bytes(self.path / CHECKPOINT, content()))
 
     def _written(self) -> None:
         if self.pending is not None:
             self.pending.result()
             self.pending = None
-
-    def saved(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """(tensors, record) of the checkpoint, or None where there is none; one that is damaged is as none."""
-        from safetensors import SafetensorError, safe_open
-
-        path = self.path / CHECKPOINT
-        if not path.exists():
-            return None
-        try:
-            with safe_open(path, "pt") as file:
-                record = json.loads(file.metadata()["record"])
-                return {name: file.get_tensor(name) for name in file.keys()}, record
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            console.warn(f"the checkpoint {path} is damaged ({error}); the run begins again")
-            return None
 
     def abandon(self, keep: bool) -> None:
         """The run has broken off: if `keep`, its last checkpoint stays, else nothing does."""
@@ -186,11 +168,15 @@ class Stage:
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Add a line to epochs.jsonl."""
-        self.epochs_so_far([*self.epochs, record])
+        self.restore({"epochs": [*self.epochs, record]})
 
-    def epochs_so_far(self, records: list[dict[str, Any]]) -> None:
-        """Make epochs.jsonl hold these lines."""
-        self.epochs = records
+    def state(self) -> dict[str, Any]:
+        """Return the lines of epochs.jsonl, for `restore`."""
+        return {"epochs": self.epochs}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Make epochs.jsonl hold the lines of that state."""
+        self.epochs = state["epochs"]
         self.text("epochs.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.epochs))
 
     def model(self, name: str, model: Any) -> None:

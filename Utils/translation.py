@@ -71,10 +71,10 @@ class Translation(Accuracy):
         prefix = self.loaders["test"].examples.target(0)[:-1].unsqueeze(0)
         return (Pairs(data.source, prefix.to(data.source.device).expand(len(data), -1)) for data in super().inputs())
 
-    def state(self) -> Any:
+    def state(self) -> dict[str, Any]:
         return {"found": self.found, "examples": self.examples}
 
-    def restore(self, state: Any) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         self.found, self.examples = state["found"], state["examples"]
 
     def findings(self) -> dict[str, Any]:

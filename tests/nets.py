@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from Layers import layers
 from Layers.bags import Bags
 from Layers.pairs import BOS, EOS, PAD, Pairs
+from Layers.reading import of
 from Models.seq2seq import Seq2SeqTransformer
 from Models.text import TextClassificationModel
 
@@ -232,3 +233,8 @@ def audit(model: nn.Module, data, density: float | None = 0.3, seed: int = 0) ->
         passes &= all(torch.equal(a, b) for a, b in zip(outputs, expected, strict=True))
         passes &= all((gradient == 0).all() for gradient in gradients)
     return bool(passes)
+
+
+def part(module):
+    """What computes the layer in place of the whole, as Layers.fast.fixed has chosen; None where nothing does."""
+    return getattr(of(module), "part", None)

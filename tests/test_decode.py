@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from Layers import layers
-from Layers.layers import products_kept
+from Layers.fast.products import products_kept
 from Layers.pairs import BOS, EOS, PAD, Pairs
 from Models import seq2seq
 from Utils import decode

@@ -9,6 +9,7 @@ from torch import nn
 
 from Layers import layers
 from Layers.bags import Bags
+from Layers.reading import Raw
 from Pruners import dead
 from Utils import exported, load
 from Utils.errors import UserError
@@ -102,7 +103,7 @@ def test_every_batchnorm_is_folded_and_no_mask_is_left():
 def test_ignored_masks_are_ignored_in_the_export_too():
     model = nets.mlp(6, 5, 4)
     model[0].weight_mask.zero_()
-    model[0].ignores_masks = True
+    model[0].reading = Raw()
     data = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
     draft = trace.draft(model)
     with torch.no_grad():

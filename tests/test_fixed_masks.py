@@ -7,10 +7,12 @@ import nets
 import pytest
 import torch
 
-from Layers import channels, fixed, layers, sparse
+from Layers import layers
 from Layers.attention import MultiheadAttention
-from Layers.fixed import fixed_masks
-from Layers.patches import PatchPart
+from Layers.fast import channels, fixed, sparse
+from Layers.fast.fixed import fixed_masks
+from Layers.fast.patches import PatchPart
+from Layers.reading import Raw
 from Models import resnet, vgg
 from Utils import generator, train
 from Utils.adam import Adam
@@ -58,10 +60,10 @@ def test_outputs_and_gradients_are_those_of_the_whole(outputs, keywords, live, l
     data = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64).to(memory_format=layout)
     expected = _pass(module, data)
     with fixed_masks(module):
-        assert module.part is not None
+        assert nets.part(module) is not None
         found = _pass(module, data)
         assert module(data).is_contiguous(memory_format=layout)
-    assert module.part is None
+    assert nets.part(module) is None
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
     assert (found[2][module.weight_mask == 0] == 0).all()
@@ -92,15 +94,15 @@ def test_where_there_is_nothing_to_leave_out_the_whole_is_computed(make):
     if module.in_channels != 32 or module.groups != 1 or module.padding_mode != "zeros":
         _cut(module, (1, 1))
     with fixed_masks(module):
-        assert module.part is None
+        assert nets.part(module) is None
 
 
 def test_a_layer_that_ignores_its_mask_is_computed_whole():
     module = layers.Conv2d(32, 40, 3)
     _cut(module, (5, 9))
-    module.ignores_masks = True
+    module.reading = Raw()
     with fixed_masks(module):
-        assert module.part is None
+        assert nets.part(module) is None
 
 
 @pytest.mark.parametrize(("module", "live"), [(layers.Conv2d(32, 40, 3), (5, 9)), (layers.Linear(20, 30), (1, 1))])
@@ -115,7 +117,7 @@ def test_a_compiled_model_stays_whole():
     module = layers.Conv2d(32, 40, 3)
     _cut(module, (5, 9))
     with fixed_masks(torch.compile(module)):
-        assert module.part is None
+        assert nets.part(module) is None
 
 
 def test_an_exception_leaves_nothing_behind():
@@ -179,7 +181,7 @@ def test_a_convolution_of_one_channel_as_products_with_patches(kernel, keywords,
     data = torch.randn(batch, 1, 9, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     expected = _pass(module, data)
     with fixed_masks(module):
-        assert isinstance(module.part, PatchPart) == (kernel != 1)
+        assert isinstance(nets.part(module), PatchPart) == (kernel != 1)
         found = _pass(module, data)
         with torch.no_grad():
             assert torch.equal(module(data), expected[0])
@@ -191,10 +193,10 @@ def test_a_convolution_of_one_channel_as_products_with_patches(kernel, keywords,
 def test_of_one_channel_too_masks_may_be_ignored():
     module = nets.drawn(0, layers.Conv2d, 1, 6, 3).double()
     _cut(module, (None, 0))
-    module.ignores_masks = True
+    module.reading = Raw()
     data = torch.ones(2, 1, 5, 5, dtype=torch.float64)
     with fixed_masks(module):
-        assert isinstance(module.part, PatchPart)
+        assert isinstance(nets.part(module), PatchPart)
         torch.testing.assert_close(module(data), torch.nn.functional.conv2d(data, module.weight, module.bias))
 
 
@@ -250,11 +252,11 @@ def test_a_sparse_product_and_its_gradients_are_those_of_the_whole(shape, bias, 
     data = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     expected = _pass(module, data)
     with fixed_masks(module):
-        assert module.part is not None
+        assert nets.part(module) is not None
         found = _pass(module, data)
         with torch.no_grad():
             assert torch.equal(module(data), found[0])
-    assert module.part is None
+    assert nets.part(module) is None
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
     assert (found[2][module.weight_mask == 0] == 0).all()
@@ -295,7 +297,7 @@ def test_an_attentions_projections_may_be_sparse(emptied, sizes):
     for way in ways:
         expected = [way(inputs[0]), *torch.autograd.grad(way(inputs[0]).square().sum(), inputs)]
         with fixed_masks(module):
-            assert module.part is not None
+            assert nets.part(module) is not None
             found = [way(inputs[0]), *torch.autograd.grad(way(inputs[0]).square().sum(), inputs)]
         for a, b in zip(found, expected, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
@@ -316,11 +318,11 @@ def test_a_small_or_narrow_matrix_or_one_whose_mask_is_ignored_is_computed_whole
     module = layers.Linear(*shape)
     _few(module, "weight", 0.01)
     with fixed_masks(module):
-        assert module.part is None
+        assert nets.part(module) is None
     monkeypatch.setattr(fixed, "SIDES", 0)
-    module.ignores_masks = True
+    module.reading = Raw()
     with fixed_masks(module):
-        assert module.part is None
+        assert nets.part(module) is None
 
 
 def test_under_autocast_products_are_of_its_type(sizes):

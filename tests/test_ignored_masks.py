@@ -7,6 +7,7 @@ from torch import nn
 
 from Layers import layers
 from Layers.attention import OutProjection
+from Layers.fast.products import products_kept
 from Pruners import dead
 from Utils import generator, load
 
@@ -68,7 +69,7 @@ def test_products_kept_for_decoding_are_those_of_the_forward_pass():
     generator.ignore_masks(model, "attention")
     with torch.no_grad():
         wanted = model(data)
-        with layers.products_kept(model):
+        with products_kept(model):
             assert torch.equal(model(data), wanted)
 
 

@@ -58,7 +58,15 @@ DAMAGE = {
     "not a number": lambda path: _final(path, float("nan")),
     "a word": lambda path: _final(path, "good"),
     "no figure": lambda path: (path / "result.json").write_text('{"final": {}}'),
+    "no end": lambda path: _without(path, "final"),
+    "no classes": lambda path: _without(path, "dead"),
 }
+
+
+def _without(path, key):
+    result = json.loads((path / "result.json").read_text())
+    del result[key]
+    (path / "result.json").write_text(json.dumps(result))
 
 
 def _final(path, value):
@@ -75,6 +83,14 @@ def test_a_damaged_run_is_named_and_left_out(place, capsys, damage):
     assert [run.seed for run in runs.read([str(place)])] == ["1"]
     err = capsys.readouterr().err
     assert err.startswith("warning: ") and str(broken) in err and err.count("\n") == 1
+
+
+def test_a_run_that_measures_nothing_at_the_end_is_told_what_it_lacks(place, capsys):
+    add(place, "agnews", "rand", 1.0, 1, 90.0)
+    other = add(place, "agnews", "rand", 1.0, 2, 91.0)
+    _without(other, "final")
+    runs.read([str(place)])
+    assert capsys.readouterr().err == f'warning: {other} is left out: its recipe measures no point called "final"\n'
 
 
 def test_runs_in_the_making_are_passed_over(place, capsys):

@@ -16,6 +16,7 @@ import torchmetrics.text  # noqa: F401
 from safetensors import safe_open
 
 import main
+from Experiments import checkpoint
 from Models.seq2seq import Seq2SeqTransformer
 from Utils import load, lock, provenance, store
 
@@ -63,12 +64,13 @@ def ended(child: int) -> int:
 
 
 def whole(results: Path) -> dict:
-    """What must be equal: every file of the one run, but not how long things took."""
+    """What must be equal: every file of the one run, but not how long things took and how much memory."""
     (place,) = results.glob("*/[!.]*")
     found = {path.name: path.read_bytes() for path in place.iterdir()}
     assert found.keys() == {"config.json", "epochs.jsonl", "model.safetensors", "report.txt", "result.json"}
     found["result.json"] = json.loads(found["result.json"])
     assert found["result.json"].pop("seconds").keys() == {"prepare", "prune", "train", "evaluate", "save"}
+    assert found["result.json"].pop("peak_memory").keys() <= {"prune", "train"}
     found["report.txt"] = [line for line in found["report.txt"].splitlines() if not line.startswith(b"Seconds")]
     assert [path.name for path in place.parent.iterdir()] == [place.name]  # nothing is left beside it
     return found
@@ -114,7 +116,7 @@ def test_a_checkpoint_is_kept_until_the_next_is_whole(tmp_path, sample_data, mon
     assert ended(begin(TASKS["images"], tmp_path, sample_data)) == -signal.SIGKILL
     (part,) = tmp_path.glob("singleshot/.*.part")
     with safe_open(part / store.CHECKPOINT, "pt") as file:
-        assert json.loads(file.metadata()["record"])["done"] == {"prune": 1, "post": 1}
+        assert json.loads(file.metadata()["record"])["progress"]["done"] == {"prune": 1, "post": 1}
     assert len(list(part.glob(f".{store.CHECKPOINT}*"))) == 1  # the torn one, which goes unread
     monkeypatch.undo()
     assert ended(begin(TASKS["images"], tmp_path, sample_data, tmp_path / "said")) == 0
@@ -227,13 +229,15 @@ def test_a_lock_is_held_by_one(tmp_path):
 
 
 def test_a_saved_state_is_that_of_the_moment(tmp_path):
-    """It is written later, beside the training, which goes on changing the tensors."""
+    """It is written later, beside the training, which goes on changing the tensors and the dictionaries."""
     stage = store.Stage(tmp_path)
-    value = torch.zeros(1000, 1000)
+    state = {"part": {"value": torch.zeros(1000, 1000), "k": 0}}
     for k in range(5):
-        value.fill_(k)
-        stage.save({"value": value}, {"k": k})
-        value.fill_(-1)
+        state["part"]["value"].fill_(k)
+        state["part"]["k"] = k
+        stage.save(checkpoint.frozen(state))
+        state["part"]["value"].fill_(-1)
+        state["part"]["k"] = -1
     stage._written()
-    tensors, record = stage.saved()
-    assert record == {"k": 4} and (tensors["value"] == 4).all()
+    found = checkpoint.read(stage.checkpoint)
+    assert found["part"]["k"] == 4 and (found["part"]["value"] == 4).all()

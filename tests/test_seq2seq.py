@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from Layers.fast.rows import ByRows
 from Layers.flow import linear_flow
 from Layers.pairs import BOS, EOS, PAD, Pairs
 from Models import seq2seq
@@ -471,7 +472,7 @@ def test_embeddings_trained_a_few_rows_at_a_time_are_those_of_torchs_adam():
     ours, theirs = nets.seq2seq(dropout=0.0).double(), nets.seq2seq(dropout=0.0).double()
     optimizer = Adam(generator.parameters(ours), **settings)
     optimizer.attach(ours)
-    assert ours.src_tok_emb.embedding.rows is not None and ours.tgt_tok_emb.embedding.rows is not None
+    assert all(isinstance(side.embedding.reading, ByRows) for side in (ours.src_tok_emb, ours.tgt_tok_emb))
     plain = torch.optim.Adam(theirs.parameters(), **settings)
     for k in range(4):
         part, ones = batches[3 * k : 3 * k + 3], ours.ones_input()

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from Layers import layers
-from Layers.twice import SMALL, TwiceDifferentiable
+from Layers.fast.twice import SMALL, TwiceDifferentiable
 
 DRAW = torch.Generator()
 

@@ -7,9 +7,11 @@ import nets
 import pytest
 import torch
 
-from Layers import channels, fixed, layers, unread
-from Layers.constant import ConstantPart
-from Layers.fixed import fixed_masks
+from Layers import layers
+from Layers.fast import channels, fixed, unread
+from Layers.fast.constant import ConstantPart
+from Layers.fast.fixed import fixed_masks
+from Layers.reading import Raw
 from Models import mlp
 from Pruners import dead
 from Utils import generator, train
@@ -26,7 +28,7 @@ def _noted(model, shape=SHAPE):
 
 def _parts(model):
     with fixed_masks(model):
-        return {name: type(m.part).__name__ for name, m in model.named_modules() if getattr(m, "part", None)}
+        return {name: type(nets.part(m)).__name__ for name, m in model.named_modules() if nets.part(m) is not None}
 
 
 # --- a layer without weights ----------------------------------------------------------------------------------------
@@ -44,7 +46,7 @@ def test_an_emptied_matrix_gives_its_bias_and_gradients_of_zero(bias, sizes):
     inputs = [data, *module.parameters()]
     expected = [module(data), *torch.autograd.grad((module(data) * coefficients).sum(), inputs)]
     with fixed_masks(module):
-        assert isinstance(module.part, ConstantPart)
+        assert isinstance(nets.part(module), ConstantPart)
         found = [module(data), *torch.autograd.grad((module(data) * coefficients).sum(), inputs)]
         with torch.no_grad():
             assert torch.equal(module(data), expected[0])
@@ -61,7 +63,7 @@ def test_an_emptied_convolution_of_any_kind_gives_its_bias(keywords):
     data = torch.randn(2, 4, 7, 8)
     expected = module(data)
     with fixed_masks(module):
-        assert isinstance(module.part, ConstantPart) and torch.equal(module(data), expected)
+        assert isinstance(nets.part(module), ConstantPart) and torch.equal(module(data), expected)
 
 
 def test_under_autocast_constants_are_of_its_type():
@@ -81,7 +83,7 @@ def test_under_autocast_constants_are_of_its_type():
 def test_a_convolution_whose_mask_is_ignored_is_not_empty():
     module = layers.Conv2d(32, 40, 3)
     module.weight_mask.zero_()
-    module.ignores_masks = True
+    module.reading = Raw()
     assert _parts(module) == {}
 
 
@@ -213,7 +215,7 @@ def test_a_changed_mask_makes_them_unknown(layer):
 
 def test_a_mask_that_is_ignored_since_makes_them_unknown():
     model = _cut()
-    model[2].ignores_masks = True
+    model[2].reading = Raw()
     assert unread.of(model) == {}
     assert _parts(model) == {}
 

@@ -15,7 +15,7 @@ from Layers.fast.channels import ChannelPart
 from Layers.fast.constant import ConstantPart
 from Layers.fast.patches import PatchPart, of_one_channel
 from Layers.fast.sparse import SparsePart
-from Layers.reading import Reading, of
+from Layers.reading import Reading, of, replaced
 
 CHANNELS = 0.75  # the most of a convolution's weights that a part of it may have; above, picking costs what is saved
 DENSITY = 0.05  # the most of a matrix's weights that may be left; above, a whole product is the quicker one
@@ -80,8 +80,10 @@ class Frozen(Reading):
     full: the parameters whose mask is all ones; part: None where the whole is the quicker.
     """
 
-    def __init__(self, before: Reading, full: frozenset[str], part: Callable | None) -> None:
-        self.before, self.full, self.part = before, full, part
+    part: Callable | None = None
+
+    def __init__(self, before: Reading, full: frozenset[str]) -> None:
+        self.before, self.full = before, full
 
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
         return None if name in self.full else self.before.mask(module, name)
@@ -97,15 +99,14 @@ def fixed_masks(model: nn.Module) -> Iterator[None]:
     Units that are known to reach no output (Layers/fast/unread.py) stay at their bias. A model of torch.compile stays
     whole: new parts, and a new compilation with them, would come with each use of this.
     """
-    plain = hasattr(model, "_orig_mod") or not fast.used()
-    before = {} if plain else {module: of(module) for module in model.modules() if any(layers.own_masks(module))}
-    try:
-        unread_of = unread.of(model) if before else {}
-        for module, reading in before.items():
-            full = frozenset(name for name, mask in layers.own_masks(module) if mask.all())
-            module.reading = Frozen(reading, full, None)
-            module.reading.part = _part(module, unread_of.get(module))
+    readings = {}
+    if fast.used() and not hasattr(model, "_orig_mod"):
+        unread_of = unread.of(model)
+        for module in model.modules():
+            if masks := list(layers.own_masks(module)):
+                full = frozenset(name for name, mask in masks if mask.all())
+                readings[module] = Frozen(of(module), full)
+    with replaced(readings):
+        for module, reading in readings.items():  # what computes a layer depends on which masks are all ones
+            reading.part = _part(module, unread_of.get(module))
         yield
-    finally:
-        for module, reading in before.items():
-            module.reading = reading

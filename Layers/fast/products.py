@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from Layers import fast, layers
-from Layers.reading import Reading, of
+from Layers.reading import Reading, of, replaced
 
 
 class Products(Reading):
@@ -30,14 +30,12 @@ class Products(Reading):
 @contextmanager
 def products_kept(model: nn.Module) -> Iterator[None]:
     """Inside, no `mask * parameter` is computed twice. Weights and masks must not change meanwhile."""
-    holders = [module for module in model.modules() if any(True for _ in layers.own_masks(module))]
-    before = {module: of(module) for module in holders if fast.used()}
-    try:
-        with torch.no_grad():
-            for module, reading in before.items():
-                found = {name: reading.weight(module, name) for name, _ in layers.own_masks(module)}
-                module.reading = Products(reading, {name: value for name, value in found.items() if value is not None})
+    kept = {}
+    with torch.no_grad():
+        for module in model.modules() if fast.used() else ():
+            names = [name for name, _ in layers.own_masks(module)]
+            found = {name: of(module).weight(module, name) for name in names}
+            if names:
+                kept[module] = Products(of(module), {name: value for name, value in found.items() if value is not None})
+        with replaced(kept):
             yield
-    finally:
-        for module, reading in before.items():
-            module.reading = reading

@@ -28,14 +28,19 @@ def note(model: nn.Module, flags: Mapping[str, Tensor]) -> None:
     model.unread = (flags, _masks(model)) if flags else None
 
 
-def of(model: nn.Module) -> dict[nn.Module, Tensor]:
-    """Flags [units] of the layers that have such units; none if a mask has changed since they were noted."""
-    noted = getattr(model, "unread", None)
-    if noted is None:
+def noted(model: nn.Module) -> dict[str, Tensor]:
+    """Return the flags [units] by layer name, as `note` was given them; none if a mask has changed since."""
+    found = getattr(model, "unread", None)
+    if found is None:
         return {}
-    flags, then = noted
+    flags, then = found
     now = _masks(model)
     same = now.keys() == then.keys() and all(
         mask.device == then[name].device and mask.equal(then[name]) for name, mask in now.items()
     )
-    return {model.get_submodule(name): flag for name, flag in flags.items()} if same else {}
+    return flags if same else {}
+
+
+def of(model: nn.Module) -> dict[nn.Module, Tensor]:
+    """Return the flags of `noted` by the layer itself."""
+    return {model.get_submodule(name): flag for name, flag in noted(model).items()}

@@ -104,7 +104,12 @@ class Run:
         return int(self.result["dead"]["classes"]["total"])
 
     def check(self) -> None:
-        """Raise KeyError, TypeError, ValueError or the like where what others rely on is missing or no number."""
+        """Raise KeyError, TypeError, ValueError or the like where what others rely on is missing or no number.
+
+        Raises UserError for a run that is whole, but whose recipe did not measure the model at the end.
+        """
+        if "final" not in self.result:
+            raise UserError('its recipe measures no point called "final"')
         if not all(math.isfinite(value) for value in self.figures.values()):
             raise ValueError("a figure that is not finite")
         if not (self.compression >= 0.0 and self.classes > 0 and self.layers()):
@@ -144,6 +149,9 @@ def _read(path: Path) -> Run | None:
         config, result = (json.loads((path / name).read_text()) for name in ("config.json", "result.json"))
         run = Run(path, config, result)
         run.check()
+    except UserError as error:
+        console.warn(f"{path} is left out: {error}")
+        return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         console.warn(f"{path} holds no complete run ({type(error).__name__}: {error}); it is left out")
         return None

@@ -1,0 +1,83 @@
+"""From the settings of a run to its data, loaders, model and pruner."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from Utils import console, corpus, generator, load, pretrained, seeds
+from Utils.corpus import Corpus
+from Utils.errors import UserError
+from Utils.examples import resident
+from Utils.loader import Loader
+
+
+def data(located: corpus.Located, device: torch.device) -> Corpus:
+    """Load the data set, its examples on the device where they fit."""
+    loaded = corpus.load(located)
+    splits = {name: resident(examples, device) for name, examples in loaded.splits.items()}
+    return replace(loaded, splits=splits)
+
+
+def train_loader(loaded: Corpus, args: Namespace) -> Loader:
+    """Make the batches that the model is trained on."""
+    seed = seeds.derive(args.data_seed, "train")
+    return load.dataloader(loaded, args.train_batch_size, True, args.workers, seed=seed)
+
+
+def prune_loader(loaded: Corpus, args: Namespace) -> Loader:
+    """Make the batches that a pruner scores with: some training examples, the same in every round."""
+    return load.dataloader(
+        loaded,
+        args.prune_batch_size,
+        True,
+        args.workers,
+        length=args.prune_dataset_size or args.prune_dataset_ratio * loaded.num_classes,
+        seed=seeds.derive(args.data_seed, "prune"),
+        shuffle=False,
+        augment=args.prune_augment,
+    )
+
+
+def model_and_pruner(loaded: Corpus, args: Namespace, device: torch.device) -> tuple[nn.Module, Any]:
+    """Make the network on the device, with its initial weights, and the pruner of its prunable weights.
+
+    Torch's random generators are afterwards as before. Raises UserError where nothing is prunable.
+    """
+    with torch.random.fork_rng([device.index] if device.type == "cuda" else []):
+        torch.manual_seed(seeds.derive(args.init_seed, "init"))
+        model = _model(loaded, args, device)
+        return model, _pruner(model, args)
+
+
+def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
+    options = {} if args.init is None else {"init": args.init}
+    make = load.model(args.model, args.model_class)
+    model = make(loaded.shape, loaded.num_classes, args.dense_classifier, **options)
+    if args.pretrained:
+        pretrained.load(model, pretrained.find("--pretrained", args.pretrained))
+    layout = getattr(model, "memory_format", None) if device.type == "cpu" else None
+    model.to(device, memory_format=layout)
+    generator.ignore_masks(model, args.ignore_masks)
+    return model
+
+
+def _pruner(model: nn.Module, args: Namespace) -> Any:
+    options = args.prune_bias, args.prune_batchnorm, args.prune_residual, args.prune_attention
+    masked = list(generator.masked_parameters(model, *options))
+    if not masked:
+        raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
+    make = load.pruner(args.pruner, args.pruner_sha256)
+    return make(masked, seed=seeds.derive(args.prune_seed, "prune"), ties=args.ties)
+
+
+def precision(args: Namespace, device: torch.device) -> torch.dtype | None:
+    """Return the number type of the products in training, None for the parameters' own; note where it is slow."""
+    found = load.precision(args.amp)
+    if found and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        console.note(f"this processor has no arithmetic for --amp {args.amp}: training is slower with it than without")
+    return found

@@ -1,0 +1,65 @@
+"""The optimizer of a training, and the schedule of its learning rate."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from Utils import generator, load
+from Utils.adam import Adam
+
+
+class Descent:
+    """The `optimizer` of a model's parameters and the `scheduler` of its learning rate.
+
+    args: the settings `optimizer`, those that are its own, `lr`, `lr_drops` (epochs), `lr_drop_rate`, `weight_decay`.
+    """
+
+    def __init__(self, model: nn.Module, args: Namespace) -> None:
+        self.model, self.args = model, args
+        self.begin()
+
+    def begin(self, epoch: int = 0) -> None:
+        """Build both anew, without any memory of earlier steps, for a training of which `epoch` epochs are past."""
+        self.begun, args = epoch, self.args
+        parameters = list(generator.parameters(self.model))
+        kind, arguments = load.optimizer(args.optimizer, args)
+        lr = args.lr * args.lr_drop_rate ** sum(drop <= epoch for drop in args.lr_drops)
+        self.optimizer = kind(parameters, lr=lr, weight_decay=args.weight_decay, **arguments)
+        if isinstance(self.optimizer, Adam) and parameters[0].device.type == "cpu":
+            self.optimizer.attach(self.model)  # a GPU is quicker at the whole embedding than at its rows
+        drops = [drop - epoch for drop in args.lr_drops if drop > epoch]
+        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, drops, args.lr_drop_rate)
+
+    def state(self) -> dict[str, Any]:
+        """Return the optimizer's memory of each parameter, by number, the learning rates and the schedule's place."""
+        memory = self.optimizer.state_dict()["state"]
+        return {
+            "begun": self.begun,
+            "parameters": {str(number): dict(values) for number, values in memory.items()},
+            "rates": [group["lr"] for group in self.optimizer.param_groups],
+            "scheduler": {key: getattr(self.scheduler, key) for key in ("last_epoch", "_step_count", "_last_lr")},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same model and settings."""
+        self.begin(state["begun"])
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        memory = {
+            int(number): {key: _placed(value, parameters[int(number)]) for key, value in values.items()}
+            for number, values in state["parameters"].items()
+        }
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": memory})
+        for group, rate in zip(self.optimizer.param_groups, state["rates"], strict=True):
+            group["lr"] = rate
+        self.scheduler.load_state_dict(state["scheduler"])
+
+
+def _placed(value: Any, parameter: Tensor) -> Any:
+    """Copy what has the parameter's shape to the parameter's own layout and device; return all else as it is."""
+    if isinstance(value, Tensor) and value.shape == parameter.shape:
+        return torch.empty_like(parameter).copy_(value)
+    return value
