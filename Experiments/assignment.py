@@ -44,6 +44,7 @@ def flags(top: Parser) -> None:
         metavar="DIR",
         help=f"other result directories whose runs are taken as well (default: {STUDY}, if it is there)",
     )
+    add("--stored-only", action="store_true", help="make no run: tables and figures of what is stored")
     sweep.add_making(group)
 
 
@@ -59,6 +60,8 @@ def check(args: Namespace) -> Namespace:
         if not Path(place).is_dir():
             raise UserError(f"--store {place}: no such directory")
     args.seed_list = list(dict.fromkeys(args.seed_list))
+    if args.stored_only and (args.dry_run or args.force):
+        raise UserError("--stored-only makes no run; leave out --dry-run and --force")
     sweep.check_making(args)
     return args
 
@@ -66,16 +69,12 @@ def check(args: Namespace) -> Namespace:
 def run(args: Namespace) -> int:
     """Make what is missing, then all tables and figures; the exit code, 1 if a run has failed now or before."""
     from Experiments.handout.holdings import Holdings
-    from Experiments.handout.outlook import Estimator
 
     profile = PROFILES[args.profile]
     if profile.reduced:
         print(profile.reduced)
     holdings = Holdings(args, profile)
-    wanted = holdings.wanted(profile.cells())
-    missing = [one for one in wanted if args.force or one.place.stored() is None]
-    print(Estimator(args).of(missing).text(args.workers), flush=True)
-    code = sweep.make(args, wanted) if wanted else 0
+    code = 0 if args.stored_only else _make(args, holdings.wanted(profile.cells()))
     if args.dry_run:
         return code
     holdings.look_again()
@@ -85,3 +84,12 @@ def run(args: Namespace) -> int:
     for path in sheet.write(args, profile, holdings):
         print(f"Saved {path}")
     return code
+
+
+def _make(args: Namespace, wanted: list) -> int:
+    """Print how long the missing runs will take and make them; the exit code."""
+    from Experiments.handout.outlook import Estimator
+
+    missing = [run for run in wanted if args.force or run.place.stored() is None]
+    print(Estimator(args).of(missing).text(args.workers), flush=True)
+    return sweep.make(args, wanted) if wanted else 0

@@ -21,7 +21,8 @@ from Utils.errors import UserError
 # What finds runs and makes them is imported in `run`, after the flags have been checked; torch only in the workers.
 
 
-OWN = ("expid", "force", "verbose", "workers")  # flags that say something else of a sweep than of a run
+# Flags that say something else of a sweep than of a run, or that it decides itself.
+OWN = ("expid", "force", "share_pretraining", "verbose", "workers")
 
 
 def flags(top: Parser) -> None:
@@ -145,12 +146,17 @@ class Sweep:
         """Make these runs, those that the time limit allows; each moves its name into `done` or `failed`."""
         from tqdm import tqdm
 
+        from Experiments.sweeping.sharing import Sharing
+
+        sharing = Sharing(waiting, self.args.force)
+        waiting = sharing.arranged(waiting)
         bar = tqdm(total=len(self.runs), initial=len(self.runs) - len(waiting), unit="run", disable=None)
         with bar, contextlib.closing(self.outcomes(waiting)) as outcomes:
             for run, ended in outcomes:
                 if self.args.verbose:
                     tqdm.write(ended.output.rstrip("\n"))
                 tqdm.write(f"{run.name}: {self.settle(run, ended)}")
+                sharing.ended(run)
                 bar.update()
 
     def outcomes(self, waiting: list):

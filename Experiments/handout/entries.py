@@ -99,7 +99,7 @@ def caption(profile: Profile, founds: Iterable[Found], *more: str) -> str:
     runs = [run for found in founds for run in found.runs]
     post, pre = profile.post_epochs, profile.pre_epochs
     first = any(found.cell.pre_epochs for found in founds)
-    words = [f"{post} epochs after pruning" + (f"; Mag is trained for {pre} before it" if first else "") + "."]
+    words = [f"{post} epoch{'s' * (post != 1)} after pruning" + (f"; Mag is trained for {pre} before it" * first) + "."]
     if runs:
         seeds = list(dict.fromkeys(run.seed for run in runs))
         devices = list(dict.fromkeys(map(device, runs)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from Experiments import pretraining
 from Experiments.sweeping import plan
 from Experiments.sweeping.estimate import Estimate
 from Utils import corpus, load
@@ -35,10 +36,7 @@ class Outlook:
 
 
 class Estimator:
-    """Estimates from finished runs of the same kind, else from the same network's seconds for an epoch.
-
-    Where no run of a network is finished, a few steps of its training are timed on this machine.
-    """
+    """Estimates from finished runs of the same kind; where there is none, from a few timed steps of its training."""
 
     def __init__(self, args: Namespace) -> None:
         self.args = args
@@ -48,11 +46,16 @@ class Estimator:
 
     def of(self, runs: Sequence[plan.Run]) -> Outlook:
         """Estimate all of these runs."""
-        total = 0.0
+        total, trained = 0.0, set()
         for run in runs:
+            pre, post = run.args.pre_epochs, run.args.post_epochs
             known = self.estimate.of(run.place.config)
-            epochs = run.args.pre_epochs + run.args.post_epochs
-            total += known if known is not None else self._epoch(run) * epochs
+            seconds = known if known is not None else self._epoch(run) * (pre + post)
+            start = pretraining.place(self.args.result_dir, run.place.config)
+            if pre and (start in trained or start.exists()) and not self.args.force:
+                seconds *= post / (pre + post)  # another run has done the training before pruning
+            trained.add(start)
+            total += seconds
         return Outlook(len(runs), total, bool(self.probes))
 
     def _epoch(self, run: plan.Run) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from Experiments.handout import beside, entries, tables, weights
@@ -18,6 +18,7 @@ from Experiments.handout.timed import Times
 from Experiments.handout.weights import Layer
 from Experiments.reporting import canvas, style
 from Experiments.reporting.canvas import Draw, Picture
+from Experiments.reporting.table import DASH
 from Utils.study import solutions
 from Utils.study.runs import Run
 
@@ -49,7 +50,7 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
                 cell = entry(holdings.of(profile.cell(network, column, ARCHITECTURE_COMPRESSION)), entries.top1)
                 look = style.look(column.pruner)
                 if cell.found is None:
-                    axes.annotate(DASH_WHY, (k, 0), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+                    axes.annotate(DASH, (k, 0), (0, 3), textcoords="offset points", ha="center", fontsize=8)
                     continue
                 untrained = column.title.endswith("untrained")
                 axes.bar(
@@ -57,13 +58,13 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
                     yerr=cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None, capsize=3,
                     ecolor=style.INK,
                 )  # fmt: skip
-                axes.annotate(
-                    f"{cell.found.mean:.1f}", (k, cell.found.mean), (0, 3), textcoords="offset points", ha="center",
-                    fontsize=7.5, backgroundcolor=style.BACK,
-                )  # fmt: skip
+                half = cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None
+                top = cell.found.mean + (half or 0.0)
+                place = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+                axes.annotate(f"{cell.found.mean:.1f}", (k, top), (0, 4 if half else 2), **place)
             names = [column.title.replace(", ", ",\n") for column in columns]
             axes.set_xticks(range(len(columns)), names, fontsize=8)
-            axes.set_ylim(0, 109)
+            axes.set_ylim(0, 112)
             axes.grid(visible=False, axis="x")
             axes.set_ylabel("test accuracy (top-1), %")
             axes.set_title(network.title)
@@ -72,9 +73,6 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
 
     title = f"Test accuracy at compression {ARCHITECTURE_COMPRESSION:g}"
     return canvas.picture("1-architectures", title, [panel(network) for network in profile.networks])
-
-
-DASH_WHY = "–"
 
 
 def curve(
@@ -133,7 +131,7 @@ def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
         sparsity, flop = tables.layer_figures(profile, holdings, compression)
         where = f"{profile.network.title}, compression {compression:g}"
         for name, title, columns, draw in (
-            ("3a-sparsity", "Fraction of the weights that remains, by layer", sparsity, _densities),
+            ("3a-sparsity", "Fraction of the weights that remains, by layer", sparsity, _densities(sparsity)),
             ("3c-flop", "FLOP that remains, by layer", flop, _flops),
         ):
             panels = []
@@ -151,22 +149,29 @@ def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(visible=False, axis="x")
 
 
-def _densities(title: str, colour: str, column: dict[str, float] | None, why: str) -> Draw:
-    def draw(axes: Axes) -> None:
-        axes.set_title(title)
-        if not column:
-            _empty(axes, why)
-            return
-        values = list(column.values())
-        axes.bar(range(len(values)), values, 0.75, color=colour)
-        for k, value in enumerate(values):
-            if value == 0.0:
-                axes.annotate("0", (k, 0.0), (0, 2), textcoords="offset points", ha="center", color=style.INK)
-        _layer_axis(axes, list(column))
-        axes.set_ylim(0.0, 1.0)
-        axes.set_ylabel("weights that remain (1 is all)")
+def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw]:
+    """Return what draws a pruner's panel; all panels have one scale, up to the highest bar of any."""
+    most = max([value for column in columns.values() for value in column.values()], default=1.0)
 
-    return draw
+    def panel(title: str, colour: str, column: Mapping[str, float] | None, why: str) -> Draw:
+        def draw(axes: Axes) -> None:
+            axes.set_title(title)
+            if not column:
+                _empty(axes, why)
+                return
+            values = list(column.values())
+            axes.bar(range(len(values)), values, 0.75, color=colour)
+            for k, value in enumerate(values):
+                if value == 0.0:
+                    place = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+                    axes.annotate("0", (k, 0.0), (0, 2), **place)
+            _layer_axis(axes, list(column))
+            axes.set_ylim(0.0, 1.08 * most)
+            axes.set_ylabel("weights that remain")
+
+        return draw
+
+    return panel
 
 
 def _flops(title: str, colour: str, column: dict[str, tuple[int, int]] | None, why: str) -> Draw:
@@ -180,7 +185,7 @@ def _flops(title: str, colour: str, column: dict[str, tuple[int, int]] | None, w
         axes.bar(range(len(dense)), [scale * v for v in dense], 0.75, color=style.GRID, label="dense")
         axes.bar(range(len(kept)), [scale * v for v in kept], 0.75, color=colour, label="remains")
         _layer_axis(axes, list(column))
-        axes.set_ylabel(f"{unit}multiply-adds an image")
+        axes.set_ylabel(f"{unit}multiply-adds")
         canvas.legend(axes)
 
     return draw
@@ -207,15 +212,14 @@ def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[floa
 
 def _histogram(number: int, layer: Layer, colour: str) -> Draw:
     def draw(axes: Axes) -> None:
-        axes.set_title(f"{number}  {layer.name}", fontsize=9, pad=16)
+        axes.set_title(f"{number}: {layer.name}", fontsize=9, pad=17)
         share = 1.0 - layer.share_pruned
         bar = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
         axes.barh(1.03, share, color=colour, **bar)
         axes.barh(1.03, 1.0 - share, left=share, color=style.GRID, **bar)
-        axes.annotate(
-            f"{layer.pruned:,} pruned ({100 * layer.share_pruned:.1f} %)", (1.0, 1.03), (0, 6), xycoords="axes fraction",
-            textcoords="offset points", ha="right", fontsize=7.5, color=style.MUTED,
-        )  # fmt: skip
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "fontsize": 7.5}
+        words = f"{layer.pruned:,} pruned ({100 * layer.share_pruned:.1f} %)"
+        axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, **place)
         if not layer.kept:
             _empty(axes, "no weight is left")
             axes.set_xticks([])

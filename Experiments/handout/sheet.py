@@ -107,11 +107,11 @@ def text(profile: Profile, made_tables: Sequence[Table], made_pictures: Sequence
     lines = [f"# Assignment one, profile {profile.name}", ""]
     if profile.reduced:
         lines += [f"**{profile.reduced}**", ""]
-    lines += ["## What to hand in", "", "| question | asks for | answered by |", "| --- | --- | --- |"]
+    lines += ["## What to hand in", "", "| question | asks for | tables | figures |", "| --- | --- | --- | --- |"]
     for question, asks, beginnings in QUESTIONS:
-        files = [f"tables/{table.name}.md" for table in made_tables if table.name.startswith(beginnings)]
-        files += [f"figures/{made.name}.png" for made in made_pictures if made.name.startswith(beginnings)]
-        lines.append(f"| {question} | {asks} | {', '.join(f'[{name}]({name})' for name in files)} |")
+        named = [f"[{t.name}](tables/{t.name}.md)" for t in made_tables if t.name.startswith(beginnings)]
+        drawn = [f"[{p.name}](figures/{p.name}.png)" for p in made_pictures if p.name.startswith(beginnings)]
+        lines.append(f"| {question} | {asks} | {', '.join(named)} | {', '.join(drawn)} |")
     lines.append("")
     for _, _, beginnings in QUESTIONS:
         lines += [table.markdown() for table in made_tables if table.name.startswith(beginnings)]

@@ -150,7 +150,10 @@ def exports(run: Run | None, formats: Any) -> Table:
         rows, records = [["masked", DASH, DASH, DASH, f"{DASH} (not measured)"]], [{"why": "not measured"}]
     where = f": {run.name}" if run else ""
     header = ["format", "parameters", "file, KiB", "ms for 1 (times masked)", "ms for 64 (times masked)"]
-    note = WHY_MASKS + " `compact` leaves out units that are dead, `sparse` single weights too, each matrix in the form"
+    note = (
+        WHY_MASKS
+        + " The compact form leaves out units that are dead, sparse single weights too, each matrix in the form"
+    )
     note += " that was the quickest (--experiment export)."
     return Table("2b-exports", f"Question 2b: the masked model and its exports{where}", header, rows, records, note)
 
