@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from Experiments import runs
+from Experiments import pretraining, runs
 from Utils.commandline import arguments
 from Utils.commandline.parser import Parser
 
@@ -31,10 +31,11 @@ def run(args: Namespace) -> dict[str, Any]:
 def make(shop: Workshop) -> tuple[dict[str, Any], str]:
     """The run itself: (what result.json holds, what the console shows)."""
     args = shop.args
-    shop.measure("init")
-    print(f"Pre-Train for {args.pre_epochs} epochs.")
-    shop.fit("pre", args.pre_epochs)
-    shop.measure("pre_prune")
+    with pretraining.shared(shop):
+        shop.measure("init")
+        print(f"Pre-Train for {args.pre_epochs} epochs.")
+        shop.fit("pre", args.pre_epochs)
+        shop.measure("pre_prune")
 
     print(f"Pruning with {args.pruner} for {args.prune_epochs} epochs.")
     shop.prune(10.0**-args.compression)

@@ -21,7 +21,8 @@ from Utils.errors import UserError
 # What finds runs and makes them is imported in `run`, after the flags have been checked; torch only in the workers.
 
 
-OWN = ("expid", "force", "verbose", "workers")  # flags that say something else of a sweep than of a run
+# Flags that say something else of a sweep than of a run, or that it decides itself.
+OWN = ("expid", "force", "share_pretraining", "verbose", "workers")
 
 
 def flags(top: Parser) -> None:
@@ -30,6 +31,21 @@ def flags(top: Parser) -> None:
     group = top.add_argument_group("sweep", "the grid: files, these lists, or both; flags go before the files")
     add = group.add_argument
     add("--expid", help=argparse.SUPPRESS)
+    add(
+        "--sweep-file",
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="a grid in TOML: [settings] of all runs, [[grid]]s of lists to cross; of several the first goes first",
+    )
+    for key, kind, text in (("pruner", str, "P"), ("compression", non_negative, "C"), ("seed", count, "N")):
+        add(f"--{key}-list", nargs="+", type=kind, metavar=text, help=f"the values of --{key} to cross with the others")
+    add_making(group)
+
+
+def add_making(group: Any) -> None:
+    """Add the flags that say how a list of runs is made."""
+    add = group.add_argument
     add(
         "--workers",
         type=positive_count,
@@ -43,15 +59,6 @@ def flags(top: Parser) -> None:
         ("--verbose", "show what each run printed when it ends, the loss every 64 batches in it"),
     ):
         add(name, nargs="?", const=True, default=False, type=switch, metavar="BOOL", help=text)
-    add(
-        "--sweep-file",
-        nargs="+",
-        action="extend",
-        metavar="FILE",
-        help="a grid in TOML: [settings] of all runs, [[grid]]s of lists to cross; of several the first goes first",
-    )
-    for key, kind, text in (("pruner", str, "P"), ("compression", non_negative, "C"), ("seed", count, "N")):
-        add(f"--{key}-list", nargs="+", type=kind, metavar=text, help=f"the values of --{key} to cross with the others")
     add("--dry-run", action="store_true", help="list the runs, what is done of them and how long the rest may take")
     add(
         "--time-limit",
@@ -68,11 +75,7 @@ def check(args: Namespace) -> Namespace:
     """Every run of the grid is checked before anything happens; `args.cells` then holds them."""
     if args.expid:
         raise UserError("--expid names one run; the runs of a sweep have the names that their settings give them")
-    if args.scheduler and args.workers != 1:
-        raise UserError("--workers are processes of this machine; a --scheduler has its own: leave one of them out")
-    if args.scheduler and not re.fullmatch(r"tcp://[^/\s]+:\d+", args.scheduler):
-        raise UserError(f"--scheduler {args.scheduler}: not of the form tcp://HOST:PORT, as a scheduler shows its own")
-    arguments.limit("workers", args.workers, 4)
+    check_making(args)
     given: dict[str, list[Any]] = {key: [vars(args)[key]] for key in grid.of_runs() if vars(args)[key] is not None}
     for key in grid.LISTS:
         listed = getattr(args, f"{key}_list")
@@ -87,14 +90,28 @@ def check(args: Namespace) -> Namespace:
     return args
 
 
+def check_making(args: Namespace) -> None:
+    """Raise UserError where the flags of `add_making` cannot be kept."""
+    if args.scheduler and args.workers != 1:
+        raise UserError("--workers are processes of this machine; a --scheduler has its own: leave one of them out")
+    if args.scheduler and not re.fullmatch(r"tcp://[^/\s]+:\d+", args.scheduler):
+        raise UserError(f"--scheduler {args.scheduler}: not of the form tcp://HOST:PORT, as a scheduler shows its own")
+    arguments.limit("workers", args.workers, 4)
+
+
 def run(args: Namespace) -> int:
     """Make what is not done yet; the exit code, 1 if a run of the grid has failed now or before."""
     from Experiments.sweeping import plan
+
+    return make(args, plan.plan(args.cells, Path(args.data_dir), args.result_dir, args.force))
+
+
+def make(args: Namespace, runs: list) -> int:
+    """Make those of these runs that are not done yet, as `run` does."""
     from Experiments.sweeping.failures import Failures
     from Experiments.sweeping.limit import TimeLimit
 
     limit = TimeLimit(args.time_limit) if args.time_limit else None
-    runs = plan.plan(args.cells, Path(args.data_dir), args.result_dir, args.force)
     failures = Failures(args.result_dir)
     done = {run.name for run in runs if not args.force and run.place.stored() is not None}
     failed = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
@@ -129,12 +146,17 @@ class Sweep:
         """Make these runs, those that the time limit allows; each moves its name into `done` or `failed`."""
         from tqdm import tqdm
 
+        from Experiments.sweeping.sharing import Sharing
+
+        sharing = Sharing(waiting, self.args.force)
+        waiting = sharing.arranged(waiting)
         bar = tqdm(total=len(self.runs), initial=len(self.runs) - len(waiting), unit="run", disable=None)
         with bar, contextlib.closing(self.outcomes(waiting)) as outcomes:
             for run, ended in outcomes:
                 if self.args.verbose:
                     tqdm.write(ended.output.rstrip("\n"))
                 tqdm.write(f"{run.name}: {self.settle(run, ended)}")
+                sharing.ended(run)
                 bar.update()
 
     def outcomes(self, waiting: list):

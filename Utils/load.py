@@ -80,6 +80,7 @@ EXPERIMENTS = {
     "grade": "Experiments.grade",
     "export": "Experiments.export",
     "measure": "Experiments.measure",
+    "assignment": "Experiments.assignment",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {

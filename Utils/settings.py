@@ -34,6 +34,7 @@ class Setting:
     place: bool = False  # says where and how to run, not what: no part of a run's name
     axis: bool = False  # tells runs of one study apart (task, pruner, seed), or has no bearing on the last epoch
     dense: bool = True  # changes a run at compression 0 too
+    late: bool = False  # acts only from the pruning on, as do all of the group "pruning"
     cost: str = ""  # "run": runs that differ in it take other times; "scoring": pruners do
 
 
@@ -74,7 +75,12 @@ ROWS = (
     Setting("seed", "run", "count", "random seed of everything", 1, original=True, axis=True),
     _seed("init_seed", "initial weights"),
     _seed("data_seed", "data order"),
-    _seed("prune_seed", "pruner's random draws", dense=False),
+    _seed("prune_seed", "pruner's random draws", dense=False, late=True),
+    _switch(
+        "run", "share_pretraining",
+        "keep the state after the epochs before pruning in --result-dir, and begin from one that a run with the same "
+        "training has kept", place=True,
+    ),
     _switch("run", "verbose", "print the loss every 64 batches", place=True, original=True),
     # Data
     Setting(
@@ -134,7 +140,7 @@ ROWS = (
     Setting("pre_epochs", "training", "count", "epochs to train before pruning", 0, original=True, cost="run"),
     Setting(
         "post_epochs", "training", "count", "epochs to train after pruning", 10,
-        original=True, by_data=True, cost="run",
+        original=True, by_data=True, late=True, cost="run",
     ),
     Setting("lr", "training", "positive", "learning rate", 1e-3, metavar="X", original=True, by_data=True),
     Setting(
@@ -270,6 +276,12 @@ def acting_when_dense(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return those settings of a run that change it at compression 0: runs that agree in them have the same bits."""
     idle = {row.name for row in ROWS if not row.dense}
     return {name: value for name, value in config.items() if name not in idle}
+
+
+def acting_before_pruning(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of a run that act before it prunes: runs that agree in them train alike up to there."""
+    late = {row.name for row in ROWS if row.late or row.group == "pruning"}
+    return {name: value for name, value in config.items() if name not in late}
 
 
 def is_pruning(name: str) -> bool:

@@ -113,6 +113,7 @@ class Stage:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.config: Mapping[str, Any] = {}
         self.epochs: list[dict[str, Any]] = []
         self.writer = ThreadPoolExecutor(1)
         self.pending: Future | None = None
@@ -127,6 +128,7 @@ class Stage:
             if entry.name != LOCK and not (same and entry.name == CHECKPOINT):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         self.json("config.json", config)
+        self.config = config
 
     @property
     def checkpoint(self) -> Path | None:

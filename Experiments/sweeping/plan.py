@@ -18,12 +18,16 @@ FIGURES = ("bleu", "test_top1")  # what a run is judged by: the first of these t
 
 @dataclass(frozen=True)
 class Run:
-    """A singleshot: its command line, where the data was found, its place in the store."""
+    """A singleshot: its command line, where the data was found, its place in the store.
+
+    shares: it keeps its training before pruning for others, or begins from what another kept.
+    """
 
     words: tuple[str, ...]
     args: Namespace
     located: corpus.Located
     place: store.Run
+    shares: bool = False
 
     @property
     def name(self) -> str:
@@ -38,6 +42,7 @@ class Run:
             f"--result-dir={Path(place.result_dir).resolve()}",
             f"--gpu={place.gpu}",
             *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "force", "verbose") if getattr(place, flag)),
+            *(["--share-pretraining"] if self.shares else []),
         ]
         return words if threads is None else [*words, f"--threads={threads}"]
 

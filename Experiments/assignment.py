@@ -1,0 +1,95 @@
+"""Make all tables and figures that the handout of assignment one asks for, and the runs behind them."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from Experiments import sweep
+from Experiments.handout.questions import PROFILES
+from Utils import load
+from Utils.commandline.kinds import count
+from Utils.commandline.parser import Parser, names
+from Utils.errors import UserError
+
+# What makes runs and draws is imported in `run`, after the flags have been checked.
+
+STUDY = "Results/study"  # the store that is read beside --result-dir where --store names none
+
+
+def flags(top: Parser) -> None:
+    """Add the flags of the recipe and those by which its runs are made."""
+    group = top.add_argument_group("assignment", "the handout's runs; all else is the assignment's default")
+    add = group.add_argument
+    add(
+        "--profile",
+        default="colab",
+        metavar=names(PROFILES),
+        help="colab: 10 epochs, Mag trained for 10 before it is pruned; full: 100, and 200; smoke: seconds, on a "
+        "generated sample (default: colab)",
+    )
+    add("--seed-list", nargs="+", type=count, default=[1], metavar="N", help="seeds of the runs (default: 1)")
+    add(
+        "--amp",
+        default="off",
+        metavar=names(load.PRECISIONS),
+        help="precision in which missing runs are trained; stored runs of the other one are taken too, and labelled "
+        "(default: off)",
+    )
+    add("--source", metavar=names(load.SOURCES), help="data: real, sample or auto (default: auto; smoke: sample)")
+    add("--result-dir", default="Results/data", metavar="DIR", help="where runs, tables and figures are kept")
+    add(
+        "--store",
+        nargs="+",
+        metavar="DIR",
+        help=f"other result directories whose runs are taken as well (default: {STUDY}, if it is there)",
+    )
+    add("--stored-only", action="store_true", help="make no run: tables and figures of what is stored")
+    sweep.add_making(group)
+
+
+def check(args: Namespace) -> Namespace:
+    """Check the flags; the runs are planned when they begin, for the data must be there."""
+    load.known("profile", args.profile, PROFILES)
+    load.known("precision", args.amp, load.PRECISIONS)
+    if args.source is not None:
+        load.known("source", args.source, load.SOURCES)
+    if args.store is None:
+        args.store = [STUDY] if Path(STUDY).is_dir() else []
+    for place in args.store:
+        if not Path(place).is_dir():
+            raise UserError(f"--store {place}: no such directory")
+    args.seed_list = list(dict.fromkeys(args.seed_list))
+    if args.stored_only and (args.dry_run or args.force):
+        raise UserError("--stored-only makes no run; leave out --dry-run and --force")
+    sweep.check_making(args)
+    return args
+
+
+def run(args: Namespace) -> int:
+    """Make what is missing, then all tables and figures; the exit code, 1 if a run has failed now or before."""
+    from Experiments.handout.holdings import Holdings
+
+    profile = PROFILES[args.profile]
+    if profile.reduced:
+        print(profile.reduced)
+    holdings = Holdings(args, profile)
+    code = 0 if args.stored_only else _make(args, holdings.wanted(profile.cells()))
+    if args.dry_run:
+        return code
+    holdings.look_again()
+
+    from Experiments.handout import sheet
+
+    for path in sheet.write(args, profile, holdings):
+        print(f"Saved {path}")
+    return code
+
+
+def _make(args: Namespace, wanted: list) -> int:
+    """Print how long the missing runs will take and make them; the exit code."""
+    from Experiments.handout.outlook import Estimator
+
+    missing = [run for run in wanted if args.force or run.place.stored() is None]
+    print(Estimator(args).of(missing).text(args.workers), flush=True)
+    return sweep.make(args, wanted) if wanted else 0

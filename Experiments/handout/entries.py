@@ -1,0 +1,133 @@
+"""One cell of a table: a mean over seeds, or the reason why it is blank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from Experiments.handout.holdings import Found
+from Experiments.handout.questions import Profile
+from Experiments.reporting.table import DASH
+from Utils.study.runs import Run
+from Utils.study.statistics import Interval, interval
+
+SEEDS_FOR_HALF = 3  # seeds from which the half width of the interval is shown
+
+
+class Absent(Exception):
+    """A run lacks a figure; the message says why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """`text`: as shown. `found`: mean over the runs that have the figure, None where none has; `why`: the reason."""
+
+    text: str
+    found: Interval | None
+    amp: str
+    why: str = ""
+
+    @property
+    def mean(self) -> float | None:
+        return None if self.found is None else self.found.mean
+
+    def record(self) -> dict[str, Any]:
+        """Return the columns of the CSV."""
+        found = self.found
+        half = found.half if found and found.count >= SEEDS_FOR_HALF else None
+        return {
+            "mean": None if found is None else found.mean,
+            "half_width": half,
+            "seeds": 0 if found is None else found.count,
+            "precision": "" if found is None else precision(self.amp),
+            "why": self.why,
+        }
+
+
+def precision(amp: str) -> str:
+    return "fp32" if amp == "off" else amp
+
+
+def entry(found: Found, figure: Callable[[Run], float], decimals: int = 2, scale: float = 1.0) -> Entry:
+    """Return the cell that shows a figure of these runs. `figure` raises Absent for a run that lacks it."""
+    values, reasons = [], [found.why] if found.why else []
+    for run in found.runs:
+        try:
+            values.append(scale * figure(run))
+        except Absent as error:
+            reasons.append(str(error))
+    why = "; ".join(dict.fromkeys(reasons))
+    mean = interval(values)
+    if mean is None:
+        return Entry(f"{DASH} ({why})", None, found.amp, why)
+    text = f"{mean.mean:.{decimals}f}"
+    if mean.half and mean.count >= SEEDS_FOR_HALF:
+        text += f" ± {mean.half:.{decimals}f}"
+    labels = [precision(found.amp)] if found.amp != "off" and found.cell.amp is None else []
+    if len(values) < found.seeds:
+        labels.append(f"{len(values)} of {found.seeds} seeds")
+    return Entry(text + (f" ({', '.join(labels)})" if labels else ""), mean, found.amp, why)
+
+
+def top1(run: Run) -> float:
+    return run.figures["final_test_top1"]
+
+
+def flop_fraction(run: Run) -> float:
+    return run.figures["flop_sparsity"]
+
+
+def peak(run: Run, phase: str) -> float:
+    """Return the most bytes in use in a phase."""
+    try:
+        return float(run.result["peak_memory"][phase])
+    except KeyError:
+        raise Absent("not measured") from None
+
+
+def seconds(run: Run, phase: str) -> float:
+    try:
+        return float(run.result["seconds"][phase])
+    except KeyError:
+        raise Absent("not measured") from None
+
+
+def caption(profile: Profile, founds: Iterable[Found], *more: str) -> str:
+    """Return what the figures were made with: epochs, seeds, device, precision, data."""
+    founds = list(founds)
+    runs = [run for found in founds for run in found.runs]
+    post, pre = profile.post_epochs, profile.pre_epochs
+    first = any(found.cell.pre_epochs for found in founds)
+    words = [f"{post} epoch{'s' * (post != 1)} after pruning" + (f"; Mag is trained for {pre} before it" * first) + "."]
+    if runs:
+        seeds = list(dict.fromkeys(run.seed for run in runs))
+        devices = list(dict.fromkeys(map(device, runs)))
+        words.append(f"Seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}; {listed(devices)}; ")
+        words[-1] += f"{listed(list(dict.fromkeys(precision(f.amp) for f in founds if f.runs)))}; {data(runs)}."
+        if len(seeds) >= SEEDS_FOR_HALF:
+            words.append("Mean ± half the width of the 95 % interval.")
+    else:
+        words.append("No run yet.")
+    return " ".join([*filter(None, more), *words])
+
+
+def data(runs: Sequence[Run]) -> str:
+    """Return which data the runs were made on."""
+    sources = {run.result["source"] for run in runs}
+    return {frozenset({"real"}): "real data", frozenset({"sample"}): "GENERATED SAMPLE DATA"}.get(
+        frozenset(sources), "real data and GENERATED SAMPLES"
+    )
+
+
+def device(run: Run) -> str:
+    """Return the device that the run was made on, with its threads or the GPU's name."""
+    machine = run.result.get("machine", {})
+    if gpu := machine.get("gpu"):
+        return str(gpu)
+    threads = machine.get("threads")
+    return f"CPU, {threads} thread{'s' * (threads != 1)}" if threads else str(machine.get("device", "unknown device"))
+
+
+def listed(words: Sequence[str]) -> str:
+    return " and ".join(words)

@@ -1,0 +1,125 @@
+"""The runs that the handout's cells need: which are stored, where, and why the others are not."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from Experiments import runs
+from Experiments.handout.questions import PRECISIONS, Cell, Profile
+from Experiments.sweeping import grid, plan
+from Experiments.sweeping.failures import Failures
+from Utils import corpus, load, store
+from Utils.commandline import arguments
+from Utils.study.runs import Run
+
+NOT_RUN, DAMAGED = "not run yet", "its files are damaged"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The stored runs of a cell, one a seed, all in the precision `amp`; `why`: why some are missing, "" if none is."""
+
+    cell: Cell
+    runs: tuple[Run, ...]
+    seeds: int  # how many were asked for
+    amp: str
+    why: str = ""
+
+
+class Holdings:
+    """Looks runs up, first in --result-dir, then in the other stores. A run's settings give its directory's name."""
+
+    def __init__(self, args: Namespace, profile: Profile) -> None:
+        self.args, self.profile = args, profile
+        self.source = args.source or profile.source
+        self.parser = arguments.parser()
+        self.failures = Failures(args.result_dir)
+        self.located: dict[str, corpus.Located] = {}
+        self.known: dict[tuple, plan.Run] = {}
+        self.looked: dict[Cell, Found] = {}
+
+    def look_again(self) -> None:
+        """Forget what was stored: runs have been made."""
+        self.looked.clear()
+
+    def singleshot(self, cell: Cell, seed: int, amp: str) -> plan.Run:
+        """Return the run of a cell with this seed and precision, stored or not."""
+        key = cell, seed, amp
+        if key not in self.known:
+            network = cell.network
+            chosen = {
+                "dataset": network.dataset,
+                "model_class": network.model_class,
+                "model": network.model,
+                "pruner": cell.pruner,
+                "compression": cell.compression,
+                "pre_epochs": cell.pre_epochs,
+                "post_epochs": cell.post_epochs,
+                **({} if amp == "off" else {"amp": amp}),
+                "seed": seed,
+                "source": self.source,
+            }
+            words = tuple(word for name, value in chosen.items() for word in grid.spelled(name, value))
+            args = arguments.resolve(self.parser.parse_args(words))
+            args.experiment, args.result_dir = "singleshot", self.args.result_dir
+            located = self._locate(args)
+            self.known[key] = plan.Run(words, args, located, runs.find(args, located))
+        return self.known[key]
+
+    def _locate(self, args: Namespace) -> corpus.Located:
+        if args.dataset not in self.located:  # hashing a corpus's files takes its time
+            data = load.configured(args)
+            self.located[args.dataset] = corpus.locate(data, Path(self.args.data_dir), args.source)
+        return self.located[args.dataset]
+
+    def _stored(self, run: plan.Run) -> Run | str:
+        """Return the run as it is stored, or why it is not there."""
+        for place in (self.args.result_dir, *self.args.store):
+            held = store.Run(place, "singleshot", run.place.config)
+            if (result := held.stored()) is None:
+                continue
+            found = Run(held.path, held.config, result)
+            try:
+                found.check()
+            except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
+                return DAMAGED
+            return found
+        failure = self.failures.message(run.name)
+        return NOT_RUN if failure is None else f"run failed: {failure}"
+
+    def _in_precision(self, cell: Cell, amp: str) -> Found:
+        each = [self._stored(self.singleshot(cell, seed, amp)) for seed in self.args.seed_list]
+        there = tuple(found for found in each if isinstance(found, Run))
+        missing = dict.fromkeys(found for found in each if isinstance(found, str))
+        return Found(cell, there, len(each), amp, "; ".join(missing))
+
+    def of(self, cell: Cell) -> Found:
+        """Return the stored runs of a cell: of its precision, else of the one with the most seeds.
+
+        Where two have as many, it is the one that the command line asks for. Precisions are never mixed.
+        """
+        if cell not in self.looked:
+            self.looked[cell] = self._look(cell)
+        return self.looked[cell]
+
+    def _look(self, cell: Cell) -> Found:
+        if cell.amp is not None:
+            return self._in_precision(cell, cell.amp)
+        asked = self.args.amp
+        order = [asked, *(amp for amp in PRECISIONS if amp != asked)]
+        return max((self._in_precision(cell, amp) for amp in order), key=lambda found: len(found.runs))
+
+    def wanted(self, cells: Iterable[Cell]) -> list[plan.Run]:
+        """Return the runs to have, each once, in this order: what is stored in other stores is not made again."""
+        found: dict[str, plan.Run] = {}
+        for cell in cells:
+            held = self.of(cell)
+            amp = held.amp if len(held.runs) == held.seeds else cell.amp or self.args.amp
+            for seed in self.args.seed_list:
+                run = self.singleshot(cell, seed, amp)
+                if self.args.force or run.place.path.exists() or not isinstance(self._stored(run), Run):
+                    found.setdefault(run.name, run)
+        return list(found.values())

@@ -1,0 +1,94 @@
+"""How many hours the runs that are missing will take."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from Experiments import pretraining
+from Experiments.sweeping import plan
+from Experiments.sweeping.estimate import Estimate
+from Utils import corpus, load
+
+STEPS = 2  # of training that a probe times, after one that warms up
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Seconds of all runs that are to be made, one after the other; `probed`: some come from timing a few steps."""
+
+    runs: int
+    seconds: float
+    probed: bool
+
+    def text(self, workers: int) -> str:
+        if not self.runs:
+            return "Nothing is to be made."
+        hours = self.seconds / 3600 / min(workers, self.runs)
+        source = "timed steps and finished runs" if self.probed else "finished runs"
+        return (
+            f"{self.runs} runs to make, about {hours:.2g} hours ({plan.duration(hours * 3600)}) for {workers} at a "
+            f"time, as estimated from {source}."
+        )
+
+
+class Estimator:
+    """Estimates from finished runs of the same kind; where there is none, from a few timed steps of its training."""
+
+    def __init__(self, args: Namespace) -> None:
+        self.args = args
+        self.estimate = Estimate(Path(args.result_dir))
+        self.probes: dict[tuple, float] = {}
+        self.corpora: dict[str, corpus.Corpus] = {}
+
+    def of(self, runs: Sequence[plan.Run]) -> Outlook:
+        """Estimate all of these runs."""
+        total, trained = 0.0, set()
+        for run in runs:
+            pre, post = run.args.pre_epochs, run.args.post_epochs
+            known = self.estimate.of(run.place.config)
+            seconds = known if known is not None else self._epoch(run) * (pre + post)
+            start = pretraining.place(self.args.result_dir, run.place.config)
+            if pre and (start in trained or start.exists()) and not self.args.force:
+                seconds *= post / (pre + post)  # another run has done the training before pruning
+            trained.add(start)
+            total += seconds
+        return Outlook(len(runs), total, bool(self.probes))
+
+    def _epoch(self, run: plan.Run) -> float:
+        """Return the seconds of an epoch of training, from a few of its steps."""
+        args = run.args
+        key = args.dataset, args.model_class, args.model, args.amp
+        if key not in self.probes:
+            print(f"Timing {STEPS} steps of {args.model} on {run.located.dataset.title} ({args.amp}).", flush=True)
+            self.probes[key] = self._probe(run)
+        return self.probes[key]
+
+    def _probe(self, run: plan.Run) -> float:
+        import torch
+
+        from Utils import testtime
+        from Utils.loss import CrossEntropy
+        from Utils.train import train_epoch
+
+        args = run.args
+        if run.located.key not in self.corpora:
+            self.corpora[run.located.key] = corpus.load(run.located)
+        data = self.corpora[run.located.key]
+        device = load.device(self.args.gpu, self.args.no_cuda)
+        with torch.random.fork_rng(devices=[]):
+            model = load.model(args.model, args.model_class)(data.shape, data.num_classes).to(device)
+        loader = load.dataloader(data, args.train_batch_size, True)
+        batches = list(islice(loader, STEPS + 1))
+        kind, arguments = load.optimizer(args.optimizer, args)
+        optimizer = kind(model.parameters(), lr=args.lr, **arguments)
+
+        def steps(chosen: Sequence) -> None:
+            train_epoch(model, CrossEntropy(), optimizer, chosen, device, amp=load.precision(args.amp))
+
+        steps(batches[:1])
+        taken = testtime.seconds(lambda: steps(batches[1:]), device)
+        return taken / max(1, len(batches) - 1) * len(loader)

@@ -1,0 +1,307 @@
+"""The handout's figures: curves by compression, bars by layer, histograms of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from Experiments.handout import beside, entries, tables, weights
+from Experiments.handout.entries import Absent, entry
+from Experiments.handout.holdings import Holdings
+from Experiments.handout.questions import (
+    ARCHITECTURE_COMPRESSION,
+    COMPRESSIONS,
+    PRECISIONS,
+    Profile,
+)
+from Experiments.handout.timed import Times
+from Experiments.handout.weights import Layer
+from Experiments.reporting import canvas, style
+from Experiments.reporting.canvas import Draw, Picture
+from Experiments.reporting.table import DASH
+from Utils.study import solutions
+from Utils.study.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PLAIN, OTHER = "#5d6470", "#d55e00"  # fp32 and mixed precision
+
+
+def _by_compression(axes: Axes) -> None:
+    """An axis of compressions as the handout lists them, each with its tick."""
+    axes.set_xscale("log")
+    axes.set_xticks(list(COMPRESSIONS), [f"{compression:g}" for compression in COMPRESSIONS])
+    axes.set_xlim(COMPRESSIONS[0] / 1.25, COMPRESSIONS[-1] * 1.25)
+    axes.set_xlabel("compression (the fraction 10^-c is kept)")
+
+
+def _empty(axes: Axes, why: str) -> None:
+    axes.text(0.5, 0.5, why or "no run yet", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
+
+
+def architectures(profile: Profile, holdings: Holdings) -> Picture:
+    """Question 1: a panel a network, a bar a pruner."""
+
+    def panel(network) -> Draw:
+        def draw(axes: Axes) -> None:
+            columns = profile.columns(untrained=True)
+            for k, column in enumerate(columns):
+                cell = entry(holdings.of(profile.cell(network, column, ARCHITECTURE_COMPRESSION)), entries.top1)
+                look = style.look(column.pruner)
+                if cell.found is None:
+                    axes.annotate(DASH, (k, 0), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+                    continue
+                untrained = column.title.endswith("untrained")
+                axes.bar(
+                    k, cell.found.mean, 0.7, color=style.BACK if untrained else look.colour, edgecolor=look.colour,
+                    yerr=cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None, capsize=3,
+                    ecolor=style.INK,
+                )  # fmt: skip
+                half = cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None
+                top = cell.found.mean + (half or 0.0)
+                place = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+                axes.annotate(f"{cell.found.mean:.1f}", (k, top), (0, 4 if half else 2), **place)
+            names = [column.title.replace(", ", ",\n") for column in columns]
+            axes.set_xticks(range(len(columns)), names, fontsize=8)
+            axes.set_ylim(0, 112)
+            axes.grid(visible=False, axis="x")
+            axes.set_ylabel("test accuracy (top-1), %")
+            axes.set_title(network.title)
+
+        return draw
+
+    title = f"Test accuracy at compression {ARCHITECTURE_COMPRESSION:g}"
+    return canvas.picture("1-architectures", title, [panel(network) for network in profile.networks])
+
+
+def curve(
+    name: str, title: str, words: str, profile: Profile, holdings: Holdings, figure: Callable[[Run], float],
+    log: bool = False, zero: bool = False,
+) -> Picture:  # fmt: skip
+    """Question 2: a line a pruner against compression."""
+
+    def draw(axes: Axes) -> None:
+        everything: list[float] = []
+        for column in profile.columns():
+            look = style.look(column.pruner)
+            cells = [
+                (compression, entry(holdings.of(profile.cell(profile.network, column, compression)), figure).found)
+                for compression in COMPRESSIONS
+            ]
+            there = [(x, found) for x, found in cells if found is not None]
+            if there:
+                points = [x for x, _ in there]
+                canvas.curve(axes, points, [found for _, found in there], look.colour, look.marker, look.title)
+                everything += [found.mean for _, found in there]
+        _by_compression(axes)
+        axes.set_ylabel(words)
+        axes.set_title(profile.network.title)
+        if not everything:
+            _empty(axes, "no run yet")
+            return
+        if log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+        elif zero:
+            axes.set_ylim(0.0, 1.15 * max(everything))
+        else:
+            canvas.limits(axes, everything)
+        canvas.legend(axes)
+
+    return canvas.picture(name, title, [draw])
+
+
+def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
+    """Question 2: the three curves."""
+    return [
+        curve("2a-accuracy", "Test accuracy against compression", "test accuracy (top-1), %", profile, holdings,
+              entries.top1),
+        curve("2b-test-time", "Test time against compression", "test time (forward), s", profile, holdings,
+              times.seconds, zero=True),
+        curve("2c-flop", "FLOP against compression", "fraction of the FLOP that remains", profile, holdings,
+              entries.flop_fraction, log=True),
+    ]  # fmt: skip
+
+
+def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
+    """Question 3: what remains by layer, a picture a compression and a panel a pruner."""
+    found = []
+    for compression in COMPRESSIONS:
+        sparsity, flop = tables.layer_figures(profile, holdings, compression)
+        where = f"{profile.network.title}, compression {compression:g}"
+        for name, title, columns, draw in (
+            ("3a-sparsity", "Fraction of the weights that remains, by layer", sparsity, _densities(sparsity)),
+            ("3c-flop", "FLOP that remains, by layer", flop, _flops),
+        ):
+            panels = []
+            for column in profile.columns():
+                why = holdings.of(profile.cell(profile.network, column, compression)).why
+                panels.append(draw(column.title, style.look(column.pruner).colour, columns.get(column.title), why))
+            found.append(canvas.picture(f"{name}-c{compression:g}", f"{title}: {where}", panels, height=3.0))
+    return found
+
+
+def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
+    """Layers from left to right by their numbers, which the table tells the names of."""
+    axes.set_xticks(range(len(names)), [str(k + 1) for k in range(len(names))], fontsize=7.5)
+    axes.set_xlabel("layer")
+    axes.grid(visible=False, axis="x")
+
+
+def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw]:
+    """Return what draws a pruner's panel; all panels have one scale, up to the highest bar of any."""
+    most = max([value for column in columns.values() for value in column.values()], default=1.0)
+
+    def panel(title: str, colour: str, column: Mapping[str, float] | None, why: str) -> Draw:
+        def draw(axes: Axes) -> None:
+            axes.set_title(title)
+            if not column:
+                _empty(axes, why)
+                return
+            values = list(column.values())
+            axes.bar(range(len(values)), values, 0.75, color=colour)
+            for k, value in enumerate(values):
+                if value == 0.0:
+                    place = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+                    axes.annotate("0", (k, 0.0), (0, 2), **place)
+            _layer_axis(axes, list(column))
+            axes.set_ylim(0.0, 1.08 * most)
+            axes.set_ylabel("weights that remain")
+
+        return draw
+
+    return panel
+
+
+def _flops(title: str, colour: str, column: dict[str, tuple[int, int]] | None, why: str) -> Draw:
+    def draw(axes: Axes) -> None:
+        axes.set_title(title)
+        if not column:
+            _empty(axes, why)
+            return
+        kept, dense = zip(*column.values(), strict=True)
+        scale, unit = (1e-6, "million ") if max(dense) >= 2e6 else (1e-3, "thousand ")
+        axes.bar(range(len(dense)), [scale * v for v in dense], 0.75, color=style.GRID, label="dense")
+        axes.bar(range(len(kept)), [scale * v for v in kept], 0.75, color=colour, label="remains")
+        _layer_axis(axes, list(column))
+        axes.set_ylabel(f"{unit}multiply-adds")
+        canvas.legend(axes)
+
+    return draw
+
+
+def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[float]) -> list[Picture]:
+    """Question 3: the kept weights of each layer, a picture a pruner and compression, a panel a layer."""
+    found = []
+    for compression in compressions:
+        for column in profile.columns():
+            held = holdings.of(profile.cell(profile.network, column, compression))
+            look = style.look(column.pruner)
+            name = f"3b-weights-{column.pruner}-c{compression:g}"
+            title = f"Weights by layer: {profile.network.title}, {column.title}, compression {compression:g}"
+            try:
+                if not held.runs:
+                    raise Absent(held.why)
+                panels = [_histogram(k, layer, look.colour) for k, layer in enumerate(weights.read(held.runs[0]), 1)]
+            except Absent as error:
+                panels = [lambda axes, why=str(error): _empty(axes, why)]
+            found.append(canvas.picture(name, title, panels, height=2.5))
+    return found
+
+
+def _histogram(number: int, layer: Layer, colour: str) -> Draw:
+    def draw(axes: Axes) -> None:
+        axes.set_title(f"{number}: {layer.name}", fontsize=9, pad=17)
+        share = 1.0 - layer.share_pruned
+        bar = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
+        axes.barh(1.03, share, color=colour, **bar)
+        axes.barh(1.03, 1.0 - share, left=share, color=style.GRID, **bar)
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "fontsize": 7.5}
+        words = f"{layer.pruned:,} pruned ({100 * layer.share_pruned:.1f} %)"
+        axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, **place)
+        if not layer.kept:
+            _empty(axes, "no weight is left")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            return
+        axes.bar(layer.edges[:-1], layer.counts, layer.edges[1:] - layer.edges[:-1], align="edge", color=colour)
+        axes.set_xlim(layer.edges[0], layer.edges[-1])
+        axes.grid(visible=False, axis="x")
+        axes.tick_params(labelsize=7.5)
+        axes.set_xlabel(f"value of the {layer.kept:,} weights kept", fontsize=8)
+
+    return draw
+
+
+def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
+    """Question 4: memory and time of Rand in both precisions against compression."""
+    figures = [tables.PRECISION_FIGURES[k] for k in (0, 2, 3)]
+
+    def panel(title: str, figure: Callable[[Run], float], scale: float) -> Draw:
+        def draw(axes: Axes) -> None:
+            reached: list[float] = []
+            for amp, colour, marker in zip(PRECISIONS, (PLAIN, OTHER), ("o", "D"), strict=True):
+                cells = [
+                    (c, entry(holdings.of(profile.precision_cell(c, amp)), figure, 2, scale).found)
+                    for c in COMPRESSIONS
+                ]
+                there = [(x, found) for x, found in cells if found is not None]
+                if there:
+                    points = [x for x, _ in there]
+                    label = entries.precision(amp)
+                    canvas.curve(axes, points, [found for _, found in there], colour, marker, label)
+                    reached += [found.mean for _, found in there]
+            _by_compression(axes)
+            axes.set_ylabel(title)
+            axes.set_title(title.partition(",")[0])
+            if reached:
+                axes.set_ylim(0.0, 1.15 * max(reached))
+                canvas.legend(axes)
+            else:
+                _empty(axes, "no run yet")
+
+        return draw
+
+    panels = [panel(title, figure, scale) for title, figure, scale, _ in figures]
+    return canvas.picture("4-mixed-precision", f"Mixed precision: {profile.network.title}, Rand", panels)
+
+
+def public(profile: Profile, holdings: Holdings) -> Picture:
+    """Ours, the paper's and the public solutions' range against compression, a panel a pruner."""
+    cells = solutions.read()
+
+    def panel(column) -> Draw:
+        def draw(axes: Axes) -> None:
+            look, shown = style.look(column.pruner), 0
+            for compression in COMPRESSIONS:
+                found = holdings.of(profile.cell(profile.network, column, compression))
+                ours, others, _ = beside.compare(found, cells)
+                own = beside.printed(profile.network, column.pruner, compression)
+                first = compression == COMPRESSIONS[0]
+                if others is not None:
+                    axes.plot([compression] * 2, [others.low, others.high], color=style.MUTED, linewidth=5, alpha=0.35,
+                              solid_capstyle="butt", label="public, range" if first else None)  # fmt: skip
+                    axes.plot(compression, others.median, "_", color=style.INK, markersize=9,
+                              label="median" if first else None)  # fmt: skip
+                    shown += 1
+                if own is not None:
+                    axes.plot(compression, own, "x", color=style.INK, label="paper" if first else None)
+                    shown += 1
+                if ours.mean is not None:
+                    axes.plot(compression, ours.mean, look.marker, color=look.colour, label=None, zorder=3)
+                    shown += 1
+            axes.plot([], [], look.marker, color=look.colour, label="ours")
+            _by_compression(axes)
+            axes.set_title(column.title)
+            axes.set_ylabel("test accuracy (top-1), %")
+            axes.set_ylim(0, 100)
+            if shown:
+                canvas.legend(axes)
+            else:
+                _empty(axes, "nothing to compare")
+
+        return draw
+
+    title = f"Beside the public solutions: {profile.network.title}"
+    return canvas.picture("public-solutions", title, [panel(column) for column in profile.columns()])

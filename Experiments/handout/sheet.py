@@ -1,0 +1,121 @@
+"""All that is handed in: tables, figures, one page that shows them in the handout's order, and which answers what."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from Experiments.handout import beside, pictures, tables, weights
+from Experiments.handout.entries import Absent, caption
+from Experiments.handout.holdings import Holdings
+from Experiments.handout.questions import COMPRESSIONS, Profile
+from Experiments.handout.timed import Times
+from Experiments.reporting import writing
+from Experiments.reporting.canvas import Picture
+from Experiments.reporting.table import DASH, Table
+from Utils.study.runs import Run
+
+EXPORTED = (("synflow", 1.0), ("synflow", 2.0), ("rand", 1.0))  # pruner, compression: the first that is kept
+PAGE = "handout.md"
+# Question, what it asks for, the beginnings of the names of what answers it.
+QUESTIONS = (
+    ("1", "Architectures: accuracy of each pruner on both networks", ("1-",)),
+    ("2a", "Tuning compression: test accuracy, its table and curve", ("2a-",)),
+    ("2b", "Tuning compression: test time, its table and curve", ("2b-",)),
+    ("2c", "Tuning compression: FLOP, its table and curve", ("2c-",)),
+    ("3a", "The compressed models: sparsity of each layer", ("3a-",)),
+    ("3b", "The compressed models: weights of each layer", ("3b-",)),
+    ("3c", "The compressed models: FLOP of each layer", ("3c-",)),
+    ("4", "Mixed precision: memory and time", ("4-",)),
+    ("–", "Beside the public solutions and the paper", ("public-",)),
+)
+
+
+def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
+    """Measure what is not measured, write everything; returns the page and the folders of tables and figures."""
+    place = Path(args.result_dir) / "assignment" / profile.name
+    times = Times(args, profile, Path(args.result_dir) / "assignment" / "test_time")
+    founds = [
+        holdings.of(profile.cell(profile.network, column, compression))
+        for compression in COMPRESSIONS
+        for column in profile.columns()
+    ]
+    times.take(tables.shown_runs(founds))
+    export = _export(profile, holdings, times)
+    made_tables = [
+        tables.architectures(profile, holdings),
+        *tables.tuning(profile, holdings, times),
+        tables.exports(*export),
+        *tables.layers(profile, holdings),
+        histogram_table(profile, holdings),
+        tables.mixed_precision(profile, holdings),
+        beside.table(profile, holdings),
+    ]
+    made_pictures = [
+        pictures.architectures(profile, holdings),
+        *pictures.tuning(profile, holdings, times),
+        *pictures.layers(profile, holdings),
+        *pictures.histograms(profile, holdings, (profile.shown,)),
+        pictures.mixed_precision(profile, holdings),
+        pictures.public(profile, holdings),
+    ]
+    writing.tables(place, made_tables)
+    writing.pictures(place, made_pictures)
+    page = writing.text(place / PAGE, text(profile, made_tables, made_pictures))
+    return [page, place / "tables", place / "figures"]
+
+
+def _export(profile: Profile, holdings: Holdings, times: Times) -> tuple[Run | None, object]:
+    """Return the first of EXPORTED whose model is there, and what its exports cost."""
+    columns = {column.pruner: column for column in profile.columns()}
+    for pruner, compression in EXPORTED:
+        for run in holdings.of(profile.cell(profile.network, columns[pruner], compression)).runs[:1]:
+            if formats := times.exported(run):
+                return run, formats
+    return None, None
+
+
+def histogram_table(profile: Profile, holdings: Holdings) -> Table:
+    """Question 3: the kept weights of each layer in numbers; the CSV has the histograms."""
+    rows, records, founds = [], [], []
+    for column in profile.columns():
+        found = holdings.of(profile.cell(profile.network, column, profile.shown))
+        founds.append(found)
+        try:
+            if not found.runs:
+                raise Absent(found.why)
+            layers = weights.read(found.runs[0])
+        except Absent as error:
+            rows.append([column.title, *[DASH] * 5, str(error)])
+            records.append({"compression": profile.shown, "pruner": column.pruner, "why": str(error)})
+            continue
+        records += weights.records(column.pruner, profile.shown, layers)
+        for layer in layers:
+            reach = f"{-layer.edges[0]:.4f}" if layer.kept else DASH
+            share = f"{100 * layer.share_pruned:.2f}"
+            numbers = [f"{layer.kept:,}", f"{layer.pruned:,}", share, f"{layer.deviation:.4f}", reach]
+            rows.append([column.title, layer.name, *numbers])
+    header = ["pruner", "layer", "kept", "pruned", "pruned, %", "standard deviation of the kept", "largest magnitude"]
+    note = "Kept weights after training alone; what is pruned is zero and is counted apart. Of the first seed."
+    title = f"Question 3b: weights by layer: {profile.network.title} at compression {profile.shown:g}"
+    return Table("3b-weights", title, header, rows, records, caption(profile, founds, note))
+
+
+def text(profile: Profile, made_tables: Sequence[Table], made_pictures: Sequence[Picture]) -> str:
+    """Return the page in Markdown: what to hand in, then each question's tables and figures."""
+    lines = [f"# Assignment one, profile {profile.name}", ""]
+    if profile.reduced:
+        lines += [f"**{profile.reduced}**", ""]
+    lines += ["## What to hand in", "", "| question | asks for | tables | figures |", "| --- | --- | --- | --- |"]
+    for question, asks, beginnings in QUESTIONS:
+        named = [f"[{t.name}](tables/{t.name}.md)" for t in made_tables if t.name.startswith(beginnings)]
+        drawn = [f"[{p.name}](figures/{p.name}.png)" for p in made_pictures if p.name.startswith(beginnings)]
+        lines.append(f"| {question} | {asks} | {', '.join(named)} | {', '.join(drawn)} |")
+    lines.append("")
+    for _, _, beginnings in QUESTIONS:
+        lines += [table.markdown() for table in made_tables if table.name.startswith(beginnings)]
+        for made in made_pictures:
+            if made.name.startswith(beginnings):
+                lines += [f"![{made.title}](figures/{made.name}.png)", ""]
+    return "\n".join(lines) + "\n"

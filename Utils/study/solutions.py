@@ -1,0 +1,85 @@
+"""The public solutions of assignment one, to stand beside ours. Their figures are in assignment_one.csv alone."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+CSV = Path(__file__).with_name("assignment_one.csv")
+FEW = 3  # solutions below which their range says too little
+INSIDE, OUTSIDE, NOT_COMPARABLE = "inside", "outside", "not comparable"
+
+Key = tuple[str, str, float, int, int]  # task, pruner, compression, epochs before and after pruning
+
+
+@dataclass(frozen=True)
+class Public:
+    """Test accuracy (top-1, percent) of one cell over so many solutions."""
+
+    median: float
+    low: float
+    high: float
+    solutions: int
+
+    @property
+    def few(self) -> bool:
+        return self.solutions < FEW
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`word`: "inside", "outside" or "not comparable"; `why`: how far outside, or what forbids the comparison."""
+
+    word: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.why}" if self.why else self.word
+
+
+def parse(text: str) -> dict[Key, Public]:
+    """Read the lines of the CSV file. Raises ValueError that names the line where one makes no sense."""
+    found: dict[Key, Public] = {}
+    for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
+        try:
+            epochs = [float(row[name]) for name in ("pre_epochs", "post_epochs")]
+            key = (row["task"], row["pruner"], float(row["compression"]), int(epochs[0]), int(epochs[1]))
+            cell = Public(*(float(row[name]) for name in ("median", "min", "max")), int(row["solutions"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"line {number} of the public solutions: {error}") from error
+        whole = all(epoch.is_integer() and epoch >= 0 for epoch in epochs)
+        if not (whole and cell.solutions > 0 and 0.0 <= cell.low <= cell.median <= cell.high <= 100.0):
+            raise ValueError(f"line {number} of the public solutions is out of order")
+        if key in found:
+            raise ValueError(f"line {number} of the public solutions repeats a cell")
+        found[key] = cell
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def read() -> dict[Key, Public]:
+    """Return the cells that the project carries."""
+    return parse(CSV.read_text(encoding="utf-8"))
+
+
+def verdict(ours: float | None, public: Public | None, obstacle: str = "") -> Verdict:
+    """Say whether our accuracy (percent) lies within the range of the public solutions at equal epochs.
+
+    ours: None where we have no figure. obstacle: what forbids the comparison whatever the figures, if anything does.
+    """
+    if ours is None or math.isnan(ours):
+        return Verdict(NOT_COMPARABLE, "no figure of ours")
+    if obstacle:
+        return Verdict(NOT_COMPARABLE, obstacle)
+    if public is None:
+        return Verdict(NOT_COMPARABLE, "no public solution at these epochs")
+    if public.few:
+        return Verdict(NOT_COMPARABLE, f"too few: {public.solutions}")
+    if public.low <= ours <= public.high:
+        return Verdict(INSIDE)
+    beyond = ours - public.high if ours > public.high else ours - public.low
+    return Verdict(OUTSIDE, f"{beyond:+.2f}")

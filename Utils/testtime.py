@@ -1,0 +1,86 @@
+"""Seconds that a model takes over a split of the data, the forward passes and the making of batches apart."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+
+from Layers.modes import modes_kept
+from Utils.loader import Loader
+
+WARM_UP = 2  # batches that go through the model before anything is timed
+MOST = 10_000  # examples that are held ready for the forward passes, at most
+
+
+def spread(seconds: Sequence[float], scale: float = 1.0) -> dict[str, float]:
+    """Return the median, the lowest and the highest of repeated timings, each times `scale`."""
+    return {
+        "median": scale * statistics.median(seconds),
+        "lowest": scale * min(seconds),
+        "highest": scale * max(seconds),
+    }
+
+
+@torch.no_grad()
+def measure(model: nn.Module, loader: Loader, device: torch.device, repeats: int, budget: float) -> dict[str, Any]:
+    """Time one pass over the loader's examples, `repeats` times after a warm-up, in eval mode.
+
+    Every layer multiplies its mask in and computes the whole product, as in training.
+    forward: seconds of the forward passes alone, over batches that are ready on the device. loader: seconds that making
+    the batches and moving them there takes. Both have median, lowest and highest. budget: seconds that the forward
+    passes take in all, about; where the whole split needs more, as many batches are timed as fit, and `timed` of its
+    `examples` are scaled up to all of them.
+    """
+    with modes_kept(model):
+        model.eval()
+        warm = _ready(loader, WARM_UP, device)
+        one = min(seconds(lambda: _forward(model, warm), device) for _ in range(2)) / len(warm)
+        most = -(-MOST // loader.batch_size)
+        number = max(1, min(len(loader), most, int(budget / repeats / max(one, 1e-9))))
+        timed = min(number * loader.batch_size, len(loader.indices))
+        forward = _repeated(model, _ready(loader, number, device), device, repeats)
+        making = [seconds(lambda: _ready(loader, number, device, keep=False), device) for _ in range(repeats)]
+    scale = len(loader.indices) / timed
+    return {
+        "forward": spread(forward, scale),
+        "loader": spread(making, scale),
+        "examples": len(loader.indices),
+        "timed": timed,
+        "batch_size": loader.batch_size,
+        "repeats": repeats,
+    }
+
+
+def _ready(loader: Loader, number: int, device: torch.device, keep: bool = True) -> list[Any]:
+    """Return the first batches of an epoch on the device; nothing of them where they are not to be kept."""
+    found = (data.to(device) for data, _ in islice(loader, number))
+    return list(found) if keep else [None for _ in found]
+
+
+def _repeated(model: nn.Module, batches: Sequence[Any], device: torch.device, repeats: int) -> list[float]:
+    return [seconds(lambda: _forward(model, batches), device) for _ in range(repeats)]
+
+
+def _forward(model: nn.Module, batches: Sequence[Any]) -> None:
+    for batch in batches:
+        model(batch)
+
+
+def seconds(body: Callable[[], object], device: torch.device) -> float:
+    """Return how long the body takes until the device has done it."""
+    _wait(device)
+    begun = time.perf_counter()
+    body()
+    _wait(device)
+    return time.perf_counter() - begun
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
