@@ -121,9 +121,9 @@ def test_the_words_for_true_and_false():
     assert settings.parse([]).prune_bias is False
 
 
-@pytest.mark.parametrize("arguments", ["--nonsense", "--nonsense 1", "agnews", "--prune-bia", "--lr", "--seed", "-x"])
+@pytest.mark.parametrize("arguments", ["--nonsense", "--nonsense 1", "agnews", "--ignore-m", "--lr", "--seed", "-x"])
 def test_an_unknown_flag_or_a_missing_value_is_refused(cli, arguments):
-    """Nor is a flag guessed from its beginning: a later flag would change what an old command means."""
+    """Nor is a flag of ours guessed from its beginning: a later flag would change what an old command means."""
     assert "--help" in refusal(cli(arguments))
 
 
@@ -297,8 +297,9 @@ def test_the_record_says_everything_about_the_run(full):
     assert result["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
     assert result["commit"] is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", result["commit"])
     ranks = (1, 2) if text else (1, 2, 5)  # no top-5 where there are four classes
-    figures = {f"{split}_{key}" for split in ("train", "test") for key in ("loss", *(f"top{k}" for k in ranks))}
-    for point in POINTS:
+    for point in POINTS:  # the training split, the longest, is measured at the end alone
+        splits = ("train", "test") if point == "final" else ("test",)
+        figures = {f"{split}_{key}" for split in splits for key in ("loss", *(f"top{k}" for k in ranks))}
         assert result[point].keys() == figures
         assert all(0 <= result[point][key] <= 100 for key in figures)
     assert {"tensors", "units", "classes", "accuracy_cap"} <= result["dead"].keys()
@@ -508,7 +509,7 @@ def test_every_pruner_prunes_to_the_count_and_the_model_still_learns(ran, pruner
     run = ran(f"{AGNEWS} --pruner {pruner} --compression 0.5 --post-epochs 1")
     assert int(run.masks["fc.weight_mask"].sum()) == kept(256, 0.5) == 81
     assert run.result["parameters"]["prunable_kept"] == 81
-    assert run.result["final"]["train_loss"] < run.result["post_prune"]["train_loss"]
+    assert run.result["final"]["test_loss"] < run.result["post_prune"]["test_loss"]
     assert (run.tensors["fc.weight"][run.masks["fc.weight_mask"] == 0] == 0).all()
     assert run.result["post_prune"]["test_loss"] != run.result["init"]["test_loss"]
 
@@ -661,7 +662,7 @@ def test_no_run_beats_the_cap_of_its_dead_classes(ran, pruner):
 def test_each_optimizer_trains_in_its_own_way(ran):
     runs = [ran(f"{AGNEWS} --optimizer {name} --post-epochs 1") for name in ("sgd", "momentum", "adam", "rms")]
     assert len({run.result["final"]["test_loss"] for run in runs}) == 4
-    assert all(run.result["final"]["train_loss"] < run.result["init"]["train_loss"] for run in runs)
+    assert all(run.result["final"]["test_loss"] < run.result["init"]["test_loss"] for run in runs)
 
 
 @pytest.mark.parametrize("flag", ["--weight-decay 0.01", "--train-batch-size 32", "--lr 0.01"])
@@ -682,7 +683,7 @@ def test_after_a_drop_to_next_to_nothing_the_model_stands_still(ran, optimizer):
 def test_the_first_call_trains_the_defaults_of_the_data_set():
     args = settings.parse(["--dataset", "agnews"])
     assert (args.model_class, args.model) == ("nlp", "text-classification")
-    assert (args.optimizer, args.lr, args.train_batch_size, args.post_epochs) == ("adam", 1e-3, 64, 10)
+    assert (args.optimizer, args.lr, args.train_batch_size, args.post_epochs) == ("adam", 1e-3, 256, 10)
     assert settings.parse(["--dataset", "agnews", "--lr", "0.5"]).lr == 0.5
     assert settings.parse([]).dataset == "mnist" and settings.parse([]).model == "fc"
     args = settings.parse(["--seed", "7", "--data-seed", "8"])
@@ -690,14 +691,16 @@ def test_the_first_call_trains_the_defaults_of_the_data_set():
 
 
 def test_verbose_prints_the_loss_every_64_batches(ran):
-    assert re.search(r"^  epoch 1, batch 64/125: loss \d", ran(f"{AGNEWS} --post-epochs 1 --verbose").out, re.MULTILINE)
+    run = ran(f"{AGNEWS} --post-epochs 1 --verbose --train-batch-size 64")
+    assert re.search(r"^  epoch 1, batch 64/125: loss \d", run.out, re.MULTILINE)
 
 
 def test_a_run_starts_from_the_weights_of_another(cli, ran):
     """--pretrained: dense there, and here what it ended with is the beginning."""
     dense = ran(f"{AGNEWS} --post-epochs 1")
     run = cli(f"{AGNEWS} --pruner mag --compression 0.5 --pretrained {dense.path}")
-    assert run.result["init"] == pytest.approx(dense.result["final"])
+    ended = {key: value for key, value in dense.result["final"].items() if key.startswith("test_")}
+    assert run.result["init"] == pytest.approx(ended)
     assert int(run.masks["fc.weight_mask"].sum()) == 81
     renamed = shutil.copytree(dense.path, run.results / "renamed")
     again = cli(f"{AGNEWS} --pruner mag --compression 0.5 --pretrained {renamed}/model.safetensors")

@@ -34,7 +34,7 @@ class Hand:
         corpus = load.corpus("mnist", str(sample_data), "sample")
         torch.manual_seed(seeds.derive(1, "init"))
         self.model = load.model("fc")(corpus.shape, corpus.num_classes)
-        self.loader = load.dataloader(corpus, 64, True, seed=seeds.derive(1, "train"))
+        self.loader = load.dataloader(corpus, 256, True, seed=seeds.derive(1, "train"))
         self.masked = {n: m for n, m in self.model.named_buffers() if n.endswith("weight_mask")}
 
     def state(self) -> dict:
@@ -134,8 +134,8 @@ def test_kept_weights_go_back_to_the_very_bits(cli):
             assert (sparse[name] == value * sparse.get(f"{name}_mask", 1)).all(), name
 
 
-def thin(input_shape, num_classes, dense_classifier=False):
-    return ResNet(input_shape, num_classes, dense_classifier, depth=8, width=4)
+def thin(input_shape, num_classes, dense_classifier=False, init="assignment"):
+    return ResNet(input_shape, num_classes, dense_classifier, depth=8, width=4, init=init)
 
 
 def test_running_statistics_are_rewound_too(cli, monkeypatch):

@@ -63,12 +63,13 @@ def ended(child: int) -> int:
 
 
 def whole(results: Path) -> dict:
-    """What must be equal: every file of the one run, but not how long things took."""
+    """What must be equal: every file of the one run, but not how long things took and how much memory."""
     (place,) = results.glob("*/[!.]*")
     found = {path.name: path.read_bytes() for path in place.iterdir()}
     assert found.keys() == {"config.json", "epochs.jsonl", "model.safetensors", "report.txt", "result.json"}
     found["result.json"] = json.loads(found["result.json"])
     assert found["result.json"].pop("seconds").keys() == {"prepare", "prune", "train", "evaluate", "save"}
+    assert found["result.json"].pop("peak_memory").keys() == {"prune", "train"}
     found["report.txt"] = [line for line in found["report.txt"].splitlines() if not line.startswith(b"Seconds")]
     assert [path.name for path in place.parent.iterdir()] == [place.name]  # nothing is left beside it
     return found
