@@ -208,7 +208,7 @@ def add_training(top: Parser, pre_epochs: int | None = 0) -> None:
         "--quantization",
         dest="amp",
         nargs="?",
-        const="bf16",
+        const="true",
         type=lambda text: "bf16" if switch(text) else "off",
         metavar="BOOL",
         default=argparse.SUPPRESS,
