@@ -47,7 +47,7 @@ def text(result: Mapping[str, Any], table: pd.DataFrame, classes: Sequence[str],
         parts = [
             f"Data: {result['source'].upper()} {result['dataset']} ({rows}{words})",
             *(f"Data: {note}" for note in data["notes"]),
-            f"Train results ({result['source']} data; accuracies in percent):\n{train.round(4)}",
+            f"Train results ({result['source']} data; accuracies in percent):\n{train.round(4).to_string(na_rep='-')}",
             f"Prune results ({result['source']} data):\n{shown}",
         ]
     for label, figures in (("Parameter", result["parameters"]), ("FLOP", result["flops"])):
