@@ -167,8 +167,9 @@ class Workshop:
         args = self.args
         if step in self.done:
             return
-        with self.clock("evaluate"):
-            self.signal["before"] = self._spread()
+        if "before" not in self.signal:  # of several levels the first begins with the dense network
+            with self.clock("evaluate"):
+                self.signal["before"] = self._spread()
         with self.clock("prune"), memory.peak(self.device, "prune", self.peaks):
             prune_loop(
                 self.model,
