@@ -18,7 +18,7 @@ AGNEWS = "--dataset agnews --pruner grasp --compression 1 --pre-epochs 1 --post-
 MNIST = "--dataset mnist --pruner snip --compression 1 --prune-epochs 2 --post-epochs 1"
 POINTS = ("init", "pre_prune", "post_prune", "final")
 # What a run is made of apart from seconds and the name of its settings.
-RECORD = (*POINTS, "parameters", "flops", "per_tensor", "dead", "data", "vocab")
+RECORD = (*POINTS, "parameters", "flops", "per_tensor", "dead", "data", "vocab", "signal", "kept_by_tie")
 
 
 def run_in_processes(root, data, results, command: str) -> list:
