@@ -42,7 +42,7 @@ def compare(found: Found, cells: Mapping[Key, Public]) -> tuple[Entry, Public | 
         obstacle = "another network"
     elif any(run.result["source"] != "real" for run in found.runs):
         obstacle = "sample data"
-    return ours, public, solutions.verdict(ours.mean, public, obstacle)
+    return ours, public, solutions.verdict(ours.mean, public, obstacle, ours.record()["half_width"])
 
 
 def printed(network: Network, pruner: str, compression: float) -> float | None:

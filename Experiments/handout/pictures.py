@@ -37,7 +37,12 @@ def _by_compression(axes: Axes) -> None:
 
 
 def _empty(axes: Axes, why: str) -> None:
+    """A panel without axes that says why there is nothing in it."""
     axes.text(0.5, 0.5, why or "no run yet", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
+    axes.minorticks_off()
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set(xlabel="", ylabel="")
 
 
 def architectures(profile: Profile, holdings: Holdings) -> Picture:
@@ -61,10 +66,11 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
                 half = cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None
                 top = cell.found.mean + (half or 0.0)
                 place = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
-                axes.annotate(f"{cell.found.mean:.1f}", (k, top), (0, 4 if half else 2), **place)
+                axes.annotate(f"{cell.found.mean:.2f}", (k, top), (0, 4 if half else 2), **place)
             names = [column.title.replace(", ", ",\n") for column in columns]
             axes.set_xticks(range(len(columns)), names, fontsize=8)
             axes.set_ylim(0, 112)
+            axes.set_xlim(-0.6, len(columns) - 0.4)
             axes.grid(visible=False, axis="x")
             axes.set_ylabel("test accuracy (top-1), %")
             axes.set_title(network.title)
@@ -94,12 +100,12 @@ def curve(
                 points = [x for x, _ in there]
                 canvas.curve(axes, points, [found for _, found in there], look.colour, look.marker, look.title)
                 everything += [found.mean for _, found in there]
-        _by_compression(axes)
-        axes.set_ylabel(words)
         axes.set_title(profile.network.title)
         if not everything:
             _empty(axes, "no run yet")
             return
+        _by_compression(axes)
+        axes.set_ylabel(words)
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
@@ -222,13 +228,12 @@ def _histogram(number: int, layer: Layer, colour: str) -> Draw:
         axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, **place)
         if not layer.kept:
             _empty(axes, "no weight is left")
-            axes.set_xticks([])
-            axes.set_yticks([])
             return
         axes.bar(layer.edges[:-1], layer.counts, layer.edges[1:] - layer.edges[:-1], align="edge", color=colour)
         axes.set_xlim(layer.edges[0], layer.edges[-1])
         axes.grid(visible=False, axis="x")
         axes.tick_params(labelsize=7.5)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel(f"value of the {layer.kept:,} weights kept", fontsize=8)
 
     return draw
@@ -252,10 +257,10 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
                     label = entries.precision(amp)
                     canvas.curve(axes, points, [found for _, found in there], colour, marker, label)
                     reached += [found.mean for _, found in there]
-            _by_compression(axes)
-            axes.set_ylabel(title)
             axes.set_title(title.partition(",")[0])
             if reached:
+                _by_compression(axes)
+                axes.set_ylabel(title)
                 axes.set_ylim(0.0, 1.15 * max(reached))
                 canvas.legend(axes)
             else:
@@ -273,33 +278,36 @@ def public(profile: Profile, holdings: Holdings) -> Picture:
 
     def panel(column) -> Draw:
         def draw(axes: Axes) -> None:
-            look, shown = style.look(column.pruner), 0
-            for compression in COMPRESSIONS:
-                found = holdings.of(profile.cell(profile.network, column, compression))
+            look, named = style.look(column.pruner), set()
+
+            def label(words: str) -> str | None:
+                """Each kind of mark has one line in the legend."""
+                first = words not in named
+                named.add(words)
+                return words if first else None
+
+            for c in COMPRESSIONS:
+                found = holdings.of(profile.cell(profile.network, column, c))
                 ours, others, _ = beside.compare(found, cells)
-                own = beside.printed(profile.network, column.pruner, compression)
-                first = compression == COMPRESSIONS[0]
+                own = beside.printed(profile.network, column.pruner, c)
+                if others is not None and not others.few:
+                    bar = {"color": style.MUTED, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
+                    axes.plot([c, c], [others.low, others.high], label=label("public range"), **bar)
                 if others is not None:
-                    axes.plot([compression] * 2, [others.low, others.high], color=style.MUTED, linewidth=5, alpha=0.35,
-                              solid_capstyle="butt", label="public, range" if first else None)  # fmt: skip
-                    axes.plot(compression, others.median, "_", color=style.INK, markersize=9,
-                              label="median" if first else None)  # fmt: skip
-                    shown += 1
+                    axes.plot(c, others.median, "_", color=style.INK, markersize=10, label=label("public median"))
                 if own is not None:
-                    axes.plot(compression, own, "x", color=style.INK, label="paper" if first else None)
-                    shown += 1
+                    axes.plot(c, own, "x", color=style.INK, markersize=5, label=label("paper"))
                 if ours.mean is not None:
-                    axes.plot(compression, ours.mean, look.marker, color=look.colour, label=None, zorder=3)
-                    shown += 1
-            axes.plot([], [], look.marker, color=look.colour, label="ours")
-            _by_compression(axes)
+                    marker = {"marker": look.marker, "color": look.colour, "linestyle": "none", "zorder": 3}
+                    axes.plot(c, ours.mean, markersize=5, label=label("ours"), **marker)
             axes.set_title(column.title)
+            if not named:
+                _empty(axes, "nothing to compare")
+                return
+            _by_compression(axes)
             axes.set_ylabel("test accuracy (top-1), %")
             axes.set_ylim(0, 100)
-            if shown:
-                canvas.legend(axes)
-            else:
-                _empty(axes, "nothing to compare")
+            canvas.legend(axes, columns=4)
 
         return draw
 
