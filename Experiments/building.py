@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from Layers import fast
 from Utils import console, corpus, generator, load, pretrained, seeds
 from Utils.corpus import Corpus
 from Utils.errors import UserError
@@ -60,7 +61,7 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     model = make(loaded.shape, loaded.num_classes, args.dense_classifier, **options)
     if args.pretrained:
         pretrained.load(model, pretrained.find("--pretrained", args.pretrained))
-    layout = getattr(model, "memory_format", None) if device.type == "cpu" else None
+    layout = getattr(model, "memory_format", None) if device.type == "cpu" and fast.used() else None
     model.to(device, memory_format=layout)
     generator.ignore_masks(model, args.ignore_masks)
     return model

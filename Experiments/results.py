@@ -76,7 +76,7 @@ def text(
         parts = [
             f"Data: {result['source'].upper()} {result['dataset']} ({rows}{words})",
             *(f"Data: {note}" for note in data["notes"]),
-            *([f"Train results ({result['source']} data; accuracies in percent):\n{train.round(4)}"] if points else []),
+            *([_points_words(result, train)] if points else []),
             f"Prune results ({result['source']} data):\n{shown}",
         ]
     for label, figures in (("Parameter", result["parameters"]), ("FLOP", result["flops"])):
@@ -86,3 +86,9 @@ def text(
     parts.append(f"Prunable weights kept: {result['parameters']['prunable_kept']}/{prunable}")
     seconds = ", ".join(f"{key} {value:.1f}" for key, value in result["seconds"].items())
     return "\n".join(parts) + "\n" + dead_lines(result["dead"], classes) + more + f"Seconds: {seconds}\n"
+
+
+def _points_words(result: Mapping[str, Any], train: pd.DataFrame) -> str:
+    """Return the figures at each point, a dash where one was not measured there."""
+    table = train.round(4).to_string(na_rep="-")
+    return f"Train results ({result['source']} data; accuracies in percent):\n{table}"

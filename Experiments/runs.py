@@ -44,14 +44,18 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
 def set_up(args: Namespace) -> torch.device:
     """Set what holds for the whole process, as the run that `args` describe needs it; return the run's device.
 
-    These are the number of threads, algorithms whose results repeat, the C library's way with freed memory, and the
-    seed of torch's own random generators, from which dropout draws.
+    These are the number of threads, algorithms whose results repeat, the shortcuts of Layers/fast, the C library's way
+    with freed memory, and the seed of torch's own random generators, from which dropout draws.
     """
     import torch
 
+    from Layers import fast
+
     device = load.device(args.gpu, args.no_cuda)
     seeds.settle(device)
-    memory.keep_freed()
+    fast.use(not args.plain)
+    if not args.plain:
+        memory.keep_freed()
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(seeds.derive(args.data_seed, "noise"))

@@ -144,8 +144,9 @@ class Workshop:
         args, progress = self.args, self.progress
         if self._passes("prune"):
             return
-        with self.clock("evaluate"):
-            before = self._spread()
+        if (before := progress.signal.get("before")) is None:  # of several levels the first has the dense network
+            with self.clock("evaluate"):
+                before = self._spread()
         with self.clock("prune"), memory.peak(self.device, "prune", progress.peaks):
             prune_loop(
                 self.model,

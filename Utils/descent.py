@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from Layers import fast
 from Utils import generator, load
 from Utils.adam import Adam
 
@@ -29,7 +30,7 @@ class Descent:
         kind, arguments = load.optimizer(args.optimizer, args)
         lr = args.lr * args.lr_drop_rate ** sum(drop <= epoch for drop in args.lr_drops)
         self.optimizer = kind(parameters, lr=lr, weight_decay=args.weight_decay, **arguments)
-        if isinstance(self.optimizer, Adam) and parameters[0].device.type == "cpu":
+        if fast.used() and isinstance(self.optimizer, Adam) and parameters[0].device.type == "cpu":
             self.optimizer.attach(self.model)  # a GPU is quicker at the whole embedding than at its rows
         drops = [drop - epoch for drop in args.lr_drops if drop > epoch]
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, drops, args.lr_drop_rate)

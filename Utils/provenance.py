@@ -24,8 +24,12 @@ def versions() -> dict[str, str | None]:
 def machine(device) -> dict[str, object]:
     import torch
 
+    from Layers import fast
+
     found: dict[str, object] = {"platform": platform.platform(terse=True), "device": str(device)}
     found["threads"] = torch.get_num_threads()
+    if not fast.used():
+        found["plain"] = True
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
@@ -39,7 +43,7 @@ def bearing(device) -> dict[str, object]:
     return {
         "commit": commit(),
         "torch": torch.__version__,
-        **{key: found[key] for key in ("device", "threads", "gpu") if key in found},
+        **{key: found[key] for key in ("device", "threads", "gpu", "plain") if key in found},
     }
 
 

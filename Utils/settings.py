@@ -61,6 +61,10 @@ ROWS = (
     _place("experiment", "gpu", "count", "number of the GPU to use where there is one", 0, original=True),
     _switch("experiment", "no_cuda", "use the CPU even if there is a GPU", place=True, original=True),
     _place("experiment", "threads", "count", "threads of torch's arithmetic; 0: torch's own choice", 0, by_data=True),
+    _switch(
+        "experiment", "plain",
+        "compute every layer whole, as a textbook would: slower, the same results up to rounding", place=True,
+    ),
     _place(
         "run", "expid", "text", "name of the result's directory (default: made from all settings)", "",
         metavar="NAME", original=True,

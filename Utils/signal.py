@@ -20,7 +20,8 @@ def spread(model: nn.Module, inputs: Iterable[Any], device: torch.device) -> flo
     """Measure sqrt(mean over outputs of the variance over inputs) of the logits, in eval mode.
 
     inputs: batches as the model takes them, without targets; a batch of B inputs gives [B * n, classes] logits, n the
-    same for all. Exactly 0 if every input gives the same logits. The modes are put back.
+    same for all. Exactly 0 if every input gives the same logits. The modes are put back. Raises FloatingPointError if a
+    logit is not finite.
     """
     count, first = 0, None
     with modes_kept(model), fixed_masks(model):
@@ -34,13 +35,15 @@ def spread(model: nn.Module, inputs: Iterable[Any], device: torch.device) -> flo
             count += len(data)
             total += logits.sum(0)
             squares += logits.square_().sum(0)
-    return math.sqrt(max(0.0, (squares / count - (total / count).square()).mean().item()))
+    variance = (squares / count - (total / count).square()).mean().item()
+    if not math.isfinite(variance):
+        raise FloatingPointError(f"not all logits of {count} test inputs are finite; a lower --lr may help")
+    return math.sqrt(max(0.0, variance))
 
 
 def share(after: float, before: float) -> float | None:
-    """Divide the signal after pruning by the dense network's before it; None where that has none or one is infinite."""
-    found = after / before if before > 0.0 and math.isfinite(before) else math.inf
-    return found if math.isfinite(found) else None
+    """Divide the signal after pruning by the dense network's before it; None where that is 0."""
+    return after / before if before > 0.0 else None
 
 
 def report(before: float, after: float) -> dict[str, float | None]:

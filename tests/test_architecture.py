@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from Utils import load, settings
+from Utils import load
+from Utils.commandline import arguments as commandline
 from Utils.datasets.base import Dataset
 
 HOUSE = ("Experiments", "Pruners", "Models", "Layers", "Utils")
@@ -112,12 +113,12 @@ def test_no_flag_of_type_bool(file):
 
 def test_the_words_of_a_flag_are_read_by_no_ones_bool():
     """The same of the parser as it is built, whatever the source looks like."""
-    assert all(action.type is not bool for action in settings.parser()._actions)
+    assert all(action.type is not bool for action in commandline.parser()._actions)
 
 
 def test_data_sets_are_named_in_their_file_and_the_registry_alone():
     """So that nothing else asks `if dataset == ...`. The flags name the default."""
-    allowed = {"Utils/load.py", "Utils/flags.py"}
+    allowed = {"Utils/load.py", "Utils/settings.py", "Experiments/assignment.py"}
     found = {
         file
         for file, tree in TREES.items()
@@ -128,7 +129,7 @@ def test_data_sets_are_named_in_their_file_and_the_registry_alone():
     for name in load.DATASETS:  # and a data set's file names no other
         (own,) = (file for file, tree in TREES.items() if file == f"Utils/datasets/{name}.py")
         assert set(strings(TREES[own])) & load.DATASETS.keys() == {name}
-    assert len([text for text in strings(TREES["Utils/flags.py"]) if text in load.DATASETS]) <= 1
+    assert len([text for text in strings(TREES["Utils/settings.py"]) if text in load.DATASETS]) <= 1
 
 
 @pytest.mark.parametrize("registry", ["MODELS", "PRUNERS", "OPTIMIZERS"])
@@ -187,7 +188,7 @@ def test_a_data_set_is_what_its_entry_says(name, sample_data):
     assert isinstance(data, Dataset) and data.name == name
     kind, place = load.MODELS[data.model_class][data.model]
     assert kind == data.kind and place
-    flags = vars(settings.parser().parse_args([]))
+    flags = vars(commandline.parser().parse_args([]))
     assert data.defaults.keys() <= flags.keys() and all(flags[key] is None for key in data.defaults)
     loaded = load.corpus(name, str(sample_data), "sample")
     assert len(set(loaded.classes)) == len(loaded.classes) == loaded.num_classes > 1
@@ -213,7 +214,7 @@ def test_every_pruner_and_model_can_be_had_by_name():
         assert arguments.keys() <= inspect.signature(kind).parameters.keys()
     for name in load.EXPERIMENTS:
         assert list(inspect.signature(load.recipe(name).run).parameters) == ["args"]
-        assert load.recipe(name).__doc__.partition("\n")[0] in settings.parser(name).format_help()
+        assert load.recipe(name).__doc__.partition("\n")[0] in commandline.parser(name).format_help()
 
 
 def test_the_names_of_assignment_one_are_there():

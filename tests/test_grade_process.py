@@ -16,7 +16,8 @@ import pytest
 import main
 from Experiments.grading import warden
 from Experiments.grading.sheet import WIDTH
-from Utils import load, settings
+from Utils import load
+from Utils.commandline import arguments as commandline
 
 NAMES = {"rand": "Rand", "mag": "Mag", "snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}
 
@@ -280,7 +281,7 @@ def test_a_class_is_graded_as_what_it_is_called_or_as_is_said(tmp_path):
     path.write_text("class sNiP: ...\nclass Mine: ...\n")
 
     def graded_as(*arguments: str):
-        return settings.parse(["--experiment", "grade", "--pruner-file", *arguments]).graded_as
+        return commandline.parse(["--experiment", "grade", "--pruner-file", *arguments]).graded_as
 
     assert graded_as(f"{path}:sNiP") == "snip" and graded_as(f"{path}:Mine") is None
     assert graded_as(f"{path}:Mine", "--as", "mag") == graded_as(f"{path}:sNiP", "--as", "mag") == "mag"

@@ -8,7 +8,8 @@ import torch
 
 from Models.mlp import fc
 from Pruners.guest import Guest, build, places, scores
-from Utils import files, generator, load, settings
+from Utils import files, generator, load
+from Utils.commandline import arguments as commandline
 from Utils.errors import UserError
 from Utils.prune import prune_loop
 
@@ -133,9 +134,24 @@ def test_where_scores_may_be():
         scores(type("P", (), {"scores": {}}), [tuple(pair)])
 
 
-def test_a_seed_is_given_to_who_takes_one():
-    assert build(lambda pairs, seed=3: (pairs, seed), "pairs", 7) == ("pairs", 7)
-    assert build(lambda pairs: pairs, "pairs", 7) == "pairs"
+def test_a_class_is_given_the_options_that_it_takes():
+    options = {"seed": 7, "ties": "position"}
+    assert build(lambda pairs, seed=3: (pairs, seed), "pairs", **options) == ("pairs", 7)
+    assert build(lambda pairs, ties="x", seed=3: (pairs, ties, seed), "pairs", **options) == ("pairs", "position", 7)
+    assert build(lambda pairs: pairs, "pairs", **options) == "pairs"
+
+
+@pytest.mark.parametrize("its_own", [True, False])
+def test_a_guest_counts_its_ties_where_its_class_does(published, ours, its_own):
+    """Of three high and ten equal magnitudes five stay: ours counts two, a class of assignment one nothing."""
+    weights = torch.tensor([1.0] * 10 + [2.0] * 3)
+    pairs = [(torch.ones(13), weights)]
+    guest = Guest(load.pruner(f"{ours if its_own else published}:Mag").args[0], pairs, seed=3, ties="position")
+    guest.score(torch.nn.Identity(), None, [], None)
+    guest.mask(5 / 13)
+    assert guest.by_tie == (2 if its_own else 0)
+    if its_own:
+        assert pairs[0][0].tolist() == [1.0] * 2 + [0.0] * 8 + [1.0] * 3
 
 
 def test_refusals_are_one_line_and_nothing_is_left(cli, tmp_path):
@@ -158,7 +174,7 @@ def test_a_file_that_changes_while_the_run_begins_is_refused(tmp_path):
     """Or a result would stand under the name of what did not make it."""
     path = tmp_path / "student.py"
     path.write_text("class Mag: ...\n")
-    args = settings.parse(["--pruner", f"{path}:Mag"])
+    args = commandline.parse(["--pruner", f"{path}:Mag"])
     path.write_text("class Mag: ...\nclass Other: ...\n")
     with pytest.raises(UserError, match="has changed"):
         load.pruner(args.pruner, args.pruner_sha256)

@@ -8,7 +8,8 @@ import torch
 from safetensors.numpy import load_file
 
 from Models.resnet import ResNet
-from Utils import load, seeds, settings
+from Utils import load, seeds
+from Utils.commandline import arguments as commandline
 
 RUN = "--experiment multishot --dataset mnist --model fc"
 
@@ -34,7 +35,7 @@ class Hand:
         corpus = load.corpus("mnist", str(sample_data), "sample")
         torch.manual_seed(seeds.derive(1, "init"))
         self.model = load.model("fc")(corpus.shape, corpus.num_classes)
-        self.loader = load.dataloader(corpus, 64, True, seed=seeds.derive(1, "train"))
+        self.loader = load.dataloader(corpus, 256, True, seed=seeds.derive(1, "train"))
         self.masked = {n: m for n, m in self.model.named_buffers() if n.endswith("weight_mask")}
 
     def state(self) -> dict:
@@ -134,8 +135,8 @@ def test_kept_weights_go_back_to_the_very_bits(cli):
             assert (sparse[name] == value * sparse.get(f"{name}_mask", 1)).all(), name
 
 
-def thin(input_shape, num_classes, dense_classifier=False):
-    return ResNet(input_shape, num_classes, dense_classifier, depth=8, width=4)
+def thin(input_shape, num_classes, dense_classifier=False, init="assignment"):
+    return ResNet(input_shape, num_classes, dense_classifier, depth=8, width=4, init=init)
 
 
 def test_running_statistics_are_rewound_too(cli, monkeypatch):
@@ -160,9 +161,11 @@ def test_each_compression_and_number_of_levels_is_a_run(cli):
 
 
 def test_levels_train_as_long_as_the_end_unless_told_otherwise():
-    args = settings.parse(["--experiment", "multishot", "--dataset", "agnews"])
+    args = commandline.parse(["--experiment", "multishot", "--dataset", "agnews"])
     assert (args.pre_epochs, args.post_epochs, args.level_list, args.compression_list) == (10, 10, [1], [0.0])
-    args = settings.parse(["--experiment", "multishot", "--pre-epochs", "0", "--compression", "2", "--pruner", "snip"])
+    args = commandline.parse(
+        ["--experiment", "multishot", "--pre-epochs", "0", "--compression", "2", "--pruner", "snip"]
+    )
     assert (args.pre_epochs, args.compression_list, args.pruner) == (0, [2.0], "snip")
 
 

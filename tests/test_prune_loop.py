@@ -17,8 +17,8 @@ from Utils.prune import SCHEDULES, density_after, prune_loop, reinitialize
 EPOCHS = (1, 3, 7)
 
 
-def _pruner(name, model, seed=0, **flags):
-    return load.pruner(name)(generator.masked_parameters(model, **flags), seed=seed)
+def _pruner(name, model, seed=0, ties="seeded", **flags):
+    return load.pruner(name)(generator.masked_parameters(model, **flags), seed=seed, ties=ties)
 
 
 def _loop(model, pruner, batches, density=0.1, schedule="exponential", scope="global", epochs=1, **options):
@@ -168,12 +168,13 @@ def test_iterations_score_the_network_that_the_last_one_left():
 
 @pytest.mark.parametrize("name", nets.PRUNERS)
 @pytest.mark.parametrize("scope", ranking.SCOPES)
-def test_invert_keeps_the_lowest(name, scope):
-    """Against a sort of the scores of the same network, the lowest first, equal ones by position."""
+@pytest.mark.parametrize("ties", ranking.TIES)
+def test_invert_keeps_the_lowest(name, scope, ties):
+    """Against a sort of the scores of the same network, the lowest first; equal ones by position, or any by seed."""
     model, batches = _subject()
     scored = _pruner(name, model)
     scored.score(model.eval(), nets.CROSS_ENTROPY, batches, nets.CPU)
-    inverted = _pruner(name, model)
+    inverted = _pruner(name, model, ties=ties)
     _loop(model, inverted, batches, 0.1, scope=scope, invert=True)
     scores = [score.flatten().tolist() for score in scored.scores.values()]
     masks = [mask.flatten().tolist() for mask, _ in inverted.masked_parameters]
@@ -181,7 +182,10 @@ def test_invert_keeps_the_lowest(name, scope):
         scores, masks = [[x for s in scores for x in s]], [[x for m in masks for x in m]]
     for score, mask in zip(scores, masks, strict=True):
         lowest = sorted(range(len(score)), key=lambda k: (score[k], k))[: math.ceil(len(score) / 10)]
-        assert [k for k in range(len(mask)) if mask[k]] == sorted(lowest)
+        kept = [k for k in range(len(mask)) if mask[k]]
+        if ties == "position":
+            assert kept == sorted(lowest)
+        assert sorted(score[k] for k in kept) == sorted(score[k] for k in lowest)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -1,4 +1,4 @@
-"""Which weights stay: exact counts and exact positions, against a sort in plain Python."""
+"""Which weights stay: exact counts and exact positions, against a sort in plain Python; ties by position."""
 
 import math
 from decimal import Decimal
@@ -66,7 +66,8 @@ def tensors(draw):
 def test_rank_is_a_sort_with_ties_by_position(made, density, scope):
     scores, alive, dtypes = made
     given_scores = {f"t{k}": torch.tensor(s, dtype=d) for k, (s, d) in enumerate(zip(scores, dtypes, strict=True))}
-    kept = ranking.rank(given_scores, {f"t{k}": torch.tensor(a) for k, a in enumerate(alive)}, density, scope)
+    live = {f"t{k}": torch.tensor(a) for k, a in enumerate(alive)}
+    kept = ranking.rank(given_scores, live, density, scope, "position").keep
     assert [keep.tolist() for keep in kept.values()] == _expected(scores, alive, density, scope)
     assert list(kept) == list(given_scores)
     assert all(keep.dtype == torch.bool for keep in kept.values())
@@ -78,7 +79,7 @@ def test_choose_is_a_sort_with_ties_by_position(scores, data):
     alive = data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores)))
     kept = data.draw(st.integers(0, len(scores) + 1))
     chosen = ranking.choose(torch.tensor(scores, dtype=torch.float64), torch.tensor(alive), kept)
-    assert set(chosen.nonzero().flatten().tolist()) == _by_hand(scores, alive, kept)
+    assert set(chosen.chosen.nonzero().flatten().tolist()) == _by_hand(scores, alive, kept)
 
 
 @examples
@@ -90,7 +91,7 @@ def test_choose_is_a_sort_with_ties_by_position(scores, data):
 )
 def test_what_is_pruned_never_comes_back(sizes, steps, scope, data):
     """Over several densities in any order, with new scores each time and +inf on all that is already pruned."""
-    pruner = Pruner([(torch.ones(n), torch.ones(n)) for n in sizes])
+    pruner = Pruner([(torch.ones(n), torch.ones(n)) for n in sizes], ties="position")
     masks = [mask for mask, _ in pruner.masked_parameters]
     for density in steps:
         before = [mask.bool().tolist() for mask in masks]
@@ -103,9 +104,10 @@ def test_what_is_pruned_never_comes_back(sizes, steps, scope, data):
         assert {float(x) for mask in masks for x in mask} <= {0.0, 1.0}
 
 
+@pytest.mark.parametrize("ties", ranking.TIES)
 @pytest.mark.parametrize("scope", ranking.SCOPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_counts_are_exact_on_many_tied_scores(scope, dtype):
+def test_counts_are_exact_on_many_tied_scores(scope, dtype, ties):
     """A thousand weights and few distinct scores, where a threshold alone cuts off far too many or too few."""
     draw = torch.Generator().manual_seed(0)
     sizes = [(20, 30), (401,), (3, 3, 4, 5)]
@@ -113,7 +115,7 @@ def test_counts_are_exact_on_many_tied_scores(scope, dtype):
     alive = {name: torch.ones(score.shape, dtype=torch.bool) for name, score in scores.items()}
     numbers = [math.prod(size) for size in sizes]
     for k in range(1, 64, 7):
-        kept = ranking.rank(scores, alive, k / 64, scope)
+        kept = ranking.rank(scores, alive, k / 64, scope, ties, k).keep
         assert [kept[name].shape for name in scores] == [score.shape for score in scores.values()]
         counts = [int(keep.sum()) for keep in kept.values()]
         if scope == "local":
@@ -125,11 +127,11 @@ def test_counts_are_exact_on_many_tied_scores(scope, dtype):
 def test_scope_decides_between_one_ranking_and_one_each():
     scores = {"low": torch.tensor([1.0, 2.0]), "high": torch.tensor([3.0, 4.0])}
     alive = {name: torch.tensor([True, True]) for name in scores}
-    assert {n: k.tolist() for n, k in ranking.rank(scores, alive, 0.5, "global").items()} == {
+    assert {n: k.tolist() for n, k in ranking.rank(scores, alive, 0.5, "global").keep.items()} == {
         "low": [False, False],
         "high": [True, True],
     }
-    assert {n: k.tolist() for n, k in ranking.rank(scores, alive, 0.5, "local").items()} == {
+    assert {n: k.tolist() for n, k in ranking.rank(scores, alive, 0.5, "local").keep.items()} == {
         "low": [False, True],
         "high": [False, True],
     }
@@ -235,7 +237,7 @@ def test_masks_are_written_into_the_given_tensors(scope):
 @pytest.mark.parametrize("scope", ranking.SCOPES)
 def test_where_nothing_is_prunable_nothing_is_kept(scope):
     """The text model with a dense classifier holds no mask at all."""
-    assert ranking.rank({}, {}, 0.5, scope) == {}
+    assert ranking.rank({}, {}, 0.5, scope) == ranking.Ranking({})
     pruner = Pruner([])
     pruner.mask(0.5, scope)
     assert pruner.stats() == (0, 0)

@@ -5,11 +5,13 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 import toy_recipe
+from calls import ask
 from test_resume import begin, ended, whole
 
 from Experiments import checkpoint, workshop
-from Utils import load, store
+from Utils import load, seeds, store
 
 TOY = "--experiment toy --dataset mnist --model fc --compression 0.7 --pruner rand --lr-drops 2"
 SAVED = ["warm 1", "search 0.5 1", "prune 1", "search 0.2 1", "prune 2", "end 1", "end 2"]  # the checkpoints, in order
@@ -40,14 +42,15 @@ def replaced(monkeypatch, times: int) -> None:
     monkeypatch.setattr(Path, "replace", dying)
 
 
-def test_it_goes_on_to_the_same_bits_wherever_it_is_killed(tmp_path, sample_data, monkeypatch):
-    """Also between the pruning and the rewinding that follows it, and after a rewinding, where the schedule is new."""
+def test_it_goes_on_to_the_same_bits_after_a_kill(tmp_path, sample_data, monkeypatch):
+    """Between a pruning and the rewinding that follows it; and after a rewinding, where the schedule is new."""
     assert ended(begin(TOY, tmp_path / "whole", sample_data)) == 0
     wanted = whole(tmp_path / "whole")
     assert [line["phase"] for line in wanted["result.json"]["epochs"]] == [
         "warm", "search 0.5", "search 0.2", "end", "end"
     ]  # fmt: skip
-    for k, last in enumerate(SAVED[:-1], start=2):
+    for last in ("prune 1", "prune 2", "end 1"):
+        k = SAVED.index(last) + 2  # the checkpoint that is never whole
         results, said = tmp_path / str(k), tmp_path / "said"
         with monkeypatch.context() as patch:
             replaced(patch, k)
@@ -58,13 +61,13 @@ def test_it_goes_on_to_the_same_bits_wherever_it_is_killed(tmp_path, sample_data
         assert whole(results) == wanted, last
 
 
-def test_it_is_reported(cli, tmp_path):
+def test_it_is_reported(cli, tmp_path, sample_data):
     outcome = cli(TOY)
     assert {"final", "dead", "signal"} <= outcome.result.keys() and "init" not in outcome.result
     assert outcome.result["parameters"]["prunable_kept"] == outcome.result["parameters"]["prunable"] // 5
     assert "Final" in outcome.out and "Init." not in outcome.out
-    report = cli(f"--experiment report --store {outcome.results} --report-dir {tmp_path / 'report'}", results=tmp_path)
-    assert report.code == 0 and report.out.startswith("1 runs, 1 tasks.")
+    code, out, _ = ask(f"--experiment report --store {outcome.results} --report-dir {tmp_path / 'report'}", sample_data)
+    assert code == 0 and out.startswith("1 runs, 1 tasks.")
     assert outcome.path.name in (tmp_path / "report" / "tables" / "settings.csv").read_text(encoding="utf-8")
 
 
@@ -139,19 +142,23 @@ def test_a_state_that_is_kept_elsewhere_is_where_another_run_begins(cli, made, t
     assert (runs[0].path / "model.safetensors").read_bytes() == (runs[1].path / "model.safetensors").read_bytes()
 
 
-def test_what_holds_for_the_process_is_set_before_the_workshop(cli, monkeypatch):
+def test_what_holds_for_the_process_is_set_before_the_workshop(cli, made, monkeypatch):
     """And making a workshop leaves it as it is: the number of threads, and torch's random generator."""
-    import torch
-
     seen = []
     build = workshop.Workshop.__init__
 
     def noting(self, *rest):
-        before = torch.get_num_threads(), torch.get_rng_state()
+        seen.append((torch.get_num_threads(), torch.get_rng_state()))
         build(self, *rest)
-        seen.append((before, (torch.get_num_threads(), torch.get_rng_state())))
+
+    def stop(shop):
+        seen.append((torch.get_num_threads(), torch.get_rng_state()))
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(workshop.Workshop, "__init__", noting)
-    cli(f"{TOY} --threads 2 --post-epochs 0")
-    (((threads, state), (threads_then, state_then)),) = seen
+    made(stop)
+    assert cli(f"{TOY} --threads 2").code == 130
+    (threads, state), (threads_then, state_then) = seen
     assert threads == threads_then == 2 and torch.equal(state, state_then)
+    torch.manual_seed(seeds.derive(1, "noise"))
+    assert torch.equal(torch.get_rng_state(), state)

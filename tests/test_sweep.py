@@ -12,7 +12,8 @@ from Experiments import sweep
 from Experiments.sweeping import grid, plan, pool
 from Experiments.sweeping.estimate import Estimate
 from Experiments.sweeping.failures import Failures
-from Utils import settings, store
+from Utils import settings
+from Utils.commandline import arguments as commandline
 
 FLAGS = "--experiment sweep --dataset agnews"
 
@@ -84,7 +85,7 @@ def test_flags_that_take_several_words_are_crossed_by_lists_of_lists(sweep_file)
 
 
 def test_flags_alone_make_a_grid():
-    args = settings.parse(
+    args = commandline.parse(
         f"{FLAGS} --pruner-list snip rand --compression-list 0.5 1 --seed-list 2 1 --lr 0.1 --post-epochs 3".split()
     )
     wanted = [(*values, 0.1, 3) for values in itertools.product((2, 1), (0.5, 1.0), ("snip", "rand"))]
@@ -117,13 +118,13 @@ prune_epochs = 100
 )
 def test_the_command_line_goes_before_the_file(sweep_file, flags, runs):
     line = f"--experiment sweep --sweep-file {sweep_file(TWO)} {flags}"
-    found = chosen(settings.parse(line.split()).cells, "pruner", "prune_epochs", "compression")
+    found = chosen(commandline.parse(line.split()).cells, "pruner", "prune_epochs", "compression")
     assert len(found) == len(set(found)) and set(found) == {(*run, c) for run in runs for c in (0.5, 1.0)}
 
 
 def test_the_command_line_goes_before_the_file_in_all_else(sweep_file):
     line = f"--experiment sweep --sweep-file {sweep_file(TWO)} --post-epochs 0 --compression-list 0.5 2 --seed-list 4"
-    found = chosen(settings.parse(line.split()).cells, "pruner", "compression", "seed", "post_epochs")
+    found = chosen(commandline.parse(line.split()).cells, "pruner", "compression", "seed", "post_epochs")
     assert set(found) == {(p, c, 4, 0) for p in ("snip", "rand", "synflow") for c in (0.5, 2.0)} and len(found) == 6
 
 
@@ -140,7 +141,7 @@ def two_files(tmp_path):
 def test_several_files_are_one_grid_in_their_order(two_files, words):
     def asked(*files, flags=""):
         line = f"--experiment sweep {words.format(*files)} {flags}"
-        return chosen(settings.parse(line.split()).cells, "pruner", "seed")
+        return chosen(commandline.parse(line.split()).cells, "pruner", "seed")
 
     first, second = [("snip", 3), ("snip", 1)], [("rand", 1), ("snip", 1), ("rand", 2), ("snip", 2)]
     assert asked(*two_files) == first + second and asked(*reversed(two_files)) == second + first
@@ -304,8 +305,9 @@ def test_dense_runs_that_differ_stay(cli):
     assert len(states(cli(f"{FLAGS} {lists} --seed-list 1 2"))) == 2
     outcome = cli(f"{FLAGS} {lists} --prune-train-mode")  # scoring then draws dropout and moves batch statistics
     assert len(states(outcome)) == 2 and "dense" not in outcome.err
-    assert {"pruner", "shuffle", "prune_seed"} < plan.IDLE_WHEN_DENSE
-    assert not plan.IDLE_WHEN_DENSE & {"seed", "init_seed", "data_seed", "reinitialize", "lr", "dense_classifier"}
+    idle = {row.name for row in settings.ROWS if not row.dense}
+    assert {"pruner", "shuffle", "prune_seed", "ignore_masks"} < idle
+    assert not idle & {"seed", "init_seed", "data_seed", "reinitialize", "lr", "dense_classifier"}
 
 
 # What failed.
@@ -403,12 +405,13 @@ def test_threads_are_divided(monkeypatch, cores, workers, asked, wanted, threads
 
 
 def test_a_sweep_takes_every_flag_of_a_run():
-    single, sweeping = settings.parser("singleshot"), settings.parser("sweep")
+    single, sweeping = commandline.parser("singleshot"), commandline.parser("sweep")
     known = {option for action in sweeping._actions for option in action.option_strings}
     assert {option for action in single._actions for option in action.option_strings} < known
-    own = grid.own_settings(single)
-    assert own.keys() == vars(single.parse_args([])).keys() - store.APART - {"experiment"}
-    assert not own.keys() & vars(sweeping.parse_args([])).keys()  # none has a default: what is there was said
+    own, places = grid.of_runs(), {row.name for row in settings.ROWS if row.place}
+    assert own.keys() == vars(single.parse_args([])).keys() - places - {"experiment"}
+    said = vars(sweeping.parse_args([]))
+    assert all(said[name] is None for name in own)  # none has a default: what is there was said
     assert "processes" in sweeping.format_help() and "--expid" not in sweeping.format_help()
     assert callable(sweep.run)
 

@@ -14,7 +14,7 @@ from distributed import Client
 from waiting import LIMIT, LONG, begun, finished, until
 
 from Experiments.sweeping import cluster, plan, remote
-from Utils import settings
+from Utils.commandline import arguments
 from Utils.errors import UserError
 
 SHORT = "--dataset agnews --pruner snip --compression 1 --post-epochs 0"
@@ -137,8 +137,9 @@ def asked(tmp_path):
     for name in ("train", "test"):
         (data / "AG_NEWS").mkdir(parents=True, exist_ok=True)
         (data / "AG_NEWS" / f"{name}.csv").write_text(f'"1","{name}"\n')
-    lines = f"--experiment sweep {SHORT} --seed-list 1 2 --source real --data-dir {data} --result-dir {tmp_path / 'r'}"
-    args = settings.parse(lines.split())
+    places = f"--source real --data-dir {data} --result-dir {tmp_path / 'r'}"
+    lines = f"--experiment sweep {SHORT} --seed-list 1 2 3 4 5 6 7 8 {places}"
+    args = arguments.parse(lines.split())
     return plan.plan(args.cells, data, args.result_dir), args
 
 
@@ -211,3 +212,29 @@ def test_without_dask_a_line_says_what_to_install(cli, monkeypatch):
     outcome = cli(f"--experiment sweep {SHORT} --seed-list 1 2 --scheduler tcp://127.0.0.1:1")
     assert outcome.code == 2 and "pip install -r requirements-cluster.txt" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_with_a_limit_a_cluster_gets_a_run_only_when_a_worker_is_free(asked, running_cluster, monkeypatch):
+    """Five of eight runs may begin, those with an even seed first; two workers never have more than two of them."""
+    runs, args = asked
+    address, _, workers = running_cluster
+    monkeypatch.setattr(cluster, "_check", lambda *_: None)
+    monkeypatch.setattr(remote, "maker", lambda: lambda root, directory, words: {"seconds": 0.0, "output": words[-1]})
+    sent, ended = [], []
+    submit = Client.submit
+
+    def counted(client, make, *words, **options):
+        assert sum(not future.done() for future in sent) < len(workers)
+        sent.append(submit(client, make, *words, **options))
+        return sent[-1]
+
+    monkeypatch.setattr(Client, "submit", counted)
+
+    def allows(run) -> bool:
+        return len(sent) < 5 and (run.args.seed % 2 == 0 or len(sent) >= 4)
+
+    for run, end in cluster.outcomes(address, runs, args, allows):
+        assert end.error is None and end.output == run.command(args, None)[-1]
+        ended.append(run.args.seed)
+    assert sorted(ended) == [1, 2, 4, 6, 8] and len(sent) == 5
+    assert list(cluster.outcomes("tcp://nowhere:1", runs, args, lambda run: False)) == []  # nobody is asked

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from Experiments.sweeping import plan
-from Utils import settings
+from Utils.commandline import arguments
 
 CELLS = {  # of each file: pruners (or ablations and pruners) x compressions x ... x seeds
     "paper_agnews": 5 * 6 * 5,
@@ -47,7 +47,7 @@ ALONE = {"cifar10-resnet20-grasp-c0.5-s1-9dc7695447"}  # made by a command of it
 def cells(root, *names: str, flags: str = "") -> list:
     """The cells of these files."""
     paths = " ".join(str(root / "sweeps" / f"{name}.toml") for name in names)
-    return settings.parse(f"--experiment sweep --sweep-file {paths} {flags}".split()).cells
+    return arguments.parse(f"--experiment sweep --sweep-file {paths} {flags}".split()).cells
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from Experiments import runs
 from Experiments.sweeping import limit, plan, pool
-from Utils import corpus, load, settings
+from Utils import corpus, load
+from Utils.commandline import arguments
 
 FLAGS = "--experiment sweep --dataset agnews --compression 1"
 
@@ -32,9 +33,10 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def worker(clock, monkeypatch):
-    """Workers that make any run at once, while the clock moves on; `begun` lists (pruner, seed) of what they were given.
+    """Workers that make any run at once, while the clock moves on.
 
-    `seconds` of a run, by pruner; with None it fails, after 10.
+    `begun` lists (pruner, seed) of what they were given. `seconds` are those of a run, by pruner; with None it fails,
+    after 10.
     """
 
     class Worker:
@@ -52,7 +54,7 @@ def worker(clock, monkeypatch):
 
         def begin(self, job: int, command: list[str]) -> None:
             self.job = job
-            args = settings.parse(command)
+            args = arguments.parse(command)
             self.begun.append((args.pruner, args.seed))
             seconds = self.seconds[args.pruner]
             clock.now += seconds or 10.0
@@ -92,7 +94,7 @@ def stored(tmp_path, sample_data):
 
     def put(seconds: float, device: str = "cpu", flags: str = "--pruner rand") -> None:
         asked = f"--dataset agnews --source sample --post-epochs 0 --compression 1 --seed 99 {flags}"
-        args = settings.parse([*asked.split(), f"--data-dir={sample_data}", f"--result-dir={tmp_path / 'results'}"])
+        args = arguments.parse([*asked.split(), f"--data-dir={sample_data}", f"--result-dir={tmp_path / 'results'}"])
         store(runs.find(args, corpus.locate(load.dataset("agnews"), sample_data, "sample")), seconds, device)
 
     return put
@@ -233,7 +235,7 @@ def test_a_dry_run_shows_what_there_is_time_for(cli, worker, stored):
 
     states, last = shown("--time-limit 60")
     assert states == [("rand", "to do"), ("snip", "to do"), ("rand", "to do"), ("snip", "no time")]
-    assert last.endswith("4 to do, about 100 s for 1 at a time; in 60 s there is time for 3 of the 4 of known length")
+    assert last.endswith("4 to do, about 2 min for 1 at a time; in 60 s there is time for 3 of the 4 of known length")
     assert all(state == "to do" for _, state in shown("--time-limit 60 --workers 2")[0])
     assert all(state == "no time" for _, state in shown("--time-limit 5")[0])
     assert "there is time" not in shown("")[1]

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from Layers.pairs import BOS, EOS, Pairs
 from Utils import corpus, load, settings, store, text
+from Utils.commandline import arguments as commandline
 
 RUN = "--dataset multi30k --pruner snip --compression 0.5 --prune-dataset-size 48 --prune-batch-size 24"
 UNTRAINED = "--dataset multi30k --pruner rand --compression 1"
@@ -27,7 +28,7 @@ def trained(ran):
 @pytest.fixture(scope="module")
 def model(trained, sample_data):
     """(the saved model of that run, its corpus)."""
-    args = settings.parse(["--dataset", "multi30k"])
+    args = commandline.parse(["--dataset", "multi30k"])
     data = corpus.load(corpus.locate(load.configured(args), sample_data, "sample"))
     made = load.model("seq2seq", "nlp")(data.shape, data.num_classes).eval()
     made.load_state_dict(load_file(trained.path / "model.safetensors"))
@@ -239,9 +240,9 @@ def test_runs_of_before_keep_their_names(root):
     configs = [store.json.loads(path.read_text()) for path in root.glob("Results/study/*/*/config.json")]
     assert len(configs) >= 15
     for config in configs:
-        args = settings.parse(["--dataset", config["dataset"]])
-        for key in config.keys() & vars(args).keys():
-            setattr(args, key, config[key])
+        args = commandline.parse(["--dataset", config["dataset"]])
+        for key, value in settings.complete(config).items():
+            setattr(args, key, value)
         resolved = {key: config[key] for key in ("source", "data_key", "pretrained")}
-        assert store.settings(args, **resolved) == config
+        assert settings.identity({**vars(args), **resolved}) == config
         assert (root / "Results" / "study" / config["experiment"] / store.name(config)).is_dir()

@@ -102,7 +102,7 @@ def _add(group: Any, row: Setting, own: Any, usual: Any) -> argparse.Action:
     if row.alias:
         name, value = row.alias
         group.add_argument(
-            flag(name), dest=row.name, nargs="?", const=value, metavar="BOOL", default=argparse.SUPPRESS,
+            flag(name), dest=row.name, nargs="?", const="true", metavar="BOOL", default=argparse.SUPPRESS,
             type=lambda text: value if switch(text) else row.default, help=f"the same as {flag(row.name)} {value}",
         )  # fmt: skip
     return action

@@ -14,7 +14,7 @@
 #   CIFAR    an archive of CIFAR-10 (cifar-10-python.tar.gz), for a data directory without it
 #   FILES    the sweep files, with blanks between (default: those of the queue)
 #   KNOWN    result directories and results.tar.gz, with blanks between, whose runs are not made again
-#            (default: Results/study, if it is there)
+#            (default: Results/study, if it is there; none if KNOWN is empty)
 #   WORK     a directory for what is in the making, kept, weights and all, so that the next call goes on there
 #            (default: a temporary one, which is removed)
 #   PYTHON   the interpreter (default: python)
@@ -42,7 +42,7 @@ command -v "$PYTHON" >/dev/null || fail "no $PYTHON; say in PYTHON which interpr
 DATA=$(cd "${DATA:-$TOP/Data}" 2>/dev/null && pwd) || DATA=
 read -r -a FILES <<<"${FILES:-}"
 [ ${#FILES[@]} -gt 0 ] || FILES=("$TOP"/sweeps/queue/*.toml)
-read -r -a KNOWN <<<"${KNOWN:-$([ -d "$TOP/Results/study" ] && echo "$TOP/Results/study")}"
+read -r -a KNOWN <<<"${KNOWN-$([ -d "$TOP/Results/study" ] && echo "$TOP/Results/study")}"
 for file in "${FILES[@]}" "${KNOWN[@]}" ${CIFAR:+"$CIFAR"}; do [ -e "$file" ] || fail "no $file"; done
 if [ -n "${WORK:-}" ]; then
     mkdir -p "$WORK" && WORK=$(cd "$WORK" && pwd) || fail "$WORK cannot be made"
@@ -167,8 +167,13 @@ last=$((TIME - reserve / 2))
 limit=$((TIME - reserve - SECONDS))
 [ "$limit" -gt 0 ] || limit=1
 words=(--experiment sweep --source real --sweep-file "${FILES[@]}" --data-dir "$WORK/data" --result-dir "$STORE")
-set -m # the sweep becomes a job that takes SIGINT, which a script's background processes ignore
-"$PYTHON" "$TOP/main.py" "${words[@]}" "${FLAGS[@]}" --workers "$WORKERS" --time-limit "$limit" >"$OUT/sweep.txt" 2>&1 &
+words+=("${FLAGS[@]}" --workers "$WORKERS")
+# Python takes Ctrl-C only if it begins with its signal as usual; in what a script starts in the background it is ignored.
+usual='import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
+set -m # a process group of its own, that a Ctrl-C at the terminal reaches through this script alone
+"$PYTHON" -c "$usual" "$TOP/main.py" "${words[@]}" --time-limit "$limit" >"$OUT/sweep.txt" 2>&1 &
 SWEEP=$!
 set +m
 until_pack=$((SECONDS + 60))
@@ -190,4 +195,4 @@ else
 fi
 SWEEP=
 tail -n 2 "$OUT/sweep.txt"
-say "queue: $(timeout 60 "$PYTHON" "$TOP/main.py" "${words[@]}" "${FLAGS[@]}" --dry-run 2>&1 | tail -n 1)"
+say "queue: $(timeout 60 "$PYTHON" "$TOP/main.py" "${words[@]}" --dry-run 2>&1 | tail -n 1)"
