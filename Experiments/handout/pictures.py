@@ -10,7 +10,6 @@ from Experiments.handout.entries import Absent, entry
 from Experiments.handout.holdings import Holdings
 from Experiments.handout.questions import (
     ARCHITECTURE_COMPRESSION,
-    COMPRESSIONS,
     PRECISIONS,
     Profile,
 )
@@ -28,16 +27,16 @@ if TYPE_CHECKING:
 PLAIN, OTHER = "#5d6470", "#d55e00"  # fp32 and mixed precision
 
 
-def _by_compression(axes: Axes) -> None:
-    """An axis of compressions as the handout lists them, each with its tick."""
+def _by_compression(axes: Axes, profile: Profile) -> None:
+    """Make the horizontal axis one of compressions, each of the handout's with its tick."""
     axes.set_xscale("log")
-    axes.set_xticks(list(COMPRESSIONS), [f"{compression:g}" for compression in COMPRESSIONS])
-    axes.set_xlim(COMPRESSIONS[0] / 1.25, COMPRESSIONS[-1] * 1.25)
+    axes.set_xticks(list(profile.compressions), [f"{compression:g}" for compression in profile.compressions])
+    axes.set_xlim(profile.compressions[0] / 1.25, profile.compressions[-1] * 1.25)
     axes.set_xlabel("compression (the fraction 10^-c is kept)")
 
 
 def _empty(axes: Axes, why: str) -> None:
-    """A panel without axes that says why there is nothing in it."""
+    """Clear a panel's axes and say in it why there is nothing to show."""
     axes.text(0.5, 0.5, why or "no run yet", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
     axes.minorticks_off()
     axes.set_xticks([])
@@ -46,7 +45,7 @@ def _empty(axes: Axes, why: str) -> None:
 
 
 def architectures(profile: Profile, holdings: Holdings) -> Picture:
-    """Question 1: a panel a network, a bar a pruner."""
+    """Draw question 1: a panel for each network, in it a bar for each pruner."""
 
     def panel(network) -> Draw:
         def draw(axes: Axes) -> None:
@@ -85,7 +84,7 @@ def curve(
     name: str, title: str, words: str, profile: Profile, holdings: Holdings, figure: Callable[[Run], float],
     log: bool = False, zero: bool = False,
 ) -> Picture:  # fmt: skip
-    """Question 2: a line a pruner against compression."""
+    """Draw a figure of the runs against compression, a line for each pruner."""
 
     def draw(axes: Axes) -> None:
         everything: list[float] = []
@@ -93,7 +92,7 @@ def curve(
             look = style.look(column.pruner)
             cells = [
                 (compression, entry(holdings.of(profile.cell(profile.network, column, compression)), figure).found)
-                for compression in COMPRESSIONS
+                for compression in profile.compressions
             ]
             there = [(x, found) for x, found in cells if found is not None]
             if there:
@@ -104,7 +103,7 @@ def curve(
         if not everything:
             _empty(axes, "no run yet")
             return
-        _by_compression(axes)
+        _by_compression(axes, profile)
         axes.set_ylabel(words)
         if log:
             axes.set_yscale("log")
@@ -119,7 +118,7 @@ def curve(
 
 
 def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
-    """Question 2: the three curves."""
+    """Draw the three curves of question 2."""
     return [
         curve("2a-accuracy", "Test accuracy against compression", "test accuracy (top-1), %", profile, holdings,
               entries.top1),
@@ -131,9 +130,9 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
 
 
 def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
-    """Question 3: what remains by layer, a picture a compression and a panel a pruner."""
+    """Draw what remains of each layer: two pictures for each compression, a panel for each pruner."""
     found = []
-    for compression in COMPRESSIONS:
+    for compression in profile.compressions:
         sparsity, flop = tables.layer_figures(profile, holdings, compression)
         where = f"{profile.network.title}, compression {compression:g}"
         for name, title, columns, draw in (
@@ -149,7 +148,7 @@ def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
 
 
 def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
-    """Layers from left to right by their numbers, which the table tells the names of."""
+    """Number the layers from left to right; the table has their names."""
     axes.set_xticks(range(len(names)), [str(k + 1) for k in range(len(names))], fontsize=7.5)
     axes.set_xlabel("layer")
     axes.grid(visible=False, axis="x")
@@ -198,7 +197,7 @@ def _flops(title: str, colour: str, column: dict[str, tuple[int, int]] | None, w
 
 
 def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[float]) -> list[Picture]:
-    """Question 3: the kept weights of each layer, a picture a pruner and compression, a panel a layer."""
+    """Draw the kept weights: a picture for each pruner and compression, a panel for each layer."""
     found = []
     for compression in compressions:
         for column in profile.columns():
@@ -240,7 +239,7 @@ def _histogram(number: int, layer: Layer, colour: str) -> Draw:
 
 
 def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
-    """Question 4: memory and time of Rand in both precisions against compression."""
+    """Draw question 4: memory, time and accuracy of Rand in both precisions against compression."""
     figures = [tables.PRECISION_FIGURES[k] for k in (0, 2, 3)]
 
     def panel(title: str, figure: Callable[[Run], float], scale: float) -> Draw:
@@ -249,7 +248,7 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
             for amp, colour, marker in zip(PRECISIONS, (PLAIN, OTHER), ("o", "D"), strict=True):
                 cells = [
                     (c, entry(holdings.of(profile.precision_cell(c, amp)), figure, 2, scale).found)
-                    for c in COMPRESSIONS
+                    for c in profile.compressions
                 ]
                 there = [(x, found) for x, found in cells if found is not None]
                 if there:
@@ -259,7 +258,7 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
                     reached += [found.mean for _, found in there]
             axes.set_title(title.partition(",")[0])
             if reached:
-                _by_compression(axes)
+                _by_compression(axes, profile)
                 axes.set_ylabel(title)
                 axes.set_ylim(0.0, 1.15 * max(reached))
                 canvas.legend(axes)
@@ -273,7 +272,7 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
 
 
 def public(profile: Profile, holdings: Holdings) -> Picture:
-    """Ours, the paper's and the public solutions' range against compression, a panel a pruner."""
+    """Draw ours, the paper's and the public solutions' accuracy against compression, a panel for each pruner."""
     cells = solutions.read()
 
     def panel(column) -> Draw:
@@ -286,7 +285,7 @@ def public(profile: Profile, holdings: Holdings) -> Picture:
                 named.add(words)
                 return words if first else None
 
-            for c in COMPRESSIONS:
+            for c in profile.compressions:
                 found = holdings.of(profile.cell(profile.network, column, c))
                 ours, others, _ = beside.compare(found, cells)
                 own = beside.printed(profile.network, column.pruner, c)
@@ -304,7 +303,7 @@ def public(profile: Profile, holdings: Holdings) -> Picture:
             if not named:
                 _empty(axes, "nothing to compare")
                 return
-            _by_compression(axes)
+            _by_compression(axes, profile)
             axes.set_ylabel("test accuracy (top-1), %")
             axes.set_ylim(0, 100)
             canvas.legend(axes, columns=4)
