@@ -41,7 +41,7 @@ def shared(shop: Workshop) -> Iterator[None]:
     The body is all that a run does before it prunes. It is done as if alone where --share-pretraining is not set, and
     with --force. The bits are those of a run that trains by itself: the state holds weights, the optimizer's state,
     the random generators and the place in the data, and is taken only if it was made by the same code on the same kind
-    of device. Of several processes one trains; the others wait for it.
+    of device. Of several processes one trains; the others wait for it. A run's seconds count that training too.
     """
     args = shop.args
     if not (args.share_pretraining and args.pre_epochs) or args.force:

@@ -9,7 +9,6 @@ from Experiments.handout.entries import Entry, caption, entry, top1
 from Experiments.handout.holdings import Found, Holdings
 from Experiments.handout.questions import (
     ARCHITECTURE_COMPRESSION,
-    COMPRESSIONS,
     FC,
     PRECISION_PRUNER,
     VGG16,
@@ -27,7 +26,7 @@ def places(profile: Profile) -> Iterator[tuple[str, Network, Column, float]]:
     for network in profile.networks:
         for column in profile.columns(untrained=True):
             yield "1", network, column, ARCHITECTURE_COMPRESSION
-    for compression in COMPRESSIONS:
+    for compression in profile.compressions:
         for column in profile.columns():
             yield "2a", profile.network, column, compression
 
@@ -42,7 +41,7 @@ def compare(found: Found, cells: Mapping[Key, Public]) -> tuple[Entry, Public | 
         obstacle = "another network"
     elif any(run.result["source"] != "real" for run in found.runs):
         obstacle = "sample data"
-    return ours, public, solutions.verdict(ours.mean, public, obstacle)
+    return ours, public, solutions.verdict(ours.mean, public, obstacle, ours.record()["half_width"])
 
 
 def printed(network: Network, pruner: str, compression: float) -> float | None:
@@ -52,7 +51,7 @@ def printed(network: Network, pruner: str, compression: float) -> float | None:
 
 
 def table(profile: Profile, holdings: Holdings) -> Table:
-    """A row a cell: ours, the paper's, the public solutions' median, range and number, the verdict."""
+    """Return the table: for each cell ours, the paper's, the public median, range and number, and the verdict."""
     cells = solutions.read()
     rows, records, founds = [], [], []
     for question, network, column, compression in places(profile):

@@ -46,6 +46,7 @@ class Entry:
 
 
 def precision(amp: str) -> str:
+    """Return the name of a precision as tables show it."""
     return "fp32" if amp == "off" else amp
 
 
@@ -71,15 +72,17 @@ def entry(found: Found, figure: Callable[[Run], float], decimals: int = 2, scale
 
 
 def top1(run: Run) -> float:
+    """Return the final test accuracy, in percent."""
     return run.figures["final_test_top1"]
 
 
 def flop_fraction(run: Run) -> float:
+    """Return the fraction of the FLOP that remains."""
     return run.figures["flop_sparsity"]
 
 
 def peak(run: Run, phase: str) -> float:
-    """Return the most bytes in use in a phase."""
+    """Return the most bytes in use in a phase. Raises Absent where they were not measured."""
     try:
         return float(run.result["peak_memory"][phase])
     except KeyError:
@@ -87,6 +90,7 @@ def peak(run: Run, phase: str) -> float:
 
 
 def seconds(run: Run, phase: str) -> float:
+    """Return the seconds that a phase took. Raises Absent where they were not measured."""
     try:
         return float(run.result["seconds"][phase])
     except KeyError:
@@ -130,4 +134,5 @@ def device(run: Run) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
+    """Return words joined by "and"."""
     return " and ".join(words)

@@ -25,6 +25,7 @@ class Outlook:
     probed: bool
 
     def text(self, workers: int) -> str:
+        """Return a sentence with the hours that so many workers take."""
         if not self.runs:
             return "Nothing is to be made."
         hours = self.seconds / 3600 / min(workers, self.runs)

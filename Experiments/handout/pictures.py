@@ -10,7 +10,6 @@ from Experiments.handout.entries import Absent, entry
 from Experiments.handout.holdings import Holdings
 from Experiments.handout.questions import (
     ARCHITECTURE_COMPRESSION,
-    COMPRESSIONS,
     PRECISIONS,
     Profile,
 )
@@ -28,20 +27,25 @@ if TYPE_CHECKING:
 PLAIN, OTHER = "#5d6470", "#d55e00"  # fp32 and mixed precision
 
 
-def _by_compression(axes: Axes) -> None:
-    """An axis of compressions as the handout lists them, each with its tick."""
+def _by_compression(axes: Axes, profile: Profile) -> None:
+    """Make the horizontal axis one of compressions, each of the handout's with its tick."""
     axes.set_xscale("log")
-    axes.set_xticks(list(COMPRESSIONS), [f"{compression:g}" for compression in COMPRESSIONS])
-    axes.set_xlim(COMPRESSIONS[0] / 1.25, COMPRESSIONS[-1] * 1.25)
+    axes.set_xticks(list(profile.compressions), [f"{compression:g}" for compression in profile.compressions])
+    axes.set_xlim(profile.compressions[0] / 1.25, profile.compressions[-1] * 1.25)
     axes.set_xlabel("compression (the fraction 10^-c is kept)")
 
 
 def _empty(axes: Axes, why: str) -> None:
+    """Clear a panel's axes and say in it why there is nothing to show."""
     axes.text(0.5, 0.5, why or "no run yet", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
+    axes.minorticks_off()
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set(xlabel="", ylabel="")
 
 
 def architectures(profile: Profile, holdings: Holdings) -> Picture:
-    """Question 1: a panel a network, a bar a pruner."""
+    """Draw question 1: a panel for each network, in it a bar for each pruner."""
 
     def panel(network) -> Draw:
         def draw(axes: Axes) -> None:
@@ -61,10 +65,11 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
                 half = cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None
                 top = cell.found.mean + (half or 0.0)
                 place = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
-                axes.annotate(f"{cell.found.mean:.1f}", (k, top), (0, 4 if half else 2), **place)
+                axes.annotate(f"{cell.found.mean:.2f}", (k, top), (0, 4 if half else 2), **place)
             names = [column.title.replace(", ", ",\n") for column in columns]
             axes.set_xticks(range(len(columns)), names, fontsize=8)
             axes.set_ylim(0, 112)
+            axes.set_xlim(-0.6, len(columns) - 0.4)
             axes.grid(visible=False, axis="x")
             axes.set_ylabel("test accuracy (top-1), %")
             axes.set_title(network.title)
@@ -79,7 +84,7 @@ def curve(
     name: str, title: str, words: str, profile: Profile, holdings: Holdings, figure: Callable[[Run], float],
     log: bool = False, zero: bool = False,
 ) -> Picture:  # fmt: skip
-    """Question 2: a line a pruner against compression."""
+    """Draw a figure of the runs against compression, a line for each pruner."""
 
     def draw(axes: Axes) -> None:
         everything: list[float] = []
@@ -87,19 +92,19 @@ def curve(
             look = style.look(column.pruner)
             cells = [
                 (compression, entry(holdings.of(profile.cell(profile.network, column, compression)), figure).found)
-                for compression in COMPRESSIONS
+                for compression in profile.compressions
             ]
             there = [(x, found) for x, found in cells if found is not None]
             if there:
                 points = [x for x, _ in there]
                 canvas.curve(axes, points, [found for _, found in there], look.colour, look.marker, look.title)
                 everything += [found.mean for _, found in there]
-        _by_compression(axes)
-        axes.set_ylabel(words)
         axes.set_title(profile.network.title)
         if not everything:
             _empty(axes, "no run yet")
             return
+        _by_compression(axes, profile)
+        axes.set_ylabel(words)
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
@@ -113,7 +118,7 @@ def curve(
 
 
 def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
-    """Question 2: the three curves."""
+    """Draw the three curves of question 2."""
     return [
         curve("2a-accuracy", "Test accuracy against compression", "test accuracy (top-1), %", profile, holdings,
               entries.top1),
@@ -125,9 +130,9 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
 
 
 def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
-    """Question 3: what remains by layer, a picture a compression and a panel a pruner."""
+    """Draw what remains of each layer: two pictures for each compression, a panel for each pruner."""
     found = []
-    for compression in COMPRESSIONS:
+    for compression in profile.compressions:
         sparsity, flop = tables.layer_figures(profile, holdings, compression)
         where = f"{profile.network.title}, compression {compression:g}"
         for name, title, columns, draw in (
@@ -143,7 +148,7 @@ def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
 
 
 def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
-    """Layers from left to right by their numbers, which the table tells the names of."""
+    """Number the layers from left to right; the table has their names."""
     axes.set_xticks(range(len(names)), [str(k + 1) for k in range(len(names))], fontsize=7.5)
     axes.set_xlabel("layer")
     axes.grid(visible=False, axis="x")
@@ -192,7 +197,7 @@ def _flops(title: str, colour: str, column: dict[str, tuple[int, int]] | None, w
 
 
 def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[float]) -> list[Picture]:
-    """Question 3: the kept weights of each layer, a picture a pruner and compression, a panel a layer."""
+    """Draw the kept weights: a picture for each pruner and compression, a panel for each layer."""
     found = []
     for compression in compressions:
         for column in profile.columns():
@@ -222,20 +227,19 @@ def _histogram(number: int, layer: Layer, colour: str) -> Draw:
         axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, **place)
         if not layer.kept:
             _empty(axes, "no weight is left")
-            axes.set_xticks([])
-            axes.set_yticks([])
             return
         axes.bar(layer.edges[:-1], layer.counts, layer.edges[1:] - layer.edges[:-1], align="edge", color=colour)
         axes.set_xlim(layer.edges[0], layer.edges[-1])
         axes.grid(visible=False, axis="x")
         axes.tick_params(labelsize=7.5)
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel(f"value of the {layer.kept:,} weights kept", fontsize=8)
 
     return draw
 
 
 def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
-    """Question 4: memory and time of Rand in both precisions against compression."""
+    """Draw question 4: memory, time and accuracy of Rand in both precisions against compression."""
     figures = [tables.PRECISION_FIGURES[k] for k in (0, 2, 3)]
 
     def panel(title: str, figure: Callable[[Run], float], scale: float) -> Draw:
@@ -244,7 +248,7 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
             for amp, colour, marker in zip(PRECISIONS, (PLAIN, OTHER), ("o", "D"), strict=True):
                 cells = [
                     (c, entry(holdings.of(profile.precision_cell(c, amp)), figure, 2, scale).found)
-                    for c in COMPRESSIONS
+                    for c in profile.compressions
                 ]
                 there = [(x, found) for x, found in cells if found is not None]
                 if there:
@@ -252,10 +256,10 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
                     label = entries.precision(amp)
                     canvas.curve(axes, points, [found for _, found in there], colour, marker, label)
                     reached += [found.mean for _, found in there]
-            _by_compression(axes)
-            axes.set_ylabel(title)
             axes.set_title(title.partition(",")[0])
             if reached:
+                _by_compression(axes, profile)
+                axes.set_ylabel(title)
                 axes.set_ylim(0.0, 1.15 * max(reached))
                 canvas.legend(axes)
             else:
@@ -268,38 +272,41 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
 
 
 def public(profile: Profile, holdings: Holdings) -> Picture:
-    """Ours, the paper's and the public solutions' range against compression, a panel a pruner."""
+    """Draw ours, the paper's and the public solutions' accuracy against compression, a panel for each pruner."""
     cells = solutions.read()
 
     def panel(column) -> Draw:
         def draw(axes: Axes) -> None:
-            look, shown = style.look(column.pruner), 0
-            for compression in COMPRESSIONS:
-                found = holdings.of(profile.cell(profile.network, column, compression))
+            look, named = style.look(column.pruner), set()
+
+            def label(words: str) -> str | None:
+                """Each kind of mark has one line in the legend."""
+                first = words not in named
+                named.add(words)
+                return words if first else None
+
+            for c in profile.compressions:
+                found = holdings.of(profile.cell(profile.network, column, c))
                 ours, others, _ = beside.compare(found, cells)
-                own = beside.printed(profile.network, column.pruner, compression)
-                first = compression == COMPRESSIONS[0]
+                own = beside.printed(profile.network, column.pruner, c)
+                if others is not None and not others.few:
+                    bar = {"color": style.MUTED, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
+                    axes.plot([c, c], [others.low, others.high], label=label("public range"), **bar)
                 if others is not None:
-                    axes.plot([compression] * 2, [others.low, others.high], color=style.MUTED, linewidth=5, alpha=0.35,
-                              solid_capstyle="butt", label="public, range" if first else None)  # fmt: skip
-                    axes.plot(compression, others.median, "_", color=style.INK, markersize=9,
-                              label="median" if first else None)  # fmt: skip
-                    shown += 1
+                    axes.plot(c, others.median, "_", color=style.INK, markersize=10, label=label("public median"))
                 if own is not None:
-                    axes.plot(compression, own, "x", color=style.INK, label="paper" if first else None)
-                    shown += 1
+                    axes.plot(c, own, "x", color=style.INK, markersize=5, label=label("paper"))
                 if ours.mean is not None:
-                    axes.plot(compression, ours.mean, look.marker, color=look.colour, label=None, zorder=3)
-                    shown += 1
-            axes.plot([], [], look.marker, color=look.colour, label="ours")
-            _by_compression(axes)
+                    marker = {"marker": look.marker, "color": look.colour, "linestyle": "none", "zorder": 3}
+                    axes.plot(c, ours.mean, markersize=5, label=label("ours"), **marker)
             axes.set_title(column.title)
+            if not named:
+                _empty(axes, "nothing to compare")
+                return
+            _by_compression(axes, profile)
             axes.set_ylabel("test accuracy (top-1), %")
             axes.set_ylim(0, 100)
-            if shown:
-                canvas.legend(axes)
-            else:
-                _empty(axes, "nothing to compare")
+            canvas.legend(axes, columns=4)
 
         return draw
 

@@ -56,8 +56,8 @@ class Cell:
 class Profile:
     """How long the handout's runs train, and how exactly their test time is measured.
 
-    pre_epochs: of the pruners of TRAINED_FIRST; the others have none. network: that of questions 2 to 4. shown: the
-    compression whose layers and weights are drawn. repeats: timings of each model. seconds: they take about so long.
+    pre_epochs: of the pruners of TRAINED_FIRST; the others have none. network, compressions: those of questions 2 to 4.
+    shown: the compression whose weights are drawn. repeats: timings of each model. seconds: they take about so long.
     reduced: what is less than the handout asks, "" where nothing is.
     """
 
@@ -65,6 +65,7 @@ class Profile:
     pre_epochs: int
     post_epochs: int
     network: Network = VGG16
+    compressions: tuple[float, ...] = COMPRESSIONS
     source: str = "auto"
     shown: float = 0.5
     repeats: int = 7
@@ -102,10 +103,10 @@ class Profile:
         for network in reversed(self.networks):  # the quick one first
             for column in self.columns(untrained=True):
                 yield self.cell(network, column, ARCHITECTURE_COMPRESSION)
-        for compression in COMPRESSIONS:
+        for compression in self.compressions:
             for column in self.columns():
                 yield self.cell(self.network, column, compression)
-        for compression in COMPRESSIONS:
+        for compression in self.compressions:
             for amp in PRECISIONS:
                 yield self.precision_cell(compression, amp)
 
@@ -118,8 +119,8 @@ PROFILES = {
     "colab": Profile("colab", 10, 10),
     "full": Profile("full", 200, 100),
     "smoke": Profile(
-        "smoke", 1, 1, SMALL, source="sample", repeats=3, seconds=0.3,
-        reduced="Reduced: generated sample data, one epoch before pruning (Mag alone) and one after, and the fully "
-        "connected network in VGG16's place. The figures say nothing about real data.",
+        "smoke", 1, 1, SMALL, (0.5, 1.0, 2.0), "sample", repeats=3, seconds=0.3,
+        reduced="Reduced: generated sample data, one epoch before pruning (Mag alone) and one after, three "
+        "compressions, and the fully connected network in VGG16's place. The figures say nothing about real data.",
     ),
 }  # fmt: skip

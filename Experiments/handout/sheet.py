@@ -9,7 +9,7 @@ from pathlib import Path
 from Experiments.handout import beside, pictures, tables, weights
 from Experiments.handout.entries import Absent, caption
 from Experiments.handout.holdings import Holdings
-from Experiments.handout.questions import COMPRESSIONS, Profile
+from Experiments.handout.questions import Profile
 from Experiments.handout.timed import Times
 from Experiments.reporting import writing
 from Experiments.reporting.canvas import Picture
@@ -33,12 +33,12 @@ QUESTIONS = (
 
 
 def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
-    """Measure what is not measured, write everything; returns the page and the folders of tables and figures."""
+    """Measure what is not measured and write everything; return the page and the folders of tables and figures."""
     place = Path(args.result_dir) / "assignment" / profile.name
     times = Times(args, profile, Path(args.result_dir) / "assignment" / "test_time")
     founds = [
         holdings.of(profile.cell(profile.network, column, compression))
-        for compression in COMPRESSIONS
+        for compression in profile.compressions
         for column in profile.columns()
     ]
     times.take(tables.shown_runs(founds))
@@ -77,7 +77,7 @@ def _export(profile: Profile, holdings: Holdings, times: Times) -> tuple[Run | N
 
 
 def histogram_table(profile: Profile, holdings: Holdings) -> Table:
-    """Question 3: the kept weights of each layer in numbers; the CSV has the histograms."""
+    """Return question 3's table of the kept weights of each layer; its CSV has the histograms."""
     rows, records, founds = [], [], []
     for column in profile.columns():
         found = holdings.of(profile.cell(profile.network, column, profile.shown))

@@ -19,7 +19,6 @@ from Experiments.handout.entries import (
 from Experiments.handout.holdings import Found, Holdings
 from Experiments.handout.questions import (
     ARCHITECTURE_COMPRESSION,
-    COMPRESSIONS,
     PRECISIONS,
     Profile,
 )
@@ -36,7 +35,7 @@ WHY_MASKS = (
 
 
 def architectures(profile: Profile, holdings: Holdings) -> Table:
-    """Question 1: a row a network, a column a pruner, test accuracy."""
+    """Return question 1's table of test accuracies: rows are networks, columns are pruners."""
     columns = profile.columns(untrained=True)
     rows, records, founds = [], [], []
     for network in profile.networks:
@@ -64,10 +63,10 @@ def by_compression(
     decimals: int = 2,
     note: str = "",
 ) -> Table:
-    """Question 2: a row a compression, a column a pruner."""
+    """Return a table of question 2, of one figure of the runs: rows are compressions, columns are pruners."""
     columns = profile.columns()
     rows, records, founds = [], [], []
-    for compression in COMPRESSIONS:
+    for compression in profile.compressions:
         line = [f"{compression:g}"]
         for column in columns:
             found = holdings.of(profile.cell(profile.network, column, compression))
@@ -82,12 +81,13 @@ def by_compression(
 
 
 def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Table]:
-    """Question 2: accuracy, test time and FLOP by compression, and the test time in detail."""
+    """Return the tables of question 2: accuracy, test time, FLOP, and the spread of the test time."""
     return [
         by_compression("2a-accuracy", "Question 2a: test accuracy (top-1, %)", profile, holdings, top1),
         by_compression(
             "2b-test-time", "Question 2b: test time (s)", profile, holdings, times.seconds, 3,
-            "Forward passes over the test data, their batches made before; median of repeated passes. " + WHY_MASKS,
+            "Forward passes over the test data, their batches made before; median of repeated passes. The table of the "
+            "spread names the machine of each timing. " + WHY_MASKS,
         ),
         by_compression(
             "2c-flop", "Question 2c: fraction of the FLOP that remains", profile, holdings, flop_fraction, 4
@@ -97,9 +97,9 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Table]:
 
 
 def timings(profile: Profile, holdings: Holdings, times: Times) -> Table:
-    """Question 2b in detail: a row a model, with the spread of the timings, the loader apart."""
+    """Return the test time of each model with its spread, the loader's apart."""
     rows, records, founds = [], [], []
-    for compression in COMPRESSIONS:
+    for compression in profile.compressions:
         for column in profile.columns():
             found = holdings.of(profile.cell(profile.network, column, compression))
             founds.append(found)
@@ -135,7 +135,10 @@ def _flat(taken: Any) -> dict[str, Any]:
 
 
 def exports(run: Run | None, formats: Any) -> Table:
-    """Question 2b: the masked model's time beside that of its exports, which leave out what is zero."""
+    """Return the masked model's time beside that of its exports, which leave out what is zero.
+
+    formats: as `Times.exported` returns them; None where nothing was measured.
+    """
     rows, records = [], []
     for name, figures in (formats or {}).items():
         line = [name, f"{figures['parameters']:,}", f"{figures['file_bytes'] / 1024:,.1f}"]
@@ -159,9 +162,9 @@ def exports(run: Run | None, formats: Any) -> Table:
 
 
 def layers(profile: Profile, holdings: Holdings) -> list[Table]:
-    """Question 3: what remains of each layer's weights, and of its FLOP, a table a compression."""
+    """Return question 3's tables of what remains of each layer's weights and FLOP, two for each compression."""
     found = []
-    for compression in COMPRESSIONS:
+    for compression in profile.compressions:
         sparsity, flop = layer_figures(profile, holdings, compression)
         for kind, words, columns in (
             ("3a-sparsity", "Question 3a: fraction of the weights that remains, by layer", sparsity),
@@ -228,9 +231,9 @@ PRECISION_FIGURES: tuple[tuple[str, Callable[[Run], float], float, int], ...] = 
 
 
 def mixed_precision(profile: Profile, holdings: Holdings) -> Table:
-    """Question 4: memory, time and accuracy of Rand in both precisions, a row a compression."""
+    """Return question 4's table: memory, time and accuracy of Rand in both precisions; rows are compressions."""
     rows, records, founds = [], [], []
-    for compression in COMPRESSIONS:
+    for compression in profile.compressions:
         line = [f"{compression:g}"]
         both = [holdings.of(profile.precision_cell(compression, amp)) for amp in PRECISIONS]
         founds += both

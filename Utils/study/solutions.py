@@ -66,10 +66,12 @@ def read() -> dict[Key, Public]:
     return parse(CSV.read_text(encoding="utf-8"))
 
 
-def verdict(ours: float | None, public: Public | None, obstacle: str = "") -> Verdict:
+def verdict(ours: float | None, public: Public | None, obstacle: str = "", half: float | None = None) -> Verdict:
     """Say whether our accuracy (percent) lies within the range of the public solutions at equal epochs.
 
-    ours: None where we have no figure. obstacle: what forbids the comparison whatever the figures, if anything does.
+    ours: None where we have no figure; it is rounded to two decimals, as theirs are. obstacle: what forbids the
+    comparison whatever the figures, if anything does. half: half the width of our mean's 95 % interval, None where it
+    has none; a mean outside the range whose interval reaches it is outside still, and `why` says so.
     """
     if ours is None or math.isnan(ours):
         return Verdict(NOT_COMPARABLE, "no figure of ours")
@@ -79,7 +81,9 @@ def verdict(ours: float | None, public: Public | None, obstacle: str = "") -> Ve
         return Verdict(NOT_COMPARABLE, "no public solution at these epochs")
     if public.few:
         return Verdict(NOT_COMPARABLE, f"too few: {public.solutions}")
-    if public.low <= ours <= public.high:
+    shown = round(ours, 2)
+    if round(public.low, 2) <= shown <= round(public.high, 2):
         return Verdict(INSIDE)
     beyond = ours - public.high if ours > public.high else ours - public.low
-    return Verdict(OUTSIDE, f"{beyond:+.2f}")
+    reaches = half is not None and half >= abs(beyond)
+    return Verdict(OUTSIDE, f"{beyond:+.2f}" + (", but our interval reaches the range" if reaches else ""))

@@ -1,0 +1,349 @@
+"""The assignment recipe: the smoke profile end to end, after a kill; and its tables from runs made by hand."""
+
+import csv
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from waiting import finished, until
+
+import main
+from Experiments.handout import beside, entries, holdings, questions, sheet, tables, weights
+from Experiments.handout.questions import COMPRESSIONS, FC, PROFILES, VGG16
+from Experiments.handout.timed import Times
+from Experiments.sweeping.failures import Failures
+from Utils.commandline import arguments
+
+SMOKE = PROFILES["smoke"]
+RUNS = 25
+ORDER = ["Rand", "Mag", "SNIP", "GraSP", "SynFlow"]
+
+
+def line(results, data, *more):
+    return ["--experiment", "assignment", "--profile", "smoke", "--result-dir", str(results), "--data-dir", str(data),
+            *more]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, sample_data, root):
+    """(results, what the second call printed): the smoke profile, killed once in the middle and called again."""
+    results = tmp_path_factory.mktemp("assignment")
+    process = subprocess.Popen(
+        [sys.executable, "main.py", *line(results, sample_data, "--threads", "1")],
+        cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        until(lambda: len(finished(results)) >= 2 or process.poll() is not None)
+    finally:
+        process.kill()
+        process.communicate()
+    before = {path: path.read_bytes() for path in finished(results)}
+    assert 2 <= len(before) < RUNS and not (results / "assignment").exists()
+    code = main.main(line(results, sample_data, "--threads", "1"))
+    assert code == 0 and len(finished(results)) == RUNS
+    assert all(path.read_bytes() == content for path, content in before.items())
+    return results
+
+
+def page(results):
+    return results / "assignment" / "smoke"
+
+
+def read(results, name):
+    with (page(results) / "tables" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def shown(results, name):
+    """Header and rows of a table in Markdown, words."""
+    text = (page(results) / "tables" / f"{name}.md").read_text(encoding="utf-8")
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+
+
+def pixels(path):
+    """The bytes of a PNG's picture, inflated: an empty panel is all of one value."""
+    content, at, data = path.read_bytes(), 8, b""
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    while at < len(content):
+        (length,) = struct.unpack(">I", content[at : at + 4])
+        if content[at + 4 : at + 8] == b"IDAT":
+            data += content[at + 8 : at + 8 + length]
+        at += 12 + length
+    return zlib.decompress(data)
+
+
+def test_every_table_and_picture_is_there_and_named_on_the_page(made):
+    text = (page(made) / sheet.PAGE).read_text(encoding="utf-8")
+    place = page(made)
+    per_compression = {f"{kind}-c{c:g}" for kind in ("3a-sparsity", "3c-flop") for c in SMOKE.compressions}
+    curves = {"1-architectures", "2a-accuracy", "2b-test-time", "2c-flop", "4-mixed-precision", "public-solutions"}
+    wanted = curves | per_compression | {"2b-test-time-spread", "2b-exports", "3b-weights"}
+    drawn = curves | per_compression | {f"3b-weights-{pruner}-c0.5" for pruner in questions.PRUNERS}
+    assert {path.stem for path in (place / "tables").glob("*.md")} == wanted
+    assert {path.stem for path in (place / "tables").glob("*.csv")} == wanted
+    assert {path.stem for path in (place / "figures").glob("*.svg")} == drawn
+    assert {path.stem for path in (place / "figures").glob("*.png")} == drawn
+    for name in wanted:
+        assert f"(tables/{name}.md)" in text
+    for name in drawn:
+        assert text.count(f"(figures/{name}.png)") == 2  # listed, and shown
+        assert len(set(pixels(place / "figures" / f"{name}.png"))) > 10
+    assert SMOKE.reduced in text and "What to hand in" in text
+
+
+def test_a_second_call_makes_and_measures_nothing_anew(made, sample_data, capsys, monkeypatch):
+    from Experiments.sweeping import pool
+
+    monkeypatch.setattr(pool.Worker, "__init__", lambda *_: pytest.fail("a worker was started"))
+    monkeypatch.setattr(Times, "_measure", lambda *_: pytest.fail("a test time was measured"))
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    assert main.main(line(made, sample_data)) == 0
+    assert "Nothing is to be made." in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in made.rglob("*") if path.is_file()} == before
+
+
+def test_rows_and_columns_are_in_the_handouts_order(made):
+    for name in ("2a-accuracy", "2b-test-time", "2c-flop"):
+        header, _, *rows = shown(made, name)
+        assert header == ["compression", *ORDER]
+        assert [row[0] for row in rows] == ["0.5", "1", "2"]
+        assert not any("–" in cell for row in rows for cell in row)
+    header, _, *rows = shown(made, "1-architectures")
+    assert header == ["network", "Rand", "Mag", "Mag, untrained", "SNIP", "GraSP", "SynFlow"]
+    assert [row[0] for row in rows] == [SMOKE.network.title, FC.title]
+
+
+def test_accuracies_and_flop_are_those_of_the_runs(made):
+    results = {}
+    for path in finished(made):
+        config = json.loads((path.parent / "config.json").read_text())
+        if config["dataset"] == "cifar10" and "amp" not in config:
+            results[config["pruner"], config["compression"], config["pre_epochs"]] = json.loads(path.read_text())
+    for row in read(made, "2a-accuracy"):
+        key = row["pruner"], float(row["compression"]), int(row["pre_epochs"])
+        assert key[2] == (row["pruner"] == "mag")
+        assert float(row["mean"]) == results[key]["final"]["test_top1"]
+    for row in read(made, "2c-flop"):
+        flops = results[row["pruner"], float(row["compression"]), int(row["pre_epochs"])]["flops"]
+        assert float(row["mean"]) == flops["kept"] / flops["total"]
+    for row in read(made, "3c-flop-c0.5"):
+        run = results[row["pruner"], 0.5, int(row["pruner"] == "mag")]
+        (tensor,) = [t for t in run["per_tensor"] if t["prunable"] and t["module"] == row["layer"]]
+        assert int(row["remains"]) == tensor["flops"] * tensor["kept"] // tensor["size"]
+        assert int(row["of"]) == tensor["flops"]
+
+
+def test_captions_name_epochs_seeds_device_precision_and_data(made):
+    text = (page(made) / "tables" / "2a-accuracy.md").read_text(encoding="utf-8")
+    said = "1 epoch after pruning; Mag is trained for 1 before it. Seed 1; CPU, 1 thread; fp32; GENERATED SAMPLE DATA."
+    assert said in text
+    assert "fp32 and bf16" in (page(made) / "tables" / "4-mixed-precision.md").read_text(encoding="utf-8")
+
+
+def test_histograms_count_the_kept_weights_and_the_pruned_apart(made):
+    for row in read(made, "3b-weights"):
+        assert row["compression"] == "0.5"
+    counted = {}
+    for row in read(made, "3b-weights"):
+        key = row["pruner"], row["layer"], row["from"] == "pruned"
+        counted[key] = counted.get(key, 0) + int(row["count"])
+    for row in read(made, "3a-sparsity-c0.5"):
+        kept, pruned = (counted[row["pruner"], row["layer"], apart] for apart in (False, True))
+        assert kept / (kept + pruned) == float(row["remains"])
+
+
+def test_test_times_have_a_spread_and_the_loader_apart(made):
+    rows = read(made, "2b-test-time-spread")
+    assert len(rows) == 15
+    for row in rows:
+        for name in ("forward", "loader"):
+            low, middle, high = (float(row[f"{name}_{key}"]) for key in ("lowest", "median", "highest"))
+            assert 0.0 < low <= middle <= high
+        assert int(row["examples"]) == 1000 and 0 < int(row["timed"]) <= 1000 and int(row["repeats"]) == SMOKE.repeats
+    formats = {row["format"]: row for row in read(made, "2b-exports")}
+    assert set(formats) == {"masked", "dense", "compact", "sparse"} and float(formats["masked"]["times_masked_64"]) == 1
+
+
+# From runs made by hand
+
+
+RESULT = {
+    "source": "real", "data": {"files": {}}, "versions": {}, "machine": {"device": "cpu", "threads": 2},
+    "parameters": {"kept": 110, "total": 1010, "prunable": 1000, "prunable_kept": 100},
+    "flops": {"kept": 110, "total": 1010}, "dead": {"classes": {"total": 10, "alive": []}}, "seconds": {"train": 1.0},
+    "per_tensor": [{"module": "fc", "param": "weight", "kept": 100, "size": 1000, "flops": 1000, "prunable": True}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def held(tmp_path, sample_data):
+    """held(flags): the runs under these flags, of FC on the sample with the colab profile's epochs."""
+
+    def look(*flags):
+        words = ["--experiment", "assignment", "--result-dir", str(tmp_path / "r"), "--data-dir", str(sample_data)]
+        args = arguments.parse([*words, "--source", "sample", *flags])
+        args.store = [] if "--store" not in flags else args.store
+        return holdings.Holdings(args, PROFILES["colab"])
+
+    return look
+
+
+def keep(found, cell, seed, value, amp="off", store=None, **more):
+    run = found.singleshot(cell, seed, amp)
+    path = run.place.path if store is None else store / "singleshot" / run.name
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(run.place.config))
+    result = {**RESULT, "final": {"test_top1": value, "test_loss": 1.0}, **more}
+    (path / "result.json").write_text(json.dumps(result))
+    return path
+
+
+CELL = questions.Cell(FC, "rand", 1.0, 0, 10)
+
+
+def test_a_mean_has_its_half_width_from_three_seeds_on(held):
+    found = held("--seed-list", "1", "2", "3")
+    keep(found, CELL, 1, 90.0)
+    keep(found, CELL, 2, 92.0)
+    cell = entries.entry(found.of(CELL), entries.top1)
+    assert cell.text == "91.00 (2 of 3 seeds)" and cell.why == "not run yet"
+    keep(found, CELL, 3, 94.0)
+    found.look_again()
+    cell = entries.entry(found.of(CELL), entries.top1)
+    assert cell.text == f"92.00 ± {4.302652729749 * 2.0 / 3**0.5:.2f}" and cell.why == ""
+
+
+def test_a_blank_cell_says_why(held, sample_data):
+    found = held()
+    assert entries.entry(found.of(CELL), entries.top1).text == "– (not run yet)"
+    Failures(found.args.result_dir).record(found.singleshot(CELL, 1, "off").name, "the loss is nan", [], "")
+    found.look_again()
+    assert entries.entry(found.of(CELL), entries.top1).text == "– (run failed: the loss is nan)"
+    path = keep(found, CELL, 1, 90.0)
+    found.look_again()
+    times = Times(found.args, found.profile, path / "none")
+    assert entries.entry(found.of(CELL), times.seconds).text == "– (model file not kept)"
+    assert entries.entry(found.of(CELL), lambda run: entries.peak(run, "train")).text == "– (not measured)"
+    (path / "model.safetensors").write_bytes(b"")
+    assert entries.entry(found.of(CELL), times.seconds).text == "– (not measured)"
+    with pytest.raises(entries.Absent, match="damaged"):
+        weights.read(found.of(CELL).runs[0])
+    (path / "result.json").write_text(json.dumps({**RESULT, "final": {}}))
+    found.look_again()
+    assert entries.entry(found.of(CELL), entries.top1).text == "– (its files are damaged)"
+
+
+def test_stored_runs_of_another_precision_are_taken_and_labelled_but_never_mixed(held, tmp_path):
+    store = tmp_path / "other"
+    store.mkdir()
+    found = held("--store", str(store), "--seed-list", "1", "2")
+    keep(found, CELL, 1, 80.0, "bf16", store)
+    keep(found, CELL, 2, 82.0, "bf16", store)
+    assert found.wanted([CELL]) == []  # whole in one precision
+    keep(found, CELL, 1, 70.0)
+    found.look_again()
+    cell = entries.entry(found.of(CELL), entries.top1)
+    assert cell.text == "81.00 (bf16)" and cell.record()["precision"] == "bf16"
+    keep(found, CELL, 2, 72.0)
+    found.look_again()
+    assert entries.entry(found.of(CELL), entries.top1).text == "71.00"
+
+
+def test_what_is_wanted_is_each_run_once_in_the_precision_asked_for(held):
+    found = held("--amp", "bf16", "--seed-list", "3", "3", "1")
+    names = [run.place.config for run in found.wanted([CELL, CELL])]
+    assert [(config["seed"], config["amp"]) for config in names] == [(3, "bf16"), (1, "bf16")]
+
+
+def test_the_cells_of_the_full_profiles_are_the_handouts():
+    assert COMPRESSIONS == (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+    for name, pre, post in (("colab", 10, 10), ("full", 200, 100)):
+        cells = list(PROFILES[name].cells())
+        curve = {(cell.pruner, cell.compression) for cell in cells if cell.network is VGG16 and cell.amp is None}
+        assert curve == {(pruner, c) for pruner in questions.PRUNERS for c in COMPRESSIONS}
+        epochs = {(cell.pruner, cell.pre_epochs) for cell in cells}
+        assert epochs == {("mag", 0), ("mag", pre), *((p, 0) for p in ("rand", "snip", "grasp", "synflow"))}
+        assert {cell.post_epochs for cell in cells} == {post}
+        assert {(c.pruner, c.compression, c.amp) for c in cells if c.amp} == {
+            ("rand", c, amp) for c in COMPRESSIONS for amp in ("off", "bf16")
+        }
+
+
+def test_runs_are_in_the_directories_of_their_single_commands(made, sample_data, capsys):
+    single = (
+        "--dataset cifar10 --model-class default --model fc --pruner mag --compression 2 --pre-epochs 1 --source sample"
+    )
+    where = ["--post-epochs", "1", "--result-dir", str(made), "--data-dir", str(sample_data)]
+    assert main.main([*single.split(), *where]) == 0
+    assert "note: stored result of" in capsys.readouterr().err and len(finished(made)) == RUNS
+
+
+def test_ours_stand_beside_equal_epochs_alone(held):
+    """Of a network of the handout on real data; a sample or another network is not comparable."""
+    found = held()
+    keep(found, CELL, 1, 94.3)
+    ours, public, verdict = beside.compare(found.of(CELL), beside.solutions.read())
+    assert ours.mean == 94.3 and public.solutions == 5 and verdict.word == "inside"
+    longer = questions.Cell(FC, "rand", 1.0, 0, 11)
+    assert beside.compare(found.of(longer), beside.solutions.read())[1] is None
+    small = questions.Cell(questions.SMALL, "rand", 1.0, 0, 10)
+    keep(found, small, 1, 30.0)
+    assert str(beside.compare(found.of(small), beside.solutions.read())[2]) == "not comparable: another network"
+    sample = questions.Cell(FC, "snip", 1.0, 0, 10)
+    keep(found, sample, 1, 95.5, source="sample")
+    assert str(beside.compare(found.of(sample), beside.solutions.read())[2]) == "not comparable: sample data"
+    assert beside.printed(VGG16, "mag", 1.0) == 84.21 and beside.printed(FC, "mag", 1.0) is None
+    table = beside.table(found.profile, found)
+    row = next(row for row in table.rows if row[:3] == ["1", FC.title, "Rand"])
+    assert row[5:] == ["94.30", "–", "94.49", "94.11 to 94.52", "5", "inside"]
+
+
+def test_layers_of_weights_are_counted_under_their_masks(tmp_path):
+    weight = np.array([[1.0, 0.0, -2.0, 0.0]], dtype=np.float32)
+    mask = np.array([[1.0, 1.0, 1.0, 0.0]], dtype=np.float32)
+    save_file({"fc.weight": weight, "fc.weight_mask": mask}, tmp_path / "model.safetensors")
+    run = holdings.Run(tmp_path, {}, RESULT)
+    (layer,) = weights.read(run)
+    assert (layer.name, layer.kept, layer.pruned, layer.counts.sum()) == ("fc", 3, 1, 3)  # a kept zero is no pruned one
+    assert layer.edges[0] == -2.0 and layer.edges[-1] == 2.0 and layer.share_pruned == 0.25
+    assert layer.deviation == pytest.approx(np.std([1.0, 0.0, -2.0]))
+
+
+def test_a_dry_run_prints_the_hours_and_makes_nothing(tmp_path, sample_data, capsys):
+    assert main.main(line(tmp_path, sample_data, "--dry-run", "--workers", "2")) == 0
+    out = capsys.readouterr().out
+    assert re.search(rf"^{RUNS} runs to make, about [\d.e-]+ hours \(.+\) for 2 at a time", out, re.MULTILINE)
+    assert out.count(": to do") == RUNS and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--profile collab", "no profile is called 'collab' (did you mean colab?)"),
+        ("--amp fp8", "no precision is called 'fp8'"),
+        ("--source made-up", "no source is called 'made-up'"),
+        ("--store /nowhere/at/all", "--store /nowhere/at/all: no such directory"),
+        ("--seed-list 1 x", "'x' is not a whole number"),
+        ("--stored-only --force", "--stored-only makes no run"),
+        ("--workers 0", "'0' is not a whole number from 1"),
+        ("--scheduler here", "not of the form tcp://HOST:PORT"),
+    ],
+)
+def test_bad_input_is_one_line(flags, message, capsys):
+    assert main.main(["--experiment", "assignment", *flags.split()]) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+
+
+def test_tables_of_nothing_are_whole_and_blank(held):
+    found = held()
+    for table in (tables.architectures(found.profile, found), *tables.layers(found.profile, found)[:2]):
+        assert table.rows and all("not run yet" in cell for row in table.rows for cell in row[1:])
+        assert "No run yet." in table.note
