@@ -25,8 +25,10 @@ def flags(top: Parser) -> None:
     """
     for add_group in (add_run, add_data, add_training, add_pruning):
         add_group(top)
-    for action in grid.own_settings(top).values():
-        action.default = argparse.SUPPRESS
+    own = grid.own_settings(top)
+    for action in top._actions:
+        if action.dest in own:
+            action.default = argparse.SUPPRESS
     options = {action.dest: action for action in top._actions}
     options["expid"].help = argparse.SUPPRESS
     options["verbose"].help = "show what each run printed when it ends, the loss every 64 batches in it"

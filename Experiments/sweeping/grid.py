@@ -27,9 +27,16 @@ class Cell:
 
 
 def own_settings(parser: Parser) -> dict[str, Any]:
-    """The actions of a parser of singleshot by the setting they decide, without those that say where and how."""
+    """The actions of a parser of singleshot by the setting they decide, without those that say where and how.
+
+    Of several flags for one setting the first is its own, the others are other names of it.
+    """
     apart = store.APART | {"experiment", "help"}
-    return {action.dest: action for action in parser._actions if action.dest not in apart}
+    found: dict[str, Any] = {}
+    for action in parser._actions:
+        if action.dest not in apart:
+            found.setdefault(action.dest, action)
+    return found
 
 
 def cells(file: str | None, given: Mapping[str, list[Any]]) -> list[Cell]:
