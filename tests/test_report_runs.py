@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stores import add, fill
+from stores import TODAY, add, fill
 
 from Utils.errors import UserError
 from Utils.study import metrics, runs, tasks
@@ -159,35 +159,56 @@ def test_other_settings_are_never_averaged_with_the_main_ones(place, settings, l
 
 
 def test_the_papers_settings_are_the_main_ones_however_few_have_them(place):
-    fill(place, "agnews", {"rand": {1.0: [80.0, 81.0, 82.0]}}, post_epochs=3)
-    add(place, "agnews", "rand", 1.0, 1, 90.0)
+    fill(place, "agnews", {"rand": {1.0: [80.0, 81.0, 82.0]}}, post_epochs=3, **TODAY["agnews"])
+    add(place, "agnews", "rand", 1.0, 1, 90.0, **TODAY["agnews"])
     task = only_task(place)
     assert task.values("rand", 1.0) == {"1": 90.0} and task.unlike_paper == ""
 
 
 def test_without_them_the_most_numerous_are_and_it_is_said(place):
-    fill(place, "agnews", {"rand": {1.0: [80.0, 81.0]}}, post_epochs=3)
-    fill(place, "agnews", {"rand": {1.0: [70.0]}}, post_epochs=2)
+    fill(place, "agnews", {"rand": {1.0: [80.0, 81.0]}}, post_epochs=3, **TODAY["agnews"])
+    fill(place, "agnews", {"rand": {1.0: [70.0]}}, post_epochs=2, **TODAY["agnews"])
     task = only_task(place)
     assert task.values("rand", 1.0) == {"1": 80.0, "2": 81.0} and task.unlike_paper == "post epochs 3"
 
 
 def test_ablations_have_no_voice_in_what_is_main(place):
-    fill(place, "multi30k", {"rand": {0.0: [16.0], 1.0: [10.0]}}, post_epochs=3)
-    fill(place, "multi30k", {"rand": {2.0: [1.0]}}, post_epochs=2)
+    fill(place, "multi30k", {"rand": {0.0: [16.0], 1.0: [10.0]}}, post_epochs=3, **TODAY["multi30k"])
+    fill(place, "multi30k", {"rand": {2.0: [1.0]}}, post_epochs=2, **TODAY["multi30k"])
     for settings in ({"ignore_masks": "all"}, {"prune_attention": "all"}):
-        fill(place, "multi30k", {"rand": {1.0: [9.0], 2.0: [2.0]}}, post_epochs=2, **settings)
+        fill(place, "multi30k", {"rand": {1.0: [9.0], 2.0: [2.0]}}, post_epochs=2, **settings, **TODAY["multi30k"])
     task = only_task(place)
     assert task.unlike_paper == "post epochs 3" and task.values("rand", 1.0) == {"1": 10.0}
 
 
 def test_a_training_without_a_dense_run_is_not_main_beside_one_that_has_one(place):
     """The one run of the paper's own settings has nothing to be measured against."""
-    fill(place, "cifar10", {"rand": {0.0: [86.0], 1.0: [83.0]}}, amp="bf16")
-    add(place, "cifar10", "synflow", 1.0, 1, 90.0)
+    fill(place, "cifar10", {"rand": {0.0: [86.0], 1.0: [83.0]}}, amp="bf16", **TODAY["cifar10"])
+    add(place, "cifar10", "synflow", 1.0, 1, 90.0, **TODAY["cifar10"])
     task = only_task(place)
     assert task.unlike_paper == "amp bf16" and task.values("rand", 1.0) == {"1": 83.0}
     assert task.values("synflow", 1.0) == {}
+
+
+def test_runs_of_other_defaults_before_are_apart_and_named(place):
+    """However many they are: stored without the later settings, which then mean the old values."""
+    fill(place, "agnews", {"rand": {0.0: [91.0] * 3, 1.0: [80.0, 81.0, 82.0]}})
+    fill(place, "cifar10", {"rand": {1.0: [60.0, 61.0]}})
+    for dataset, value in (("agnews", 90.0), ("cifar10", 70.0)):
+        add(place, dataset, "rand", 1.0, 1, value, **TODAY[dataset])
+    found = {task.dataset: task for task in tasks.group(runs.read([str(place)]))}
+    for task, value, count, said in (
+        (found["agnews"], 90.0, 3, "ties position, train batch size 64"),
+        (found["cifar10"], 70.0, 2, "ties position, train batch size 64, no prune augment"),
+    ):
+        main, before = sorted(task.variants, key=len)
+        if task.unlike_paper:  # AG News: the dense runs are all of the settings before
+            assert task.dataset == "agnews" and task.unlike_paper == said
+            assert len(task.values("rand", 1.0)) == count and task.values("rand", 1.0, before) == {"1": value}
+        else:
+            assert task.values("rand", 1.0) == {"1": value} and tasks.label(before) == said
+            assert len(task.values("rand", 1.0, before)) == count
+        assert main == ()
 
 
 def test_settings_that_came_later_stand_for_how_it_was_before(place):
@@ -198,8 +219,8 @@ def test_settings_that_came_later_stand_for_how_it_was_before(place):
 
 
 def test_how_often_bleu_is_taken_does_not_keep_runs_apart(place):
-    add(place, "multi30k", "rand", 1.0, 1, 20.0, bleu_every=1)
-    add(place, "multi30k", "rand", 1.0, 2, 21.0)
+    add(place, "multi30k", "rand", 1.0, 1, 20.0, bleu_every=1, **TODAY["multi30k"])
+    add(place, "multi30k", "rand", 1.0, 2, 21.0, **TODAY["multi30k"])
     task = only_task(place)
     assert task.values("rand", 1.0) == {"1": 20.0, "2": 21.0} and task.unlike_paper == ""
 
