@@ -148,7 +148,7 @@ def test_quantization_takes_true_and_false_alone(cli):
 def test_pretrained_as_a_switch_is_one_line(cli, said):
     for more in ("", " --dataset agnews"):
         outcome = cli(f"{said}{more}")
-        assert outcome.code == 2 and outcome.err.startswith("error: --pretrained") and outcome.err.count("\n") == 1
+        assert outcome.code == 2 and outcome.err.startswith("error: argument --pretrained") and outcome.err.count("\n") == 1
         assert "no weights are published" in outcome.err and not outcome.results.exists()
 
 

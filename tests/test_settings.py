@@ -39,8 +39,8 @@ def test_every_setting_has_one_flag_and_every_flag_of_a_run_is_a_setting():
     flags = [option for action in actions for option in action.option_strings]
     assert len(flags) == len(set(flags))
     lists = {"level_list", "compression_list", "help"}
-    study = {row.name for row in settings.of("study")}
-    assert {action.dest for action in actions} - lists == {row.name for row in settings.ROWS if row.kind} - study
+    others = {row.name for row in settings.of("study")} | {"share_pretraining"}
+    assert {action.dest for action in actions} - lists == {row.name for row in settings.ROWS if row.kind} - others
 
 
 def test_committed_runs_keep_their_names():
@@ -100,7 +100,7 @@ def test_a_new_row_is_a_whole_setting(toy, monkeypatch, tmp_path):
 
     file = tmp_path / "toy.toml"
     file.write_text('[settings]\ndataset = "mnist"\ntoy-factor = [1, 3]\n', encoding="utf-8")
-    cells = grid.cells(str(file), {})
+    cells = grid.cells([str(file)], {})
     assert [cell.args.toy_factor for cell in cells] == [1.0, 3.0]
 
     configs = [settings.identity(vars(cell.args)) for cell in cells]
