@@ -317,7 +317,7 @@ def test_pruning_and_growing_again_fails():
     def mask(self, density, scope):
         """Exact counts, whatever is pruned already."""
         flat = torch.cat([score.flatten() for score in self.scores.values()])
-        keep = choose(flat, torch.ones_like(flat, dtype=torch.bool), kept_count(flat.numel(), density))
+        keep = choose(flat, torch.ones_like(flat, dtype=torch.bool), kept_count(flat.numel(), density)).chosen
         parts = keep.split([m.numel() for m, _ in self.masked_parameters])
         for part, (mask, _) in zip(parts, self.masked_parameters, strict=True):
             mask.copy_(part.view_as(mask))

@@ -268,8 +268,11 @@ def test_the_data_set_is_german_to_english_unless_asked_otherwise():
         "multi30k/test_2018_flickr.fr.gz",
         "multi30k/test_2018_flickr.cs.gz",
     ]
-    paper = {"lr": 1e-4, "adam_betas": [0.9, 0.98], "adam_eps": 1e-9, "post_epochs": 10, "train_batch_size": 128}
-    assert paper.items() <= dict(data.defaults).items() and DEFAULT.items() <= dict(data.defaults).items()
+    paper = {"lr": 1e-4, "adam_betas": [0.9, 0.98], "adam_eps": 1e-9, "post_epochs": 10, "train_batch_size": 256}
+    paper |= {"test_batch_size": 256, "prune_batch_size": 256, "prune_dataset_size": 1280, "optimizer": "adam"}
+    for known in (paper, DEFAULT):
+        assert {key: data.defaults[key] for key in known} == known
+    assert "prune_dataset_ratio" not in data.defaults and "prune_augment" not in data.defaults
 
 
 @pytest.mark.parametrize(("source", "target"), [("de", "en"), ("en", "de")])

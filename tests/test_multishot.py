@@ -163,9 +163,7 @@ def test_each_compression_and_number_of_levels_is_a_run(cli):
 def test_levels_train_as_long_as_the_end_unless_told_otherwise():
     args = commandline.parse(["--experiment", "multishot", "--dataset", "agnews"])
     assert (args.pre_epochs, args.post_epochs, args.level_list, args.compression_list) == (10, 10, [1], [0.0])
-    args = commandline.parse(
-        ["--experiment", "multishot", "--pre-epochs", "0", "--compression", "2", "--pruner", "snip"]
-    )
+    args = commandline.parse("--experiment multishot --pre-epochs 0 --compression 2 --pruner snip".split())
     assert (args.pre_epochs, args.compression_list, args.pruner) == (0, [2.0], "snip")
 
 

@@ -5,8 +5,9 @@ import argparse
 import pytest
 
 from Models.resnet import ResNet
-from Utils import flags, load, settings, store
+from Utils import load, settings, store
 from Utils.commandline import arguments as commandline
+from Utils.commandline.parser import originals
 from Utils.errors import UserError
 
 LOTTERY = "--dataset cifar10 --model-class lottery --model resnet20"
@@ -102,7 +103,7 @@ def test_only_flags_that_an_experiment_has_are_meant():
 def test_a_shortened_flag_is_what_argparse_took_it_for():
     """Against argparse's own rule, on a parser with the original's flags alone: for each beginning of each of them."""
     known = {option for action in commandline.parser()._actions for option in action.option_strings}
-    there = [name for name in flags.ORIGINAL if name in known]
+    there = [name for name in originals() if name in known]
     assert len(there) > 25
     plain = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     for name in there:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from stores import add, fill
+from stores import TODAY, add, fill
 
 from Utils.errors import UserError
 from Utils.study import metrics, runs, tasks
@@ -175,35 +175,57 @@ def test_other_settings_are_never_averaged_with_the_main_ones(place, settings, l
 
 
 def test_the_papers_settings_are_the_main_ones_however_few_have_them(place):
-    fill(place, "agnews", {"rand": {1.0: [80.0, 81.0, 82.0]}}, post_epochs=3)
-    add(place, "agnews", "rand", 1.0, 1, 90.0)
+    fill(place, "agnews", {"rand": {1.0: [80.0, 81.0, 82.0]}}, post_epochs=3, **TODAY["agnews"])
+    add(place, "agnews", "rand", 1.0, 1, 90.0, **TODAY["agnews"])
     task = only_task(place)
     assert task.values("rand", 1.0) == {"1": 90.0} and task.unlike_paper == ""
 
 
 def test_without_them_the_most_numerous_are_and_it_is_said(place):
-    fill(place, "agnews", {"rand": {1.0: [80.0, 81.0]}}, post_epochs=3)
-    fill(place, "agnews", {"rand": {1.0: [70.0]}}, post_epochs=2)
+    fill(place, "agnews", {"rand": {1.0: [80.0, 81.0]}}, post_epochs=3, **TODAY["agnews"])
+    fill(place, "agnews", {"rand": {1.0: [70.0]}}, post_epochs=2, **TODAY["agnews"])
     task = only_task(place)
     assert task.values("rand", 1.0) == {"1": 80.0, "2": 81.0} and task.unlike_paper == "post epochs 3"
 
 
 def test_ablations_have_no_voice_in_what_is_main(place):
-    fill(place, "multi30k", {"rand": {0.0: [16.0], 1.0: [10.0]}}, post_epochs=3)
-    fill(place, "multi30k", {"rand": {2.0: [1.0]}}, post_epochs=2)
+    fill(place, "multi30k", {"rand": {0.0: [16.0], 1.0: [10.0]}}, post_epochs=3, **TODAY["multi30k"])
+    fill(place, "multi30k", {"rand": {2.0: [1.0]}}, post_epochs=2, **TODAY["multi30k"])
     for settings in ({"ignore_masks": "all"}, {"prune_attention": "all"}):
-        fill(place, "multi30k", {"rand": {1.0: [9.0], 2.0: [2.0]}}, post_epochs=2, **settings)
+        fill(place, "multi30k", {"rand": {1.0: [9.0], 2.0: [2.0]}}, post_epochs=2, **settings, **TODAY["multi30k"])
     task = only_task(place)
     assert task.unlike_paper == "post epochs 3" and task.values("rand", 1.0) == {"1": 10.0}
 
 
 def test_a_training_without_a_dense_run_is_not_main_beside_one_that_has_one(place):
     """The one run of the paper's own settings has nothing to be measured against."""
-    fill(place, "cifar10", {"rand": {0.0: [86.0], 1.0: [83.0]}}, amp="bf16")
-    add(place, "cifar10", "synflow", 1.0, 1, 90.0)
+    fill(place, "cifar10", {"rand": {0.0: [86.0], 1.0: [83.0]}}, amp="bf16", **TODAY["cifar10"])
+    add(place, "cifar10", "synflow", 1.0, 1, 90.0, **TODAY["cifar10"])
     task = only_task(place)
     assert task.unlike_paper == "amp bf16" and task.values("rand", 1.0) == {"1": 83.0}
     assert task.values("synflow", 1.0) == {}
+
+
+def test_runs_of_the_defaults_before_are_apart_and_named(place):
+    """However many they are: stored without the later settings, which then mean the old values."""
+    fill(place, "cifar10", {"rand": {1.0: [60.0, 61.0]}})
+    add(place, "cifar10", "rand", 1.0, 1, 70.0, **TODAY["cifar10"])
+    task = only_task(place)
+    assert task.unlike_paper == "" and task.values("rand", 1.0) == {"1": 70.0}
+    main, before = task.variants
+    assert main == () and task.values("rand", 1.0, before) == {"1": 60.0, "2": 61.0}
+    said = {"ties position", "train batch size 64", "no prune augment"}
+    assert set(tasks.label(before).split(", ")) == said
+
+
+def test_where_only_they_have_a_dense_run_they_are_the_main_ones_and_it_is_said(place):
+    fill(place, "agnews", {"rand": {0.0: [91.0] * 3, 1.0: [80.0, 81.0, 82.0]}})
+    add(place, "agnews", "rand", 1.0, 1, 90.0, **TODAY["agnews"])
+    task = only_task(place)
+    assert set(task.unlike_paper.split(", ")) == {"ties position", "train batch size 64"}
+    assert task.values("rand", 1.0) == {"1": 80.0, "2": 81.0, "3": 82.0}
+    (today,) = (variant for variant in task.variants if variant)
+    assert task.values("rand", 1.0, today) == {"1": 90.0}
 
 
 def test_settings_that_came_later_stand_for_how_it_was_before(place):
@@ -214,8 +236,8 @@ def test_settings_that_came_later_stand_for_how_it_was_before(place):
 
 
 def test_how_often_bleu_is_taken_does_not_keep_runs_apart(place):
-    add(place, "multi30k", "rand", 1.0, 1, 20.0, bleu_every=1)
-    add(place, "multi30k", "rand", 1.0, 2, 21.0)
+    add(place, "multi30k", "rand", 1.0, 1, 20.0, bleu_every=1, **TODAY["multi30k"])
+    add(place, "multi30k", "rand", 1.0, 2, 21.0, **TODAY["multi30k"])
     task = only_task(place)
     assert task.values("rand", 1.0) == {"1": 20.0, "2": 21.0} and task.unlike_paper == ""
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torchvision.transforms import functional as vision
 
+from Experiments.workshop import Workshop
 from Models.resnet import ResNet
 from Utils import load
 from Utils.commandline import arguments as commandline
@@ -109,10 +110,8 @@ def test_data_without_variations_refuse_the_flag(cli, dataset, value):
 
 def test_levels_that_go_on_from_a_checkpoint_score_on_the_next_pass(cli, thin_resnet, monkeypatch, tmp_path):
     """Stopped after the first level's pruning: the second scores on other windows than the first, as in a whole run."""
-    run = f"--experiment multishot {CIFAR} --pruner snip --compression 1 --level-list 2 --pre-epochs 1"
+    run = f"--experiment multishot {CIFAR} --pruner snip --compression 1 --level-list 2 --pre-epochs 0"
     whole = cli(run, results=tmp_path / "whole")
-    from Experiments.workshop import Workshop
-
     rewind = Workshop.rewind
 
     def stop(self, step):

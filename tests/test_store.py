@@ -19,6 +19,7 @@ from Utils.errors import UserError
 
 # What may differ between two calls that mean the same run. All other flags are part of what is run.
 WHERE_AND_HOW = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "threads", "verbose"}
+WHERE_AND_HOW |= {"plain", "share_pretraining"}
 
 
 def arguments(*more: str) -> argparse.Namespace:

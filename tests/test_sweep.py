@@ -221,6 +221,33 @@ def test_flags_that_cannot_be_are_refused(cli, no_workers, flags, words):
     assert not outcome.results.exists()
 
 
+# The files that come with the project; see test_sweep_files.py too.
+
+
+def test_the_queues_first_stage_is_assignment_one(root):
+    """The handout's cells with its own settings; of vgg16 in bf16, as its file says and no flag's default undoes."""
+    place = root / "sweeps" / "queue" / "1_assignment.toml"
+    cells = grid.cells(str(place), {})
+    assert len({json.dumps(vars(cell.args), sort_keys=True) for cell in cells}) == len(cells)
+    for args in (cell.args for cell in cells):
+        assert (args.train_batch_size, args.prune_epochs, args.ties) == (256, 1, "seeded")
+        assert args.pre_epochs == 0 or args.pruner == "mag"
+        if args.dataset == "cifar10":
+            assert (args.model, args.init, args.prune_augment, args.amp) == ("vgg16", "assignment", True, "bf16")
+        else:
+            assert args.amp == "off" and args.init is None and args.prune_augment is None
+    vgg = {(c.args.pruner, c.args.compression) for c in cells if c.args.dataset == "cifar10"}
+    assert {("rand", 1), ("grasp", 0.1), ("snip", 1), ("mag", 1), ("synflow", 0.5), ("synflow", 2)} <= vgg
+
+
+@pytest.mark.parametrize("line", ["--quantization", "--amp bf16", "--quant True"])
+def test_mixed_precision_by_either_name_is_one_run(cli, no_workers, line):
+    """In a sweep as in a single run; and where it is not said, a file's word stands."""
+    shown = states(cli(f"{FLAGS} --pruner-list rand --seed-list 1 {line} --dry-run"))
+    assert shown.keys() == states(cli(f"{FLAGS} --pruner-list rand --seed-list 1 --amp bf16 --dry-run")).keys()
+    assert shown.keys() != states(cli(f"{FLAGS} --pruner-list rand --seed-list 1 --dry-run")).keys()
+
+
 # What is done of it.
 
 
@@ -303,8 +330,7 @@ def test_a_dense_run_of_a_pruner_that_is_not_asked_for_stands_for_those_that_are
 def test_dense_runs_that_differ_stay(cli):
     lists = "--pruner-list snip rand --compression-list 0 --dry-run"
     assert len(states(cli(f"{FLAGS} {lists} --seed-list 1 2"))) == 2
-    outcome = cli(f"{FLAGS} {lists} --prune-train-mode")  # scoring then draws dropout and moves batch statistics
-    assert len(states(outcome)) == 2 and "dense" not in outcome.err
+    assert len(states(cli(f"{FLAGS} {lists} --lr-drops 1"))) == 1
     idle = {row.name for row in settings.ROWS if not row.dense}
     assert {"pruner", "shuffle", "prune_seed", "ignore_masks"} < idle
     assert not idle & {"seed", "init_seed", "data_seed", "reinitialize", "lr", "dense_classifier"}

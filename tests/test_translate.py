@@ -9,10 +9,12 @@ import pytest
 import torch
 from calls import ask
 from safetensors.torch import load_file
+from test_bleu import _papineni as papineni
 
 from Layers.pairs import BOS, EOS, Pairs
-from Utils import corpus, load, settings, store, text
+from Utils import corpus, decode, load, settings, store, text
 from Utils.commandline import arguments as commandline
+from Utils.translation import Translation
 
 RUN = "--dataset multi30k --pruner snip --compression 0.5 --prune-dataset-size 48 --prune-batch-size 24"
 UNTRAINED = "--dataset multi30k --pruner rand --compression 1"
@@ -246,3 +248,21 @@ def test_runs_of_before_keep_their_names(root):
         resolved = {key: config[key] for key in ("source", "data_key", "pretrained")}
         assert settings.identity({**vars(args), **resolved}) == config
         assert (root / "Results" / "study" / config["experiment"] / store.name(config)).is_dir()
+
+
+@pytest.mark.parametrize("weights", [[0.25] * 4, [1.0, 1.0]])
+def test_raw_bleu_takes_the_reference_as_its_words_stand(model, monkeypatch, weights):
+    """Against Papineni's definition by hand: "dog." is one word there, and the tokens "dog", "." are two."""
+    made, data = model
+    args = commandline.parse(["--dataset", "multi30k", "--bleu-weights", *map(str, weights)])
+    evaluation = Translation(data, args, torch.device("cpu"))
+    words, test = data.words["en"], data.splits["test"]
+    rows = [test.target(k)[1 : -1 - k % 2].tolist() for k in range(len(test))]  # the references, every second one short
+    monkeypatch.setattr(decode, "translate", lambda *_: rows)
+    found = evaluation.score(made)
+    outputs = [[words[number] for number in row] for row in rows]
+    raw = [line.split(" ") for line in data.lines["test_target"]]
+    assert any(word[-1] == "." and len(word) > 1 for line in raw for word in line)
+    assert found["bleu_raw"] == pytest.approx(papineni(outputs, raw, weights), rel=1e-5)
+    assert found["bleu"] == pytest.approx(papineni(outputs, evaluation.references, weights), rel=1e-5)
+    assert 0 < found["bleu_raw"] < found["bleu"]

@@ -26,6 +26,11 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def originals() -> list[str]:
+    """Return the flags of the published assignment's command line."""
+    return [flag(name) for name in (*ORIGINAL, *(row.name for row in settings.ROWS if row.original))]
+
+
 def names(options: Iterable[str]) -> str:
     """Return names as the help shows them: {a,b}."""
     return "{" + ",".join(options) + "}"
@@ -65,8 +70,7 @@ class Parser(argparse.ArgumentParser):
         beginning, equals, value = word.partition("=")
         if not beginning.startswith("--") or len(beginning) == 2 or beginning in self._option_string_actions:
             return word
-        originals = map(flag, [*ORIGINAL, *(row.name for row in settings.ROWS if row.original)])
-        meant = [name for name in originals if name.startswith(beginning) and name in self._option_string_actions]
+        meant = [name for name in originals() if name.startswith(beginning) and name in self._option_string_actions]
         if len(meant) > 1:
             self.error(f"{beginning} may be {' or '.join(meant)}")
         return f"{meant[0]}{equals}{value}" if meant else word
