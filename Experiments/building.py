@@ -10,11 +10,14 @@ import torch
 from torch import nn
 
 from Layers import fast
-from Utils import console, corpus, generator, load, pretrained, seeds
-from Utils.corpus import Corpus
+from Utils import console, generator, load
+from Utils.data import corpus
+from Utils.data.corpus import Corpus
+from Utils.data.examples import resident
+from Utils.data.loader import Loader
 from Utils.errors import UserError
-from Utils.examples import resident
-from Utils.loader import Loader
+from Utils.machine import seeds
+from Utils.store import weights
 
 
 def data(located: corpus.Located, device: torch.device) -> Corpus:
@@ -60,7 +63,7 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     make = load.model(args.model, args.model_class)
     model = make(loaded.shape, loaded.num_classes, args.dense_classifier, **options)
     if args.pretrained:
-        pretrained.load(model, pretrained.find("--pretrained", args.pretrained))
+        weights.load(model, weights.find("--pretrained", args.pretrained))
     layout = getattr(model, "memory_format", None) if device.type == "cpu" and fast.used() else None
     model.to(device, memory_format=layout)
     generator.ignore_masks(model, args.ignore_masks)

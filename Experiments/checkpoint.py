@@ -9,8 +9,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from Utils import console, files
+from Utils import console
 from Utils.errors import UserError
+from Utils.store import files
 
 # A dictionary whose values are tensors, JSON values or further such dictionaries. All keys are strings.
 State = dict[str, Any]

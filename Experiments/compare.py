@@ -21,7 +21,7 @@ def check(args: Namespace) -> Namespace:
 def run(args: Namespace) -> str:
     """Print the comparison; write it, and its figures, below `args.report_dir`. The store is only read."""
     from Experiments.reporting import comparison_tables, figures, page, study, writing
-    from Utils import files
+    from Utils.store import files
 
     found = study.gather(args)
     place = Path(args.report_dir)

@@ -7,10 +7,12 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from Utils import corpus, load, pretrained
+from Utils import load
 from Utils import settings as rows
 from Utils.commandline.parser import Parser
+from Utils.data import corpus
 from Utils.errors import UserError
+from Utils.store import weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +50,7 @@ def take_up(args: Namespace) -> tuple[Namespace, corpus.Corpus, nn.Module]:
     Raises UserError where something of it is missing, before torch is imported.
     """
     config = settings(args.run)
-    file = pretrained.find("--run", args.run)
+    file = weights.find("--run", args.run)
     data = corpus.load(locate(config, Path(args.data_dir)))
 
     import torch
@@ -63,6 +65,6 @@ def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
     from Utils import generator
 
     found = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
-    pretrained.load(found, file, masks=True)
+    weights.load(found, file, masks=True)
     generator.ignore_masks(found, config.ignore_masks)
     return found.eval()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from Experiments import finished
-from Utils import files, load, provenance
+from Utils import load
 from Utils.commandline.kinds import positive_count
 from Utils.commandline.parser import Parser
+from Utils.store import files, provenance
 
 # torch is imported once the run is known to be there.
 

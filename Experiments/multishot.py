@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def flags(top: Parser) -> None:
-    top.add_settings(*GROUPS, "levels", without=["share_pretraining"], defaults={"pruner": "mag"})
+    top.add_settings(*GROUPS, "levels", defaults={"pruner": "mag"})
     add = top.add_argument_group("lists", "one run for each compression and number of levels").add_argument
     add(
         "--level-list",

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import console, lock, settings, store
+from Utils import console, settings
+from Utils.store import lock
+from Utils.store import run as store
 
 if TYPE_CHECKING:
     from Experiments.workshop import Workshop

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from Utils.corpus import Corpus
+from Utils.data.corpus import Corpus
 
 LONG = 40  # rows of a table beyond which it shows the prunable tensors alone; result.json has all
 LISTED = 10  # names of classes in one line, at most

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import console, corpus, load, memory, pretrained, seeds, settings, store
+from Utils import console, load, settings
+from Utils.data import corpus
+from Utils.machine import memory, seeds
+from Utils.store import run as store
+from Utils.store import weights
 
 if TYPE_CHECKING:
     import torch
@@ -64,8 +68,8 @@ def set_up(args: Namespace) -> torch.device:
 
 def find(args: Namespace, located: corpus.Located) -> store.Run:
     """The place of the run that `args` describe, on that data."""
-    weights = pretrained.fingerprint(args.pretrained)
-    found = {"source": located.source, "data_key": located.key, "pretrained": weights}
+    start = weights.fingerprint(args.pretrained)
+    found = {"source": located.source, "data_key": located.key, "pretrained": start}
     config = settings.identity({**vars(args), **found})
     return store.Run(args.result_dir, args.experiment, config, args.expid)
 

@@ -16,7 +16,7 @@ GROUPS = ("run", "data", "translation", "training", "pruning")  # of settings
 
 
 def flags(top: Parser) -> None:
-    top.add_settings(*GROUPS)
+    top.add_settings(*GROUPS, "sharing")
 
 
 def check(args: Namespace) -> Namespace:

@@ -21,8 +21,7 @@ from Utils.errors import UserError
 # What finds runs and makes them is imported in `run`, after the flags have been checked; torch only in the workers.
 
 
-# Flags that say something else of a sweep than of a run, or that it decides itself.
-OWN = ("expid", "force", "share_pretraining", "verbose", "workers")
+OWN = ("expid", "force", "verbose", "workers")  # flags that say something else of a sweep than of a run
 
 
 def flags(top: Parser) -> None:

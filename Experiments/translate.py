@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from Experiments import finished
-from Utils import console, corpus, load, pretrained
+from Utils import console, load
 from Utils.commandline.kinds import positive_count
 from Utils.commandline.parser import Parser, names
+from Utils.data import corpus
 from Utils.errors import UserError
+from Utils.store import weights
 
 # torch is imported once the run and the text are known to be there.
 
@@ -62,7 +64,7 @@ def settings(run: str) -> Namespace:
 def find(args: Namespace) -> Path:
     """The file to translate with: the run's model, or its export. Raises UserError if there is none."""
     if args.export is None:
-        return pretrained.find("--run", args.run)
+        return weights.find("--run", args.run)
     path = Path(args.run) / f"model.{args.export}.json"
     if not path.is_file() or not path.with_suffix(".safetensors").is_file():
         command = f"python main.py --experiment export --run {args.run} --format {args.export}"
@@ -74,8 +76,10 @@ def translate(args: Namespace, config: Namespace, model_file: Path, data: corpus
     """The translations of `lines`."""
     import torch
 
-    from Utils import decode, exported, text
-    from Utils.examples import framed
+    from Utils import exported
+    from Utils.data import text
+    from Utils.data.examples import framed
+    from Utils.training import decode
 
     if args.threads:
         torch.set_num_threads(args.threads)

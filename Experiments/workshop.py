@@ -12,12 +12,17 @@ from Experiments import building, checkpoint, results
 from Experiments.parts import Generators, Network, Progress
 from Layers.fast import unread
 from Pruners import dead
-from Utils import corpus, generator, load, memory, metrics, provenance, seeds, signal, store
-from Utils.clock import Clock
-from Utils.descent import Descent
-from Utils.loss import CrossEntropy
-from Utils.prune import prune_loop
-from Utils.train import train
+from Utils import generator, load, metrics
+from Utils.data import corpus
+from Utils.machine import memory, seeds
+from Utils.machine.clock import Clock
+from Utils.store import provenance
+from Utils.store import run as store
+from Utils.training import signal
+from Utils.training.descent import Descent
+from Utils.training.loss import CrossEntropy
+from Utils.training.prune import prune_loop
+from Utils.training.train import train
 
 
 class Workshop:

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 from Pruners import SCOPES as SCOPES
 from Pruners import TIES as TIES
-from Utils import corpus as corpora
 from Utils import plugin
 from Utils import settings as rows
-from Utils.corpus import SOURCES as SOURCES
-from Utils.datasets.base import Dataset
+from Utils.data import corpus as corpora
+from Utils.data.corpus import SOURCES as SOURCES
+from Utils.data.dataset import Dataset
 from Utils.errors import UserError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from Utils.loader import Loader
+    from Utils.data.loader import Loader
 
 DATASETS = {
-    "mnist": "Utils.datasets.mnist:DATASET",
-    "cifar10": "Utils.datasets.cifar10:DATASET",
-    "cifar100": "Utils.datasets.cifar100:DATASET",
-    "agnews": "Utils.datasets.agnews:DATASET",
-    "multi30k": "Utils.datasets.multi30k:DATASET",
+    "mnist": "Utils.data.sets.mnist:DATASET",
+    "cifar10": "Utils.data.sets.cifar10:DATASET",
+    "cifar100": "Utils.data.sets.cifar100:DATASET",
+    "agnews": "Utils.data.sets.agnews:DATASET",
+    "multi30k": "Utils.data.sets.multi30k:DATASET",
 }
 # class -> name -> (kind of data it takes, where it is)
 MODELS = {
@@ -67,7 +67,7 @@ PRUNERS = {
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("torch.optim:SGD", {}),
     "momentum": ("torch.optim:SGD", {"momentum": 0.9, "nesterov": True}),
-    "adam": ("Utils.adam:Adam", {}),
+    "adam": ("Utils.training.adam:Adam", {}),
     "rms": ("torch.optim:RMSprop", {}),
 }
 EXPERIMENTS = {
@@ -205,7 +205,7 @@ def dataloader(
 
     train: of the training split, shuffled and augmented unless `shuffle` or `augment` say otherwise.
     """
-    from Utils.loader import Loader
+    from Utils.data.loader import Loader
 
     loaded = corpus(data) if isinstance(data, str) else data
     examples = loaded.splits["train" if train else "test"]

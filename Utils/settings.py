@@ -76,11 +76,6 @@ ROWS = (
     _seed("init_seed", "initial weights"),
     _seed("data_seed", "data order"),
     _seed("prune_seed", "pruner's random draws", dense=False, late=True),
-    _switch(
-        "run", "share_pretraining",
-        "keep the state after the epochs before pruning in --result-dir, and begin from one that a run with the same "
-        "training has kept", place=True,
-    ),
     _switch("run", "verbose", "print the loss every 64 batches", place=True, original=True),
     # Data
     Setting(
@@ -234,6 +229,12 @@ ROWS = (
         metavar="DIR", words="+",
     ),
     _place("study", "report_dir", "text", "where to write", "Results/report", metavar="DIR"),
+    # A single run, beside others that train alike
+    _switch(
+        "sharing", "share_pretraining",
+        "keep the state after the epochs before pruning in --result-dir, and begin from one that a run with the same "
+        "training has kept", place=True,
+    ),
     # Levels of multishot
     Setting(
         "rewind_epochs", "levels", "count",

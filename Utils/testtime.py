@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from Layers.modes import modes_kept
-from Utils.loader import Loader
+from Utils.data.loader import Loader
 
 WARM_UP = 2  # batches that go through the model before anything is timed
 MOST = 10_000  # examples that are held ready for the forward passes, at most

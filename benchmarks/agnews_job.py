@@ -17,11 +17,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks import pairs
-from Utils import corpus, load, text
-from Utils.adam import Adam
-from Utils.datasets import agnews
-from Utils.evaluate import evaluate
-from Utils.train import train_epoch
+from Utils import load
+from Utils.data import corpus, text
+from Utils.data.sets import agnews
+from Utils.training.adam import Adam
+from Utils.training.evaluate import evaluate
+from Utils.training.train import train_epoch
 
 EARLY = 300  # steps after which the parameters are compared too
 
@@ -40,7 +41,7 @@ class Plain(nn.Module):
 
 def rows(located: corpus.Located) -> dict[str, list[tuple[int, str]]]:
     if located.source == "sample":
-        from Utils.samples import news
+        from Utils.data.samples import news
 
         return news.generate()
     return {path.stem: agnews.rows(path) for path in located.paths.values()}

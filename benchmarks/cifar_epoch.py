@@ -26,12 +26,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
 from benchmarks import pairs
-from Utils import corpus, generator, load, memory
-from Utils.adam import Adam
-from Utils.evaluate import evaluate
-from Utils.loader import Loader
-from Utils.loss import CrossEntropy
-from Utils.train import train_epoch
+from Utils import generator, load
+from Utils.data import corpus
+from Utils.data.loader import Loader
+from Utils.machine import memory
+from Utils.training.adam import Adam
+from Utils.training.evaluate import evaluate
+from Utils.training.loss import CrossEntropy
+from Utils.training.train import train_epoch
 
 CPU = torch.device("cpu")
 BATCH = 64

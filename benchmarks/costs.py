@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
-from Utils import memory
+from Utils.machine import memory
 
 STEP = "training step"
 

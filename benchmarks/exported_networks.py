@@ -16,11 +16,13 @@ from typing import Any
 import torch
 
 from benchmarks import pairs
-from Utils import corpus, generator, load, seeds, timing
+from Utils import generator, load
 from Utils.commandline import arguments as commandline
+from Utils.data import corpus
 from Utils.export import measured
-from Utils.loss import CrossEntropy
-from Utils.prune import prune_loop
+from Utils.machine import seeds, timing
+from Utils.training.loss import CrossEntropy
+from Utils.training.prune import prune_loop
 
 CASES = {
     "agnews-rand-c2": "--dataset agnews --pruner rand --compression 2",

@@ -5,7 +5,7 @@
 The paper's network with Multi30k's vocabularies, pruned at random with --prune-attention all. Its weights are
 untrained, which costs the same: every translation is of a source of 15 tokens and takes 15 steps, whatever it says.
 "dense" is the same loader with whole matrices, zeros and all; every other way is timed in turn with it, so the ratios
-are within one run. The masked model decodes as `Utils.decode.translate` has it, masks multiplied in once a call.
+are within one run. The masked model decodes by `Utils.training.decode.translate`, masks multiplied in once a call.
 
 Sizes of the pruned matrices are against what no code can beat where all masks are as likely: 32 bits for a weight that
 is kept, and log2 of the number of masks that keep as many.

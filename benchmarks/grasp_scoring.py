@@ -12,7 +12,8 @@ from torch import nn
 
 from benchmarks import pairs
 from Pruners.pruners import GraSP
-from Utils import generator, load, memory
+from Utils import generator, load
+from Utils.machine import memory
 
 BATCH = 100  # what `--prune-dataset-ratio 10` asks for with ten classes
 

@@ -15,7 +15,7 @@ import torch
 from benchmarks import pairs
 from Pruners.pruners import SynFlow
 from Utils import generator, load
-from Utils.prune import prune_loop
+from Utils.training.prune import prune_loop
 
 SHAPE = (3, 32, 32)
 COMPRESSIONS = (1.0, 1.5, 2.0, 2.5, 3.0)

@@ -26,11 +26,12 @@ from Layers.fast.fixed import fixed_masks
 from Layers.pairs import BOS, EOS, Pairs
 from Layers.reading import of
 from Pruners import dead
-from Utils import generator, load, memory
-from Utils.adam import Adam
-from Utils.loss import CrossEntropy
-from Utils.prune import prune_loop
-from Utils.train import train_epoch
+from Utils import generator, load
+from Utils.machine import memory
+from Utils.training.adam import Adam
+from Utils.training.loss import CrossEntropy
+from Utils.training.prune import prune_loop
+from Utils.training.train import train_epoch
 
 CPU = torch.device("cpu")
 WORDS = 12  # of every drawn sentence

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from Utils import files, provenance
+from Utils.store import files, provenance
 
 Found = TypeVar("Found")
 

@@ -25,10 +25,11 @@ from torch import nn
 
 from benchmarks import costs, pairs
 from Layers.layers import Linear
-from Utils import generator, load, memory
-from Utils.adam import Adam
-from Utils.loss import CrossEntropy
-from Utils.train import train_epoch
+from Utils import generator, load
+from Utils.machine import memory
+from Utils.training.adam import Adam
+from Utils.training.loss import CrossEntropy
+from Utils.training.train import train_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,10 +20,11 @@ from torch import nn
 
 from benchmarks import costs, pairs
 from benchmarks.grasp_scoring import two_forward
-from Utils import generator, load, memory
-from Utils.adam import Adam
-from Utils.loss import CrossEntropy
-from Utils.train import train_epoch
+from Utils import generator, load
+from Utils.machine import memory
+from Utils.training.adam import Adam
+from Utils.training.loss import CrossEntropy
+from Utils.training.train import train_epoch
 
 MODELS = ("resnet20", "vgg16-bn")
 EXAMPLES = 100

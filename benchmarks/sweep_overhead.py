@@ -19,7 +19,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import pairs
-from Utils import corpus, load
+from Utils import load
+from Utils.data import corpus
 
 PRUNERS = ("rand", "snip")
 

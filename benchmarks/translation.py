@@ -27,12 +27,16 @@ from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks import pairs
 from Layers.pairs import BOS, EOS, PAD
-from Utils import corpus, decode, generator, load, memory, pretrained
-from Utils.adam import Adam
+from Utils import generator, load
 from Utils.commandline import arguments as commandline
-from Utils.evaluate import evaluate
-from Utils.loss import CrossEntropy
-from Utils.train import train_epoch
+from Utils.data import corpus
+from Utils.machine import memory
+from Utils.store import weights
+from Utils.training import decode
+from Utils.training.adam import Adam
+from Utils.training.evaluate import evaluate
+from Utils.training.loss import CrossEntropy
+from Utils.training.train import train_epoch
 
 CPU = torch.device("cpu")
 BATCH = 128
@@ -139,13 +143,13 @@ class Ours:
         self.tokens += sum(int((data.source != PAD).sum()) + len(target) for data, target in batches)
 
 
-def weights(model: nn.Module) -> dict:
+def weights_of(model: nn.Module) -> dict:
     return {name: value.clone() for name, value in model.state_dict().items() if not name.endswith("_mask")}
 
 
 def begin(data: corpus.Corpus) -> dict:
     torch.manual_seed(1)
-    return weights(load.model("seq2seq", "nlp")(data.shape, data.num_classes))
+    return weights_of(load.model("seq2seq", "nlp")(data.shape, data.num_classes))
 
 
 def validation_loss(data: corpus.Corpus, state: dict) -> float:
@@ -239,7 +243,7 @@ def main() -> None:
     trained, state = training(data, args.rounds, args.steps)
     if args.run:
         model = load.model("seq2seq", "nlp")(data.shape, data.num_classes)
-        pretrained.load(model, pretrained.find("--run", args.run))
+        weights.load(model, weights.find("--run", args.run))
         state = weights(model)
     pairs.save(
         "translation" if data.source == "real" else f"translation_{data.source}",

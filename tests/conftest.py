@@ -16,7 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from safetensors.numpy import load_file
 
 import main
-from Utils import corpus, load
+from Utils import load
+from Utils.data import corpus
 
 # The same examples on every machine, on every day; and a slow machine is no failure.
 hypothesis_settings.register_profile("fixed", derandomize=True, deadline=None, database=None)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from Utils import store
+from Utils.store import run as store
 
 CONFIG = {
     "compression_schedule": "exponential",

@@ -14,10 +14,11 @@ from Layers.bags import Bags
 from Models.text import TextClassificationModel
 from Pruners import dead
 from Pruners.pruners import SNIP, GraSP, Mag, Rand, SynFlow
-from Utils import adam, generator
-from Utils.adam import Adam, Tail, gauss
-from Utils.prune import reinitialize
-from Utils.train import train
+from Utils import generator
+from Utils.training import adam
+from Utils.training.adam import Adam, Tail, gauss
+from Utils.training.prune import reinitialize
+from Utils.training.train import train
 
 VOCABULARY, CLASSES = 500, 4
 SHIPPED = {name: getattr(adam, name) for name in ("TOLERANCE", "MOST_NODES")}

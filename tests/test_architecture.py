@@ -9,7 +9,7 @@ import pytest
 
 from Utils import load
 from Utils.commandline import arguments as commandline
-from Utils.datasets.base import Dataset
+from Utils.data.dataset import Dataset
 
 HOUSE = ("Experiments", "Pruners", "Models", "Layers", "Utils")
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,11 +123,11 @@ def test_data_sets_are_named_in_their_file_and_the_registry_alone():
         file
         for file, tree in TREES.items()
         for text in strings(tree)
-        if text in load.DATASETS and not file.startswith("Utils/datasets/")
+        if text in load.DATASETS and not file.startswith("Utils/data/sets/")
     }
     assert found <= allowed
     for name in load.DATASETS:  # and a data set's file names no other
-        (own,) = (file for file, tree in TREES.items() if file == f"Utils/datasets/{name}.py")
+        (own,) = (file for file, tree in TREES.items() if file == f"Utils/data/sets/{name}.py")
         assert set(strings(TREES[own])) & load.DATASETS.keys() == {name}
     assert len([text for text in strings(TREES["Utils/settings.py"]) if text in load.DATASETS]) <= 1
 
@@ -149,13 +149,13 @@ def test_no_branch_asks_for_the_name_of_a_thing(registry):
 def test_torchtext_is_imported_in_one_file():
     """It loads with no newer torch: one file has to know."""
     found = {file for file, tree in TREES.items() for module, _, _ in imports(tree) if module.startswith("torchtext")}
-    assert found == {"Utils/text.py"}
+    assert found == {"Utils/data/text.py"}
 
 
 def test_what_the_help_needs_imports_nothing_heavy():
     """Followed from main.py through imports at module level."""
     heavy = {"torch", "numpy", "pandas", "torchtext", "torchvision", "torchmetrics", "spacy", "safetensors"}
-    seen, waiting = set(), ["main.py", *(f"Utils/datasets/{name}.py" for name in load.DATASETS)]
+    seen, waiting = set(), ["main.py", *(f"Utils/data/sets/{name}.py" for name in load.DATASETS)]
     while waiting:
         file = waiting.pop()
         if file not in seen:
@@ -163,7 +163,7 @@ def test_what_the_help_needs_imports_nothing_heavy():
             for module, names, line in imports(TREES[file], at_once=True):
                 assert module.partition(".")[0] not in heavy, f"{file}:{line}"
                 waiting += modules_of(module, names)
-    assert {"Utils/settings.py", "Utils/load.py", "Utils/corpus.py"} <= seen
+    assert {"Utils/settings.py", "Utils/load.py", "Utils/data/corpus.py"} <= seen
 
 
 PLACES = [
@@ -198,7 +198,7 @@ def test_a_data_set_is_what_its_entry_says(name, sample_data):
 
 
 def test_every_data_set_file_is_registered():
-    files = {Path(file).stem for file in TREES if file.startswith("Utils/datasets/")} - {"__init__", "base", "cifar"}
+    files = {Path(file).stem for file in TREES if file.startswith("Utils/data/sets/")} - {"__init__", "base", "cifar"}
     assert files == {place.partition(":")[0].rpartition(".")[2] for place in load.DATASETS.values()}
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.transforms import functional as vision
 
-from Utils.examples import Images
-from Utils.loader import Loader
+from Utils.data.examples import Images
+from Utils.data.loader import Loader
 
 SIZE, CROP = (6, 7), 2
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from Utils.bleu import bleu, sacrebleu
+from Utils.training.bleu import bleu, sacrebleu
 
 EQUAL = (0.25, 0.25, 0.25, 0.25)
 

@@ -8,10 +8,10 @@ import torch
 
 from Experiments import checkpoint
 from Utils import load
-from Utils.clock import Clock
-from Utils.descent import Descent
 from Utils.errors import UserError
-from Utils.train import train_epoch
+from Utils.machine.clock import Clock
+from Utils.training.descent import Descent
+from Utils.training.train import train_epoch
 
 STATE = {
     "part": {

@@ -19,11 +19,12 @@ import pytest
 import torch
 from torchvision import datasets as theirs
 
-from Utils import corpus, download, files
-from Utils.datasets import cifar10, cifar100
-from Utils.datasets.base import PER_CLASS, Dataset, Prepared
+from Utils.data import corpus, download
+from Utils.data.dataset import PER_CLASS, Dataset, Prepared
+from Utils.data.samples import shapes
+from Utils.data.sets import cifar10, cifar100
 from Utils.errors import UserError
-from Utils.samples import shapes
+from Utils.store import files
 
 ROOT = Path(__file__).resolve().parent.parent
 BOTH = pytest.mark.parametrize(("data", "published"), [(cifar10, theirs.CIFAR10), (cifar100, theirs.CIFAR100)])
@@ -157,9 +158,9 @@ def test_what_is_trained_by_default(data, published):
 
 def test_importing_them_brings_nothing_heavy():
     """The help lists the data sets at once."""
-    program = "import sys, Utils.datasets.cifar10, Utils.datasets.cifar100; print(*sys.modules)"
+    program = "import sys, Utils.data.sets.cifar10, Utils.data.sets.cifar100; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "Utils.datasets.cifar" in loaded.stdout.split()
+    assert "Utils.data.sets.cifar" in loaded.stdout.split()
     assert not {"torch", "torchvision", "numpy"} & set(loaded.stdout.split())
 
 

@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from Utils import corpus, load
+from Utils import load
 from Utils.commandline import arguments as commandline
+from Utils.data import corpus
 
 PRUNERS = ("rand", "mag", "snip", "grasp", "synflow")
 AGNEWS = "--dataset agnews"

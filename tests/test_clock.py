@@ -2,7 +2,7 @@
 
 import pytest
 
-from Utils import clock
+from Utils.machine import clock
 
 
 @pytest.fixture

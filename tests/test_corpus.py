@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from Utils import corpus, download, files
-from Utils.datasets import agnews, mnist
+from Utils.data import corpus, download
+from Utils.data.sets import agnews, mnist
 from Utils.errors import UserError
+from Utils.store import files
 
 NEWS = agnews.DATASET
 TRAIN = '"3","Shares rise","Shares rose again."\n"1","Vote, in the ""north"""\n'

@@ -15,7 +15,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from Utils.datasets import agnews, mnist
+from Utils.data.sets import agnews, mnist
 from Utils.errors import UserError
 
 LABELS = ("train", "test")

@@ -11,8 +11,8 @@ from Layers import layers
 from Layers.fast.products import products_kept
 from Layers.pairs import BOS, EOS, PAD, Pairs
 from Models import seq2seq
-from Utils import decode
-from Utils.decode import translate
+from Utils.training import decode
+from Utils.training.decode import translate
 
 
 def _trained():

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from Utils import seeds
-from Utils.loader import Loader
+from Utils.data.loader import Loader
+from Utils.machine import seeds
 
 AGNEWS = "--dataset agnews --pruner grasp --compression 1 --pre-epochs 1 --post-epochs 1"
 MNIST = "--dataset mnist --pruner snip --compression 1 --prune-epochs 2 --post-epochs 1"

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-from Utils import download
+from Utils.data import download
 from Utils.errors import UserError
 
 CONTENT = bytes(range(256)) * 1_000  # of several pieces of 64 KiB

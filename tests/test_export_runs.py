@@ -11,9 +11,10 @@ from calls import ask
 from safetensors.torch import load_file
 
 from Experiments import finished
-from Utils import corpus, exported, load
+from Utils import exported, load
+from Utils.data import corpus
+from Utils.data.loader import Loader
 from Utils.export import forms, measured
-from Utils.loader import Loader
 
 RUNS = {
     "fc": "--dataset mnist --model fc --pruner synflow --compression 1 --post-epochs 1",

@@ -12,8 +12,9 @@ from calls import ask
 from Layers.attention import MultiheadAttention
 from Layers.pairs import BOS, EOS, PAD
 from Models.seq2seq import Seq2SeqTransformer
-from Utils import decode, exported, generator, load
+from Utils import exported, generator, load
 from Utils.export import forms, translation
+from Utils.training import decode
 
 CLOSE = 1e-5
 UNTRAINED = "--dataset multi30k --pruner rand --compression 1"  # a run that other tests look at too

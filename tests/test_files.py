@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from Utils import files
 from Utils.errors import UserError
+from Utils.store import files
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

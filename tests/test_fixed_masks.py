@@ -14,9 +14,10 @@ from Layers.fast.fixed import fixed_masks
 from Layers.fast.patches import PatchPart
 from Layers.reading import Raw
 from Models import resnet, vgg
-from Utils import generator, train
-from Utils.adam import Adam
-from Utils.evaluate import evaluate
+from Utils import generator
+from Utils.training import train
+from Utils.training.adam import Adam
+from Utils.training.evaluate import evaluate
 
 SHAPE = (2, 32, 6, 7)
 # (outputs, keywords) of a convolution of 32 channels.

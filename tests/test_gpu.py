@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from Pruners import dead
-from Utils import decode, generator, load
-from Utils.train import train_epoch
+from Utils import generator, load
+from Utils.training import decode
+from Utils.training.train import train_epoch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 GPU = torch.device("cuda", 0)

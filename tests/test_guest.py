@@ -8,10 +8,11 @@ import torch
 
 from Models.mlp import fc
 from Pruners.guest import Guest, build, places, scores
-from Utils import files, generator, load
+from Utils import generator, load
 from Utils.commandline import arguments as commandline
 from Utils.errors import UserError
-from Utils.prune import prune_loop
+from Utils.store import files
+from Utils.training.prune import prune_loop
 
 NAMES = {"rand": "Rand", "mag": "Mag", "snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}
 MNIST = "--dataset mnist --threads 1"

@@ -12,7 +12,7 @@ from Models.text import TextClassificationModel
 from Models.vgg import VGG
 from Utils import generator, load, metrics
 from Utils.errors import UserError
-from Utils.prune import prune_loop, reinitialize
+from Utils.training.prune import prune_loop, reinitialize
 
 NAMES = sorted(load.MODELS["lottery"])
 SHALLOW = ["vgg11", "vgg11-bn", "vgg16", "vgg16-bn", "resnet20", "wide-resnet20"]

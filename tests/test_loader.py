@@ -10,8 +10,8 @@ import torch
 from torchvision import transforms
 
 from Layers.bags import Bags
-from Utils.examples import Images, Texts
-from Utils.loader import Loader
+from Utils.data.examples import Images, Texts
+from Utils.data.loader import Loader
 
 COUNT = 103
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from Utils import loss
-from Utils.loss import CrossEntropy
+from Utils.training import loss
+from Utils.training.loss import CrossEntropy
 
 
 def drawn(rows, classes, dtype=torch.float32, seed=0):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from Utils import memory
+from Utils.machine import memory
 
 CPU = torch.device("cpu")
 MANY = 200 << 20  # bytes

@@ -20,8 +20,8 @@ from Models.text import TextClassificationModel
 from Pruners import dead
 from Pruners.pruners import SNIP
 from Utils import generator, metrics
-from Utils.evaluate import evaluate
-from Utils.train import train, train_epoch
+from Utils.training.evaluate import evaluate
+from Utils.training.train import train, train_epoch
 
 # --- multiply-adds -------------------------------------------------------------------------------------------------
 

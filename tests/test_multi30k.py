@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from Layers import pairs as numbers
-from Utils.datasets import multi30k
+from Utils.data.samples import pictures
+from Utils.data.sets import multi30k
 from Utils.errors import UserError
-from Utils.samples import pictures
 
 DEFAULT = {"src": "de", "tgt": "en", "test_set": "2016_flickr"}
 any_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
@@ -261,7 +261,11 @@ def test_every_pair_of_every_test_set_can_be_had():
 def test_the_data_set_is_german_to_english_unless_asked_otherwise():
     data = multi30k.DATASET
     assert (data.name, data.title, data.kind) == ("multi30k", "Multi30k", "translation")
-    assert (data.model_class, data.model, data.evaluation) == ("nlp", "seq2seq", "Utils.translation:Translation")
+    assert (data.model_class, data.model, data.evaluation) == (
+        "nlp",
+        "seq2seq",
+        "Utils.training.translation:Translation",
+    )
     assert data.raw == multi30k.configured(DEFAULT).raw and data.raw[0].path == "multi30k/train.de.gz"
     again = data.configure({"src": "fr", "tgt": "cs", "test_set": "2018_flickr", "lr": 1})
     assert [raw.path for raw in again.raw][-2:] == [

@@ -8,8 +8,9 @@ import torch
 from safetensors.numpy import load_file
 
 from Models.resnet import ResNet
-from Utils import load, seeds
+from Utils import load
 from Utils.commandline import arguments as commandline
+from Utils.machine import seeds
 
 RUN = "--experiment multishot --dataset mnist --model fc"
 

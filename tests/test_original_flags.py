@@ -5,10 +5,11 @@ import argparse
 import pytest
 
 from Models.resnet import ResNet
-from Utils import load, settings, store
+from Utils import load, settings
 from Utils.commandline import arguments as commandline
 from Utils.commandline.parser import originals
 from Utils.errors import UserError
+from Utils.store import run as store
 
 LOTTERY = "--dataset cifar10 --model-class lottery --model resnet20"
 
@@ -148,7 +149,11 @@ def test_quantization_takes_true_and_false_alone(cli):
 def test_pretrained_as_a_switch_is_one_line(cli, said):
     for more in ("", " --dataset agnews"):
         outcome = cli(f"{said}{more}")
-        assert outcome.code == 2 and outcome.err.startswith("error: argument --pretrained") and outcome.err.count("\n") == 1
+        assert (
+            outcome.code == 2
+            and outcome.err.startswith("error: argument --pretrained")
+            and outcome.err.count("\n") == 1
+        )
         assert "no weights are published" in outcome.err and not outcome.results.exists()
 
 

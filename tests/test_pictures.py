@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from Utils.datasets import multi30k
-from Utils.samples import pictures
+from Utils.data.samples import pictures
+from Utils.data.sets import multi30k
 
 # ---- what a reader of German knows -----------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import torch
 from Layers import fast
 from Layers.fast import fixed, products
 from Layers.pairs import BOS, EOS
-from Utils import decode
+from Utils.training import decode
 
 RUNS = {
     "fc": "--dataset mnist --pruner snip --compression 1 --post-epochs 1",

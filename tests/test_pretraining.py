@@ -6,7 +6,8 @@ import re
 import pytest
 
 from Experiments import pretraining
-from Utils import files, settings
+from Utils import settings
+from Utils.store import files
 
 MAG = "--dataset cifar10 --model fc --pruner mag --pre-epochs 2 --post-epochs 1 --optimizer momentum --lr-drops 1"
 TEXT = "--dataset agnews --pruner snip --pre-epochs 1 --post-epochs 1"

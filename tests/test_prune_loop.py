@@ -12,7 +12,7 @@ from Layers import layers
 from Models.text import TextClassificationModel
 from Pruners import ranking
 from Utils import generator, load
-from Utils.prune import SCHEDULES, density_after, prune_loop, reinitialize
+from Utils.training.prune import SCHEDULES, density_after, prune_loop, reinitialize
 
 EPOCHS = (1, 3, 7)
 

@@ -11,7 +11,9 @@ from calls import ask
 from test_resume import begin, ended, whole
 
 from Experiments import checkpoint, workshop
-from Utils import load, seeds, store
+from Utils import load
+from Utils.machine import seeds
+from Utils.store import run as store
 
 TOY = "--experiment toy --dataset mnist --model fc --compression 0.7 --pruner rand --lr-drops 2"
 SAVED = ["warm 1", "search 0.5 1", "prune 1", "search 0.2 1", "prune 2", "end 1", "end 2"]  # the checkpoints, in order

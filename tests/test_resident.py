@@ -6,7 +6,7 @@ import torch
 from test_loader import images, texts
 from torch.overrides import TorchFunctionMode
 
-from Utils import examples
+from Utils.data import examples
 
 FACTORIES = {torch.arange, torch.zeros, torch.ones, torch.empty, torch.full, torch.tensor, torch.randint, torch.rand}
 

@@ -18,7 +18,9 @@ from safetensors import safe_open
 import main
 from Experiments import checkpoint
 from Models.seq2seq import Seq2SeqTransformer
-from Utils import load, lock, provenance, store
+from Utils import load
+from Utils.store import lock, provenance
+from Utils.store import run as store
 
 TASKS = {
     "text": "--dataset agnews --pruner grasp --compression 1 --pre-epochs 1 --post-epochs 2 --lr-drops 1",

@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from Utils.datasets import agnews, mnist
-from Utils.samples import digits, news
+from Utils.data.samples import digits, news
+from Utils.data.sets import agnews, mnist
 
 
 @pytest.fixture(scope="module")

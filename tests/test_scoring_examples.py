@@ -9,8 +9,8 @@ from Experiments.workshop import Workshop
 from Models.resnet import ResNet
 from Utils import load
 from Utils.commandline import arguments as commandline
-from Utils.examples import Images
-from Utils.loader import Loader
+from Utils.data.examples import Images
+from Utils.data.loader import Loader
 
 PAD = 2
 CIFAR = "--dataset cifar10 --model-class lottery --model resnet20"

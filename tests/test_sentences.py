@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from Layers.pairs import BOS, EOS, PAD, Pairs
-from Utils.examples import Sentences
-from Utils.loader import Loader
+from Utils.data.examples import Sentences
+from Utils.data.loader import Loader
 
 COUNT = 103
 

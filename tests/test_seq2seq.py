@@ -14,10 +14,10 @@ from Layers.pairs import BOS, EOS, PAD, Pairs
 from Models import seq2seq
 from Models.seq2seq import Seq2SeqTransformer
 from Utils import generator, load
-from Utils.adam import Adam
-from Utils.loss import CrossEntropy
-from Utils.prune import reinitialize
-from Utils.train import train_epoch
+from Utils.training.adam import Adam
+from Utils.training.loss import CrossEntropy
+from Utils.training.prune import reinitialize
+from Utils.training.train import train_epoch
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from Experiments.sweeping import estimate, grid
-from Utils import load, settings, store
+from Utils import load, settings
 from Utils.commandline import arguments
 from Utils.commandline.kinds import KINDS
 from Utils.errors import UserError
+from Utils.store import run as store
 from Utils.study import tasks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,8 +40,8 @@ def test_every_setting_has_one_flag_and_every_flag_of_a_run_is_a_setting():
     flags = [option for action in actions for option in action.option_strings]
     assert len(flags) == len(set(flags))
     lists = {"level_list", "compression_list", "help"}
-    others = {row.name for row in settings.of("study")} | {"share_pretraining"}
-    assert {action.dest for action in actions} - lists == {row.name for row in settings.ROWS if row.kind} - others
+    study = {row.name for group in ("study", "sharing") for row in settings.of(group)}
+    assert {action.dest for action in actions} - lists == {row.name for row in settings.ROWS if row.kind} - study
 
 
 def test_committed_runs_keep_their_names():
@@ -92,7 +93,7 @@ def test_a_new_row_is_a_whole_setting(toy, monkeypatch, tmp_path):
     assert arguments.parse([]).toy_factor == 2.0 and arguments.parse(["--toy-f", "5"]).toy_factor == 5.0
     data = load.dataset("agnews")
     theirs = dataclasses.replace(data, defaults={**data.defaults, "toy_factor": 9.0})
-    monkeypatch.setattr("Utils.datasets.agnews.DATASET", theirs)
+    monkeypatch.setattr("Utils.data.sets.agnews.DATASET", theirs)
     assert arguments.parse(["--dataset", "agnews"]).toy_factor == 9.0
     assert "(default: 2; agnews: 9)" in " ".join(arguments.parser().format_help().split())
     with pytest.raises(UserError, match="toy-factor"):

@@ -5,7 +5,7 @@ import colorsys
 import numpy as np
 import pytest
 
-from Utils.samples import shapes
+from Utils.data.samples import shapes
 
 # What each shape looks like, upright.
 PICTURES = {

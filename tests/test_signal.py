@@ -10,8 +10,11 @@ from safetensors.numpy import load_file
 
 from Layers.pairs import Pairs
 from Models.seq2seq import Seq2SeqTransformer
-from Utils import corpus, load, signal, store
+from Utils import load
 from Utils.commandline import arguments as commandline
+from Utils.data import corpus
+from Utils.store import run as store
+from Utils.training import signal
 
 IMAGES = "--dataset mnist --pruner rand --compression 1"
 TEXT = "--dataset agnews --pruner rand --compression 0.5"

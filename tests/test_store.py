@@ -13,9 +13,10 @@ import torch
 from safetensors.numpy import load_file
 
 from Layers import layers
-from Utils import settings, store
+from Utils import settings
 from Utils.commandline import arguments as commandline
 from Utils.errors import UserError
+from Utils.store import run as store
 
 # What may differ between two calls that mean the same run. All other flags are part of what is run.
 WHERE_AND_HOW = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "threads", "verbose"}

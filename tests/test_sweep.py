@@ -433,8 +433,8 @@ def test_threads_are_divided(monkeypatch, cores, workers, asked, wanted, threads
 def test_a_sweep_takes_every_flag_of_a_run():
     single, sweeping = commandline.parser("singleshot"), commandline.parser("sweep")
     known = {option for action in sweeping._actions for option in action.option_strings}
-    options = {option for action in single._actions for option in action.option_strings}
-    assert options - {"--share-pretraining"} < known  # a sweep shares by itself
+    decided = {"--share-pretraining"}  # by the sweep itself
+    assert {option for action in single._actions for option in action.option_strings} - decided < known
     own, places = grid.of_runs(), {row.name for row in settings.ROWS if row.place}
     assert own.keys() == vars(single.parse_args([])).keys() - places - {"experiment"}
     said = vars(sweeping.parse_args([]))

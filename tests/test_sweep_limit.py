@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from Experiments import runs
 from Experiments.sweeping import limit, plan, pool
-from Utils import corpus, load
+from Utils import load
 from Utils.commandline import arguments
+from Utils.data import corpus
 
 FLAGS = "--experiment sweep --dataset agnews --compression 1"
 

@@ -16,7 +16,8 @@ from waiting import LIMIT, LONG, begun, finished, until
 
 from Experiments.sweeping import pool, worker
 from Experiments.sweeping.failures import Failures
-from Utils import corpus, load
+from Utils import load
+from Utils.data import corpus
 
 AGNEWS = "--dataset agnews --pruner grasp --compression 1 --pre-epochs 1 --post-epochs 1"
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from Utils import text
-from Utils.datasets import agnews
-from Utils.samples import news
+from Utils.data import text
+from Utils.data.samples import news
+from Utils.data.sets import agnews
 
 # Pieces of which each means something to the tokenizer, whole or put together with the next.
 PIECES = ["<br />", "<BR />", "<br", "<b", "r", " />", "/>", " ", '"', "'", ".", ",", "(", ")", "!", "?", ";", ":"]

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from Layers import layers
 from Pruners import TIES, ranking
 from Pruners.pruners import SNIP, Pruner
-from Utils import load, seeds
+from Utils import load
+from Utils.machine import seeds
 
 INF = math.inf
 few = st.sampled_from([0.0, -0.0, 1.0, -1.0, INF, -INF])  # many ties

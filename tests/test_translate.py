@@ -12,9 +12,12 @@ from safetensors.torch import load_file
 from test_bleu import _papineni as papineni
 
 from Layers.pairs import BOS, EOS, Pairs
-from Utils import corpus, decode, load, settings, store, text
+from Utils import load, settings
 from Utils.commandline import arguments as commandline
-from Utils.translation import Translation
+from Utils.data import corpus, text
+from Utils.store import run as store
+from Utils.training import decode
+from Utils.training.translation import Translation
 
 RUN = "--dataset multi30k --pruner snip --compression 0.5 --prune-dataset-size 48 --prune-batch-size 24"
 UNTRAINED = "--dataset multi30k --pruner rand --compression 1"

@@ -14,9 +14,10 @@ from Layers.fast.fixed import fixed_masks
 from Layers.reading import Raw
 from Models import mlp
 from Pruners import dead
-from Utils import generator, train
-from Utils.adam import Adam
-from Utils.evaluate import evaluate
+from Utils import generator
+from Utils.training import train
+from Utils.training.adam import Adam
+from Utils.training.evaluate import evaluate
 
 SHAPE = (1, 6, 6)
 

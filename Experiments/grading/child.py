@@ -68,8 +68,9 @@ def work(request: dict[str, Any], say: Any) -> None:
     import torch
 
     from Experiments.grading.bench import Bench
-    from Utils import plugin, provenance
+    from Utils import plugin
     from Utils.errors import UserError
+    from Utils.store import provenance
 
     torch.set_num_threads(request["threads"] or torch.get_num_threads())
     checks = [

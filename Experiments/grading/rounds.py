@@ -10,7 +10,7 @@ from Experiments.grading.bench import Bench, Check, Verdict
 from Experiments.grading.counts import asked, kept
 from Experiments.grading.truth import REFERENCES
 from Pruners import SCOPES
-from Utils.prune import density_after
+from Utils.training.prune import density_after
 
 ROUNDS, DENSITY = 100, 0.05
 

@@ -6,8 +6,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from Utils import files, provenance
 from Utils.plugin import Plugin
+from Utils.store import files, provenance
 
 WIDTH = 100
 NAME = 37  # columns of a row's name; what was found stands beside it

@@ -11,8 +11,10 @@ from Experiments import runs
 from Experiments.handout.questions import PRECISIONS, Cell, Profile
 from Experiments.sweeping import grid, plan
 from Experiments.sweeping.failures import Failures
-from Utils import corpus, load, store
+from Utils import load
 from Utils.commandline import arguments
+from Utils.data import corpus
+from Utils.store import run as store
 from Utils.study.runs import Run
 
 NOT_RUN, DAMAGED = "not run yet", "its files are damaged"

@@ -11,7 +11,8 @@ from pathlib import Path
 from Experiments import pretraining
 from Experiments.sweeping import plan
 from Experiments.sweeping.estimate import Estimate
-from Utils import corpus, load
+from Utils import load
+from Utils.data import corpus
 
 STEPS = 2  # of training that a probe times, after one that warms up
 
@@ -72,8 +73,8 @@ class Estimator:
         import torch
 
         from Utils import testtime
-        from Utils.loss import CrossEntropy
-        from Utils.train import train_epoch
+        from Utils.training.loss import CrossEntropy
+        from Utils.training.train import train_epoch
 
         args = run.args
         if run.located.key not in self.corpora:

@@ -11,8 +11,10 @@ from typing import Any
 from Experiments import finished, measure
 from Experiments.handout.entries import Absent
 from Experiments.handout.questions import Profile
-from Utils import console, corpus, files, load, provenance
+from Utils import console, load
+from Utils.data import corpus
 from Utils.errors import UserError
+from Utils.store import files, provenance
 from Utils.study.runs import Run
 
 FILE = "test_time.json"
@@ -69,7 +71,7 @@ class Times:
         import torch
 
         from Utils import testtime
-        from Utils.loader import Loader
+        from Utils.data.loader import Loader
 
         if self.args.threads:
             torch.set_num_threads(self.args.threads)

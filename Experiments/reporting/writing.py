@@ -7,7 +7,7 @@ from pathlib import Path
 
 from Experiments.reporting.canvas import Picture
 from Experiments.reporting.table import Table
-from Utils import files
+from Utils.store import files
 
 
 def text(path: Path, content: str) -> Path:

@@ -13,8 +13,10 @@ from typing import Any
 from Experiments.sweeping import remote
 from Experiments.sweeping.plan import Run
 from Experiments.sweeping.pool import ROOT, Ended
-from Utils import console, files, store
+from Utils import console
 from Utils.errors import UserError
+from Utils.store import files
+from Utils.store import run as store
 
 ANSWER = 10  # seconds within which a scheduler answers
 FIRST = 120  # seconds within which it has a worker

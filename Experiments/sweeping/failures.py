@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from Utils import files
+from Utils.store import files
 
 LINES = 40  # of the output's end
 

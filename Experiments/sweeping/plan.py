@@ -11,7 +11,9 @@ from typing import Any
 
 from Experiments import runs
 from Experiments.sweeping.grid import Cell
-from Utils import console, corpus, load, settings, store
+from Utils import console, load, settings
+from Utils.data import corpus
+from Utils.store import run as store
 
 FIGURES = ("bleu", "test_top1")  # what a run is judged by: the first of these that it has
 

@@ -61,7 +61,7 @@ def maker() -> Callable[[str, str, list[str]], dict[str, Any]]:
         if root not in sys.path:
             sys.path.insert(0, root)
         from Experiments.sweeping.worker import perform
-        from Utils import corpus
+        from Utils.data import corpus
 
         corpus.keep_loaded()
         shown = io.StringIO()

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from Experiments import singleshot
-from Utils import corpus
 from Utils.commandline import arguments
+from Utils.data import corpus
 from Utils.errors import UserError
 
 

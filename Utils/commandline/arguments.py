@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from Utils import load, settings
 from Utils.commandline.parser import Parser, flag
 from Utils.errors import UserError
-from Utils.seeds import STREAMS
+from Utils.machine.seeds import STREAMS
 
 
 def parser(experiment: str = "singleshot") -> Parser:

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Utils import exported, timing
+from Utils import exported
 from Utils.export.draft import Draft
+from Utils.machine import timing
 
 SECONDS = 1.0  # of use of the model, for each form and number of examples
 MARGIN = 0.9  # another form than the whole matrix has to take less than this share of its time: chance decides nothing

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from Utils import exported, timing
-from Utils.corpus import Corpus
+from Utils import exported
+from Utils.data.corpus import Corpus
 from Utils.export import forms, package
+from Utils.machine import timing
 
 SIZES = (1, 64)  # examples at a time
 MASKED = "masked"  # the model as it was trained, beside the exported formats

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from Utils.corpus import Corpus
+from Utils.data.corpus import Corpus
+from Utils.data.loader import Loader
 from Utils.export import dead_units
 from Utils.export.draft import Draft
 from Utils.export.trace import draft as draft
-from Utils.loader import Loader
 
 
 def compact(draft: Draft, data: Corpus) -> Draft:

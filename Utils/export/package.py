@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Utils import exported, files
-from Utils.corpus import Corpus
+from Utils import exported
+from Utils.data.corpus import Corpus
+from Utils.data.loader import Loader
 from Utils.export import forms, storage
 from Utils.export.draft import Draft
-from Utils.loader import Loader
+from Utils.store import files
 
 FORMATS = {
     "sparse": (("whole", "bits", "columns"), ("whole", "csr", "block")),

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from Layers.attention import MultiheadAttention
 from Layers.layers import masked
 from Layers.pairs import PAD
-from Utils import decode
-from Utils.corpus import Corpus
+from Utils.data.corpus import Corpus
 from Utils.export.draft import Draft
+from Utils.training import decode
 
 Tensors = dict[str, Tensor]
 Entry = dict[str, Any]  # of a sublayer in the program, see exported.Translator

@@ -10,10 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import console, store
+from Utils import console
 from Utils import settings as rows
 from Utils.errors import UserError
-from Utils.seeds import STREAMS
+from Utils.machine.seeds import STREAMS
+from Utils.store import run as store
 from Utils.study import metrics
 
 if TYPE_CHECKING:

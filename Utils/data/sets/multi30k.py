@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from Utils import files
-from Utils.datasets.base import Dataset, Prepared, RawFile
+from Utils.data.dataset import Dataset, Prepared, RawFile
 from Utils.errors import UserError
+from Utils.store import files
 
 TITLE = "Multi30k"
 LANGUAGES = ("de", "en", "fr", "cs")
@@ -120,7 +120,7 @@ def prepare(splits: Mapping[str, Sequence[Pair]], source: str, target: str, note
     """
     import torch
 
-    from Utils import text
+    from Utils.data import text
 
     tensors, words, kept = {}, {}, {}
     for side, language in enumerate((source, target)):
@@ -160,7 +160,7 @@ def read(paths: Mapping[str, Path], source: str, target: str, test_set: str) -> 
 
 
 def sample(source: str, target: str) -> Prepared:
-    from Utils.samples import pictures
+    from Utils.data.samples import pictures
 
     for language in (source, target):
         if language not in pictures.LANGUAGES:
@@ -174,7 +174,7 @@ def sample(source: str, target: str) -> Prepared:
 
 
 def splits(prepared: Prepared) -> dict:
-    from Utils.examples import Sentences
+    from Utils.data.examples import Sentences
 
     return {split: Sentences.of(prepared.tensors, split) for split in prepared.rows}
 
@@ -218,7 +218,7 @@ def configured(settings: Mapping[str, Any]) -> Dataset:
         shape=lambda prepared: (len(prepared.words[source]),),
         classes=lambda prepared: prepared.words[target],
         defaults=DEFAULTS,
-        evaluation="Utils.translation:Translation",
+        evaluation="Utils.training.translation:Translation",
         configure=configured,
     )
 

@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import console, download, files
-from Utils.datasets.base import PER_CLASS, Dataset, Prepared, RawFile
+from Utils import console
+from Utils.data import download
+from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile
 from Utils.errors import UserError
+from Utils.store import files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,13 +85,13 @@ def fetch(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
 
 
 def sample(classes: int) -> Prepared:
-    from Utils.samples import shapes
+    from Utils.data.samples import shapes
 
     return prepare(shapes.generate(classes), shapes.names(classes))
 
 
 def splits(prepared: Prepared, mean: Sequence[float], std: Sequence[float]) -> dict:
-    from Utils.examples import Images
+    from Utils.data.examples import Images
 
     varied = {"train": {"crop": CROP, "flip": True}}
     return {split: Images.of(prepared.tensors, split, mean, std, **varied.get(split, {})) for split in prepared.rows}

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from Layers import fast
 from Utils import generator, load
-from Utils.adam import Adam
+from Utils.training.adam import Adam
 
 
 class Descent:

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from Utils import seeds
-from Utils.examples import Examples
+from Utils.data.examples import Examples
+from Utils.machine import seeds
 
 
 class Loader:

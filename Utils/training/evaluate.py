@@ -13,9 +13,9 @@ from torch import nn
 
 from Layers.fast.fixed import fixed_masks
 from Layers.modes import modes_kept
-from Utils import signal
-from Utils.corpus import Corpus
-from Utils.loader import Loader
+from Utils.data.corpus import Corpus
+from Utils.data.loader import Loader
+from Utils.training import signal
 
 TOP = (1, 2, 5)
 

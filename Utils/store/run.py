@@ -12,8 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from Utils import console, files, lock
+from Utils import console
 from Utils.errors import UserError
+from Utils.store import files, lock
 
 LOCK, CHECKPOINT = "lock", "checkpoint.safetensors"  # beside the files of a run in the making
 

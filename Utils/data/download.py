@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from Utils import files
 from Utils.errors import UserError
+from Utils.store import files
 
 PATIENCE = 5.0  # seconds until a server has to have answered, and between two pieces of a file
 

@@ -1,6 +1,6 @@
 """CIFAR-10 (Krizhevsky 2009): photographs of ten kinds of animals and vehicles, 32 x 32 pixels in colour."""
 
-from Utils.datasets import cifar
+from Utils.data.sets import cifar
 
 DATASET = cifar.dataset(
     name="cifar10",

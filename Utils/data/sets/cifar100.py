@@ -1,6 +1,6 @@
 """CIFAR-100 (Krizhevsky 2009): photographs of a hundred kinds of things, 32 x 32 pixels in colour; fine labels."""
 
-from Utils.datasets import cifar
+from Utils.data.sets import cifar
 
 DATASET = cifar.dataset(
     name="cifar100",

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from Layers.pairs import Pairs
-from Utils import bleu, decode, text
-from Utils.corpus import Corpus
-from Utils.evaluate import Accuracy
+from Utils.data import text
+from Utils.data.corpus import Corpus
+from Utils.training import bleu, decode
+from Utils.training.evaluate import Accuracy
 
 EXAMPLES, SHOWN = 10, 3  # translations in result.json, and on the console
 

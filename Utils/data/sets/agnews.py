@@ -8,9 +8,9 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from Utils import files
-from Utils.datasets.base import PER_CLASS, Dataset, Prepared, RawFile
+from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile
 from Utils.errors import UserError
+from Utils.store import files
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 LABELS = {str(k): k for k in range(1, len(CLASSES) + 1)}
@@ -62,7 +62,7 @@ def prepare(splits: Mapping[str, list[tuple[int, str]]], notes: list[str]) -> Pr
     """Tokens once and for all: the vocabulary from the training rows, every split as flat token numbers."""
     import torch
 
-    from Utils import text
+    from Utils.data import text
 
     tokenize = text.tokenizer(TOKENIZER)
     tokens = {split: [tokenize(line) for _, line in found] for split, found in splits.items()}
@@ -89,13 +89,13 @@ def read(paths: Mapping[str, Path]) -> Prepared:
 
 
 def sample() -> Prepared:
-    from Utils.samples import news
+    from Utils.data.samples import news
 
     return prepare(news.generate(), [])
 
 
 def splits(prepared: Prepared) -> dict:
-    from Utils.examples import Texts
+    from Utils.data.examples import Texts
 
     return {split: Texts.of(prepared.tensors, split) for split in prepared.rows}
 

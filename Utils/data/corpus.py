@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from Utils import console, download, files
-from Utils.datasets.base import Dataset, Prepared
+from Utils import console
+from Utils.data import download
+from Utils.data.dataset import Dataset, Prepared
 from Utils.errors import UserError
+from Utils.store import files
 
 if TYPE_CHECKING:
-    from Utils.examples import Examples
+    from Utils.data.examples import Examples
 
 SOURCES = ("auto", "real", "sample")
 FORMAT = 1  # of a cache entry; part of its name

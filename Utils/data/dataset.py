@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from Utils.examples import Examples
+    from Utils.data.examples import Examples
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,15 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set: a file below Utils/datasets that makes one of these, and a line in Utils.load.DATASETS.
+    """One data set: a file below Utils/data/sets that makes one of these, and a line in Utils.load.DATASETS.
 
     kind: what a model for it must take ("image", "text", "translation"); model_class, model: what is trained where
     nothing else is asked for. preparation: all settings that the prepared data depends on, part of the cache's name.
     read: raw paths, by the `path` of `raw` -> Prepared, or UserError naming file and line. sample: the generated
     stand-in, Prepared likewise; sample_version grows when it changes. splits: Prepared -> examples by split, "train"
     and "test" at least. shape: Prepared -> the shape of one input, without the batch; classes: Prepared -> the names of
-    the outputs, in order. evaluation: the place of the class that measures a model on it (see Utils.evaluate.Accuracy).
+    the outputs, in order. evaluation: the place of the class that measures a model on it, such as
+    Utils.training.evaluate.Accuracy.
     defaults: settings in which it differs from the general ones of Utils/settings.py; a flag that only some data sets
     take is named here by each that takes it. configure: such settings -> the data set with them, or UserError in one
     line. fetch: where the raw files are not to be had one by one at their urls: brings all of them below the data
@@ -64,7 +65,7 @@ class Dataset:
     shape: Callable[[Prepared], tuple[int, ...]]
     classes: Callable[[Prepared], Sequence[str]]
     defaults: Mapping[str, Any]
-    evaluation: str = "Utils.evaluate:Accuracy"
+    evaluation: str = "Utils.training.evaluate:Accuracy"
     configure: Callable[[Mapping[str, Any]], Dataset] | None = None
     fetch: Callable[[Path], None] | None = None
 

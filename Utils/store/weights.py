@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from Utils import files
 from Utils.errors import UserError
+from Utils.store import files
 
 if TYPE_CHECKING:
     from torch import nn

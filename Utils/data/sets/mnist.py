@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from Utils import files
-from Utils.datasets.base import PER_CLASS, Dataset, Prepared, RawFile
+from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile
 from Utils.errors import UserError
+from Utils.store import files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,13 +60,13 @@ def read(paths: Mapping[str, Path]) -> Prepared:
 
 
 def sample() -> Prepared:
-    from Utils.samples import digits
+    from Utils.data.samples import digits
 
     return prepare(digits.generate())
 
 
 def splits(prepared: Prepared) -> dict:
-    from Utils.examples import Images
+    from Utils.data.examples import Images
 
     return {split: Images.of(prepared.tensors, split, MEAN, STD) for split in prepared.rows}
 

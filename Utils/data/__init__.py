@@ -1,0 +1,1 @@
+"""Corpora: what is published, how it is read, prepared and kept, and batches of it."""

@@ -1,0 +1,1 @@
+"""Where runs are kept, and files that are whole or not there."""
