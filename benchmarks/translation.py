@@ -179,10 +179,10 @@ def training(data: corpus.Corpus, rounds: int, steps: int) -> tuple[dict, dict]:
         "ratio": {name: statistics.median(found) for name, found in ratios.items()},
         "ratio_lowest": {name: min(found) for name, found in ratios.items()},
         "ratio_highest": {name: max(found) for name, found in ratios.items()},
-        "test_loss_after_all_steps": {name: validation_loss(data, weights(way.model)) for name, way in ways.items()},
+        "test_loss_after_all_steps": {name: validation_loss(data, weights_of(way.model)) for name, way in ways.items()},
         "steps": (rounds + 1) * steps,
     }
-    return figures, weights(ways["bf16"].model)
+    return figures, weights_of(ways["bf16"].model)
 
 
 def decoding(data: corpus.Corpus, state: dict, sentences: int, parts: int = 5) -> dict:
@@ -244,7 +244,7 @@ def main() -> None:
     if args.run:
         model = load.model("seq2seq", "nlp")(data.shape, data.num_classes)
         weights.load(model, weights.find("--run", args.run))
-        state = weights(model)
+        state = weights_of(model)
     pairs.save(
         "translation" if data.source == "real" else f"translation_{data.source}",
         {
