@@ -9,7 +9,10 @@ from Layers.reading import PLAIN, Reading
 
 
 class _Settling:
-    """Whoever saves, loads or copies the layer finds its weight up to date; a copy reads its weight the plain way."""
+    """A base class that brings the weight up to date before it is saved, loaded or copied.
+
+    A copy uses the plain way of reading its weight.
+    """
 
     reading: Reading = PLAIN
 
@@ -27,7 +30,7 @@ class _Settling:
 
 
 class EmbeddingBag(_Settling, nn.EmbeddingBag):
-    """nn.EmbeddingBag: ids [N] and offsets [B] -> [B, embedding_dim]. mode: "mean", "sum" or "max"."""
+    """An nn.EmbeddingBag: ids [N] and offsets [B] -> [B, embedding_dim]. mode: "mean", "sum" or "max"."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean") -> None:
         super().__init__(num_embeddings, embedding_dim, mode=mode)
@@ -38,9 +41,10 @@ class EmbeddingBag(_Settling, nn.EmbeddingBag):
 
 
 class Embedding(_Settling, nn.Embedding):
-    """nn.Embedding: ids [...] -> [..., embedding_dim].
+    """An nn.Embedding: ids [...] -> [..., embedding_dim].
 
-    In a linear flow: ones in one-hot space, whatever the ids; the mean row of the whole weight at every position.
+    In a linear flow the input counts as ones in one-hot space, whatever the ids. Every position then gets the mean row
+    of the weight.
     """
 
     flow = False
