@@ -1,8 +1,9 @@
-"""Drawn digits in the manner of MNIST, white strokes on black: the stand-in for the real images.
+"""Generated digits like those of MNIST, white strokes on black: the sample that replaces the real images.
 
-A digit is a few strokes, each a smooth curve through control points on a unit square. Every sample jitters the control
-points, applies a random affine transform and draws the strokes with a random width, anti-aliased by the distance to
-them. Sloppy writing, stray strokes, bars that hide a part and pixel noise keep the task from being trivial.
+A digit is a few strokes, each a smooth curve through control points in a unit square. For every image the control
+points are jittered, a random affine transform is applied, and the strokes are drawn with a random width. They are
+anti-aliased by the distance to them. Sloppy writing, stray strokes, bars that hide a part, and pixel noise make the
+task harder.
 """
 
 import numpy as np
@@ -246,7 +247,7 @@ SHAPES: list[tuple[int, float, list[list[tuple[float, float]]]]] = [
 
 
 def _spline(points: int) -> np.ndarray:
-    """Matrix [(points - 1) * STEPS + 1, points]: control points of a stroke -> points on its Catmull-Rom curve."""
+    """Return a matrix [(points - 1) * STEPS + 1, points] from control points to points on their Catmull-Rom curve."""
     # A point before the first and after the last, by reflection: the curve runs through both ends.
     padded = np.zeros((points + 2, points))
     padded[1:-1] = np.eye(points)
@@ -259,7 +260,10 @@ def _spline(points: int) -> np.ndarray:
 
 
 def _pieces(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], count: int) -> np.ndarray:
-    """Straight pieces of `count` jittered copies of a digit, float64 [count, pieces, 2 ends, 2 (x, y)], unit square."""
+    """Return straight pieces of `count` jittered copies of a digit, in a unit square.
+
+    The shape is float64 [count, pieces, 2 ends, 2 (x, y)].
+    """
     pieces = []
     jitter = POINT_JITTER * np.where(rng.random(count) < SLOPPY[0], SLOPPY[1], 1.0)[:, None]
     moved: dict[tuple[float, float], np.ndarray] = {}  # strokes that share a point must stay joined
@@ -274,7 +278,7 @@ def _pieces(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], 
 
 
 def _transform(rng: np.random.Generator, pieces: np.ndarray) -> np.ndarray:
-    """The pieces in pixels, each sample under its own random rotation, shear, scale and shift; same shape."""
+    """Return the pieces in pixels, each image with its own random rotation, shear, scale and shift; same shape."""
     count = len(pieces)
     angle = ROTATION * rng.standard_normal(count)
     shear = SHEAR[0] + SHEAR[1] * rng.standard_normal(count)
@@ -288,7 +292,7 @@ def _transform(rng: np.random.Generator, pieces: np.ndarray) -> np.ndarray:
 
 
 def _distance(pieces: np.ndarray) -> np.ndarray:
-    """Distance in pixels from every pixel's centre to the nearest piece, float32 [count, SIDE, SIDE]."""
+    """Return the distance in pixels of every pixel's centre to the nearest piece, float32 [count, SIDE, SIDE]."""
     # On a grid, the last bit of a sine or an exponential (which differs between machines) cannot reach a pixel.
     pieces = np.rint(pieces * 1_024) / 1_024
     start = pieces[:, :, 0]
@@ -318,12 +322,12 @@ def _distance(pieces: np.ndarray) -> np.ndarray:
 
 
 def _ink(pieces: np.ndarray, half_width: np.ndarray) -> np.ndarray:
-    """Ink 0..1 of strokes with the given half widths (pixels, [count]), float32 [count, SIDE, SIDE]."""
+    """Return the ink in [0, 1] of strokes with the given half widths (pixels, [count]), float32 [count, SIDE, SIDE]."""
     return np.clip(half_width.astype(np.float32)[:, None, None] + 0.5 - _distance(pieces), 0, 1)
 
 
 def _random_line(rng: np.random.Generator, count: int, length: tuple[float, float]) -> np.ndarray:
-    """One straight piece per sample with its middle near the centre, [count, 1, 2, 2] in pixels."""
+    """Return one straight piece per image with its middle near the centre, [count, 1, 2, 2] in pixels."""
     middle = rng.uniform(SIDE * 0.2, SIDE * 0.8, (count, 2))
     angle = rng.uniform(0, np.pi, count)
     reach = rng.uniform(*length, count)[:, None] / 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -331,7 +335,7 @@ def _random_line(rng: np.random.Generator, count: int, length: tuple[float, floa
 
 
 def _draw(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], count: int) -> np.ndarray:
-    """`count` images of one shape, uint8 [count, SIDE, SIDE]."""
+    """Return `count` images of one shape, uint8 [count, SIDE, SIDE]."""
     image = _ink(_transform(rng, _pieces(rng, strokes, count)), rng.uniform(*WIDTH, count))
     stray = (rng.random(count) < STROKE_SHARE) * rng.uniform(0.5, 1.0, count)
     line = _ink(_random_line(rng, count, (5, 14)), rng.uniform(0.3, 1.0, count))
@@ -344,7 +348,7 @@ def _draw(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], co
 
 
 def _part(rng: np.random.Generator, total: int) -> tuple[np.ndarray, np.ndarray]:
-    """(images uint8 [total, SIDE, SIDE], labels uint8 [total]), the ten digits equally often, shuffled."""
+    """Return (images uint8 [total, SIDE, SIDE], labels uint8 [total]), all ten digits equally often, shuffled."""
     images, labels = [], []
     for digit in range(10):
         shapes = [(share, strokes) for label, share, strokes in SHAPES if label == digit]
@@ -357,6 +361,6 @@ def _part(rng: np.random.Generator, total: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def generate() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The corpus: {"train": 6,000 images, "test": 1,000 images} as (uint8 [n, 28, 28], labels 0..9 uint8 [n])."""
+    """Return {"train": 6,000 images, "test": 1,000 images} as (uint8 [n, 28, 28], labels 0..9 uint8 [n])."""
     rng = np.random.Generator(np.random.PCG64(SEED))
     return {"train": _part(rng, TRAIN_IMAGES), "test": _part(rng, TEST_IMAGES)}

@@ -1,9 +1,9 @@
-"""A four-topic, news-like text corpus, written by templates: the stand-in for a real headline corpus.
+"""Generated news-like texts on four topics, written from templates: the sample that replaces the real news.
 
 Every row has one label (1 World, 2 Sports, 3 Business, 4 Sci/Tech). Its words come from a mixture of the label's own
-topic, a neighbouring one (the business of sports, the politics of science) and all four, and in some rows the two
-topics weigh nearly the same: no model reads those rows reliably, which keeps the task from being trivial. Invented
-names with Zipf weights give the vocabulary the long tail of real news.
+topic, a neighbouring topic (the business of sports, the politics of science) and all four. In some rows two topics
+weigh nearly the same. No model reads these rows reliably, so the task is not trivial. Invented names with Zipf weights
+give the vocabulary the long tail of real news.
 """
 
 import re
@@ -200,13 +200,16 @@ Draw = Callable[[], Any]  # returns the next random item of a list
 
 
 def _zipf(count: int, offset: float = 1.5, power: float = 1.0) -> np.ndarray:
-    """Zipf-Mandelbrot weights of ranks 1..count, float64 [count], summing to 1."""
+    """Return Zipf-Mandelbrot weights of ranks 1..count, float64 [count], summing to 1."""
     weights = (np.arange(1, count + 1) + offset) ** -power
     return weights / weights.sum()
 
 
 def _stream(rng: np.random.Generator, items: list, weights: np.ndarray | None = None, block: int = 2_048) -> Draw:
-    """A function that returns the next random item; drawn in blocks, as single numpy draws are slow."""
+    """Return a function that returns the next random item.
+
+    Items are drawn in blocks, because single numpy draws are slow.
+    """
 
     def blocks() -> Iterator[Any]:
         while True:
@@ -216,20 +219,20 @@ def _stream(rng: np.random.Generator, items: list, weights: np.ndarray | None = 
 
 
 def _ranked(rng: np.random.Generator, words: str, separator: str | None = None) -> Draw:
-    """A stream over a word list (split at blanks, or at `separator`), weighted by rank."""
+    """Return a stream over a word list (split at blanks, or at `separator`), weighted by rank."""
     items = [" ".join(item.split()) for item in words.split(separator)]
     return _stream(rng, items, _zipf(len(items)))
 
 
 def _past(verb: str) -> str:
-    """Past tense of a regular verb."""
+    """Return the past tense of a regular verb."""
     if verb.endswith("y") and verb[-2] not in "aeiou":
         return verb[:-1] + "ied"
     return verb + ("d" if verb.endswith("e") else "ed")
 
 
 def _plural(noun: str) -> str:
-    """Plural of a regular noun, or of one in -man."""
+    """Return the plural of a regular noun, or of one that ends in -man."""
     if noun.endswith("man"):
         return noun[:-3] + "men"
     if noun.endswith("y") and noun[-2] not in "aeiou":
@@ -238,7 +241,7 @@ def _plural(noun: str) -> str:
 
 
 def _names(rng: np.random.Generator, kind: str | int, count: int, taken: set[str]) -> list[str]:
-    """`count` invented names of one kind that are not in `taken` (which they enter)."""
+    """Return `count` invented names of one kind that are not in `taken`, and add them to it."""
     onset, vowel = _stream(rng, ONSETS.split()), _stream(rng, VOWELS.split())
     coda = _stream(rng, CODAS.split() + [""] * 10)
     ending = _stream(rng, ENDINGS[kind].split())
@@ -256,17 +259,17 @@ def _names(rng: np.random.Generator, kind: str | int, count: int, taken: set[str
 
 
 def _name_stream(rng: np.random.Generator, names: list[str]) -> Draw:
-    """A stream of names; the low power gives the flat head and the long tail that names have."""
+    """Return a stream of names. The low power gives the flat head and the long tail of real names."""
     return _stream(rng, names, _zipf(len(names), 3.0, 0.7))
 
 
 def _number_stream(rng: np.random.Generator, end: int) -> Draw:
-    """A stream of the numbers 2..end-1 in digits, small ones most often."""
+    """Return a stream of the numbers 2..end-1 in digits, small ones most often."""
     return _stream(rng, [str(n) for n in range(2, end)], _zipf(end - 2, 2.0))
 
 
 def _slots(rng: np.random.Generator) -> tuple[dict[str, Draw], dict[str, dict[int, Draw]]]:
-    """What fills a slot of a frame: (streams alike in every topic, streams by topic)."""
+    """Return the streams that fill the slots of a frame: (streams for every topic, streams by topic)."""
     taken: set[str] = set()
     shared_surnames = _names(rng, "surname", POOL_SIZES["surname"], taken)
     places = _names(rng, "place", POOL_SIZES["place"], taken)
@@ -308,7 +311,7 @@ def _slots(rng: np.random.Generator) -> tuple[dict[str, Draw], dict[str, dict[in
 
 
 class _Writer:
-    """Writes rows; holds the streams, so one object is one corpus."""
+    """A writer of rows. It holds the random streams, so one object writes one corpus."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.Generator(np.random.PCG64(seed))
@@ -321,7 +324,7 @@ class _Writer:
         self.bounds: list[tuple[float, int]] = []  # of the row being written: (cumulative weight, topic)
 
     def _topic(self) -> int:
-        """A topic out of the mixture of the row being written."""
+        """Draw a topic from the mixture of the present row."""
         draw = self.uniform()
         for bound, topic in self.bounds:
             if draw < bound:
@@ -329,7 +332,7 @@ class _Writer:
         return LABELS[int(self.uniform() * len(LABELS))]
 
     def _fill(self, match: re.Match) -> str:
-        """The text of one slot; a capitalised slot name asks for a capital letter."""
+        """Return the text of one slot, capitalised if the slot's name is."""
         slot = match.group(1)
         key = slot.lower()
         if key == "person":
@@ -347,13 +350,13 @@ class _Writer:
         return text[0].upper() + text[1:] if slot[0].isupper() else text
 
     def _write(self, frames: dict[int, Draw]) -> str:
-        """One filled frame."""
+        """Return one filled frame."""
         frame = frames[0 if self.uniform() < GENERIC_FRAMES else self._topic()]()
         text = re.sub(r"{(\w+)}", self._fill, frame)
         return re.sub(r"\b(a) (?=[aeio]|u(?!s|ni))", r"\1n ", text, flags=re.IGNORECASE)
 
     def row(self, label: int) -> str:
-        """The text of one row."""
+        """Return the text of one row."""
         draw = self.uniform()
         side = next(topic for topic, bound in zip(LABELS, self.neighbours[label], strict=True) if draw < bound)
         low, high = AMBIGUOUS_OWN if self.uniform() < AMBIGUOUS_SHARE else PLAIN_OWN
@@ -380,12 +383,12 @@ class _Writer:
 
 
 def _length(text: str) -> int:
-    """Number of tokens: words and the punctuation marks . , ( ) ! ? ' (quotes count for nothing)."""
+    """Count the tokens: words and the punctuation marks . , ( ) ! ? ' (quotes are not counted)."""
     return len(re.findall(r"[.,()!?']|[^\s.,()!?'\"]+", text))
 
 
 def generate() -> dict[str, list[tuple[int, str]]]:
-    """The corpus: {"train": 8,000 rows, "test": 1,600 rows} of (label 1..4, text), balanced, shuffled, no row twice."""
+    """Return {"train": 8,000 rows, "test": 1,600 rows} of (label 1..4, text), balanced, shuffled, no row twice."""
     writer = _Writer(SEED)
     seen: set[str] = set()
     corpus = {}
