@@ -7,14 +7,16 @@ from pathlib import Path
 
 from Utils.commandline.parser import Parser
 
-# pandas and matplotlib are imported once there are runs to compare.
+# pandas and matplotlib are imported only if there are runs to compare.
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     top.add_settings("study")
 
 
 def check(args: Namespace) -> Namespace:
+    """Return the arguments unchanged."""
     return args
 
 

@@ -13,10 +13,11 @@ from Utils.commandline.kinds import positive_count
 from Utils.commandline.parser import Parser
 from Utils.store import files, provenance
 
-# torch is imported once the run is known to be there.
+# torch is imported only after the run has been found.
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     finished.flags(top, "measurement")
     top._action_groups[-1].add_argument(
         "--repeats", type=positive_count, default=9, metavar="N", help="medians taken of each, in turn (default: 9)"
@@ -24,6 +25,7 @@ def flags(top: Parser) -> None:
 
 
 def check(args: Namespace) -> Namespace:
+    """Return the arguments unchanged."""
     return args
 
 
@@ -49,7 +51,7 @@ def run(args: Namespace) -> dict[str, Any]:
 
 
 def words(formats: Mapping[str, Mapping[str, Any]]) -> str:
-    """A table for the console, a format a line, speed against the dense format."""
+    """Return a table for the console, one format per line, with its speed relative to the dense format."""
     sizes = list(formats["dense"]["seconds"])
     lines = [
         f"{'':>8} {'parameters':>11} {'file':>11} {'memory':>11} {'multiply-adds':>14}" + "".join(map(_head, sizes))

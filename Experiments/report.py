@@ -7,19 +7,21 @@ from pathlib import Path
 
 from Utils.commandline.parser import Parser
 
-# pandas and matplotlib are imported once there are runs to report.
+# pandas and matplotlib are imported only if there are runs to report.
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     top.add_settings("study")
 
 
 def check(args: Namespace) -> Namespace:
+    """Return the arguments unchanged."""
     return args
 
 
 def run(args: Namespace) -> list[Path]:
-    """Write report.html, tables/ and figures/ below `args.report_dir`; returns the files. The store is only read."""
+    """Write report.html, tables/ and figures/ below `args.report_dir`; return the files. The store is only read."""
     from Experiments.reporting import comparison_tables, figures, page, results_tables, study, writing
     from Utils.study import runs
 

@@ -28,7 +28,7 @@ PLAIN, OTHER = "#5d6470", "#d55e00"  # fp32 and mixed precision
 
 
 def _by_compression(axes: Axes, profile: Profile) -> None:
-    """Make the horizontal axis one of compressions, each of the handout's with its tick."""
+    """Set the horizontal axis to compressions, with a tick for each one of the handout."""
     axes.set_xscale("log")
     axes.set_xticks(list(profile.compressions), [f"{compression:g}" for compression in profile.compressions])
     axes.set_xlim(profile.compressions[0] / 1.25, profile.compressions[-1] * 1.25)
@@ -36,7 +36,7 @@ def _by_compression(axes: Axes, profile: Profile) -> None:
 
 
 def _empty(axes: Axes, why: str) -> None:
-    """Clear a panel's axes and say in it why there is nothing to show."""
+    """Clear a panel's axes and write the reason why there is nothing to show."""
     axes.text(0.5, 0.5, why or "no run yet", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
     axes.minorticks_off()
     axes.set_xticks([])
@@ -45,7 +45,7 @@ def _empty(axes: Axes, why: str) -> None:
 
 
 def architectures(profile: Profile, holdings: Holdings) -> Picture:
-    """Draw question 1: a panel for each network, in it a bar for each pruner."""
+    """Draw question 1: one panel per network, with one bar per pruner."""
 
     def panel(network) -> Draw:
         def draw(axes: Axes) -> None:
@@ -84,7 +84,7 @@ def curve(
     name: str, title: str, words: str, profile: Profile, holdings: Holdings, figure: Callable[[Run], float],
     log: bool = False, zero: bool = False,
 ) -> Picture:  # fmt: skip
-    """Draw a figure of the runs against compression, a line for each pruner."""
+    """Draw a figure of the runs against compression, one line per pruner."""
 
     def draw(axes: Axes) -> None:
         everything: list[float] = []
@@ -130,7 +130,7 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
 
 
 def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
-    """Draw what remains of each layer: two pictures for each compression, a panel for each pruner."""
+    """Draw what remains of each layer: two pictures per compression, one panel per pruner."""
     found = []
     for compression in profile.compressions:
         sparsity, flop = tables.layer_figures(profile, holdings, compression)
@@ -155,7 +155,7 @@ def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw]:
-    """Return what draws a pruner's panel; all panels have one scale, up to the highest bar of any."""
+    """Return a function that draws a pruner's panel; all panels have one scale, up to the highest bar of all."""
     most = max([value for column in columns.values() for value in column.values()], default=1.0)
 
     def panel(title: str, colour: str, column: Mapping[str, float] | None, why: str) -> Draw:
@@ -197,7 +197,7 @@ def _flops(title: str, colour: str, column: dict[str, tuple[int, int]] | None, w
 
 
 def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[float]) -> list[Picture]:
-    """Draw the kept weights: a picture for each pruner and compression, a panel for each layer."""
+    """Draw the kept weights: one picture per pruner and compression, one panel per layer."""
     found = []
     for compression in compressions:
         for column in profile.columns():
@@ -272,7 +272,7 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
 
 
 def public(profile: Profile, holdings: Holdings) -> Picture:
-    """Draw ours, the paper's and the public solutions' accuracy against compression, a panel for each pruner."""
+    """Draw our accuracy, the paper's and the public solutions' against compression, one panel per pruner."""
     cells = solutions.read()
 
     def panel(column) -> Draw:

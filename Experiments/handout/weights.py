@@ -1,4 +1,4 @@
-"""Histograms of a trained network's weights, layer by layer: those that are kept, and the share that is pruned."""
+"""Histograms of a trained network's weights by layer: of the kept weights, with the share of pruned ones."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ BINS = 40
 
 @dataclass(frozen=True)
 class Layer:
-    """`counts` of the kept weights between `edges`, [BINS] and [BINS + 1]; no edges where none is kept."""
+    """A histogram of one layer's kept weights."""
 
     name: str
     kept: int
     pruned: int
-    counts: np.ndarray
-    edges: np.ndarray
+    counts: np.ndarray  # of the kept weights in each bin, [BINS]
+    edges: np.ndarray  # of the bins, [BINS + 1]; empty if no weight is kept
     deviation: float  # standard deviation of the kept weights
 
     @property
     def share_pruned(self) -> float:
+        """Return the fraction of the weights that is pruned."""
         return self.pruned / (self.kept + self.pruned)
 
 
 def read(run: Run) -> list[Layer]:
-    """Read the prunable layers of a run, in the network's order. Raises Absent where the model is not there."""
+    """Read the prunable layers of a run, in the network's order. Raises Absent if the model is not stored."""
     from safetensors import SafetensorError, safe_open
 
     found = []
@@ -49,7 +50,10 @@ def read(run: Run) -> list[Layer]:
 
 
 def _layer(name: str, weight: np.ndarray, mask: np.ndarray) -> Layer:
-    """Count the weights where the mask is 1. What is pruned is zero and would hide them, so it is counted apart."""
+    """Count the weights where the mask is 1.
+
+    Pruned weights are zero and would hide the others, so they are counted apart.
+    """
     values = weight[mask != 0].astype(np.float64)
     pruned = int(weight.size - values.size)
     if not values.size:
@@ -60,7 +64,10 @@ def _layer(name: str, weight: np.ndarray, mask: np.ndarray) -> Layer:
 
 
 def records(pruner: str, compression: float, layers: list[Layer]) -> list[dict[str, Any]]:
-    """Return a line of CSV a bin: how many kept weights lie between two values; of each layer the pruned apart."""
+    """Return one CSV line per bin: the number of kept weights between two values.
+
+    Pruned ones have a line of their own.
+    """
     found = []
     for layer in layers:
         common = {"compression": compression, "pruner": pruner, "layer": layer.name}

@@ -1,4 +1,4 @@
-"""Tables of the comparison: what is retained, one pruner against another, the paper's claims."""
+"""Tables of the comparison: retained performance, pruner against pruner, the paper's claims."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LISTED = 4  # statements of a claim shown in the table; compare.json has all
 
 
 def all_tables(study: Study) -> list[Table]:
-    """Those with something in them; the claims come last."""
+    """Return the tables that have rows; the claims come last."""
     pairs = [found for task in study.tasks for found in contrasts.pruners(task)]
     variants = [found for task in study.tasks for found in contrasts.variants(task)]
     first, second = map(pruner_title, (contrasts.FIRST, contrasts.SECOND))
@@ -36,6 +36,7 @@ def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, tuple, str]]:
 
 
 def retained_table(tasks: Sequence[Task]) -> Table:
+    """Return the table of retained performance by task, variant, pruner and compression."""
     rows, records = [], []
     compressions = sorted({c for task in tasks for variant in task.variants for c in task.compressions(variant)})
     for task, variant, pruner in _series(tasks):
@@ -57,6 +58,7 @@ def retained_table(tasks: Sequence[Task]) -> Table:
 
 
 def threshold_table(tasks: Iterable[Task]) -> Table:
+    """Return the table of the compressions up to which each level is retained."""
     rows, records = [], []
     for task, variant, pruner in _series(tasks):
         found = retained.thresholds(task, pruner, variant)
@@ -78,6 +80,7 @@ def threshold_table(tasks: Iterable[Task]) -> Table:
 
 
 def contrast_table(name: str, title: str, found: Iterable[contrasts.Contrast]) -> Table:
+    """Return a table of contrasts."""
     rows, records = [], []
     for contrast in found:
         mean, setting = contrast.interval, label(contrast.variant)
@@ -99,6 +102,7 @@ def contrast_table(name: str, title: str, found: Iterable[contrasts.Contrast]) -
 
 
 def claim_table(found: Iterable[claims.Claim]) -> Table:
+    """Return the table of the claims with their verdicts."""
     rows, records = [], []
     for claim in found:
         deciding = [statement.text() for statement in claim.deciding]
@@ -114,7 +118,10 @@ def claim_table(found: Iterable[claims.Claim]) -> Table:
 
 
 def as_json(study: Study) -> dict:
-    """The claims with all their statements and runs, and the other tables' records. Infinite numbers become null."""
+    """Return the claims with all their statements and runs, and the other tables' records.
+
+    Infinite numbers become null.
+    """
     return {
         "rule": claims.RULE,
         "on_samples": study.on_samples,
@@ -145,7 +152,7 @@ def _finite(value: object) -> object:
 
 
 def runs_behind(found: Iterable[claims.Claim]) -> list[tuple[str, list[str]]]:
-    """(claim, directories of its runs), of those that have any."""
+    """Return (claim, directories of its runs) for the claims that have runs."""
     return [
         (f"{claim.name} ({claim.where})", [run.path.as_posix() for run in claim.runs]) for claim in found if claim.runs
     ]

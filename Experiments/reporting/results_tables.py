@@ -1,4 +1,4 @@
-"""Tables of what the runs came to, the paper's figures beside them."""
+"""Tables of the results, with the paper's figures for comparison."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DECIMALS = {"metric": 2, "flop_sparsity": 3}
 
 
 def all_tables(study: Study) -> dict[str, list[Table]]:
-    """By section of the page."""
+    """Return the tables by section of the page."""
     return {
         "paper": [table for printed in study.paper.tables for table in beside_paper(printed, study.tasks)],
         "results": [results(study.tasks)],
@@ -37,6 +37,7 @@ def all_tables(study: Study) -> dict[str, list[Table]]:
 
 
 def is_translation(task: Task) -> bool:
+    """Return whether the task is a translation."""
     return any("translation" in placed.run.result for placed in task.placed)
 
 
@@ -47,7 +48,7 @@ def _numbers(found: Interval | None) -> dict[str, Any]:
 
 
 def beside_paper(printed: PaperTable, tasks: list[Task]) -> list[Table]:
-    """One a task that it speaks of; one without figures of ours if there is none."""
+    """Return one table per task that the paper's table is about, or one without our figures if there is none."""
     of = [task for task in tasks if printed.of.items() <= {"dataset": task.dataset, "kind": task.kind}.items()]
     alone = "kind" not in printed.of and len(of) <= 1
     return [_beside(printed, task, printed.name if alone else f"{printed.name}-{task.name}") for task in of] or [
@@ -89,7 +90,7 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
 
 
 def _points(task: Task, variant: Variant = MAIN) -> Iterable[tuple[str, float]]:
-    """(pruner, compression) of a variant; its dense runs once, under no pruner, if they are not another variant's."""
+    """Yield (pruner, compression) of a variant; its dense runs once, with pruner "", if they are its own."""
     if task.runs("", 0.0, variant) and variant == plain(variant):
         yield "", 0.0
     for pruner in task.pruners(variant):
@@ -102,6 +103,7 @@ def _named(pruner: str) -> str:
 
 
 def results(tasks: list[Task]) -> Table:
+    """Return the table of all means over seeds."""
     rows, records = [], []
     for task in tasks:
         for variant in task.variants:
@@ -135,7 +137,7 @@ def results(tasks: list[Task]) -> Table:
 
 
 def reached(tasks: list[Task]) -> Table:
-    """Runs by the number of classes that some path of kept weights still reaches, where a mask has cut any off."""
+    """Return the runs by the number of classes with a path of kept weights, where a mask has cut off any class."""
     rows, records = [], []
     for task in tasks:
         groups: dict[tuple[float, int], list[Run]] = {}
@@ -166,7 +168,7 @@ def reached(tasks: list[Task]) -> Table:
 
 
 def moved(tasks: list[Task]) -> Table:
-    """The test loss of the masked network before any training after it, beside that before the pruning."""
+    """Return the test loss of the network before pruning and directly after it, before any further training."""
     pruners = in_order(pruner for task in tasks for pruner in task.pruners())
     rows, records = [], []
     for task in tasks:
@@ -187,7 +189,7 @@ def moved(tasks: list[Task]) -> Table:
 
 
 def _span(values: list[float]) -> str:
-    """`9.3 (9.28 to 9.33)`."""
+    """Return the median with the range, such as `9.3 (9.28 to 9.33)`."""
     if not values:
         return DASH
     ends = [f"{value:.3g}" for value in (min(values), max(values))]
@@ -195,7 +197,7 @@ def _span(values: list[float]) -> str:
 
 
 def layers(task: Task) -> Table:
-    """Density of each prunable tensor, mean over seeds."""
+    """Return the density of each prunable tensor, averaged over seeds."""
     columns = [(pruner, c) for pruner, c in _points(task) if c > 0.0]
     found: dict[str, dict[tuple[str, float], float]] = {}
     for pruner, c in columns:
@@ -218,7 +220,7 @@ def layers(task: Task) -> Table:
 
 
 def bleu(task: Task) -> Table:
-    """BLEU with n-grams up to each order."""
+    """Return BLEU with n-grams up to each order."""
     rows, records = [], []
     for pruner, c in _points(task):
         figures = {f"bleu_{n}": interval(task.values(pruner, c, figure=f"bleu_{n}").values()) for n in range(1, 5)}
@@ -232,7 +234,7 @@ def bleu(task: Task) -> Table:
 
 
 def examples(task: Task) -> Table:
-    """What the first seed's network writes, at each compression."""
+    """Return translations by the first seed's network, at each compression."""
     rows, records = [], []
     for k in range(SHOWN):
         for pruner, c in _points(task):
@@ -248,7 +250,7 @@ def examples(task: Task) -> Table:
 
 
 def data(tasks: list[Task]) -> Table:
-    """What data stood behind the figures."""
+    """Return the table of the data that the figures are based on."""
     rows, records = [], []
     for task in tasks:
         for source, counts, notes in dict.fromkeys(_behind(placed.run) for placed in task.placed):
@@ -267,7 +269,7 @@ def _behind(run: Run) -> tuple[str, str, str]:
 
 
 def versions(runs: list[Run]) -> Table:
-    """What code, on what, made the runs: a line for each that differs."""
+    """Return the table of code versions and machines that made the runs, one line per combination."""
     counts: dict[tuple[str, str, str], int] = {}
     for run in runs:
         packages = ", ".join(f"{name} {version}" for name, version in run.result["versions"].items() if version)
@@ -285,7 +287,7 @@ def versions(runs: list[Run]) -> Table:
 
 
 def run_list(tasks: list[Task]) -> Table:
-    """Every run's directory with its figure, so that each number above can be traced."""
+    """Return the table of every run's directory and figure, so that each number can be traced."""
     rows, records = [], []
     for task in tasks:
         for placed in sorted(task.placed, key=lambda p: (p.run.pruner, p.run.compression, p.run.seed, p.run.path)):

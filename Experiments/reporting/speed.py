@@ -1,4 +1,4 @@
-"""Measured speed: what pruning saves in seconds and bytes, where it was measured, beside what it costs."""
+"""Measured speed: the seconds and bytes that pruning saves, for runs that were measured, and what it costs."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from Utils.study.tasks import Task, label, pruner_title
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-AT_LEAST = (0.5, 2.0)  # of the axis of speed, so that what is chance looks like it
-FILLED = {"compact": True, "sparse": False}  # formats that are drawn, and how their markers are
+AT_LEAST = (0.5, 2.0)  # least range of the speed axis, so that random differences look small
+FILLED = {"compact": True, "sparse": False}  # formats that are drawn, and whether their markers are filled
 
 
 def _measured(task: Task) -> Iterator[tuple[str, Run]]:
-    """(setting, run) of those whose speed was measured."""
+    """Yield (setting, run) for the runs whose speed was measured."""
     for placed in task.placed:
         if placed.run.measurement is not None:
             yield label(placed.variant), placed.run
 
 
 def _faster(run: Run, name: str, size: str, of: str = "median") -> float:
-    """How many times as fast as the dense format's median; of: "median", "lowest" or "highest" of the seconds."""
+    """Return the speed relative to the dense format's median; of: "median", "lowest" or "highest" of the seconds."""
     formats = run.measurement
     assert formats is not None
     return formats["dense"]["seconds"][size]["median"] / formats[name]["seconds"][size][of]
 
 
 def _sizes(run: Run) -> list[str]:
-    """Numbers of examples at a time that the measurement has, as it writes them."""
+    """Return the batch sizes of the measurement, as it writes them."""
     assert run.measurement is not None
     return sorted(run.measurement["dense"]["seconds"], key=int)
 
 
 def table(tasks: Sequence[Task]) -> Table:
-    """A line a run and format."""
+    """Return a table with one line per run and format."""
     rows, records = [], []
     for task in tasks:
         for setting, run in _measured(task):
@@ -88,7 +88,7 @@ def _record(task: Task, setting: str, run: Run, name: str, figures: dict[str, An
 
 
 def pictures(tasks: Sequence[Task]) -> list[Picture]:
-    """The figure against measured speed: a panel a task and number of examples at a time."""
+    """Draw the metric against measured speed: one panel per task and batch size."""
     panels = []
     for task in tasks:
         runs = [run for _, run in _measured(task)]
