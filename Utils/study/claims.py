@@ -1,4 +1,4 @@
-"""What the paper claims, put to the runs at hand. RULE says when a claim holds."""
+"""The paper's claims, tested on the stored runs. RULE says when a claim holds."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ RULE = (
     "where all of it lies on the other side, and is undecided where the interval includes the border or there are "
     f"fewer than {MIN_SEEDS} (paired) seeds. A claim holds if all its statements do; it does not hold if one does not."
 )
-EQUAL = 0.5  # points of accuracy or BLEU within which two settings count as equal
-COLLAPSED = 0.5  # of the dense network's performance above chance: less is a collapse
-HIGH_DENSITY = 0.5  # compressions up to which the density is high
+EQUAL = 0.5  # two settings within this many points of accuracy or BLEU count as equal
+COLLAPSED = 0.5  # retaining less than this fraction of the dense performance is a collapse
+HIGH_DENSITY = 0.5  # up to this compression the density counts as high
 
 RAND, MAG, GRASP = "rand", "mag", "grasp"
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A number that is claimed to lie between `low` and `high`; `signed`: a difference, shown with its sign."""
+    """A number that is claimed to lie between `low` and `high`."""
 
     label: str
-    found: Interval
-    runs: tuple[Run, ...]
+    found: Interval  # the measured number
+    runs: tuple[Run, ...]  # on which it is based
     low: float = -math.inf
     high: float = math.inf
-    signed: bool = True
+    signed: bool = True  # a difference, shown with its sign
 
     @property
     def verdict(self) -> str:
+        """Return whether the interval lies inside the bounds, outside, or across one of them (undecided)."""
         if self.found.count < MIN_SEEDS:
             return UNDECIDED
         if self.low < self.found.low and self.found.high < self.high:
@@ -49,6 +50,7 @@ class Statement:
         return UNDECIDED
 
     def text(self) -> str:
+        """Return the statement's label and number in words."""
         seeds = f"{self.found.count} seed{'s' * (self.found.count != 1)}"
         sign = "+" if self.signed else ""
         numbers = [f"{value:{sign}.2f}" for value in (self.found.mean, self.found.low, self.found.high)]
@@ -58,15 +60,16 @@ class Statement:
 
 @dataclass(frozen=True)
 class Claim:
-    """`where`: the task it is put to, or what tasks it would be; `border`: what is asked of each number, in words."""
+    """A claim of the paper about one task, with its statements."""
 
     name: str
-    where: str
-    border: str
+    where: str  # the task, or the kind of task if there is none
+    border: str  # the bounds of each number, in words
     statements: tuple[Statement, ...]
 
     @property
     def verdict(self) -> str:
+        """Return the verdict: a claim fails if one statement fails, and holds if all hold."""
         found = {statement.verdict for statement in self.statements}
         if FAILS in found:
             return FAILS
@@ -74,27 +77,28 @@ class Claim:
 
     @property
     def deciding(self) -> list[Statement]:
-        """Those that make the verdict what it is."""
+        """Return the statements that have the claim's own verdict."""
         return [statement for statement in self.statements if statement.verdict == self.verdict]
 
     @property
     def runs(self) -> list[Run]:
+        """Return the runs behind all statements, each once."""
         return list({run.path: run for statement in self.statements for run in statement.runs}.values())
 
 
 @dataclass(frozen=True)
 class Question:
-    """A claim before there are runs. `of`: tells the tasks that it speaks of; each gets a claim of its own."""
+    """A claim that has not been applied to tasks yet. Each task that it is about gets its own claim."""
 
     name: str
     where: str
     border: str
-    of: Callable[[Task], bool]
+    of: Callable[[Task], bool]  # whether it is about a task
     statements: Callable[[Task], Iterable[Statement]]
 
 
 def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
-    """Every claim; undecided, and without statements, where no run speaks of it."""
+    """Return every claim. A claim that no run is about is undecided and has no statements."""
     found = []
     for question in questions(tasks, paper):
         of = [task for task in tasks if question.of(task)]
@@ -105,6 +109,7 @@ def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
 
 
 def questions(tasks: list[Task], paper: Paper) -> list[Question]:
+    """Return the paper's claims as questions, with bounds from the paper's tables."""
     accuracies = paper.table("metric", dataset=paper.classification)
     bleus = paper.table("metric", dataset=paper.translation)
     images = paper.table("metric", kind="image")
@@ -196,11 +201,12 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
 
 
 def is_image(task: Task) -> bool:
+    """Return whether the task has images."""
     return task.kind == "image"
 
 
 def _statement(label: str, values: Iterable[float], runs: Iterable[Run], low: float, high: float) -> list[Statement]:
-    """One, or none where there are no values."""
+    """Return one statement, or none if there are no values."""
     found = interval(values)
     return [] if found is None else [Statement(label, found, tuple(runs), low, high)]
 
@@ -208,13 +214,14 @@ def _statement(label: str, values: Iterable[float], runs: Iterable[Run], low: fl
 def _paired(
     task: Task, label: str, first: tuple[str, float], second: tuple[str, float], low: float, high: float
 ) -> list[Statement]:
-    """On the metric of `first` less that of `second`, each (pruner, compression)."""
+    """Return the statement on the metric of `first` minus that of `second`, by seed; each is (pruner, compression)."""
     by_seed = paired(task.values(*first), task.values(*second))
     runs = [task.runs(*side)[seed] for seed in by_seed for side in (first, second)]
     return _statement(label, by_seed.values(), runs, low, high)
 
 
 def falls(task: Task, pruners: Iterable[str]) -> list[Statement]:
+    """State that the metric falls from dense to each compression."""
     return [
         found
         for pruner in pruners
@@ -226,6 +233,7 @@ def falls(task: Task, pruners: Iterable[str]) -> list[Statement]:
 def against(
     task: Task, first: str, second: str, compressions: Iterable[float], low: float, high: float = math.inf
 ) -> list[Statement]:
+    """State that `first` minus `second` lies between `low` and `high` at each compression."""
     return [
         found
         for c in compressions
@@ -236,6 +244,7 @@ def against(
 
 
 def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> list[Statement]:
+    """State that the metric changes by at most `margin` from dense, up to the compression `highest`."""
     return [
         found
         for pruner in pruners
@@ -246,7 +255,7 @@ def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> 
 
 
 def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
-    """Which of the two is nearer to what is printed; the label shows both."""
+    """State that the test accuracy is nearer to the printed one than the train accuracy is; the label shows both."""
     test = task.values("", 0.0, figure="final_test_top1")
     train = task.values("", 0.0, figure="final_train_top1")
     seeds = [seed for seed in test if seed in train]
@@ -260,7 +269,10 @@ def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
 
 
 def more_sensitive(text: Task, image: Task) -> list[Statement]:
-    """Each pruner that both have, on what is retained (percent), a seed's mean over the compressions of both."""
+    """State for each common pruner that the image task retains more (percent) than the text task.
+
+    Each seed's value is its mean over the compressions that both tasks have.
+    """
     found = []
     for pruner in text.pruners():
         common = [c for c in text.compressions(pruner=pruner) if c in image.compressions(pruner=pruner)]
@@ -280,7 +292,7 @@ def more_sensitive(text: Task, image: Task) -> list[Statement]:
 
 
 def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[str, float]:
-    """In percent, by seed, of the seeds that have all the compressions."""
+    """Return the mean retained performance in percent, by seed, for the seeds that have all the compressions."""
     each: list[Mapping[str, float]] = [retained(task, pruner, c) for c in compressions]
     if not each:
         return {}
@@ -292,6 +304,7 @@ def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[s
 
 
 def collapses(task: Task, pruner: str) -> list[Statement]:
+    """State that less than COLLAPSED of the dense performance is retained at each low compression."""
     found = []
     for c in task.compressions(pruner=pruner):
         if c <= HIGH_DENSITY:
@@ -307,6 +320,7 @@ def collapses(task: Task, pruner: str) -> list[Statement]:
 
 
 def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
+    """State that the metric at a compression equals chance."""
     values = [value - task.chance for value in task.values(pruner, compression).values()]
     return _statement(
         f"{pruner_title(pruner)} at {compression:g}", values, task.runs(pruner, compression).values(), -EQUAL, EQUAL
@@ -314,5 +328,6 @@ def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
 
 
 def best(task: Task, pruner: str) -> list[Statement]:
+    """State that a pruner is better than each other one at each compression."""
     others = [other for other in task.pruners() if other != pruner]
     return [found for other in others for found in against(task, pruner, other, task.compressions(pruner=pruner), 0.0)]

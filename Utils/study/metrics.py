@@ -1,4 +1,4 @@
-"""Which figure of a run is the one to look at, and what guessing would reach."""
+"""The metric by which a run is judged, and the value that guessing reaches."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """`key`: its name among a run's final figures, in percent. `chance`: number of classes -> what a guess reaches."""
+    """A figure in percent by which runs are judged."""
 
-    key: str
+    key: str  # its name among a run's final figures
     title: str
-    chance: Callable[[int], float]
+    chance: Callable[[int], float]  # number of classes -> what guessing reaches
 
 
-METRICS = (  # of a run that has several, the first counts: the accuracy of a translation is one a token
+METRICS = (  # the first that a run has counts, because a translation also has an accuracy, per token
     Metric("bleu", "BLEU", lambda classes: 0.0),
     Metric("test_top1", "test accuracy", lambda classes: 100.0 / classes),
 )
 
 
 def of(final: Mapping[str, float]) -> Metric:
-    """The metric of a run with these final figures. Raises KeyError where there is none."""
+    """Return the metric of a run with these final figures. Raises KeyError if there is none."""
     for metric in METRICS:
         if metric.key in final:
             return metric

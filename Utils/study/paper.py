@@ -1,4 +1,4 @@
-"""The figures of the paper, to stand beside ours. They are kept in paper.json and nowhere else."""
+"""The paper's figures, for comparison with this project's. They are stored only in paper.json."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table. `of`: which tasks it speaks of, {"dataset": ...} or {"kind": ...}; `figure`: of Run.figures, which.
-
-    cells: (compression, pruner) -> what is printed there.
-    """
+    """One table of the paper."""
 
     name: str
     title: str
-    of: Mapping[str, str]
-    figure: str
+    of: Mapping[str, str]  # its tasks: {"dataset": ...} or {"kind": ...}
+    figure: str  # a key of Run.figures
     note: str
     pruners: tuple[str, ...]
-    cells: Mapping[tuple[float, str], float]
+    cells: Mapping[tuple[float, str], float]  # (compression, pruner) -> printed value
 
     @property
     def compressions(self) -> list[float]:
+        """Return the compressions of its rows."""
         return sorted({compression for compression, _ in self.cells})
 
     def column(self, pruner: str) -> dict[float, float]:
+        """Return the printed values of a pruner, by compression."""
         return {compression: value for (compression, name), value in self.cells.items() if name == pruner}
 
 
 @dataclass(frozen=True)
 class Paper:
-    """`classification`, `translation`: the data sets of its two text tasks."""
+    """The paper's tables."""
 
     name: str
     note: str
-    classification: str
-    translation: str
+    classification: str  # data set of its text classification
+    translation: str  # data set of its translation
     tables: tuple[PaperTable, ...]
 
     def table(self, figure: str, **of: str) -> PaperTable:
+        """Return the table of this figure about these tasks."""
         return next(table for table in self.tables if table.figure == figure and table.of == of)
 
 
 @functools.lru_cache(maxsize=1)
 def read() -> Paper:
+    """Read paper.json."""
     stored = json.loads(Path(__file__).with_name("paper.json").read_text(encoding="utf-8"))
     return Paper(**{**stored, "tables": tuple(map(_table, stored["tables"]))})
 

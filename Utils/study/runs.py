@@ -25,33 +25,36 @@ DEFAULT_STORES = ("Results/study", "Results/data")
 
 @dataclass(frozen=True)
 class Run:
-    """One run: where it lies, what it was made with (config.json) and what came out (result.json)."""
+    """One stored run."""
 
     path: Path
-    settings: Mapping[str, Any]
-    result: Mapping[str, Any]
+    settings: Mapping[str, Any]  # config.json
+    result: Mapping[str, Any]  # result.json
 
     @property
     def name(self) -> str:
+        """Return the name of its directory."""
         return self.path.name
 
     @cached_property
     def metric(self) -> metrics.Metric:
+        """Return the metric by which it is judged."""
         return metrics.of(self.result["final"])
 
     @property
     def compression(self) -> float:
+        """Return its compression."""
         return float(self.settings["compression"])
 
     @property
     def pruner(self) -> str:
-        """Its name; one that came from a file has the beginning of the file's checksum behind it."""
+        """Return the pruner's name; for a pruner from a file, the start of the file's checksum follows."""
         name, code = self.settings["pruner"], self.settings.get("pruner_sha256")
         return f"{name} {code[:6]}" if code else name
 
     @property
     def seed(self) -> str:
-        """One number where all random streams have it, else each stream's."""
+        """Return the common seed of all random streams, or each stream's seed if they differ."""
         each = {stream: self.settings[f"{stream}_seed"] for stream in STREAMS}
         if len(set(each.values())) == 1:
             return str(each[STREAMS[0]])
@@ -59,7 +62,7 @@ class Run:
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """What is averaged over seeds. Fractions are those that remain."""
+        """Return the figures that are averaged over seeds. Fractions are those that remain."""
         parameters, flops, final = self.result["parameters"], self.result["flops"], self.result["final"]
         found = {
             "metric": final[self.metric.key],
@@ -76,7 +79,7 @@ class Run:
         return {key: float(value) for key, value in found.items()}
 
     def layers(self) -> dict[str, float]:
-        """Density of each prunable tensor, in the model's order."""
+        """Return the density of each prunable tensor, in the model's order."""
         return {
             f"{row['module']}.{row['param']}".removesuffix(".weight"): row["kept"] / row["size"]
             for row in self.result["per_tensor"]
@@ -85,7 +88,7 @@ class Run:
 
     @cached_property
     def measurement(self) -> Mapping[str, Any] | None:
-        """What `--experiment measure` found, by format; None where that was not done or is damaged."""
+        """Return the result of `--experiment measure` by format; None if it is missing or damaged."""
         try:
             formats = json.loads((self.path / "measurement.json").read_text())["formats"]
             for figures in formats.values():
@@ -102,12 +105,13 @@ class Run:
 
     @property
     def classes(self) -> int:
+        """Return the number of classes."""
         return int(self.result["dead"]["classes"]["total"])
 
     def check(self) -> None:
-        """Raise KeyError, TypeError, ValueError or the like where what others rely on is missing or no number.
+        """Raise KeyError, TypeError, ValueError or the like if an entry that others rely on is missing or invalid.
 
-        Raises UserError for a run that is whole, but whose recipe did not measure the model at the end.
+        Raises UserError for a complete run whose recipe did not measure the model at the end.
         """
         if "final" not in self.result:
             raise UserError('its recipe measures no point called "final"')
@@ -123,10 +127,10 @@ class Run:
 
 
 def read(stores: Iterable[str] | None) -> list[Run]:
-    """The runs `<store>/<experiment>/<name>/`, in order of stores and names; None: the default stores that exist.
+    """Read the runs `<store>/<experiment>/<name>/`, in order of stores and names; None: the default stores that exist.
 
-    The same settings twice count once. What is no complete run is named in a warning and left out. Raises UserError
-    for a store that is not there, and where there is no run at all.
+    Runs with equal settings count once. An incomplete run is left out with a warning. Raises UserError if a store does
+    not exist, or if there is no run at all.
     """
     places = [Path(place) for place in (DEFAULT_STORES if stores is None else stores)]
     if stores is not None and (missing := [place for place in places if not place.is_dir()]):
@@ -160,7 +164,7 @@ def _read(path: Path) -> Run | None:
 
 
 def of_one_source(runs: list[Run]) -> list[Run]:
-    """The runs on real data if there are any, with a warning if others had to go; else those on samples, loudly."""
+    """Return the runs on real data, with a warning about others; if there are none, those on samples, with an alarm."""
     real = [run for run in runs if run.result["source"] == "real"]
     if real:
         if len(real) < len(runs):
@@ -171,7 +175,7 @@ def of_one_source(runs: list[Run]) -> list[Run]:
 
 
 def table(runs: Iterable[Run]) -> pd.DataFrame:
-    """A row a run: its directory, all settings, all final figures, commit and seconds. Lists are written as JSON."""
+    """Return one row per run: its directory, all settings, all final figures, commit and seconds. Lists are JSON."""
     import pandas as pd
 
     rows = [
@@ -188,5 +192,5 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def settings(run: Run) -> list[tuple[str, Any]]:
-    """All settings of a run by name, those that came after it as well: at the value that stands for how it was made."""
+    """Return all settings of a run by name, including those added after it, with the value that it was made with."""
     return sorted(rows.complete(run.settings).items())
