@@ -1,4 +1,4 @@
-"""One run, either read from the store or made and stored."""
+"""Execution of one run: its result is read from the store, or made and stored."""
 
 from __future__ import annotations
 

@@ -211,8 +211,8 @@ def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str], li
     from Experiments.sweeping import plan
 
     to_do = [run for run in runs if run.name not in done and run.name not in failed]
-    found = estimate(args)
-    lengths = [found.of(run.place.config) for run in to_do]
+    expected = estimate(args)
+    lengths = [expected.of(run.place.config) for run in to_do]
     begins = limit.foresee(lengths, args.workers) if limit else [True] * len(to_do)
     left = {run.name: (length, fits) for run, length, fits in zip(to_do, lengths, begins, strict=True)}
     for run in runs:

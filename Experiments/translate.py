@@ -49,10 +49,10 @@ def run(args: Namespace) -> list[str]:
     model_file = find(args)
     lines = [line.strip() for line in (sys.stdin if args.text is None else args.text)]
     data = corpus.load(finished.locate(config, Path(args.data_dir)))
-    found = translate(args, config, model_file, data, lines)
-    for line in found:
+    translations = translate(args, config, model_file, data, lines)
+    for line in translations:
         print(line)
-    return found
+    return translations
 
 
 def settings(run: str) -> Namespace:

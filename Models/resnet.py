@@ -14,7 +14,7 @@ from Models.init import assignment_weights
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with a shortcut: [B, before, H, W] -> [B, after, H / stride, W / stride].
+    """A pair of 3x3 convolutions with a shortcut: [B, before, H, W] -> [B, after, H / stride, W / stride].
 
     If the shape stays the same, the shortcut is a masked Identity, which can be pruned. Otherwise it is a 1x1
     convolution.

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """One line that says what is wrong, where, and how to correct it. The program prints it and exits with code 2."""
+    """A line that says what is wrong, where, and how to correct it. The program prints it and exits with code 2."""

@@ -15,7 +15,7 @@ ALWAYS = object()  # as `since`: every stored run names the setting
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a run."""
+    """A setting of a run."""
 
     name: str
     group: str  # the title under which --help lists it

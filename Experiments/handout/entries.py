@@ -1,4 +1,4 @@
-"""One cell of a table: a mean over seeds, or the reason why it is blank."""
+"""A cell of a table: a mean over seeds, or the reason why it is blank."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Absent(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """One cell of a table."""
+    """A cell of a table."""
 
     text: str  # as shown
     found: Interval | None  # mean over the runs that have the figure; None if none has
@@ -35,13 +35,13 @@ class Entry:
 
     def record(self) -> dict[str, Any]:
         """Return the columns of the CSV."""
-        found = self.found
-        half = found.half if found and found.count >= SEEDS_FOR_HALF else None
+        mean = self.found
+        half = mean.half if mean and mean.count >= SEEDS_FOR_HALF else None
         return {
-            "mean": None if found is None else found.mean,
+            "mean": None if mean is None else mean.mean,
             "half_width": half,
-            "seeds": 0 if found is None else found.count,
-            "precision": "" if found is None else precision(self.amp),
+            "seeds": 0 if mean is None else mean.count,
+            "precision": "" if mean is None else precision(self.amp),
             "why": self.why,
         }
 

@@ -94,8 +94,8 @@ class Holdings:
 
     def _in_precision(self, cell: Cell, amp: str) -> Found:
         each = [self._stored(self.singleshot(cell, seed, amp)) for seed in self.args.seed_list]
-        there = tuple(found for found in each if isinstance(found, Run))
-        missing = dict.fromkeys(found for found in each if isinstance(found, str))
+        there = tuple(run for run in each if isinstance(run, Run))
+        missing = dict.fromkeys(run for run in each if isinstance(run, str))
         return Found(cell, there, len(each), amp, "; ".join(missing))
 
     def of(self, cell: Cell) -> Found:
@@ -116,12 +116,12 @@ class Holdings:
 
     def wanted(self, cells: Iterable[Cell]) -> list[plan.Run]:
         """Return the runs to have, each once, in this order. Runs that other stores hold are not made again."""
-        found: dict[str, plan.Run] = {}
+        planned: dict[str, plan.Run] = {}
         for cell in cells:
             held = self.of(cell)
             amp = held.amp if len(held.runs) == held.seeds else cell.amp or self.args.amp
             for seed in self.args.seed_list:
                 run = self.singleshot(cell, seed, amp)
                 if self.args.force or run.place.path.exists() or not isinstance(self._stored(run), Run):
-                    found.setdefault(run.name, run)
-        return list(found.values())
+                    planned.setdefault(run.name, run)
+        return list(planned.values())

@@ -131,7 +131,7 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
 
 def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
     """Draw what remains of each layer: two pictures per compression, one panel per pruner."""
-    found = []
+    pictures = []
     for compression in profile.compressions:
         sparsity, flop = tables.layer_figures(profile, holdings, compression)
         where = f"{profile.network.title}, compression {compression:g}"
@@ -143,8 +143,8 @@ def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
             for column in profile.columns():
                 why = holdings.of(profile.cell(profile.network, column, compression)).why
                 panels.append(draw(column.title, style.look(column.pruner).colour, columns.get(column.title), why))
-            found.append(canvas.picture(f"{name}-c{compression:g}", f"{title}: {where}", panels, height=3.0))
-    return found
+            pictures.append(canvas.picture(f"{name}-c{compression:g}", f"{title}: {where}", panels, height=3.0))
+    return pictures
 
 
 def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
@@ -198,7 +198,7 @@ def _flops(title: str, colour: str, column: dict[str, tuple[int, int]] | None, w
 
 def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[float]) -> list[Picture]:
     """Draw the kept weights: one picture per pruner and compression, one panel per layer."""
-    found = []
+    pictures = []
     for compression in compressions:
         for column in profile.columns():
             held = holdings.of(profile.cell(profile.network, column, compression))
@@ -211,8 +211,8 @@ def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[floa
                 panels = [_histogram(k, layer, look.colour) for k, layer in enumerate(weights.read(held.runs[0]), 1)]
             except Absent as error:
                 panels = [lambda axes, why=str(error): _empty(axes, why)]
-            found.append(canvas.picture(name, title, panels, height=2.5))
-    return found
+            pictures.append(canvas.picture(name, title, panels, height=2.5))
+    return pictures
 
 
 def _histogram(number: int, layer: Layer, colour: str) -> Draw:
@@ -280,7 +280,7 @@ def public(profile: Profile, holdings: Holdings) -> Picture:
             look, named = style.look(column.pruner), set()
 
             def label(words: str) -> str | None:
-                """Each kind of mark has one line in the legend."""
+                """Return the words only once, so that each kind of mark has one line in the legend."""
                 first = words not in named
                 named.add(words)
                 return words if first else None

@@ -79,13 +79,13 @@ class Profile:
 
     def columns(self, untrained: bool = False) -> list[Column]:
         """Return the pruners in the handout's order; untrained: add those of TRAINED_FIRST without training."""
-        found = []
+        columns = []
         for pruner in PRUNERS:
             title = pruner_title(pruner)
-            found.append(Column(pruner, pruner in TRAINED_FIRST, title))
+            columns.append(Column(pruner, pruner in TRAINED_FIRST, title))
             if untrained and pruner in TRAINED_FIRST:
-                found.append(Column(pruner, False, f"{title}, untrained"))
-        return found
+                columns.append(Column(pruner, False, f"{title}, untrained"))
+        return columns
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells of all questions, each once, in the order in which they are made."""

@@ -34,7 +34,7 @@ QUESTIONS = (
 
 def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
     """Measure what has not been measured and write all files; return the page and the folders of tables and figures."""
-    place = Path(args.result_dir) / "assignment" / profile.name
+    folder = Path(args.result_dir) / "assignment" / profile.name
     times = Times(args, profile, Path(args.result_dir) / "assignment" / "test_time")
     founds = [
         holdings.of(profile.cell(profile.network, column, compression))
@@ -60,10 +60,10 @@ def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
         pictures.mixed_precision(profile, holdings),
         pictures.public(profile, holdings),
     ]
-    writing.tables(place, made_tables)
-    writing.pictures(place, made_pictures)
-    page = writing.text(place / PAGE, text(profile, made_tables, made_pictures))
-    return [page, place / "tables", place / "figures"]
+    writing.tables(folder, made_tables)
+    writing.pictures(folder, made_pictures)
+    page = writing.text(folder / PAGE, text(profile, made_tables, made_pictures))
+    return [page, folder / "tables", folder / "figures"]
 
 
 def _export(profile: Profile, holdings: Holdings, times: Times) -> tuple[Run | None, object]:

@@ -163,15 +163,15 @@ def exports(run: Run | None, formats: Any) -> Table:
 
 def layers(profile: Profile, holdings: Holdings) -> list[Table]:
     """Return question 3's tables of what remains of each layer's weights and FLOP, two for each compression."""
-    found = []
+    result = []
     for compression in profile.compressions:
         sparsity, flop = layer_figures(profile, holdings, compression)
         for kind, words, columns in (
             ("3a-sparsity", "Question 3a: fraction of the weights that remains, by layer", sparsity),
             ("3c-flop", "Question 3c: FLOP that remains, by layer", flop),
         ):
-            found.append(_by_layer(profile, holdings, f"{kind}-c{compression:g}", words, compression, columns))
-    return found
+            result.append(_by_layer(profile, holdings, f"{kind}-c{compression:g}", words, compression, columns))
+    return result
 
 
 def layer_figures(profile: Profile, holdings: Holdings, compression: float) -> tuple[dict, dict]:

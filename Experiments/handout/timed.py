@@ -36,9 +36,9 @@ class Times:
     def of(self, run: Run) -> Mapping[str, Any]:
         """Return the measurement of a run. Raises Absent, with the reason, if there is none."""
         try:
-            found = json.loads(self._place(run).read_text(encoding="utf-8"))
-            if all(found[name]["median"] > 0.0 for name in NAMES):
-                return found
+            measured = json.loads(self._place(run).read_text(encoding="utf-8"))
+            if all(measured[name]["median"] > 0.0 for name in NAMES):
+                return measured
         except FileNotFoundError:
             if not (run.path / "model.safetensors").is_file():
                 raise Absent(NO_MODEL) from None

@@ -35,18 +35,18 @@ def read(run: Run) -> list[Layer]:
     """Read the prunable layers of a run, in the network's order. Raises Absent if the model is not stored."""
     from safetensors import SafetensorError, safe_open
 
-    found = []
+    layers = []
     try:
         with safe_open(run.path / "model.safetensors", "np") as file:
             for row in run.result["per_tensor"]:
                 if row["prunable"]:
                     name = ".".join(filter(None, (row["module"], row["param"])))
-                    found.append(_layer(name, file.get_tensor(name), file.get_tensor(f"{name}_mask")))
+                    layers.append(_layer(name, file.get_tensor(name), file.get_tensor(f"{name}_mask")))
     except FileNotFoundError:
         raise Absent(NO_MODEL) from None
     except (OSError, SafetensorError) as error:
         raise Absent(f"the model's file is damaged ({error})") from None
-    return found
+    return layers
 
 
 def _layer(name: str, weight: np.ndarray, mask: np.ndarray) -> Layer:
@@ -68,10 +68,10 @@ def records(pruner: str, compression: float, layers: list[Layer]) -> list[dict[s
 
     Pruned ones have a line of their own.
     """
-    found = []
+    lines = []
     for layer in layers:
         common = {"compression": compression, "pruner": pruner, "layer": layer.name}
-        found.append({**common, "from": "pruned", "to": "pruned", "count": layer.pruned})
+        lines.append({**common, "from": "pruned", "to": "pruned", "count": layer.pruned})
         for k, number in enumerate(layer.counts.tolist()):
-            found.append({**common, "from": layer.edges[k], "to": layer.edges[k + 1], "count": number})
-    return found
+            lines.append({**common, "from": layer.edges[k], "to": layer.edges[k + 1], "count": number})
+    return lines

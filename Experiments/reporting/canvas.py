@@ -107,10 +107,10 @@ def each(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list
 
 def with_whole(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
     """Return one picture per panel for the page, and one of all panels for use elsewhere."""
-    found = each(name, title, panels)
-    if found:
-        found.append(picture(name, title, [draw for _, _, draw in panels], shown=False))
-    return found
+    pictures = each(name, title, panels)
+    if pictures:
+        pictures.append(picture(name, title, [draw for _, _, draw in panels], shown=False))
+    return pictures
 
 
 def curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str, marker: str, title: str, line="-"):
@@ -134,8 +134,8 @@ def curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str
 def limits(axes: Axes, values: Sequence[float]) -> None:
     """Set the vertical axis to include all values. A wider interval is cut off at the panel's edge."""
     low, high = min(values), max(values)
-    room = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
-    axes.set_ylim(low - room, high + room)
+    margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+    axes.set_ylim(low - margin, high + margin)
 
 
 def legend(axes: Axes, columns: int = 5) -> None:

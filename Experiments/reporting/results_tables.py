@@ -41,10 +41,10 @@ def is_translation(task: Task) -> bool:
     return any("translation" in placed.run.result for placed in task.placed)
 
 
-def _numbers(found: Interval | None) -> dict[str, Any]:
-    if found is None:
+def _numbers(mean: Interval | None) -> dict[str, Any]:
+    if mean is None:
         return {"mean": None, "half_width": None, "seeds": 0}
-    return {"mean": found.mean, "half_width": found.half, "seeds": found.count}
+    return {"mean": mean.mean, "half_width": mean.half, "seeds": mean.count}
 
 
 def beside_paper(printed: PaperTable, tasks: list[Task]) -> list[Table]:
@@ -67,11 +67,11 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
         row = [f"{c:g}"]
         for pruner in pruners:
             value = printed.cells.get((c, pruner))
-            found = interval(task.values(pruner, c, figure=printed.figure).values()) if task else None
+            mean = interval(task.values(pruner, c, figure=printed.figure).values()) if task else None
             if pruner in printed.pruners:
                 row.append(DASH if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:g}")
-            row.append(spread(found, DECIMALS[printed.figure]))
-            records.append({"compression": c, "pruner": pruner, "paper": value, **_numbers(found)})
+            row.append(spread(mean, DECIMALS[printed.figure]))
+            records.append({"compression": c, "pruner": pruner, "paper": value, **_numbers(mean)})
         rows.append(row)
     header = ["compression"]
     for pruner in pruners:
@@ -109,16 +109,16 @@ def results(tasks: list[Task]) -> Table:
         for variant in task.variants:
             for pruner, c in _points(task, variant):
                 by_seed = task.values(pruner, c, variant)
-                found, density, flops = (
+                mean, density, flops = (
                     interval(task.values(pruner, c, variant, figure).values())
                     for figure in ("metric", "density", "flop_sparsity")
                 )
-                if found is None or density is None or flops is None:
+                if mean is None or density is None or flops is None:
                     continue
                 each = ", ".join(f"{value:.2f}" for value in by_seed.values())
                 rows.append(
                     [task.title, label(variant), _named(pruner), f"{c:g}", f"{density.mean:.4g}", f"{flops.mean:.4g}"]
-                    + [f"{spread(found)} {task.metric.title}", each]
+                    + [f"{spread(mean)} {task.metric.title}", each]
                 )
                 records.append(
                     {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": _named(pruner)}
@@ -128,7 +128,7 @@ def results(tasks: list[Task]) -> Table:
                         "flop_sparsity": flops.mean,
                         "metric": task.metric.key,
                     }
-                    | _numbers(found)
+                    | _numbers(mean)
                     | {"by_seed": " ".join(f"{seed}={value!r}" for seed, value in by_seed.items())}
                 )
     header = ["task", "setting", "pruner", "compression", "density", "FLOP sparsity", "mean ± half width", "each seed"]
@@ -199,19 +199,19 @@ def _span(values: list[float]) -> str:
 def layers(task: Task) -> Table:
     """Return the density of each prunable tensor, averaged over seeds."""
     columns = [(pruner, c) for pruner, c in _points(task) if c > 0.0]
-    found: dict[str, dict[tuple[str, float], float]] = {}
+    by_layer: dict[str, dict[tuple[str, float], float]] = {}
     for pruner, c in columns:
         each = [run.layers() for run in task.runs(pruner, c).values()]
         for name in each[0]:
             values = [densities[name] for densities in each if name in densities]
-            found.setdefault(name, {})[pruner, c] = math.fsum(values) / len(values)
+            by_layer.setdefault(name, {})[pruner, c] = math.fsum(values) / len(values)
     rows = [
         [name, *(f"{densities[key]:.4f}" if key in densities else DASH for key in columns)]
-        for name, densities in found.items()
+        for name, densities in by_layer.items()
     ]
     records = [
         {"layer": name, "pruner": pruner, "compression": c, "density": value}
-        for name, densities in found.items()
+        for name, densities in by_layer.items()
         for (pruner, c), value in densities.items()
     ]
     header = ["layer", *(f"{pruner_title(pruner)} {c:g}" for pruner, c in columns)]
@@ -226,8 +226,8 @@ def bleu(task: Task) -> Table:
         figures = {f"bleu_{n}": interval(task.values(pruner, c, figure=f"bleu_{n}").values()) for n in range(1, 5)}
         rows.append([_named(pruner), f"{c:g}", *map(spread, figures.values())])
         records += [
-            {"pruner": _named(pruner), "compression": c, "figure": key, **_numbers(found)}
-            for key, found in figures.items()
+            {"pruner": _named(pruner), "compression": c, "figure": key, **_numbers(mean)}
+            for key, mean in figures.items()
         ]
     header = ["pruner", "compression", *(f"BLEU-{n}" for n in range(1, 5))]
     return Table(f"bleu-{task.name}", f"BLEU by n-gram order: {task.title}", header, rows, records)

@@ -69,7 +69,7 @@ def _time(taken: dict[str, float], faster: float) -> str:
 
 
 def _record(task: Task, setting: str, run: Run, name: str, figures: dict[str, Any]) -> dict[str, Any]:
-    found = {
+    record = {
         "run": run.path.as_posix(),
         "dataset": task.dataset,
         "model": task.model,
@@ -82,9 +82,9 @@ def _record(task: Task, setting: str, run: Run, name: str, figures: dict[str, An
         **{key: figures[key] for key in ("parameters", "file_bytes", "memory_bytes", "multiply_adds")},
     }
     for size in _sizes(run):
-        found |= {f"seconds_{key}_{size}": value for key, value in figures["seconds"][size].items()}
-        found[f"times_dense_{size}"] = _faster(run, name, size)
-    return found
+        record |= {f"seconds_{key}_{size}": value for key, value in figures["seconds"][size].items()}
+        record[f"times_dense_{size}"] = _faster(run, name, size)
+    return record
 
 
 def pictures(tasks: Sequence[Task]) -> list[Picture]:

@@ -11,7 +11,7 @@ from Utils.study import claims, paper, runs, tasks
 
 @dataclass(frozen=True)
 class Study:
-    """All runs of one source: real data, or samples if there is nothing else."""
+    """Runs of one source: real data, or samples if there is nothing else."""
 
     runs: list[runs.Run]
     paper: paper.Paper

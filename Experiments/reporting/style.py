@@ -30,6 +30,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 def look(pruner: str) -> Look:
     """Return the look of a pruner."""
     names = list(load.PRUNERS)
-    place = names.index(pruner) if pruner in names else len(LOOKS)
-    colour, marker = LOOKS[place] if place < len(LOOKS) else OTHERS
+    index = names.index(pruner) if pruner in names else len(LOOKS)
+    colour, marker = LOOKS[index] if index < len(LOOKS) else OTHERS
     return Look(pruner_title(pruner), colour, marker)

@@ -79,9 +79,9 @@ def _cell(text: str) -> str:
     return html.escape(flat, quote=False).replace("|", "\\|").replace("`", "\\`").replace("*", "\\*")
 
 
-def spread(found: Interval | None, decimals: int = 2) -> str:
+def spread(mean: Interval | None, decimals: int = 2) -> str:
     """Return mean ± half width and the number of seeds: "91.68 ± 0.45 (3)". ± is left out if it is zero or unknown."""
-    if found is None:
+    if mean is None:
         return DASH
-    half = "" if not found.half else f" ± {found.half:.{decimals}f}"
-    return f"{found.mean:.{decimals}f}{half} ({found.count})"
+    half = "" if not mean.half else f" ± {mean.half:.{decimals}f}"
+    return f"{mean.mean:.{decimals}f}{half} ({mean.count})"

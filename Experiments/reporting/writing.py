@@ -16,23 +16,23 @@ def text(path: Path, content: str) -> Path:
     return path
 
 
-def tables(place: Path, found: Iterable[Table]) -> list[Path]:
+def tables(folder: Path, written: Iterable[Table]) -> list[Path]:
     """Write tables/<name>.csv and .md for each table that has rows; return the paths."""
     return [
-        text(place / "tables" / f"{table.name}.{kind}", content)
-        for table in found
+        text(folder / "tables" / f"{table.name}.{kind}", content)
+        for table in written
         if table.rows
         for kind, content in (("csv", table.csv()), ("md", table.markdown()))
     ]
 
 
-def pictures(place: Path, found: Iterable[Picture]) -> list[Path]:
+def pictures(folder: Path, drawn: Iterable[Picture]) -> list[Path]:
     """Write figures/<name>.svg and .png for each picture; return the paths."""
-    return [path for made in found for path in picture(place / "figures", made)]
+    return [path for made in drawn for path in picture(folder / "figures", made)]
 
 
-def picture(place: Path, made: Picture) -> list[Path]:
+def picture(folder: Path, made: Picture) -> list[Path]:
     """Write <name>.svg and .png; return the paths."""
-    png = place / f"{made.name}.png"
+    png = folder / f"{made.name}.png"
     files.write_bytes(png, made.png)
-    return [text(place / f"{made.name}.svg", made.svg), png]
+    return [text(folder / f"{made.name}.svg", made.svg), png]

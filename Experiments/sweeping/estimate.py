@@ -40,8 +40,8 @@ class Estimate:
     def of(self, config: Mapping[str, Any]) -> float | None:
         """Return the median seconds of the most similar runs; None if there are none."""
         for kind in _kinds(config):
-            if found := self.added.get(kind) or self.stored.get(kind):
-                return statistics.median(found)
+            if seconds := self.added.get(kind) or self.stored.get(kind):
+                return statistics.median(seconds)
         return None
 
 

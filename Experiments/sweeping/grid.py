@@ -23,7 +23,7 @@ LISTS = ("seed", "compression", "pruner")  # settings that also have a flag --<s
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the grid."""
+    """A run of the grid."""
 
     words: tuple[str, ...]  # of its command line
     args: Namespace  # their values, checked and complete
@@ -42,18 +42,18 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
     """
     parser = arguments.parser()
     tables = [(file, table) for file in files for table in read(file, parser)] if files else [(None, {})]
-    found = []
+    result = []
     for file, table in override(tables, given):
         for values in itertools.product(*table.values()):
             chosen = dict(zip(table, values, strict=True))
             words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
             try:
-                found.append(Cell(words, arguments.resolve(parser.parse_args(words))))
+                result.append(Cell(words, arguments.resolve(parser.parse_args(words))))
             except UserError as error:
                 varied = {key: value for key, value in chosen.items() if file is not None or len(table[key]) > 1}
                 where = ", ".join(f"{key} {_shown(value)}" for key, value in varied.items())
                 raise UserError(": ".join(filter(None, (file, where, str(error))))) from error
-    return found
+    return result
 
 
 def spelled(key: str, value: Any) -> list[str]:
@@ -129,7 +129,7 @@ def override(tables: list[tuple[str | None, Table]], given: Mapping[str, list[An
         changed = []
         for file, table in tables:
             kept = [value for value in values if value in table.get(key, values)] if key in LISTS else []
-            if found := [value for value in values if value in kept or value in new]:
-                changed.append((file, {**table, key: found}))
+            if chosen := [value for value in values if value in kept or value in new]:
+                changed.append((file, {**table, key: chosen}))
         tables = changed
     return tables

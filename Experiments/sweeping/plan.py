@@ -52,7 +52,7 @@ def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = F
 
     force: stored runs will be made again, so no run with other settings replaces one of these.
     """
-    found: dict[str, Run] = {}
+    planned: dict[str, Run] = {}
     known: dict[tuple, corpus.Located] = {}  # hashing a corpus's files takes time
     for cell in cells:
         args, data = cell.args, load.configured(cell.args)
@@ -61,17 +61,17 @@ def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = F
             known[key] = corpus.locate(data, data_dir, args.source)
         args.result_dir = result_dir
         run = Run(cell.words, args, known[key], runs.find(args, known[key]))
-        found.setdefault(run.name, run)
-    return one_dense(list(found.values()), force)
+        planned.setdefault(run.name, run)
+    return one_dense(list(planned.values()), force)
 
 
-def one_dense(found: list[Run], force: bool) -> list[Run]:
+def one_dense(planned: list[Run], force: bool) -> list[Run]:
     """Replace all dense runs that would have the same bits by one of them: a stored one, else the first."""
     groups: dict[str, list[Run]] = {}
-    for run in found:
+    for run in planned:
         if run.args.compression == 0:
             groups.setdefault(_acting(run.place.config), []).append(run)
-    elsewhere = _dense_of_store(found[0].place.path.parent) if groups and not force else {}
+    elsewhere = _dense_of_store(planned[0].place.path.parent) if groups and not force else {}
     for_all = {}
     for key, group in groups.items():
         chosen = next((run for run in group if run.place.stored()), None)
@@ -85,7 +85,7 @@ def one_dense(found: list[Run], force: bool) -> list[Run]:
             f"dense runs: those of {pruners} stand for {len(others)} more; at compression 0 nothing is pruned, and all "
             f"would be the same"
         )
-    return list({run.name: run for run in (for_all.get(run.name, run) for run in found)}.values())
+    return list({run.name: run for run in (for_all.get(run.name, run) for run in planned)}.values())
 
 
 def _acting(config: Mapping[str, Any]) -> str:
@@ -95,15 +95,15 @@ def _acting(config: Mapping[str, Any]) -> str:
 
 def _dense_of_store(singleshots: Path) -> dict[str, store.Run]:
     """Return the stored dense runs in this directory, by `_acting`; of equal ones the first by name."""
-    found: dict[str, store.Run] = {}
+    dense: dict[str, store.Run] = {}
     for path in sorted(singleshots.glob("*-c0-*/config.json")):
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # the sweep does not need it
             continue
         if path.parent.name.endswith(f"-{store.digest(config)}"):  # its name matches its settings
-            found.setdefault(_acting(config), store.Run(str(singleshots.parent), singleshots.name, config))
-    return found
+            dense.setdefault(_acting(config), store.Run(str(singleshots.parent), singleshots.name, config))
+    return dense
 
 
 def figure(result: Mapping[str, Any]) -> str:

@@ -47,7 +47,7 @@ def share(workers: int, asked: int | None, wanted: int) -> int | None:
 
 
 class Worker:
-    """One worker process, in its own session: Ctrl-C at the terminal reaches only the sweep, which stops the worker."""
+    """A worker process in its own session. So Ctrl-C at the terminal reaches only the sweep, which stops the worker."""
 
     def __init__(self) -> None:
         receive, send = os.pipe()

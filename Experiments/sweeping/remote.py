@@ -17,12 +17,12 @@ def digester() -> Callable[[str], str | None]:
         import hashlib
         from pathlib import Path
 
-        found = hashlib.sha256()
-        rooms = ("Experiments", "Layers", "Models", "Pruners", "Utils")
-        sources = sorted(path for room in rooms for path in Path(root, room).rglob("*.py"))
+        content_hash = hashlib.sha256()
+        folders = ("Experiments", "Layers", "Models", "Pruners", "Utils")
+        sources = sorted(path for folder in folders for path in Path(root, folder).rglob("*.py"))
         for path in sources:
-            found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
-        return found.hexdigest() if sources else None
+            content_hash.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+        return content_hash.hexdigest() if sources else None
 
     return digest
 

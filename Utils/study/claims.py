@@ -70,10 +70,10 @@ class Claim:
     @property
     def verdict(self) -> str:
         """Return the verdict: a claim fails if one statement fails, and holds if all hold."""
-        found = {statement.verdict for statement in self.statements}
-        if FAILS in found:
+        verdicts = {statement.verdict for statement in self.statements}
+        if FAILS in verdicts:
             return FAILS
-        return HOLDS if found == {HOLDS} else UNDECIDED
+        return HOLDS if verdicts == {HOLDS} else UNDECIDED
 
     @property
     def deciding(self) -> list[Statement]:
@@ -99,13 +99,13 @@ class Question:
 
 def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
     """Return every claim. A claim that no run is about is undecided and has no statements."""
-    found = []
+    judged = []
     for question in questions(tasks, paper):
         of = [task for task in tasks if question.of(task)]
-        found += [Claim(question.name, task.title, question.border, tuple(question.statements(task))) for task in of]
+        judged += [Claim(question.name, task.title, question.border, tuple(question.statements(task))) for task in of]
         if not of:
-            found.append(Claim(question.name, question.where, question.border, ()))
-    return found
+            judged.append(Claim(question.name, question.where, question.border, ()))
+    return judged
 
 
 def questions(tasks: list[Task], paper: Paper) -> list[Question]:
@@ -207,8 +207,8 @@ def is_image(task: Task) -> bool:
 
 def _statement(label: str, values: Iterable[float], runs: Iterable[Run], low: float, high: float) -> list[Statement]:
     """Return one statement, or none if there are no values."""
-    found = interval(values)
-    return [] if found is None else [Statement(label, found, tuple(runs), low, high)]
+    mean = interval(values)
+    return [] if mean is None else [Statement(label, mean, tuple(runs), low, high)]
 
 
 def _paired(
@@ -223,10 +223,10 @@ def _paired(
 def falls(task: Task, pruners: Iterable[str]) -> list[Statement]:
     """State that the metric falls from dense to each compression."""
     return [
-        found
+        statement
         for pruner in pruners
         for c in task.compressions(pruner=pruner)
-        for found in _paired(task, f"{pruner_title(pruner)} 0 - {c:g}", (pruner, 0.0), (pruner, c), 0.0, math.inf)
+        for statement in _paired(task, f"{pruner_title(pruner)} 0 - {c:g}", (pruner, 0.0), (pruner, c), 0.0, math.inf)
     ]
 
 
@@ -235,9 +235,9 @@ def against(
 ) -> list[Statement]:
     """State that `first` minus `second` lies between `low` and `high` at each compression."""
     return [
-        found
+        statement
         for c in compressions
-        for found in _paired(
+        for statement in _paired(
             task, f"{pruner_title(first)} - {pruner_title(second)} at {c:g}", (first, c), (second, c), low, high
         )
     ]
@@ -246,11 +246,11 @@ def against(
 def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> list[Statement]:
     """State that the metric changes by at most `margin` from dense, up to the compression `highest`."""
     return [
-        found
+        statement
         for pruner in pruners
         for c in task.compressions(pruner=pruner)
         if c <= highest
-        for found in _paired(task, f"{pruner_title(pruner)} {c:g} - 0", (pruner, c), (pruner, 0.0), -margin, margin)
+        for statement in _paired(task, f"{pruner_title(pruner)} {c:g} - 0", (pruner, c), (pruner, 0.0), -margin, margin)
     ]
 
 
@@ -273,7 +273,7 @@ def more_sensitive(text: Task, image: Task) -> list[Statement]:
 
     Each seed's value is its mean over the compressions that both tasks have.
     """
-    found = []
+    statements = []
     for pruner in text.pruners():
         common = [c for c in text.compressions(pruner=pruner) if c in image.compressions(pruner=pruner)]
         sides = [_mean_retained(task, pruner, common) for task in (image, text)]
@@ -287,8 +287,8 @@ def more_sensitive(text: Task, image: Task) -> list[Statement]:
                 for seed in side
             ]
             runs += [run for task in (image, text) for run in task.runs(pruner, 0.0).values()]
-            found.append(Statement(f"{image.title}, {pruner_title(pruner)} at {at} (%)", gap, tuple(runs), 0.0))
-    return found
+            statements.append(Statement(f"{image.title}, {pruner_title(pruner)} at {at} (%)", gap, tuple(runs), 0.0))
+    return statements
 
 
 def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[str, float]:
@@ -305,18 +305,18 @@ def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[s
 
 def collapses(task: Task, pruner: str) -> list[Statement]:
     """State that less than COLLAPSED of the dense performance is retained at each low compression."""
-    found = []
+    statements = []
     for c in task.compressions(pruner=pruner):
         if c <= HIGH_DENSITY:
             values = {seed: 100.0 * share for seed, share in retained(task, pruner, c).items()}
             runs = [*task.runs(pruner, c).values(), *task.runs(pruner, 0.0).values()]
-            found += [
+            statements += [
                 replace(statement, signed=False)
                 for statement in _statement(
                     f"{pruner_title(pruner)} at {c:g} (%)", values.values(), runs, -math.inf, 100.0 * COLLAPSED
                 )
             ]
-    return found
+    return statements
 
 
 def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
@@ -330,4 +330,5 @@ def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
 def best(task: Task, pruner: str) -> list[Statement]:
     """State that a pruner is better than each other one at each compression."""
     others = [other for other in task.pruners() if other != pruner]
-    return [found for other in others for found in against(task, pruner, other, task.compressions(pruner=pruner), 0.0)]
+    compressions = task.compressions(pruner=pruner)
+    return [statement for other in others for statement in against(task, pruner, other, compressions, 0.0)]

@@ -27,9 +27,9 @@ class Contrast:
     @property
     def interval(self) -> Interval:
         """Return the mean difference with its 95 % interval."""
-        found = interval(self.by_seed.values())
-        assert found is not None  # every contrast has a seed
-        return found
+        result = interval(self.by_seed.values())
+        assert result is not None  # every contrast has a seed
+        return result
 
     @property
     def p(self) -> float:
@@ -44,14 +44,14 @@ class Contrast:
 
 def pruners(task: Task, first: str = FIRST, second: str = SECOND) -> list[Contrast]:
     """Compare `first` with `second` at each compression of each variant in which both have a common seed."""
-    found = []
+    result = []
     for variant in task.variants:
         for compression in task.compressions(variant):
             sides = [(name, compression, variant) for name in (first, second)]
-            found += _contrast(
+            result += _contrast(
                 task, f"{pruner_title(first)} - {pruner_title(second)}", variant, first, compression, *sides
             )
-    return found
+    return result
 
 
 def variants(task: Task) -> list[Contrast]:
@@ -60,7 +60,7 @@ def variants(task: Task) -> list[Contrast]:
     Ablations, scopes and kinds of layer are compared with the same training without them, another training with the
     main one.
     """
-    found = []
+    result = []
     for variant in task.variants:
         if variant != MAIN:
             training = plain(variant)
@@ -69,8 +69,8 @@ def variants(task: Task) -> list[Contrast]:
             for pruner in task.pruners(variant):
                 for compression in task.compressions(variant, pruner):
                     sides = [(pruner, compression, variant), (pruner, compression, base)]
-                    found += _contrast(task, what, variant, pruner, compression, *sides)
-    return found
+                    result += _contrast(task, what, variant, pruner, compression, *sides)
+    return result
 
 
 def _contrast(

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table of the paper."""
+    """A table of the paper."""
 
     name: str
     title: str

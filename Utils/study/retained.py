@@ -79,7 +79,7 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
     drawn = _draws(by_compression, means) - task.chance
     curves = drawn[drawn[:, 0] > 0.0] / drawn[drawn[:, :1].ravel() > 0.0, :1]
     seeds = min(map(len, by_compression))
-    found = []
+    result = []
     for level in LEVELS:
         low = high = None
         if seeds >= MIN_SEEDS:
@@ -87,8 +87,8 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
             edge = round(len(values) * (1.0 - CONFIDENCE) / 2.0)
             low, high = values[edge], values[-1 - edge]
         value = crossing(compressions, curve.tolist(), level)
-        found.append(Threshold(level, value, low, high, compressions[-1], seeds))
-    return found
+        result.append(Threshold(level, value, low, high, compressions[-1], seeds))
+    return result
 
 
 def _draws(by_compression: Sequence[Mapping[str, float]], means: np.ndarray) -> np.ndarray:

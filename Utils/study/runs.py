@@ -1,4 +1,4 @@
-"""All complete runs of some stores, as objects and as one flat table."""
+"""Complete runs of some stores, as objects and as one flat table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_STORES = ("Results/study", "Results/data")
 
 @dataclass(frozen=True)
 class Run:
-    """One stored run."""
+    """A stored run."""
 
     path: Path
     settings: Mapping[str, Any]  # config.json
@@ -64,7 +64,7 @@ class Run:
     def figures(self) -> dict[str, float]:
         """Return the figures that are averaged over seeds. Fractions are those that remain."""
         parameters, flops, final = self.result["parameters"], self.result["flops"], self.result["final"]
-        found = {
+        result = {
             "metric": final[self.metric.key],
             "density": parameters["prunable_kept"] / parameters["prunable"],
             "parameter_sparsity": parameters["kept"] / parameters["total"],
@@ -73,10 +73,10 @@ class Run:
         }
         for point in ("pre_prune", "post_prune"):
             if "test_loss" in self.result.get(point, {}):
-                found[f"{point}_loss"] = self.result[point]["test_loss"]
+                result[f"{point}_loss"] = self.result[point]["test_loss"]
         scores = self.result.get("translation", {}).get("final", {})
-        found |= {key: value for key, value in scores.items() if key.startswith("bleu_")}
-        return {key: float(value) for key, value in found.items()}
+        result |= {key: value for key, value in scores.items() if key.startswith("bleu_")}
+        return {key: float(value) for key, value in result.items()}
 
     def layers(self) -> dict[str, float]:
         """Return the density of each prunable tensor, in the model's order."""
@@ -132,21 +132,21 @@ def read(stores: Iterable[str] | None) -> list[Run]:
     Runs with equal settings count once. An incomplete run is left out with a warning. Raises UserError if a store does
     not exist, or if there is no run at all.
     """
-    places = [Path(place) for place in (DEFAULT_STORES if stores is None else stores)]
-    if stores is not None and (missing := [place for place in places if not place.is_dir()]):
+    folders = [Path(folder) for folder in (DEFAULT_STORES if stores is None else stores)]
+    if stores is not None and (missing := [folder for folder in folders if not folder.is_dir()]):
         raise UserError(f"--store {missing[0]}: no such directory")
-    found: dict[tuple[str, str], Run] = {}
-    for place in places:
-        for path in sorted(place.glob("*/*")):
-            if path.is_dir() and not any(part.startswith(".") for part in path.relative_to(place).parts):
+    result: dict[tuple[str, str], Run] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*/*")):
+            if path.is_dir() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
                 run = _read(path)
                 if run is not None:
-                    found.setdefault(
+                    result.setdefault(
                         (run.settings.get("experiment", path.parent.name), store.digest(run.settings)), run
                     )
-    if not found:
-        raise UserError(f"no complete run below {', '.join(map(str, places))}; make one, or name its --store")
-    return list(found.values())
+    if not result:
+        raise UserError(f"no complete run below {', '.join(map(str, folders))}; make one, or name its --store")
+    return list(result.values())
 
 
 def _read(path: Path) -> Run | None:

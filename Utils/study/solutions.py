@@ -44,7 +44,7 @@ class Verdict:
 
 def parse(text: str) -> dict[Key, Public]:
     """Read the lines of the CSV file. Raises ValueError that names an invalid line."""
-    found: dict[Key, Public] = {}
+    cells: dict[Key, Public] = {}
     for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
         try:
             epochs = [float(row[name]) for name in ("pre_epochs", "post_epochs")]
@@ -55,10 +55,10 @@ def parse(text: str) -> dict[Key, Public]:
         whole = all(epoch.is_integer() and epoch >= 0 for epoch in epochs)
         if not (whole and cell.solutions > 0 and 0.0 <= cell.low <= cell.median <= cell.high <= 100.0):
             raise ValueError(f"line {number} of the public solutions is out of order")
-        if key in found:
+        if key in cells:
             raise ValueError(f"line {number} of the public solutions repeats a cell")
-        found[key] = cell
-    return found
+        cells[key] = cell
+    return cells
 
 
 @functools.lru_cache(maxsize=1)

@@ -77,10 +77,10 @@ def _away(part: Variant, ideal: Mapping[str, str]) -> Variant:
 def ideal_settings(dataset: str) -> dict[str, str]:
     """Return the defaults, which are the assignment's and the paper's, as JSON."""
     try:
-        found = settings.defaults(load.dataset(dataset).defaults)
+        usual = settings.defaults(load.dataset(dataset).defaults)
     except UserError:  # an unknown data set
-        found = settings.defaults({})
-    return {key: encoded(value) for key, value in found.items() if value is not None}
+        usual = settings.defaults({})
+    return {key: encoded(value) for key, value in usual.items() if value is not None}
 
 
 def plain(variant: Variant) -> Variant:
@@ -122,7 +122,7 @@ class Placed:
 
 
 class Task:
-    """All runs of a data set with a model, each with its variant."""
+    """A data set with a model, and all its runs, each with its variant."""
 
     def __init__(self, runs: list[Run]) -> None:
         first = runs[0]
@@ -158,13 +158,13 @@ class Task:
         self.placed = [Placed(run, self._variant(run)) for run in runs]
 
     def _variant(self, run: Run) -> Variant:
-        found = _differing(_part(run, False), self.training)
+        training = _differing(_part(run, False), self.training)
         pruning = _differing(_without_rounds(run), self.pruning)
         if run.compression == 0.0:
             acting = settings.acting_when_dense(dict(pruning))
-            return tuple(sorted(found + tuple(acting.items())))
+            return tuple(sorted(training + tuple(acting.items())))
         rounds = _differing(_rounds(run), self.rounds.get(run.pruner, _rounds(run)))
-        return tuple(sorted(found + pruning + rounds))
+        return tuple(sorted(training + pruning + rounds))
 
     @cached_property
     def variants(self) -> list[Variant]:
@@ -173,13 +173,13 @@ class Task:
 
     def pruners(self, variant: Variant = MAIN) -> list[str]:
         """Return the pruners that have a pruned run, in the order of the registry."""
-        found = {p.run.pruner for p in self.placed if p.variant == variant and p.run.compression > 0.0}
-        return in_order(found)
+        names = {p.run.pruner for p in self.placed if p.variant == variant and p.run.compression > 0.0}
+        return in_order(names)
 
     def compressions(self, variant: Variant = MAIN, pruner: str | None = None) -> list[float]:
         """Return the compressions above 0 at which this pruner (None: any pruner) has a run."""
-        found = [p.run for p in self.placed if p.variant == variant and (pruner is None or p.run.pruner == pruner)]
-        return sorted({run.compression for run in found if run.compression > 0.0})
+        runs = [p.run for p in self.placed if p.variant == variant and (pruner is None or p.run.pruner == pruner)]
+        return sorted({run.compression for run in runs if run.compression > 0.0})
 
     def runs(self, pruner: str, compression: float, variant: Variant = MAIN) -> dict[str, Run]:
         """Return the runs by seed. At compression 0 these are all dense runs, each seed once, of any pruner."""
@@ -196,8 +196,8 @@ class Task:
         self, pruner: str, compression: float, variant: Variant = MAIN, figure: str = "metric"
     ) -> dict[str, float]:
         """Return a figure of Run.figures by seed, for the runs that have it."""
-        found = self.runs(pruner, compression, variant)
-        return {seed: run.figures[figure] for seed, run in found.items() if figure in run.figures}
+        runs = self.runs(pruner, compression, variant)
+        return {seed: run.figures[figure] for seed, run in runs.items() if figure in run.figures}
 
 
 def _by_seed(runs: Iterable[Run]) -> list[Run]:
