@@ -157,6 +157,9 @@ class Task:
         self.unlike_paper = ""
         if away := _away(self.training + self.pruning, ideal):
             self.unlike_paper = label(away)
+        more = {name: label(_away(rounds, ideal)) for name, rounds in self.rounds.items() if _away(rounds, ideal)}
+        words = [self.unlike_paper, *(f"{pruner_title(name)} {more[name]}" for name in in_order(more))]
+        self.unlike_paper = ", ".join(filter(None, words))
         self.placed = [Placed(run, self._variant(run)) for run in runs]
 
     def _variant(self, run: Run) -> Variant:
