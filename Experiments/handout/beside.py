@@ -45,7 +45,7 @@ def compare(found: Found, cells: Mapping[Key, Public]) -> tuple[Entry, Public | 
 
 
 def printed(network: Network, pruner: str, compression: float) -> float | None:
-    """Return the paper's own accuracy of VGG16 after ten epochs; it names neither network nor data."""
+    """Return the paper's accuracy of VGG16 after ten epochs; None for other networks."""
     cells = paper.read().image_table.cells
     return cells.get((compression, pruner)) if network == VGG16 else None
 

@@ -48,7 +48,7 @@ def _numbers(mean: Interval | None) -> dict[str, Any]:
 
 
 def beside_paper(printed: PaperTable, tasks: list[Task]) -> list[Table]:
-    """One a task that it speaks of; one without figures of ours if there is none."""
+    """Return one table per task that the paper's table is about, or one without our figures if there is none."""
     of = [task for task in tasks if printed.of.items() <= {"dataset": task.dataset, "model": task.model}.items()]
     names = [printed.name if len(of) == 1 else f"{printed.name}-{task.name}" for task in of]
     tables = [_beside(printed, task, name) for task, name in zip(of, names, strict=True)]

@@ -345,13 +345,13 @@ def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
 
 
 def best(task: Task, pruner: str, highest: float, variant: Variant) -> list[Statement]:
-    """State that a pruner, in a variant, is above each other one, in the main settings, up to a compression."""
-    found = []
+    """State that a pruner in a variant is better than each other one in the main settings, up to `highest`."""
+    statements = []
     for other in [other for other in task.pruners() if other != pruner]:
         for c in [c for c in task.compressions(variant, pruner) if c <= highest]:
             by_seed = paired(task.values(pruner, c, variant), task.values(other, c))
             sides = (task.runs(pruner, c, variant), task.runs(other, c))
             runs = [side[seed] for seed in by_seed for side in sides]
             label = f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}"
-            found += _statement(label, by_seed.values(), runs, 0.0, math.inf)
-    return found
+            statements += _statement(label, by_seed.values(), runs, 0.0, math.inf)
+    return statements

@@ -12,21 +12,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table of the paper.
-
-    of: the task that it is about, {"dataset": ...} and, where it is one of several models, {"model": ...}. figure: the
-    key in Run.figures of what it shows. cells: (compression, pruner) -> the figure printed there. settings: pruner ->
-    the settings in which its runs differ from the other pruners'.
-    """
+    """A table of the paper."""
 
     name: str
     title: str
-    of: Mapping[str, str]  # its tasks: {"dataset": ...} or {"kind": ...}
+    of: Mapping[str, str]  # its task: {"dataset": ...}, and {"model": ...} if the data set has several
     figure: str  # a key of Run.figures
     note: str
     pruners: tuple[str, ...]
-    cells: Mapping[tuple[float, str], float]
-    settings: Mapping[str, Mapping[str, Any]]
+    cells: Mapping[tuple[float, str], float]  # (compression, pruner) -> printed value
+    settings: Mapping[str, Mapping[str, Any]]  # pruner -> settings in which its runs differ from the others'
 
     def variant(self, pruner: str) -> tuple[tuple[str, str], ...]:
         """Return how a pruner's runs differ from the others', as a `tasks.Variant`."""
@@ -54,7 +49,7 @@ class Paper:
 
     @property
     def image_table(self) -> PaperTable:
-        """The accuracies on images."""
+        """Return the table of the accuracies on images."""
         return next(table for table in self.tables if table.name == "images")
 
     def table(self, figure: str, **of: str) -> PaperTable:

@@ -192,9 +192,9 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def settings(run: Run) -> list[tuple[str, Any]]:
-    """Return all settings of a run by name, those that came after it at the value by which it was made.
+    """Return all settings of a run by name, including those added after it, with the value that it was made with.
 
-    Initial weights are among them only for a model class that has some to choose from.
+    Initial weights are included only for a model class that offers a choice of them.
     """
     values = rows.complete(run.settings)
     if not any(run.settings["model_class"] in classes for classes in load.INITS.values()):

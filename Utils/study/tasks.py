@@ -2,9 +2,9 @@
 
 A task is a data set with a model. Within a task, runs are averaged over seeds only if all other settings are equal.
 Each setting has a main value in a task. It is the default, which is the paper's, if a run has it. Otherwise it is the
-most frequent value, among runs that are no ablation and whose training has a dense run, because nothing can be said
-about runs without one. A run's *variant* is the set of its settings that differ from the main ones. The empty variant
-is the main one.
+most frequent value, among the runs that are nearest to the defaults and whose training has a dense run, because nothing
+can be said about runs without one. A run's *variant* is the set of its settings that differ from the main ones. The
+empty variant is the main one.
 """
 
 from __future__ import annotations
