@@ -66,7 +66,7 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
         row = [f"{c:g}"]
         for pruner in pruners:
             value = printed.cells.get((c, pruner))
-            found = _figure(printed, task, pruner, c)
+            mean = _figure(printed, task, pruner, c)
             if pruner in printed.pruners:
                 row.append(DASH if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:g}")
             row.append(spread(mean, DECIMALS[printed.figure]))
