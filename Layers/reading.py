@@ -16,7 +16,7 @@ class Reading:
         """Return the mask of `module.<name>` that counts; None where none does."""
         return getattr(module, f"{name}_mask", None)
 
-    def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
+    def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | Any:
         """Return what the layer computes with in place of `module.<name>`; None where it was built without it.
 
         rows: only these of its first dimension; None: all.
@@ -56,7 +56,8 @@ def of(module: nn.Module) -> Reading:
 @contextmanager
 def replaced(readings: Mapping[nn.Module, Reading]) -> Iterator[None]:
     """Inside, these layers read their weights in these ways; afterwards each as before, also when the body raises."""
-    before = {module: module.__dict__.get("reading") for module in readings}
+    module: Any  # torch declares that attributes set from outside are tensors or modules
+    before: dict[nn.Module, Any] = {module: module.__dict__.get("reading") for module in readings}
     try:
         for module, reading in readings.items():
             module.reading = reading

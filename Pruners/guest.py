@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,13 +14,13 @@ from torch import Tensor, nn
 def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], **options: Any) -> Any:
     """`kind(masked_parameters)`, with those of `options` (`seed`, `ties`) too that it takes."""
     try:
-        taken = inspect.signature(kind).parameters
+        taken: Collection[str] = inspect.signature(kind).parameters
     except (TypeError, ValueError):
-        taken = {}
+        taken = ()
     return kind(masked_parameters, **{name: value for name, value in options.items() if name in taken})
 
 
-def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
+def places(scores: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Any]:
     """Where in `scores` each pair's scores are: keys of a mapping, or positions of a list.
 
     Keys may be the parameters' ids (assignment one), their names (ours), the masks' ids, or the parameters themselves.
@@ -41,7 +41,7 @@ def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
     return found
 
 
-def scores(pruner: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+def scores(pruner: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
     """The scores of each pair, in order. Raises LookupError if there are none."""
     return [pruner.scores[place] for place in places(pruner.scores, pairs)]
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,8 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))},
         )
         os.close(send)
+        assert self.process.stdin is not None  # a pipe, as asked for
+        self.commands = self.process.stdin
         self.replies = os.fdopen(receive)
         self.job: int | None = None
         self.ready = False
@@ -73,8 +75,8 @@ class Worker:
         os.lseek(self.log.fileno(), 0, os.SEEK_SET)  # for the process too: the open file is one
         os.ftruncate(self.log.fileno(), 0)
         try:
-            self.process.stdin.write(json.dumps(list(command)) + "\n")
-            self.process.stdin.flush()
+            self.commands.write(json.dumps(list(command)) + "\n")
+            self.commands.flush()
         except BrokenPipeError:
             pass  # it has died: its replies end, and the run is given to another
 
@@ -98,7 +100,7 @@ class Worker:
     def release(self) -> None:
         """No more runs for it. It ends; in the middle of a run at once, and clears away what it has half made."""
         try:
-            self.process.stdin.close()
+            self.commands.close()
         except BrokenPipeError:
             pass
 
@@ -116,7 +118,7 @@ class Worker:
 
 def outcomes(
     commands: Sequence[Sequence[str]], workers: int, allows: Callable[[int], bool] = lambda number: True
-) -> Iterator[tuple[int, Ended]]:
+) -> Generator[tuple[int, Ended], None, None]:
     """Make all runs; yields (number of the command, how it ended) as they end, in any order.
 
     allows: asked whenever a worker is free, says whether the run of that number may begin now. The first in order that
@@ -126,7 +128,7 @@ def outcomes(
     if a worker cannot even start. However this ends, no worker is left.
     """
     waiting = list(range(len(commands)))
-    tries = collections.Counter()
+    tries: collections.Counter[int] = collections.Counter()
     living: list[Worker] = []
     with selectors.DefaultSelector() as selector:
 
@@ -158,6 +160,7 @@ def outcomes(
                         last = (output.splitlines() or ["it says nothing"])[-1]
                         raise UserError(f"a worker process does not start ({worker.death()}): {last}")
                     if reply is None:
+                        assert number is not None  # a worker that is ready has a run
                         death = worker.death()
                         dismiss(worker)
                         tries[number] += 1

@@ -31,7 +31,9 @@ class Sharing:
 
         Those that wait for another to train come last, so that no worker waits as long as there is other work.
         """
-        first, last, trained = [], [], set()
+        first: list[Run] = []
+        last: list[Run] = []
+        trained: set[Path] = set()
         for run in runs:
             place = self._place(run)
             if run.name not in self.groups.get(place, ()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ class Examples(Protocol):
 
     targets: Tensor
     lengths: Tensor | None
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __len__(self) -> int: ...
 
@@ -65,17 +66,18 @@ class Images:
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], split: str, mean, std, crop: int = 0, flip: bool = False) -> Images:
         pixels = tensors[f"{split}_pixels"]
-        as_float = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (mean, std))
-        return cls(pixels, tensors[f"{split}_targets"], *as_float, crop, flip)
+        mean, std = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (mean, std))
+        return cls(pixels, tensors[f"{split}_targets"], mean, std, crop, flip)
 
     def __len__(self) -> int:
         return self.targets.numel()
 
     def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Tensor, Tensor]]:
-        varied = seed is not None and (self.crop or self.flip)
         device = self.pixels.device
         order = order.to(device)
-        windows = [part.to(device) for part in self._windows(len(order), seed)] if varied else None
+        windows = None
+        if seed is not None and (self.crop or self.flip):
+            windows = [part.to(device) for part in self._windows(len(order), seed)]
 
         def batch(a: int, b: int) -> tuple[Tensor, Tensor]:
             chosen = order[a:b]

@@ -10,7 +10,7 @@ from pathlib import Path
 try:
     import fcntl
 except ImportError:  # not a POSIX system: nothing keeps two processes apart there
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module or None
 
 
 @contextlib.contextmanager

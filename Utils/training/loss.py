@@ -43,7 +43,7 @@ class _Blocks(torch.autograd.Function):
             place = target[here].unsqueeze(1)
             own = likely.gather(1, place)
             total = total - own.sum()
-            if wanted:  # (softmax - one-hot) / n
+            if gradient is not None:  # (softmax - one-hot) / n
                 likely.exp_().scatter_(1, place, own.exp() - 1).div_(len(logits))
                 gradient[here] = likely
         if wanted:

@@ -6,7 +6,7 @@ sentence has one English sentence and the other way round, so both directions ca
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,12 +64,13 @@ class Verb(NamedTuple):
 def _nouns(table: str) -> dict[str, Noun]:
     """By their German singular. An item of the table: singular, gender (w: weak masculine), plural, English, plural."""
     rows = (item.split() for item in table.split(","))
-    return {row[0]: Noun(row[0], row[1].replace("w", "m"), *row[2:], weak=row[1] == "w") for row in rows}
+    return {row[0]: Noun(row[0], row[1].replace("w", "m"), row[2], row[3], row[4], row[1] == "w") for row in rows}
 
 
 def _pairs(text: str) -> list[Pair]:
     """`German = English`, one a comma."""
-    return [tuple(side.strip() for side in item.split("=")) for item in text.split(",")]
+    sides = (item.split("=") for item in text.split(","))
+    return [(german.strip(), english.strip()) for german, english in sides]
 
 
 ADULTS = _nouns("""
@@ -199,7 +200,8 @@ class _Writer:
         """One that fits the noun, or none."""
         if not self.maybe(0.4):
             return "", ""
-        groups = (ADULTS, OF_ADULTS), (CHILDREN, OF_CHILDREN), (ANIMALS, OF_ANIMALS)
+        groups: list[tuple[Collection[str], list[Pair]]]
+        groups = [(ADULTS, OF_ADULTS), (CHILDREN, OF_CHILDREN), (ANIMALS, OF_ANIMALS)]
         groups += (PLAIN.split(), OF_ANY), (MADE.split(), OF_MADE)
         return self.one(next((words for nouns, words in groups if noun.singular in nouns), COLOURS))
 
@@ -239,7 +241,8 @@ class _Writer:
             return self.one(PLACES)
         prepositions, names = self.one(AROUND.items())
         noun = NOUNS[self.one(names.split())]
-        return tuple(map(" ".join, zip(prepositions, self.phrase(noun, DATIVE, self.adjective(noun)), strict=True)))
+        german, english = self.phrase(noun, DATIVE, self.adjective(noun))
+        return f"{prepositions[0]} {german}", f"{prepositions[1]} {english}"
 
     def sentence(self) -> Pair:
         """(German, English). In German the verb is second, the place goes before the object or before the verb."""

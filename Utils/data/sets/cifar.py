@@ -33,7 +33,7 @@ def published(title: str) -> Any:
     return getattr(datasets, title.replace("-", ""))
 
 
-def prepare(splits: Mapping[str, tuple[np.ndarray, Sequence[int]]], names: Sequence[str]) -> Prepared:
+def prepare(splits: Mapping[str, tuple[np.ndarray, Sequence[int] | np.ndarray]], names: Sequence[str]) -> Prepared:
     """splits: (images uint8 [n, 3, 32, 32], labels) by name; names: those of the labels, kept as lines "classes"."""
     import numpy as np
     import torch
@@ -93,7 +93,7 @@ def sample(classes: int) -> Prepared:
 def splits(prepared: Prepared, mean: Sequence[float], std: Sequence[float]) -> dict:
     from Utils.data.examples import Images
 
-    varied = {"train": {"crop": CROP, "flip": True}}
+    varied: dict[str, dict[str, Any]] = {"train": {"crop": CROP, "flip": True}}
     return {split: Images.of(prepared.tensors, split, mean, std, **varied.get(split, {})) for split in prepared.rows}
 
 

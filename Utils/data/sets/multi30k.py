@@ -136,7 +136,7 @@ def prepare(splits: Mapping[str, Sequence[Pair]], source: str, target: str, note
     return Prepared(tensors, {split: len(found) for split, found in splits.items()}, words, notes, kept)
 
 
-def raw_files(source: str, target: str, test_set: str) -> dict[str, tuple[RawFile, RawFile]]:
+def raw_files(source: str, target: str, test_set: str) -> dict[str, tuple[RawFile, ...]]:
     """(source, target) by split."""
     return {
         split: tuple(
@@ -168,8 +168,8 @@ def sample(source: str, target: str) -> Prepared:
                 f"the generated sample of {TITLE} has no {language!r}, only {' and '.join(pictures.LANGUAGES)}; "
                 f"choose among these, or put the real files there"
             )
-    sides = [pictures.LANGUAGES.index(language) for language in (source, target)]
-    splits = {split: [tuple(pair[k] for k in sides) for pair in found] for split, found in pictures.generate().items()}
+    a, b = (pictures.LANGUAGES.index(language) for language in (source, target))
+    splits = {split: [(pair[a], pair[b]) for pair in found] for split, found in pictures.generate().items()}
     return prepare(splits, source, target, [])
 
 
