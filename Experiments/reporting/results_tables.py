@@ -233,7 +233,8 @@ def bleu(task: Task) -> Table:
 
 def examples(task: Task) -> Table:
     """What the first seed's network writes, at each compression."""
-    rows, records = [], []
+    rows: list[list[str]] = []
+    records: list[dict[str, Any]] = []
     for k in range(SHOWN):
         for pruner, c in _points(task):
             seed, run = next(iter(task.runs(pruner, c).items()))
