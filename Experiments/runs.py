@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from Utils import console, load, settings
 from Utils.data import corpus
+from Utils.errors import UserError
 from Utils.machine import memory, seeds
 from Utils.store import run as store
 from Utils.store import weights
@@ -35,14 +36,16 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
         if stage is not None:
             from Experiments.workshop import Workshop
 
-            result, text = make(Workshop(args, located, stage, set_up(args)))
-            stage.json("result.json", result)
+            made, text = make(Workshop(args, located, stage, set_up(args)))
+            stage.json("result.json", made)
             stage.text("report.txt", text)
     if stage is None:  # another process has just made it
-        return _stored(run)
+        if (result := _stored(place)) is None:
+            raise UserError(f"another process has made {place.path}, and it is gone again; run the command once more")
+        return result
     print(text, end="")
-    print(f"Saved to {run.path}")
-    return result
+    print(f"Saved to {place.path}")
+    return made
 
 
 def set_up(args: Namespace) -> torch.device:

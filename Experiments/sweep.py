@@ -113,8 +113,8 @@ def make(args: Namespace, runs: list) -> int:
     limit = TimeLimit(args.time_limit) if args.time_limit else None
     failures = Failures(args.result_dir)
     done = {run.name for run in runs if not args.force and run.place.stored() is not None}
-    failed = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
-    failed = {name: why for name, why in failed.items() if why is not None and name not in done}
+    before = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
+    failed = {name: why for name, why in before.items() if why is not None and name not in done}
     waiting = [run for run in runs if run.name not in done and run.name not in failed]
     if args.dry_run:
         show(args, runs, done, failed, limit)
@@ -175,8 +175,8 @@ class Sweep:
                 yield waiting[number], ended
 
     def allows(self, run: Any) -> bool:
-        """Return whether the remaining time is enough for a run."""
-        return self.limit is None or self.limit.allows(self.estimate.of(run.place.config))
+        """Say whether the time that is left is enough for a run."""
+        return self.estimate is None or self.limit.allows(self.estimate.of(run.place.config))
 
     def settle(self, run: Any, ended: Any) -> str:
         """Record how a run has ended; return the line about it."""
@@ -186,7 +186,7 @@ class Sweep:
         if result is not None:
             self.done.add(run.name)
             self.failures.forget(run.name)
-            if self.limit:
+            if self.estimate is not None:
                 self.estimate.add(run.place.config, plan.spent(result))
             return plan.figure(result)
         error = ended.error or f"it went well, but its result is not in {run.place.path}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -107,7 +107,7 @@ class Workshop:
         """
         progress = self.progress
         if point not in progress.points:
-            known = progress.points.get(progress.latest, {})
+            known = {} if progress.latest is None else progress.points.get(progress.latest, {})
             with self.clock("evaluate"):
                 progress.points[point] = self.evaluation.measure(self.model, self.loss, point, known)
             progress.latest = point
@@ -133,7 +133,7 @@ class Workshop:
 
         with self.clock("train"), memory.peak(self.device, "train", self.progress.peaks):
             train(
-                torch.compile(self.model) if self.args.compile else self.model,
+                cast(torch.nn.Module, torch.compile(self.model)) if self.args.compile else self.model,
                 self.loss,
                 self.descent.optimizer,
                 self.descent.scheduler,

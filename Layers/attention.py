@@ -72,11 +72,11 @@ class MultiheadAttention(nn.Module):
         if self.flow:
             return self._linear(memory)
         if query is memory:
-            return self.attend(*self.project(query, "qkv"), mask, causal)
-        return self.attend(*self.project(query, "q"), *self.project(memory, "kv"), mask, causal)
+            return self.attend(*self.project(query, "qkv"), mask=mask, causal=causal)
+        return self.attend(*self.project(query, "q"), *self.project(memory, "kv"), mask=mask, causal=causal)
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
+        self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
         """Apply attention and the output projection: [B, heads, T, E / heads] -> [B, T, E]."""
         if causal and mask is not None:  # one mask for both: newer torch takes one of the two alone

@@ -8,11 +8,8 @@ from torch.nn import functional as F
 from Layers.reading import PLAIN, Reading
 
 
-class _Settling:
-    """A base class that brings the weight up to date before it is saved, loaded or copied.
-
-    A copy uses the plain way of reading its weight.
-    """
+class _Settling(nn.Module):
+    """Whoever saves, loads or copies the layer finds its weight up to date; a copy reads its weight the plain way."""
 
     reading: Reading = PLAIN
 
@@ -35,7 +32,8 @@ class EmbeddingBag(_Settling, nn.EmbeddingBag):
     def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean") -> None:
         super().__init__(num_embeddings, embedding_dim, mode=mode)
 
-    def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:
+    # No weight by sample, which torch.nn.EmbeddingBag has:
+    def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:  # type: ignore[override]
         table, ids = self.reading.table(self, input)
         return F.embedding_bag(ids, table, offsets, mode=self.mode)
 

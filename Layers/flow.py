@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -15,7 +16,7 @@ def linear_flow(model: nn.Module) -> Iterator[None]:
     A layer that is not a linear map of its input with dropout off (softmax attention, LayerNorm) has an attribute
     `flow`, which this context sets. The layer's docstring says what it then computes.
     """
-    switched = [module for module in model.modules() if hasattr(module, "flow")]
+    switched: list[Any] = [module for module in model.modules() if hasattr(module, "flow")]
     try:
         for module in switched:
             module.flow = True

@@ -8,6 +8,7 @@ computation in `whole`. Its attribute `reading` (Layers/reading.py) decides whet
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,10 +35,10 @@ def mask_of(module: nn.Module, name: str) -> Tensor | None:
     return of(module).mask(module, name)
 
 
-def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
-    """Return `mask * parameter` of `module.<name>`; None if the layer was built without that parameter.
+def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | Any:
+    """Return `mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
 
-    rows: a slice of the first dimension; None for all rows.
+    rows: only these of its first dimension; None: all. The caller knows whether the layer was built with it: hence Any.
     """
     return of(module).weight(module, name, rows)
 
@@ -85,7 +86,7 @@ class Conv2d(nn.Conv2d):
         """Return the output size [H', W']."""
         if self.padding == "same":
             return list(input.shape[2:])
-        paddings = (0, 0) if self.padding == "valid" else self.padding
+        paddings = (0, 0) if isinstance(self.padding, str) else self.padding
         return [
             (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
             for size, padding, dilation, kernel, stride in zip(
@@ -94,7 +95,7 @@ class Conv2d(nn.Conv2d):
         ]
 
 
-class _MaskedNorm:
+class _MaskedNorm(nn.modules.batchnorm._BatchNorm):
     """The forward pass of batch normalisation with masked scale and shift (Ioffe & Szegedy 2015, algorithm 1 and 2)."""
 
     reading = PLAIN
@@ -102,7 +103,7 @@ class _MaskedNorm:
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats:
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:  # torch.nn's convention: None asks for the plain average over all batches
                 momentum = 1.0 / float(self.num_batches_tracked)

@@ -16,8 +16,8 @@ class Reading:
         """Return the mask of `module.<name>` that is used; None if none is."""
         return getattr(module, f"{name}_mask", None)
 
-    def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
-        """Return the tensor used in place of `module.<name>`; None if the layer was built without it.
+    def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | Any:
+        """Return what the layer computes with in place of `module.<name>`; None where it was built without it.
 
         rows: a slice of the first dimension; None for all rows.
         """
@@ -55,8 +55,9 @@ def of(module: nn.Module) -> Reading:
 
 @contextmanager
 def replaced(readings: Mapping[nn.Module, Reading]) -> Iterator[None]:
-    """Set the `reading` of these layers during the body, and restore it afterwards, also after an error."""
-    before = {module: module.__dict__.get("reading") for module in readings}
+    """Inside, these layers read their weights in these ways; afterwards each as before, also when the body raises."""
+    module: Any  # torch declares that attributes set from outside are tensors or modules
+    before: dict[nn.Module, Any] = {module: module.__dict__.get("reading") for module in readings}
     try:
         for module, reading in readings.items():
             module.reading = reading

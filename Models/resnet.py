@@ -27,7 +27,7 @@ class Block(nn.Module):
         self.conv2 = layers.Conv2d(after, after, kernel_size=3, padding=1, bias=False)
         self.bn2 = layers.BatchNorm2d(after)
         if stride == 1 and before == after:
-            self.shortcut = layers.Identity2d(before)
+            self.shortcut: nn.Module = layers.Identity2d(before)
         else:
             self.shortcut = nn.Sequential(
                 layers.Conv2d(before, after, kernel_size=1, stride=stride, bias=False), layers.BatchNorm2d(after)

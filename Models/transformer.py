@@ -115,7 +115,8 @@ class Encoder(nn.Module):
 class Decoder(Encoder):
     """Layers that also attend to a memory, followed by a final normalisation: [B, T, E] and [B, S, E] -> [B, T, E]."""
 
-    def forward(self, target: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+    # Of its own form: a decoder reads a memory as well.
+    def forward(self, target: Tensor, memory: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self.layers:
             target = layer(target, memory, mask)
         return self.norm(target)
@@ -138,6 +139,7 @@ class PositionalEncoding(nn.Module):
     """
 
     flow = False
+    table: Tensor
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()

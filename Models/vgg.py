@@ -55,7 +55,8 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         self.init = init
-        channels, modules = input_shape[0], []
+        channels = input_shape[0]
+        modules: list[nn.Module] = []
         for number, stage in enumerate(PLANS[depth]):
             if number:
                 modules.append(nn.MaxPool2d(2))
@@ -74,7 +75,8 @@ class VGG(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,14 +14,14 @@ from torch import Tensor, nn
 def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], **options: Any) -> Any:
     """Call `kind(masked_parameters)`, with those of `options` (`seed`, `ties`) that its signature accepts."""
     try:
-        taken = inspect.signature(kind).parameters
+        taken: Collection[str] = inspect.signature(kind).parameters
     except (TypeError, ValueError):
-        taken = {}
+        taken = ()
     return kind(masked_parameters, **{name: value for name, value in options.items() if name in taken})
 
 
-def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
-    """Return the key in `scores` (or, if it is a list, the index) of the scores of each pair.
+def places(scores: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Any]:
+    """Where in `scores` each pair's scores are: keys of a mapping, or positions of a list.
 
     Keys may be ids of parameters (assignment one), names of parameters (this project), ids of masks, or the parameters
     themselves. Raises LookupError if a pair has no scores.
@@ -41,9 +41,9 @@ def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
     return keys
 
 
-def scores(pruner: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """Return the scores of each pair, in order. Raises LookupError if a pair has none."""
-    return [pruner.scores[key] for key in places(pruner.scores, pairs)]
+def scores(pruner: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """The scores of each pair, in order. Raises LookupError if there are none."""
+    return [pruner.scores[place] for place in places(pruner.scores, pairs)]
 
 
 class Guest:

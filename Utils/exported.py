@@ -294,7 +294,7 @@ class Product:
     """A form as the translator calls it: rows [..., I], or a single row [I] with nothing between it and torch."""
 
     def __init__(self, made: Callable) -> None:
-        self.made = made
+        self.made: Any = made  # has a weight and a bias where `direct`
         self.direct = type(made) in (WholeLinear, CsrLinear)
 
     def __call__(self, input: Tensor) -> Tensor:
@@ -327,6 +327,9 @@ class _Sublayer:
 
     def __init__(self, about: Mapping[str, Any], products: Mapping[str, Product], norm: tuple) -> None:
         """products: by name, "in", "out" and "memory"; norm: what F.layer_norm takes behind its input."""
+        self.enter: Product | Any  # Any, for None where the kind has none: no kind calls what it does not have
+        self.leave: Product | Any
+        self.memory: Product | Any
         self.about, self.norm = about, norm
         self.enter, self.leave, self.memory = (products.get(name) for name in ("in", "out", "memory"))
 
@@ -398,7 +401,7 @@ class _SelfAttention(_Attention):
 class _SourceAttention(_Attention):
     """Of the target over the source."""
 
-    def added(self, input: Tensor, memory: Tensor | None, mask: Tensor | None) -> Tensor:
+    def added(self, input: Tensor, memory: Tensor | Any, mask: Tensor | None) -> Tensor:
         parts = *self.apart(self.enter(input), self.query), *self.apart(self.memory(memory), self.query, self.value)
         return self.attend(input, parts, mask)
 
@@ -472,8 +475,9 @@ class _Words(Product):
 
     def __init__(self, made: Callable) -> None:
         super().__init__(made)
-        self.rest = None
+        self.rest: Any = None  # (the highest bias, its word) of the words left out, [] each
         if type(made) is BlockLinear and made.rows is not None:  # the logits of the words left out are their biases
+            assert made.bias is not None  # each word has one
             others = torch.ones_like(made.bias, dtype=torch.bool).index_fill_(0, made.rows, False).nonzero().flatten()
             value, place = made.bias[others].max(0)
             self.rest = value, others[place]

@@ -13,7 +13,7 @@ from Layers.reading import Raw
 RAW = Raw()
 
 
-class MaskedParameter(tuple):
+class MaskedParameter(tuple[Tensor, Tensor]):
     """A pair (mask, parameter) that also has a `name`, the parameter's dotted path in its model."""
 
     name: str
@@ -88,4 +88,4 @@ def ignore_masks(model: nn.Module, which: str) -> None:
     """
     for module in model.modules():
         if which == "all" or (which == "attention" and isinstance(module, (MultiheadAttention, OutProjection))):
-            module.reading = RAW
+            module.reading = RAW  # type: ignore[assignment]  # torch declares: tensors or modules alone

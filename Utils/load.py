@@ -147,9 +147,9 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
         known("model class", model_class, MODELS)
     if model_class is None:
         holders = [cls for cls, names in MODELS.items() if model in names]
-        model_class = data.model_class if model is None or data.model_class in holders else (holders or [None])[0]
-        if model_class is None:
+        if model is not None and not holders:
             known("model", model, [name for names in MODELS.values() for name in names])
+        model_class = data.model_class if model is None or data.model_class in holders else holders[0]
     if model is None:
         if not fits[model_class]:
             raise UserError(f"no {model_class} model takes {data.name}; what fits: {fitting}")

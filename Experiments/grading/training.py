@@ -51,7 +51,7 @@ def _trained(bench: Bench, dataset: str) -> Verdict:
 
 
 def rows(truth: str | None) -> list[Check]:
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for name in load.DATASETS:
         chosen.setdefault(load.dataset(name).kind, load.dataset(name))
     return [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from Experiments.handout import beside, entries, tables, weights
 from Experiments.handout.entries import Absent, entry
@@ -64,7 +65,7 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
                 )  # fmt: skip
                 half = cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None
                 top = cell.found.mean + (half or 0.0)
-                place = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+                place: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
                 axes.annotate(f"{cell.found.mean:.2f}", (k, top), (0, 4 if half else 2), **place)
             names = [column.title.replace(", ", ",\n") for column in columns]
             axes.set_xticks(range(len(columns)), names, fontsize=8)
@@ -168,7 +169,7 @@ def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw
             axes.bar(range(len(values)), values, 0.75, color=colour)
             for k, value in enumerate(values):
                 if value == 0.0:
-                    place = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+                    place: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
                     axes.annotate("0", (k, 0.0), (0, 2), **place)
             _layer_axis(axes, list(column))
             axes.set_ylim(0.0, 1.08 * most)
@@ -210,19 +211,24 @@ def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[floa
                     raise Absent(held.why)
                 panels = [_histogram(k, layer, look.colour) for k, layer in enumerate(weights.read(held.runs[0]), 1)]
             except Absent as error:
-                panels = [lambda axes, why=str(error): _empty(axes, why)]
-            pictures.append(canvas.picture(name, title, panels, height=2.5))
-    return pictures
+                panels = [functools.partial(_empty, why=str(error))]
+            found.append(canvas.picture(name, title, panels, height=2.5))
+    return found
 
 
 def _histogram(number: int, layer: Layer, colour: str) -> Draw:
     def draw(axes: Axes) -> None:
         axes.set_title(f"{number}: {layer.name}", fontsize=9, pad=17)
         share = 1.0 - layer.share_pruned
-        bar = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
+        bar: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
         axes.barh(1.03, share, color=colour, **bar)
         axes.barh(1.03, 1.0 - share, left=share, color=style.GRID, **bar)
-        place = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "fontsize": 7.5}
+        place: dict[str, Any] = {
+            "xycoords": "axes fraction",
+            "textcoords": "offset points",
+            "ha": "right",
+            "fontsize": 7.5,
+        }
         words = f"{layer.pruned:,} pruned ({100 * layer.share_pruned:.1f} %)"
         axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, **place)
         if not layer.kept:
@@ -290,14 +296,19 @@ def public(profile: Profile, holdings: Holdings) -> Picture:
                 ours, others, _ = beside.compare(found, cells)
                 own = beside.printed(profile.network, column.pruner, c)
                 if others is not None and not others.few:
-                    bar = {"color": style.MUTED, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
+                    bar: dict[str, Any] = {"color": style.MUTED, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
                     axes.plot([c, c], [others.low, others.high], label=label("public range"), **bar)
                 if others is not None:
                     axes.plot(c, others.median, "_", color=style.INK, markersize=10, label=label("public median"))
                 if own is not None:
                     axes.plot(c, own, "x", color=style.INK, markersize=5, label=label("paper"))
                 if ours.mean is not None:
-                    marker = {"marker": look.marker, "color": look.colour, "linestyle": "none", "zorder": 3}
+                    marker: dict[str, Any] = {
+                        "marker": look.marker,
+                        "color": look.colour,
+                        "linestyle": "none",
+                        "zorder": 3,
+                    }
                     axes.plot(c, ours.mean, markersize=5, label=label("ours"), **marker)
             axes.set_title(column.title)
             if not named:

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from Experiments.reporting import style
 from Utils.study.statistics import Interval
@@ -14,9 +14,9 @@ from Utils.study.statistics import Interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, HEIGHT = 4.4, 3.3  # size of a panel in inches, about that on the page
-BELOW = 0.42  # inches from the axis to the legend, below numbers and label
-RC = {
+WIDTH, HEIGHT = 4.4, 3.3  # inches of a panel, which the page shows at about that width, a narrow one too
+BELOW = 0.42  # inches from the axis to the legend, past the numbers and the label
+RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name with a $ is a name
     "svg.hashsalt": "study",
@@ -117,12 +117,12 @@ def curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str
     """Draw means joined by a line, with bars for their intervals."""
     means = [point.mean for point in found]
     axes.plot(x, means, color=colour, marker=marker, linestyle=line, markersize=5, linewidth=1.5, label=title, zorder=3)
-    barred = [(at, point) for at, point in zip(x, found, strict=True) if point.half is not None]
+    barred = [(at, point, point.half) for at, point in zip(x, found, strict=True) if point.half is not None]
     if barred:
         axes.errorbar(
-            [at for at, _ in barred],
-            [point.mean for _, point in barred],
-            [point.half for _, point in barred],
+            [at for at, _, _ in barred],
+            [point.mean for _, point, _ in barred],
+            [half for _, _, half in barred],
             fmt="none",
             ecolor=colour,
             elinewidth=1,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from Experiments.reporting import canvas, speed, style
 from Experiments.reporting.canvas import Draw, Picture
@@ -45,7 +44,8 @@ def _is_curve(task: Task) -> bool:
 
 def _metric(task: Task, figure: str, words: str) -> Draw:
     def draw(axes: Axes) -> None:
-        pruners, everything = task.pruners(), []
+        pruners = task.pruners()
+        everything: list[float] = []
         widest = max(task.compressions())
         for k, pruner in enumerate(pruners):
             look, shift = style.look(pruner), (k - (len(pruners) - 1) / 2) * STEP * widest
@@ -63,7 +63,7 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
         low, high = axes.get_ylim()
         if low < task.chance < high:
             axes.axhline(task.chance, color=style.MUTED, linestyle=":", linewidth=1)
-            place = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
+            place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
             axes.annotate("chance", (0.0, task.chance), (0, 2), **place)
         axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %")
         axes.set_title(task.title, pad=18 if task.unlike_paper else None)

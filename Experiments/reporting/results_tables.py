@@ -240,8 +240,9 @@ def bleu(task: Task) -> Table:
 
 
 def examples(task: Task) -> Table:
-    """Return translations by the first seed's network, at each compression."""
-    rows, records = [], []
+    """What the first seed's network writes, at each compression."""
+    rows: list[list[str]] = []
+    records: list[dict[str, Any]] = []
     for k in range(SHOWN):
         for pruner, c in _points(task):
             seed, run = next(iter(task.runs(pruner, c).items()))

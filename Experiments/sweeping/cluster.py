@@ -39,13 +39,14 @@ def outcomes(
         return
     with _connect(address) as client:
         _check(client, runs, place)
-        futures, waiting, make = {}, dict(enumerate(runs)), remote.maker()
+        futures: dict[Any, Run] = {}
+        waiting, make = dict(enumerate(runs)), remote.maker()
 
         def submit() -> list[Any]:
             """Send what may be sent; the futures."""
             sent = []
             while waiting:
-                number = next(iter(waiting))
+                number: int | None = next(iter(waiting))
                 if allows is not None:
                     busy = sum(not future.done() for future in futures)
                     free = max(1, _size(client, address)) - busy  # if no worker is left, one run waits for the next one
@@ -128,7 +129,7 @@ def _check(client: Any, runs: Sequence[Run], place: Namespace) -> None:
     results, data = Path(place.result_dir).resolve(), Path(place.data_dir).resolve()
     text = uuid.uuid4().hex
     token = results / f".shared-{text}"
-    wanted = {"code": remote.digester()(str(ROOT)), "token": text, "data": []}
+    wanted: dict[str, Any] = {"code": remote.digester()(str(ROOT)), "token": text, "data": []}
     whole = [path for located in {run.located.entry: run.located for run in runs}.values() for path in _files(located)]
     sizes = {str(path.resolve()): path.stat().st_size for path in whole}
     files.write_bytes(token, text.encode())

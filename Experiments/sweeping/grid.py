@@ -41,9 +41,9 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
     The first setting of a table varies slowest. Raises UserError that names the file and the setting.
     """
     parser = arguments.parser()
-    tables = [(file, table) for file in files for table in read(file, parser)] if files else [(None, {})]
-    result = []
-    for file, table in override(tables, given):
+    tables: list[tuple[str | None, Table]] = [(file, table) for file in files for table in read(file, parser)]
+    found = []
+    for file, table in override(tables if files else [(None, {})], given):
         for values in itertools.product(*table.values()):
             chosen = dict(zip(table, values, strict=True))
             words = tuple(word for key, value in chosen.items() for word in spelled(key, value))

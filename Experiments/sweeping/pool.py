@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,8 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))},
         )
         os.close(send)
+        assert self.process.stdin is not None  # a pipe, as asked for
+        self.commands = self.process.stdin
         self.replies = os.fdopen(receive)
         self.job: int | None = None
         self.ready = False
@@ -73,8 +75,8 @@ class Worker:
         os.lseek(self.log.fileno(), 0, os.SEEK_SET)  # the process shares this open file
         os.ftruncate(self.log.fileno(), 0)
         try:
-            self.process.stdin.write(json.dumps(list(command)) + "\n")
-            self.process.stdin.flush()
+            self.commands.write(json.dumps(list(command)) + "\n")
+            self.commands.flush()
         except BrokenPipeError:
             pass  # it has died: its replies end, and another worker gets the run
 
@@ -101,7 +103,7 @@ class Worker:
         In the middle of a run it ends at once and deletes partial files.
         """
         try:
-            self.process.stdin.close()
+            self.commands.close()
         except BrokenPipeError:
             pass
 
@@ -119,8 +121,8 @@ class Worker:
 
 def outcomes(
     commands: Sequence[Sequence[str]], workers: int, allows: Callable[[int], bool] = lambda number: True
-) -> Iterator[tuple[int, Ended]]:
-    """Make all runs; yield (number of the command, how it ended) as they end, in any order.
+) -> Generator[tuple[int, Ended], None, None]:
+    """Make all runs; yields (number of the command, how it ended) as they end, in any order.
 
     allows: says whether the run of that number may begin now; it is asked whenever a worker is free. The first in order
     that is allowed begins. If none is allowed, the worker ends. Runs that are never allowed are not yielded.
@@ -128,7 +130,7 @@ def outcomes(
     Raises UserError if a worker cannot start at all. No worker is left afterwards, however this ends.
     """
     waiting = list(range(len(commands)))
-    tries = collections.Counter()
+    tries: collections.Counter[int] = collections.Counter()
     living: list[Worker] = []
     with selectors.DefaultSelector() as selector:
 
@@ -160,6 +162,7 @@ def outcomes(
                         last = (output.splitlines() or ["it says nothing"])[-1]
                         raise UserError(f"a worker process does not start ({worker.death()}): {last}")
                     if reply is None:
+                        assert number is not None  # a worker that is ready has a run
                         death = worker.death()
                         dismiss(worker)
                         tries[number] += 1

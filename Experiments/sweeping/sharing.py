@@ -31,7 +31,9 @@ class Sharing:
 
         Runs that wait for another one's training come last, so that no worker waits while there is other work.
         """
-        first, last, trained = [], [], set()
+        first: list[Run] = []
+        last: list[Run] = []
+        trained: set[Path] = set()
         for run in runs:
             place = self._place(run)
             if run.name not in self.groups.get(place, ()):

@@ -59,7 +59,9 @@ class Jobs:
             self.lines.put(line)
         self.lines.put(None)
         if self.begun > self.ended:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            main = threading.main_thread().ident
+            assert main is not None  # it has been started
+            signal.pthread_kill(main, signal.SIGINT)
 
     def __iter__(self) -> Iterator[Any]:
         while (line := self.lines.get()) is not None:

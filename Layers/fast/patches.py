@@ -32,6 +32,7 @@ class PatchPart:
         weight, bias = layers.masked(module, "weight"), layers.masked(module, "bias")
         if not torch.is_grad_enabled():
             return module._conv_forward(data, weight, bias)
+        assert not isinstance(module.padding, str)  # see of_one_channel
         patches = F.unfold(data, module.kernel_size, module.dilation, module.padding, module.stride)
         rows = weight.flatten(1).expand(len(data), -1, -1)
         output = torch.bmm(rows, patches) if bias is None else torch.baddbmm(bias.view(1, -1, 1), rows, patches)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from Layers.reading import Reading
 
@@ -13,7 +13,7 @@ from Layers.reading import Reading
 class Rows(Protocol):
     """The keeper of the rows of a layer's weight."""
 
-    parameter: nn.Parameter
+    parameter: Tensor
 
     def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return (table [U, d], places) for the rows that `ids` name.

@@ -25,7 +25,8 @@ def note(model: nn.Module, flags: Mapping[str, Tensor]) -> None:
     flags: boolean, [units] each, as found by Pruners/dead.py.
     """
     flags = {name: flag for name, flag in flags.items() if flag.any()}
-    model.unread = (flags, _masks(model)) if flags else None
+    # torch declares that attributes set from outside are tensors or modules.
+    model.unread = (flags, _masks(model)) if flags else None  # type: ignore[assignment]
 
 
 def noted(model: nn.Module) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from Utils import console
 from Utils.data import download
@@ -41,8 +41,7 @@ class Located:
 
     @property
     def key(self) -> str:
-        """Return a hash that identifies the content."""
-        identity = {
+        identity: dict[str, Any] = {
             "format": FORMAT,
             "dataset": self.dataset.name,
             "preparation": dict(self.dataset.preparation),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ class Examples(Protocol):
     targets: Tensor  # of all examples in one row
     # What makes examples alike, [n, k], the most important column first; None if unlike ones cost no padding.
     lengths: Tensor | None
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __len__(self) -> int: ...
 
@@ -67,17 +68,18 @@ class Images:
         mean, std: by channel, for pixels in [0, 1].
         """
         pixels = tensors[f"{split}_pixels"]
-        as_float = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (mean, std))
-        return cls(pixels, tensors[f"{split}_targets"], *as_float, crop, flip)
+        mean, std = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (mean, std))
+        return cls(pixels, tensors[f"{split}_targets"], mean, std, crop, flip)
 
     def __len__(self) -> int:
         return self.targets.numel()
 
     def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Tensor, Tensor]]:
-        varied = seed is not None and (self.crop or self.flip)
         device = self.pixels.device
         order = order.to(device)
-        windows = [part.to(device) for part in self._windows(len(order), seed)] if varied else None
+        windows = None
+        if seed is not None and (self.crop or self.flip):
+            windows = [part.to(device) for part in self._windows(len(order), seed)]
 
         def batch(a: int, b: int) -> tuple[Tensor, Tensor]:
             chosen = order[a:b]

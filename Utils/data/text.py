@@ -17,7 +17,8 @@ import numpy as np
 
 UNKNOWN = "<unk>"
 
-# The order matters: a quote inside `<br />` is removed before `<br />` is searched for.
+# In this order: a quote inside `<br />` is gone before that is looked for.
+_SET_OFF: tuple[tuple[str, str], ...]
 _SET_OFF = (("'", " '  "), ('"', ""), (".", " . "), ("<br />", " "), (",", " , "), ("(", " ( "), (")", " ) "))
 _SET_OFF += (("!", " ! "), ("?", " ? "), (";", " "), (":", " "))
 
@@ -31,8 +32,8 @@ def basic_english(line: str) -> list[str]:
 
 
 def build_vocabulary(tokens: Iterable[Sequence[str]], specials: Sequence[str], min_freq: int = 1) -> list[str]:
-    """Return `specials`, then each token seen `min_freq` times or more, by falling frequency, then code point."""
-    counts = Counter()
+    """`specials`, then every token seen at least `min_freq` times, the frequent first, equals in code point order."""
+    counts: Counter[str] = Counter()
     for row in tokens:
         counts.update(row)
     for special in specials:

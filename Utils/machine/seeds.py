@@ -22,7 +22,8 @@ def settle(device) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it would take half of all kernel launches
+        # Half of all launches, for what nobody reads. A property of the module, which its source does not declare:
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = False  # full precision unless --amp asks for less
         # The fused attention kernels sum gradients in any order, or are tuned anew for every batch length.

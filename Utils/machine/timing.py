@@ -26,6 +26,6 @@ def medians(bodies: Mapping[str, Callable[[], Any]], repeats: int, seconds: floa
     result: dict[str, list[float]] = {name: [] for name in bodies}
     timers = {name: timer(body) for name, body in bodies.items()}
     for repeat in range(repeats):
-        for name in bodies if repeat % 2 == 0 else reversed(bodies):
-            result[name].append(timers[name].blocked_autorange(min_run_time=seconds).median)
-    return result
+        for name in bodies if repeat % 2 == 0 else reversed(list(bodies)):
+            found[name].append(timers[name].blocked_autorange(min_run_time=seconds).median)
+    return found

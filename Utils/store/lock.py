@@ -9,8 +9,8 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: there is no lock
-    fcntl = None
+except ImportError:  # not a POSIX system: nothing keeps two processes apart there
+    fcntl = None  # type: ignore[assignment]  # a module or None
 
 
 @contextlib.contextmanager

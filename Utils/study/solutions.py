@@ -49,7 +49,7 @@ def parse(text: str) -> dict[Key, Public]:
         try:
             epochs = [float(row[name]) for name in ("pre_epochs", "post_epochs")]
             key = (row["task"], row["pruner"], float(row["compression"]), int(epochs[0]), int(epochs[1]))
-            cell = Public(*(float(row[name]) for name in ("median", "min", "max")), int(row["solutions"]))
+            cell = Public(float(row["median"]), float(row["min"]), float(row["max"]), int(row["solutions"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"line {number} of the public solutions: {error}") from error
         whole = all(epoch.is_integer() and epoch >= 0 for epoch in epochs)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ class _Rows:
     updated. `weight` itself is correct only after `catch_up`.
     """
 
-    def __init__(self, parameter: nn.Parameter, state: dict, group: dict) -> None:
+    def __init__(self, parameter: Tensor, state: dict, group: dict) -> None:
         self.parameter, self.weight = parameter, parameter.detach()
         self.place = torch.zeros(parameter.shape[0], dtype=torch.int64)
         self.begin_at(state, group)
@@ -314,13 +315,13 @@ class Adam(torch.optim.Adam):
         """Update these parameters, in torch's order of operations."""
         states = [self.state[parameter] for parameter in parameters]
         averages, squares = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
-        gradients = [parameter.grad for parameter in parameters]
+        gradients: list[Any] = [parameter.grad for parameter in parameters]  # each has one, see _together
         beta1, beta2 = group["betas"]
         step = states[0]["step"].item() + 1
         for state in states:
             state["step"].fill_(step)
         if group["weight_decay"]:
-            gradients = torch._foreach_add(gradients, parameters, alpha=group["weight_decay"])
+            gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
         torch._foreach_lerp_(averages, gradients, 1 - beta1)
         torch._foreach_mul_(squares, beta2)
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)

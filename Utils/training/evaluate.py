@@ -27,7 +27,8 @@ def evaluate(model: nn.Module, loss: Callable, dataloader: Iterable, device: tor
     top-k is left out if there are fewer than k classes. The train / eval modes are restored. Raises FloatingPointError
     if the loss is not finite.
     """
-    count, total, correct = 0, torch.zeros((), dtype=torch.float64, device=device), {}
+    count, total = 0, torch.zeros((), dtype=torch.float64, device=device)
+    correct: dict[int, Any] = {}
     with modes_kept(model), fixed_masks(model):
         model.eval()
         for data, target in dataloader:

@@ -43,8 +43,8 @@ class _Blocks(torch.autograd.Function):
             index = target[here].unsqueeze(1)
             own = likely.gather(1, index)
             total = total - own.sum()
-            if wanted:  # (softmax - one-hot) / n
-                likely.exp_().scatter_(1, index, own.exp() - 1).div_(len(logits))
+            if gradient is not None:  # (softmax - one-hot) / n
+                likely.exp_().scatter_(1, place, own.exp() - 1).div_(len(logits))
                 gradient[here] = likely
         if wanted:
             ctx.save_for_backward(logits, target)

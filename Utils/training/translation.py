@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -13,6 +13,7 @@ from torch import nn
 from Layers.pairs import Pairs
 from Utils.data import text
 from Utils.data.corpus import Corpus
+from Utils.data.examples import Sentences
 from Utils.training import bleu, decode
 from Utils.training.evaluate import Accuracy
 
@@ -34,7 +35,7 @@ class Translation(Accuracy):
         self.args = args
         self.target_words = data.words[args.tgt]
         self.source_lines, self.target_lines = data.lines["test_source"], data.lines["test_target"]
-        test = data.splits["test"]
+        test = cast(Sentences, data.splits["test"])
         self.sources = [test.source(k) for k in range(len(test))]
         tokenize = text.tokenizer(f"spacy:{args.tgt}")
         self.references = [tokenize(line) for line in self.target_lines]
@@ -73,8 +74,9 @@ class Translation(Accuracy):
         return figures
 
     def inputs(self) -> Iterable[Any]:
-        """Return test sources, each with the reference of the first test sentence, so that only the source differs."""
-        prefix = self.loaders["test"].examples.target(0)[:-1].unsqueeze(0)
+        """Test sources, each with the first test sentence's reference: what differs is the source alone."""
+        test = cast(Sentences, self.loaders["test"].examples)
+        prefix = test.target(0)[:-1].unsqueeze(0)
         return (Pairs(data.source, prefix.to(data.source.device).expand(len(data), -1)) for data in super().inputs())
 
     def state(self) -> dict[str, Any]:

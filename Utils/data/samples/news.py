@@ -258,6 +258,15 @@ def _names(rng: np.random.Generator, kind: str | int, count: int, taken: set[str
     return names
 
 
+def _either(coin: Draw) -> Draw:
+    """A stream of what the streams give that `coin` draws."""
+    return lambda: coin()()
+
+
+def _joined(first: Draw, second: Draw) -> Draw:
+    return lambda: first() + second()
+
+
 def _name_stream(rng: np.random.Generator, names: list[str]) -> Draw:
     """Return a stream of names. The low power gives the flat head and the long tail of real names."""
     return _stream(rng, names, _zipf(len(names), 3.0, 0.7))
@@ -303,10 +312,10 @@ def _slots(rng: np.random.Generator) -> tuple[dict[str, Draw], dict[str, dict[in
         topical["actor"][label] = _ranked(rng, ACTORS[label], "|")
         own = _name_stream(rng, _names(rng, "surname", POOL_SIZES["topic surname"], taken))
         coin = _stream(rng, [anyone, own], np.array([SHARED_NAMES, 1 - SHARED_NAMES]))
-        topical["surname"][label] = lambda coin=coin: coin()()
+        topical["surname"][label] = _either(coin)
         company = _name_stream(rng, _names(rng, label, POOL_SIZES["org"], taken))
         tail = _stream(rng, [""] * 5 + [" " + end for end in ORG_TAILS[label]])
-        topical["org"][label] = lambda company=company, tail=tail: company() + tail()
+        topical["org"][label] = _joined(company, tail)
     return plain, topical
 
 

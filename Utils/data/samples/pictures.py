@@ -6,7 +6,7 @@ Each German sentence has exactly one English sentence and vice versa, so both di
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,12 +68,13 @@ def _nouns(table: str) -> dict[str, Noun]:
     Columns: singular, gender (w: weak), plural, English, English plural.
     """
     rows = (item.split() for item in table.split(","))
-    return {row[0]: Noun(row[0], row[1].replace("w", "m"), *row[2:], weak=row[1] == "w") for row in rows}
+    return {row[0]: Noun(row[0], row[1].replace("w", "m"), row[2], row[3], row[4], row[1] == "w") for row in rows}
 
 
 def _pairs(text: str) -> list[Pair]:
-    """Return the pairs of a list `German = English, ...`."""
-    return [tuple(side.strip() for side in item.split("=")) for item in text.split(",")]
+    """`German = English`, one a comma."""
+    sides = (item.split("=") for item in text.split(","))
+    return [(german.strip(), english.strip()) for german, english in sides]
 
 
 ADULTS = _nouns("""
@@ -208,7 +209,8 @@ class _Writer:
         """Draw an adjective that fits the noun, or none."""
         if not self.maybe(0.4):
             return "", ""
-        groups = (ADULTS, OF_ADULTS), (CHILDREN, OF_CHILDREN), (ANIMALS, OF_ANIMALS)
+        groups: list[tuple[Collection[str], list[Pair]]]
+        groups = [(ADULTS, OF_ADULTS), (CHILDREN, OF_CHILDREN), (ANIMALS, OF_ANIMALS)]
         groups += (PLAIN.split(), OF_ANY), (MADE.split(), OF_MADE)
         return self.one(next((words for nouns, words in groups if noun.singular in nouns), COLOURS))
 
@@ -249,7 +251,8 @@ class _Writer:
             return self.one(PLACES)
         prepositions, names = self.one(AROUND.items())
         noun = NOUNS[self.one(names.split())]
-        return tuple(map(" ".join, zip(prepositions, self.phrase(noun, DATIVE, self.adjective(noun)), strict=True)))
+        german, english = self.phrase(noun, DATIVE, self.adjective(noun))
+        return f"{prepositions[0]} {german}", f"{prepositions[1]} {english}"
 
     def sentence(self) -> Pair:
         """Return (German, English). In German the verb is second; the place goes before the object or to the front."""

@@ -33,12 +33,8 @@ def published(title: str) -> Any:
     return getattr(datasets, title.replace("-", ""))
 
 
-def prepare(splits: Mapping[str, tuple[np.ndarray, Sequence[int]]], names: Sequence[str]) -> Prepared:
-    """Make the tensors from arrays.
-
-    splits: (images uint8 [n, 3, 32, 32], labels) by name.
-    names: the names of the labels, stored as lines "classes".
-    """
+def prepare(splits: Mapping[str, tuple[np.ndarray, Sequence[int] | np.ndarray]], names: Sequence[str]) -> Prepared:
+    """splits: (images uint8 [n, 3, 32, 32], labels) by name; names: those of the labels, kept as lines "classes"."""
     import numpy as np
     import torch
 
@@ -103,7 +99,7 @@ def splits(prepared: Prepared, mean: Sequence[float], std: Sequence[float]) -> d
     """Return the examples of each split; mean, std: by channel, for pixels in [0, 1]."""
     from Utils.data.examples import Images
 
-    varied = {"train": {"crop": CROP, "flip": True}}
+    varied: dict[str, dict[str, Any]] = {"train": {"crop": CROP, "flip": True}}
     return {split: Images.of(prepared.tensors, split, mean, std, **varied.get(split, {})) for split in prepared.rows}
 
 

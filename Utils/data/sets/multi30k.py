@@ -142,8 +142,8 @@ def prepare(splits: Mapping[str, Sequence[Pair]], source: str, target: str, note
     return Prepared(tensors, {split: len(rows) for split, rows in splits.items()}, words, notes, kept)
 
 
-def raw_files(source: str, target: str, test_set: str) -> dict[str, tuple[RawFile, RawFile]]:
-    """Return the (source, target) files by split."""
+def raw_files(source: str, target: str, test_set: str) -> dict[str, tuple[RawFile, ...]]:
+    """(source, target) by split."""
     return {
         split: tuple(
             RawFile(f"multi30k/{part}.{language}.gz", f"{HOME}/{part}.{language}.gz", MD5[part][language])
@@ -176,8 +176,8 @@ def sample(source: str, target: str) -> Prepared:
                 f"the generated sample of {TITLE} has no {language!r}, only {' and '.join(pictures.LANGUAGES)}; "
                 f"choose among these, or put the real files there"
             )
-    sides = [pictures.LANGUAGES.index(language) for language in (source, target)]
-    splits = {split: [tuple(pair[k] for k in sides) for pair in rows] for split, rows in pictures.generate().items()}
+    a, b = (pictures.LANGUAGES.index(language) for language in (source, target))
+    splits = {split: [(pair[a], pair[b]) for pair in found] for split, found in pictures.generate().items()}
     return prepare(splits, source, target, [])
 
 
