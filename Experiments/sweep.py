@@ -175,7 +175,7 @@ class Sweep:
                 yield waiting[number], ended
 
     def allows(self, run: Any) -> bool:
-        """Say whether the time that is left is enough for a run."""
+        """Return whether the remaining time is enough for a run."""
         return self.estimate is None or self.limit.allows(self.estimate.of(run.place.config))
 
     def settle(self, run: Any, ended: Any) -> str:

@@ -9,7 +9,10 @@ from Layers.reading import PLAIN, Reading
 
 
 class _Settling(nn.Module):
-    """Whoever saves, loads or copies the layer finds its weight up to date; a copy reads its weight the plain way."""
+    """A base class that brings the weight up to date before it is saved, loaded or copied.
+
+    A copy uses the plain way of reading its weight.
+    """
 
     reading: Reading = PLAIN
 

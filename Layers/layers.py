@@ -36,9 +36,9 @@ def mask_of(module: nn.Module, name: str) -> Tensor | None:
 
 
 def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | Any:
-    """Return `mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
+    """Return `mask * parameter` of `module.<name>`; None if the layer was built without that parameter.
 
-    rows: only these of its first dimension; None: all. The caller knows whether the layer was built with it: hence Any.
+    rows: a slice of the first dimension; None for all rows.
     """
     return of(module).weight(module, name, rows)
 

@@ -17,7 +17,7 @@ class Reading:
         return getattr(module, f"{name}_mask", None)
 
     def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | Any:
-        """Return what the layer computes with in place of `module.<name>`; None where it was built without it.
+        """Return the tensor used in place of `module.<name>`; None if the layer was built without it.
 
         rows: a slice of the first dimension; None for all rows.
         """
@@ -55,7 +55,7 @@ def of(module: nn.Module) -> Reading:
 
 @contextmanager
 def replaced(readings: Mapping[nn.Module, Reading]) -> Iterator[None]:
-    """Inside, these layers read their weights in these ways; afterwards each as before, also when the body raises."""
+    """Set the `reading` of these layers during the body, and restore it afterwards, also after an error."""
     module: Any  # torch declares that attributes set from outside are tensors or modules
     before: dict[nn.Module, Any] = {module: module.__dict__.get("reading") for module in readings}
     try:

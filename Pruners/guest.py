@@ -21,7 +21,7 @@ def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Te
 
 
 def places(scores: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Any]:
-    """Where in `scores` each pair's scores are: keys of a mapping, or positions of a list.
+    """Return the key in `scores` (or, if it is a list, the index) of the scores of each pair.
 
     Keys may be ids of parameters (assignment one), names of parameters (this project), ids of masks, or the parameters
     themselves. Raises LookupError if a pair has no scores.
@@ -42,7 +42,7 @@ def places(scores: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Any]:
 
 
 def scores(pruner: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """The scores of each pair, in order. Raises LookupError if there are none."""
+    """Return the scores of each pair, in order. Raises LookupError if a pair has none."""
     return [pruner.scores[place] for place in places(pruner.scores, pairs)]
 
 

@@ -14,8 +14,8 @@ from Utils.study.statistics import Interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, HEIGHT = 4.4, 3.3  # inches of a panel, which the page shows at about that width, a narrow one too
-BELOW = 0.42  # inches from the axis to the legend, past the numbers and the label
+WIDTH, HEIGHT = 4.4, 3.3  # size of a panel in inches, about that on the page
+BELOW = 0.42  # inches from the axis to the legend, below numbers and label
 RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name with a $ is a name

@@ -240,7 +240,7 @@ def bleu(task: Task) -> Table:
 
 
 def examples(task: Task) -> Table:
-    """What the first seed's network writes, at each compression."""
+    """Return translations by the first seed's network, at each compression."""
     rows: list[list[str]] = []
     records: list[dict[str, Any]] = []
     for k in range(SHOWN):

@@ -122,7 +122,7 @@ class Worker:
 def outcomes(
     commands: Sequence[Sequence[str]], workers: int, allows: Callable[[int], bool] = lambda number: True
 ) -> Generator[tuple[int, Ended], None, None]:
-    """Make all runs; yields (number of the command, how it ended) as they end, in any order.
+    """Make all runs; yield (number of the command, how it ended) as they end, in any order.
 
     allows: says whether the run of that number may begin now; it is asked whenever a worker is free. The first in order
     that is allowed begins. If none is allowed, the worker ends. Runs that are never allowed are not yielded.

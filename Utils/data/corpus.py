@@ -41,6 +41,7 @@ class Located:
 
     @property
     def key(self) -> str:
+        """Return a hash that identifies the content."""
         identity: dict[str, Any] = {
             "format": FORMAT,
             "dataset": self.dataset.name,

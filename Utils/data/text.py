@@ -17,7 +17,7 @@ import numpy as np
 
 UNKNOWN = "<unk>"
 
-# In this order: a quote inside `<br />` is gone before that is looked for.
+# The order matters: a quote inside `<br />` is removed before `<br />` is searched for.
 _SET_OFF: tuple[tuple[str, str], ...]
 _SET_OFF = (("'", " '  "), ('"', ""), (".", " . "), ("<br />", " "), (",", " , "), ("(", " ( "), (")", " ) "))
 _SET_OFF += (("!", " ! "), ("?", " ? "), (";", " "), (":", " "))
@@ -32,7 +32,7 @@ def basic_english(line: str) -> list[str]:
 
 
 def build_vocabulary(tokens: Iterable[Sequence[str]], specials: Sequence[str], min_freq: int = 1) -> list[str]:
-    """`specials`, then every token seen at least `min_freq` times, the frequent first, equals in code point order."""
+    """Return `specials`, then each token seen `min_freq` times or more, by falling frequency, then code point."""
     counts: Counter[str] = Counter()
     for row in tokens:
         counts.update(row)

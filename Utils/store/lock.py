@@ -9,7 +9,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: nothing keeps two processes apart there
+except ImportError:  # not a POSIX system: there is no lock
     fcntl = None  # type: ignore[assignment]  # a module or None
 
 

@@ -74,7 +74,7 @@ class Translation(Accuracy):
         return figures
 
     def inputs(self) -> Iterable[Any]:
-        """Test sources, each with the first test sentence's reference: what differs is the source alone."""
+        """Return test sources, each with the reference of the first test sentence, so that only the source differs."""
         test = cast(Sentences, self.loaders["test"].examples)
         prefix = test.target(0)[:-1].unsqueeze(0)
         return (Pairs(data.source, prefix.to(data.source.device).expand(len(data), -1)) for data in super().inputs())

@@ -72,7 +72,7 @@ def _nouns(table: str) -> dict[str, Noun]:
 
 
 def _pairs(text: str) -> list[Pair]:
-    """`German = English`, one a comma."""
+    """Return the pairs of a list `German = English, ...`."""
     sides = (item.split("=") for item in text.split(","))
     return [(german.strip(), english.strip()) for german, english in sides]
 

@@ -34,7 +34,11 @@ def published(title: str) -> Any:
 
 
 def prepare(splits: Mapping[str, tuple[np.ndarray, Sequence[int] | np.ndarray]], names: Sequence[str]) -> Prepared:
-    """splits: (images uint8 [n, 3, 32, 32], labels) by name; names: those of the labels, kept as lines "classes"."""
+    """Make the tensors from arrays.
+
+    splits: (images uint8 [n, 3, 32, 32], labels) by name.
+    names: the names of the labels, stored as lines "classes".
+    """
     import numpy as np
     import torch
 

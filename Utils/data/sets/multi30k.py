@@ -143,7 +143,7 @@ def prepare(splits: Mapping[str, Sequence[Pair]], source: str, target: str, note
 
 
 def raw_files(source: str, target: str, test_set: str) -> dict[str, tuple[RawFile, ...]]:
-    """(source, target) by split."""
+    """Return the (source, target) files by split."""
     return {
         split: tuple(
             RawFile(f"multi30k/{part}.{language}.gz", f"{HOME}/{part}.{language}.gz", MD5[part][language])
