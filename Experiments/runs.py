@@ -40,11 +40,11 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
             stage.json("result.json", made)
             stage.text("report.txt", text)
     if stage is None:  # another process has just made it
-        if (result := _stored(place)) is None:
-            raise UserError(f"another process has made {place.path}, and it is gone again; run the command once more")
+        if (result := _stored(run)) is None:
+            raise UserError(f"another process has made {run.path}, and it is gone again; run the command once more")
         return result
     print(text, end="")
-    print(f"Saved to {place.path}")
+    print(f"Saved to {run.path}")
     return made
 
 

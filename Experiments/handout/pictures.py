@@ -212,8 +212,8 @@ def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[floa
                 panels = [_histogram(k, layer, look.colour) for k, layer in enumerate(weights.read(held.runs[0]), 1)]
             except Absent as error:
                 panels = [functools.partial(_empty, why=str(error))]
-            found.append(canvas.picture(name, title, panels, height=2.5))
-    return found
+            pictures.append(canvas.picture(name, title, panels, height=2.5))
+    return pictures
 
 
 def _histogram(number: int, layer: Layer, colour: str) -> Draw:

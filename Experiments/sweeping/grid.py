@@ -42,7 +42,7 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
     """
     parser = arguments.parser()
     tables: list[tuple[str | None, Table]] = [(file, table) for file in files for table in read(file, parser)]
-    found = []
+    result = []
     for file, table in override(tables if files else [(None, {})], given):
         for values in itertools.product(*table.values()):
             chosen = dict(zip(table, values, strict=True))

@@ -71,7 +71,7 @@ def one_dense(planned: list[Run], force: bool) -> list[Run]:
     for run in planned:
         if run.args.compression == 0:
             groups.setdefault(_acting(run.place.config), []).append(run)
-    elsewhere = _dense_of_store(found[0].place.path.parent) if groups and not force else {}
+    elsewhere = _dense_of_store(planned[0].place.path.parent) if groups and not force else {}
     for_all: dict[str, Run] = {}
     for key, group in groups.items():
         chosen = next((run for run in group if run.place.stored()), None)

@@ -27,5 +27,5 @@ def medians(bodies: Mapping[str, Callable[[], Any]], repeats: int, seconds: floa
     timers = {name: timer(body) for name, body in bodies.items()}
     for repeat in range(repeats):
         for name in bodies if repeat % 2 == 0 else reversed(list(bodies)):
-            found[name].append(timers[name].blocked_autorange(min_run_time=seconds).median)
-    return found
+            result[name].append(timers[name].blocked_autorange(min_run_time=seconds).median)
+    return result

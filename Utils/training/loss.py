@@ -44,7 +44,7 @@ class _Blocks(torch.autograd.Function):
             own = likely.gather(1, index)
             total = total - own.sum()
             if gradient is not None:  # (softmax - one-hot) / n
-                likely.exp_().scatter_(1, place, own.exp() - 1).div_(len(logits))
+                likely.exp_().scatter_(1, index, own.exp() - 1).div_(len(logits))
                 gradient[here] = likely
         if wanted:
             ctx.save_for_backward(logits, target)
