@@ -93,7 +93,7 @@ def _plural(noun: str) -> str:
 
 
 def _names(rng: np.random.Generator, kind: str | int, count: int, taken: set[str]) -> list[str]:
-    """`count` invented names of one kind that are not in `taken` (which they enter)."""
+    """Return `count` invented names of one kind that are not in `taken`, and add them to it."""
     onset, vowel = _stream(rng, WORDS["onsets"].split()), _stream(rng, WORDS["vowels"].split())
     coda = _stream(rng, WORDS["codas"].split() + [""] * 10)
     ending = _stream(rng, ENDINGS[kind].split())
