@@ -20,8 +20,7 @@ def flags(top: Parser) -> None:
         "--format",
         required=True,
         metavar=names(load.FORMATS),
-        help="sparse: the weights that are left and where they stand, each matrix computing in the form measured to be "
-        "the quickest; compact: dense, without the units that are dead; dense: as it is, masks multiplied in",
+        help="; ".join(f"{name}: {format.help}" for name, format in load.FORMATS.items()),
     )
     add("--export-dir", metavar="DIR", help="where to write (default: the run's directory)")
 
@@ -42,7 +41,7 @@ def run(args: Namespace) -> list[Path]:
 
     exporter = load.exporter(data.dataset)
     whole = exporter.draft(model)
-    draft = exporter.compact(whole, data) if args.format == "compact" else whole
+    draft = package.reduced(whole, args.format, exporter, data)
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in measured.SIZES}
     about, tensors = package.package(draft, args.format, uses)
     difference = package.difference(model, about, tensors, data)
@@ -51,5 +50,5 @@ def run(args: Namespace) -> list[Path]:
     about |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
     written = package.write(Path(args.export_dir or args.run), about, tensors)
     print(package.words(about, tensors, whole), end="")
-    print(f"Saved {written[0]} and {written[1].name}; Utils/exported.py loads them.")
+    print(f"Saved {written[0]} and {written[1].name}; the folder Utils/exported loads them.")
     return written

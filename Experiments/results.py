@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from Utils.data.corpus import Corpus
+from Utils.study import quality
 
 LONG = 40  # a table with more rows shows only the prunable tensors; result.json has all
 LISTED = 10  # most class names in one line
@@ -47,10 +48,10 @@ def described(args: Namespace, data: Corpus) -> dict[str, Any]:
     }
 
 
-def epoch_words(running_loss: float, figures: Mapping[str, float]) -> str:
-    """Return one line with the losses and accuracies after an epoch of training."""
-    keys = [key for key in ("test_loss", "test_top1", "bleu") if key in figures]
-    shown = [f"{key.replace('_', ' ')} {figures[key]:.4f}" for key in keys]
+def epoch_words(running_loss: float, found: Mapping[str, float]) -> str:
+    """The losses and accuracies after an epoch of training, in a line."""
+    keys = ("test_loss", *(metric.key for metric in reversed(quality.METRICS)))
+    shown = [f"{key.replace('_', ' ')} {found[key]:.4f}" for key in keys if key in found]
     return ", ".join([f"running loss {running_loss:.4f}", *shown])
 
 

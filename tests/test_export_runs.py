@@ -10,11 +10,13 @@ import torch
 from calls import ask
 from safetensors.torch import load_file
 
+import main
 from Experiments import finished
 from Utils import exported, load
 from Utils.data import corpus
 from Utils.data.loader import Loader
-from Utils.export import forms, measured
+from Utils.export import dead_units, form_timing, measured, trace
+from Utils.study import runs
 
 RUNS = {
     "fc": "--dataset mnist --model fc --pruner synflow --compression 1 --post-epochs 1",
@@ -25,7 +27,7 @@ RUNS = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Little time for each measurement: what it says is not looked at here."""
-    monkeypatch.setattr(forms, "SECONDS", 0.0005)
+    monkeypatch.setattr(form_timing, "SECONDS", 0.0005)
     monkeypatch.setattr(measured, "SECONDS", 0.0005)
 
 
@@ -59,9 +61,9 @@ def test_an_export_of_a_run_gives_its_logits(run, format, sample_data):
 
 
 def test_the_loader_needs_nothing_else_of_the_project(run, sample_data, tmp_path, root):
-    """In a process of its own, from a directory with three files."""
+    """In a process of its own, from a directory with the two files of the export and a copy of the loader's folder."""
     ask(f"--experiment export --run {run} --format sparse --export-dir {tmp_path}/away", sample_data)
-    shutil.copy(root / "Utils" / "exported.py", tmp_path / "away")
+    shutil.copytree(root / "Utils" / "exported", tmp_path / "away" / "exported")
     model, batch = model_and_batch(run, sample_data)
     parts = {"images": batch} if isinstance(batch, torch.Tensor) else {"ids": batch.ids, "offsets": batch.offsets}
     from safetensors.torch import save_file
@@ -95,6 +97,7 @@ def test_a_measurement_is_kept_with_the_run(run, sample_data):
     code, out, err = ask(f"--experiment measure --run {run} --repeats 3", sample_data)
     assert (code, err) == (0, "")
     found = json.loads((run / "measurement.json").read_text())
+    assert found["left_out"] == {}
     assert list(found["formats"]) == ["masked", *load.FORMATS] and found["repeats"] == 3
     for name, figures in found["formats"].items():
         assert f"{figures['file_bytes']:,}" in out and f"{name} " in out
@@ -110,6 +113,50 @@ def test_a_measurement_is_kept_with_the_run(run, sample_data):
     linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
     assert dense["multiply_adds"] == sum(m.weight.numel() for m in linear)
     assert dense["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+def masked_alone(run, out, err):
+    """The measurement.json of a run of which no export can be made."""
+    found = json.loads((run / "measurement.json").read_text())
+    assert list(found["formats"]) == ["masked"] and list(found["left_out"]) == list(load.FORMATS)
+    assert err.count("\n") == 1 and err.startswith("warning: left out: sparse and compact and dense (")
+    assert "masked" in out and all(figures["median"] > 0 for figures in found["formats"]["masked"]["seconds"].values())
+    return found
+
+
+def test_a_model_that_cannot_be_exported_is_measured_all_the_same(ran, sample_data, tmp_path, monkeypatch):
+    run = shutil.copytree(ran(RUNS["fc"]).path, tmp_path / "store" / "singleshot" / "run")
+    monkeypatch.delitem(trace.LAYERS, torch.nn.ReLU)
+    code, out, err = ask(f"--experiment measure --run {run} --repeats 1", sample_data)
+    assert code == 0 and "export does not know the step ReLU" in err
+    found = masked_alone(run, out, err)
+    (stored,) = runs.read([str(tmp_path / "store")])
+    assert stored.measurement == found["formats"], "and who reads stored runs takes it for whole"
+    assert main.main(["--experiment", "report", "--store", f"{tmp_path}/store", "--report-dir", f"{tmp_path}/r"]) == 0
+    assert not (tmp_path / "r" / "tables" / "speed.csv").exists(), "speed is told against an export"
+
+
+def test_a_format_that_cannot_be_made_is_left_out_with_its_reason(ran, sample_data, tmp_path, monkeypatch):
+    def fails(draft, example):
+        raise RuntimeError("an exporter\nwith a fault")
+
+    run = shutil.copytree(ran(RUNS["fc"]).path, tmp_path / "run")
+    monkeypatch.setattr(dead_units, "compact", fails)
+    code, out, err = ask(f"--experiment measure --run {run} --repeats 1", sample_data)
+    assert (code, err) == (0, "warning: left out: compact (RuntimeError: an exporter with a fault)\n")
+    found = json.loads((run / "measurement.json").read_text())
+    assert list(found["formats"]) == ["masked", "sparse", "dense"] and " x" in out and "compact" not in out
+    assert found["left_out"] == {"compact": "RuntimeError: an exporter with a fault"}
+
+
+@torch.no_grad()
+def test_a_network_with_a_layer_of_which_nothing_is_left_is_measured_in_all_formats(sample_data):
+    data = load.corpus("mnist", str(sample_data), "sample")
+    model = load.model("conv")(data.shape, data.num_classes).eval()
+    model[2].weight_mask.zero_()
+    found, left_out = measured.formats(model, load.exporter(data.dataset), data, 1)
+    assert left_out == {} and list(found) == ["masked", *load.FORMATS]
+    assert found["compact"]["parameters"] < 0.1 * found["dense"]["parameters"]
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(run, sample_data, tmp_path):

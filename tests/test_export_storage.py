@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from Utils import exported
-from Utils.export import forms, package, storage
+from Utils.export import form_timing, package, storage
 from Utils.export.draft import Draft
+from Utils.export.formats import FORMATS, MASKED, REFERENCE
 
 SHAPES = [(1, 1), (7, 13), (5, 3, 3, 3), (3, 70_000), (0, 4), (4, 0), (70_000, 2)]
 
@@ -39,7 +40,7 @@ def test_columns_beyond_the_sign_of_16_bits_come_back():
 @pytest.mark.parametrize(("density", "way"), [(0.9, "bits"), (1.0, "whole"), (0.1, "bits"), (0.01, "columns")])
 def test_the_smallest_way_is_taken(density, way):
     matrix = sparse((400, 300), density)
-    entry, tensors = storage.pack("w", matrix, package.FORMATS["sparse"][0])
+    entry, tensors = storage.pack("w", matrix, FORMATS["sparse"].ways)
     assert entry["stored"] == way and entry["values"] == int(matrix.count_nonzero())
     assert storage.size(tensors) == min(storage.size(make("w", matrix)) for make in list(storage.WAYS.values())[:3])
 
@@ -50,7 +51,7 @@ def test_a_sparse_matrix_takes_little_more_than_the_information_in_it(density):
     kept, places = int(matrix.count_nonzero()), matrix.numel()
     choices = (math.lgamma(places + 1) - math.lgamma(kept + 1) - math.lgamma(places - kept + 1)) / math.log(2)
     bound = (32 * kept + choices) / 8
-    _, tensors = storage.pack("w", matrix, package.FORMATS["sparse"][0])
+    _, tensors = storage.pack("w", matrix, FORMATS["sparse"].ways)
     assert bound < storage.size(tensors) < 1.4 * bound
 
 
@@ -82,34 +83,34 @@ def test_the_forms_of_a_kernel_agree(stride, padding):
 
 
 def test_the_quickest_form_is_taken_where_it_is_clearly_so():
-    assert forms.quickest({"whole": 10.0, "csr": 5.0, "block": 7.0}) == "csr"
-    assert forms.quickest({"whole": 10.0, "csr": 9.8, "block": 20.0}) == "whole", "chance decides nothing"
+    assert form_timing.quickest({"whole": 10.0, "csr": 5.0, "block": 7.0}) == "csr"
+    assert form_timing.quickest({"whole": 10.0, "csr": 9.8, "block": 20.0}) == "whole", "chance decides nothing"
     assert exported.nearest({"1": "csr", "64": "whole"}, 4) == "csr"
     assert exported.nearest({"1": "csr", "64": "whole"}, 20) == "whole"
     assert exported.nearest({}, 20) == "whole"
 
 
 def test_forms_are_measured_on_what_the_matrices_really_get(monkeypatch):
-    monkeypatch.setattr(forms, "SECONDS", 0.001)
+    monkeypatch.setattr(form_timing, "SECONDS", 0.001)
     weight = sparse((40, 30), 0.1)
     program = [{"op": "linear", "inputs": ["data"], "output": "fc", "tensors": {"weight": "fc.weight"}}]
     draft = Draft("network", program, {"fc.weight": weight}, ["fc.weight"])
     uses = {size: lambda model, size=size: model(torch.ones(size, 30)) for size in (1, 5)}
     for use in uses.values():
-        found = forms.microseconds(draft, ("whole", "csr", "block"), use)
+        found = form_timing.microseconds(draft, ("whole", "csr", "block"), use)
         assert found.keys() == {"fc.weight"} and found["fc.weight"].keys() == {"whole", "csr", "block"}
         assert all(value > 0 for value in found["fc.weight"].values())
-        assert forms.microseconds(draft, ("whole",), use) == {}
+        assert form_timing.microseconds(draft, ("whole",), use) == {}
     about, tensors = package.package(draft, "sparse", uses)
     assert about["matrices"]["fc.weight"]["quickest"].keys() == {"1", "5"} and about["layout"] == {}
     assert exported.build(about, tensors)(torch.ones(1, 30)).allclose(weight.sum(1), atol=1e-5)
-    assert forms.multiply_adds(draft, {}, uses[5]) == 5 * 40 * 30
-    assert forms.multiply_adds(draft, {"fc.weight": "csr"}, uses[5]) == 5 * int(weight.count_nonzero())
+    assert form_timing.multiply_adds(draft, {}, uses[5]) == 5 * 40 * 30
+    assert form_timing.multiply_adds(draft, {"fc.weight": "csr"}, uses[5]) == 5 * int(weight.count_nonzero())
 
 
-@pytest.mark.parametrize("format", package.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_either_layout_of_images_gives_the_same(format, monkeypatch):
-    monkeypatch.setattr(forms, "SECONDS", 0.001)
+    monkeypatch.setattr(form_timing, "SECONDS", 0.001)
     kernel = sparse((6, 5, 3, 3), 0.3)
     kernel[2], kernel[:, 1] = 0, 0
     program = [
@@ -133,6 +134,29 @@ def test_either_layout_of_images_gives_the_same(format, monkeypatch):
     for layout in (exported.PLANES, exported.PLACES):
         found = exported.build({**about, "layout": {"2": layout}}, tensors, 2)(data)
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_empty_block_of_a_convolution_is_its_bias(bias):
+    """By hand: no input reaches any output, at any stride, padding and size of the kernel."""
+    values = torch.tensor([0.5, -1.0, 2.0]) if bias else None
+    for kernel, stride, padding in (((3, 3), [1, 1], [1, 1]), ((2, 4), [2, 3], [0, 1]), ((1, 1), [3, 1], [2, 0])):
+        how = {"stride": stride, "padding": padding}
+        weight, data = torch.zeros(3, 4, *kernel), torch.randn(2, 4, 7, 6, generator=torch.Generator().manual_seed(5))
+        height, width = (
+            (size + 2 * p - k) // s + 1 for size, p, k, s in zip((7, 6), padding, kernel, stride, strict=True)
+        )
+        wanted = torch.zeros(2, 3, height, width) + (0.0 if values is None else values.view(1, 3, 1, 1))
+        for form in exported.CONV.values():
+            found = form(weight, values, **how)(data)
+            assert found.equal(wanted), form
+
+
+def test_a_format_names_ways_and_forms_that_there_are():
+    assert REFERENCE in FORMATS and MASKED not in FORMATS
+    for format in FORMATS.values():
+        assert set(format.ways) <= set(storage.WAYS) and set(format.forms) <= set(exported.LINEAR) == set(exported.CONV)
+        assert "whole" in format.ways and "whole" in format.forms and format.help
 
 
 def test_exporters_have_what_the_recipes_call():

@@ -14,8 +14,7 @@ from Experiments.sweeping.grid import Cell
 from Utils import console, load, settings
 from Utils.data import corpus
 from Utils.store import run as store
-
-FIGURES = ("bleu", "test_top1")  # a run's main figure is the first of these that it has
+from Utils.study import quality
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ def _dense_of_store(singleshots: Path) -> dict[str, store.Run]:
 
 
 def figure(result: Mapping[str, Any]) -> str:
-    """Return the main figure of a run's result and its seconds, in words."""
-    key = next(key for key in FIGURES if key in result["final"])
+    """The main figure of a run's result and its seconds, in words."""
+    key = quality.of(result["final"]).key
     return f"{key} {result['final'][key]:.2f}, {spent(result):.1f} s"
 
 
