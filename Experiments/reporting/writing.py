@@ -17,6 +17,7 @@ def text(path: Path, content: str) -> Path:
 
 
 def json(path: Path, content: object) -> Path:
+    """Write a JSON file; return its path."""
     files.write_json(path, content)
     return path
 
