@@ -1,4 +1,4 @@
-"""Write a finished run's model in a form that needs no masks and no training code, and less room."""
+"""Write a finished run's model in a form that needs no masks and no training code, and less space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def flags(top: Parser) -> None:
         "--format",
         required=True,
         metavar=names(load.FORMATS),
-        help="sparse: the weights that are left and where they stand, each matrix computing in the form measured to be "
+        help="sparse: the weights that are left and their positions, each matrix computing in the form measured to be "
         "the quickest; compact: dense, without the units that are dead; dense: as it is, masks multiplied in",
     )
     add("--export-dir", metavar="DIR", help="where to write (default: the run's directory)")

@@ -88,7 +88,7 @@ EXPORTERS = {
     "text": "Utils.export.network",
     "translation": "Utils.export.translation",
 }
-FORMATS = ("sparse", "compact", "dense")  # of exported models
+FORMATS = ("sparse", "compact", "dense")  # formats of exported models
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")
 IGNORED = ("none", "attention", "all")  # layers trained and evaluated as if they had no masks

@@ -22,7 +22,7 @@ FIGURES = ("bleu", "test_top1")  # a run's main figure is the first of these tha
 class Run:
     """A singleshot to be made."""
 
-    words: tuple[str, ...]  # of its command line
+    words: tuple[str, ...]  # its command line
     args: Namespace
     located: corpus.Located  # its data
     place: store.Run  # its directory in the store
