@@ -1,4 +1,4 @@
-"""Write a finished run's model in a form that needs no masks and no training code, and less room."""
+"""Write a finished run's model in a form that needs no masks and no training code, and less space."""
 
 from __future__ import annotations
 

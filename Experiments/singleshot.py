@@ -12,7 +12,7 @@ from Utils.commandline.parser import Parser
 if TYPE_CHECKING:
     from Experiments.workshop import Workshop
 
-GROUPS = ("run", "data", "translation", "training", "pruning")  # of settings
+GROUPS = ("run", "data", "translation", "training", "pruning")  # groups of settings
 
 
 def flags(top: Parser) -> None:

@@ -35,8 +35,8 @@ class State:
     """The state of a batch of translations in progress."""
 
     caches: list[Cache]  # one per decoder layer
-    mask: Tensor  # of the source, [S, B, 1]
-    position: int = 0  # of the next token
+    mask: Tensor  # mask of the source, [S, B, 1]
+    position: int = 0  # position of the next token
 
     def keep(self, rows: Tensor) -> None:
         """Continue with these rows of the batch, in this order. A row may occur more than once."""

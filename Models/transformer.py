@@ -46,7 +46,7 @@ class Cache:
     `key` and `value` are allocated for all target positions; those before the present one are filled.
     """
 
-    key: Tensor  # of the target so far
+    key: Tensor  # keys of the target so far
     value: Tensor
     source_key: Tensor
     source_value: Tensor

@@ -70,7 +70,7 @@ class Guest:
         self.generator: torch.Generator = its if isinstance(its, torch.Generator) else own
         self.draws_for_it = self.generator is own
         self.known: dict[str, Tensor] = {}
-        self.by_tie = 0  # of a class that does not count them
+        self.by_tie = 0  # stays 0 if the class does not count them
 
     @contextmanager
     def _draws(self) -> Iterator[None]:

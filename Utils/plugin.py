@@ -40,7 +40,7 @@ class Plugin:
             sys.path.append(beside)
         module = types.ModuleType(f"plugin_{self.sha256[:16]}")
         module.__file__ = str(self.path)
-        sys.modules[module.__name__] = module  # where dataclasses look for it
+        sys.modules[module.__name__] = module  # dataclasses look for it there
         exec(compile(self.content, str(self.path), "exec", dont_inherit=True), module.__dict__)
         found = getattr(module, self.attribute, None)
         if not isinstance(found, type):

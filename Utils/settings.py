@@ -166,7 +166,7 @@ ROWS = (
         "pruner", "pruning", "text", "how weights are scored; path/to/file.py:Class takes a class of your own", "rand",
         choices=("pruner", "PRUNERS"), original=True, axis=True, dense=False, cost="scoring",
     ),
-    Setting("pruner_sha256", "pruning", "", since=None, axis=True),  # of the file that the pruner's class is from
+    Setting("pruner_sha256", "pruning", "", since=None, axis=True),  # hash of the file that defines the pruner's class
     Setting(
         "compression", "pruning", "number",
         "power-of-ten exponent: the fraction 10^-C of the prunable weights is kept; 0 is dense", 0.0,

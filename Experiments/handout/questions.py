@@ -9,9 +9,9 @@ from Utils.study.tasks import pruner_title
 
 COMPRESSIONS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 PRUNERS = ("rand", "mag", "snip", "grasp", "synflow")
-ARCHITECTURE_COMPRESSION = 1.0  # of the question on architectures
+ARCHITECTURE_COMPRESSION = 1.0  # the compression of the question on architectures
 TRAINED_FIRST = ("mag",)  # pruners that score a trained network
-PRECISION_PRUNER = "rand"  # of the question on mixed precision
+PRECISION_PRUNER = "rand"  # the pruner of the question on mixed precision
 PRECISIONS = ("off", "bf16")
 
 
@@ -19,7 +19,7 @@ PRECISIONS = ("off", "bf16")
 class Network:
     """A network with its data."""
 
-    name: str  # of the task among the public solutions
+    name: str  # the task's name among the public solutions
     title: str
     dataset: str
     model_class: str
@@ -57,15 +57,15 @@ class Profile:
     """The scale of the handout's runs: how long they train, and how exactly their test time is measured."""
 
     name: str
-    pre_epochs: int  # of the pruners in TRAINED_FIRST; the others have none
+    pre_epochs: int  # for the pruners in TRAINED_FIRST; the others have none
     post_epochs: int
-    network: Network = VGG16  # of questions 2 to 4
-    compressions: tuple[float, ...] = COMPRESSIONS  # of questions 2 to 4
+    network: Network = VGG16  # for questions 2 to 4
+    compressions: tuple[float, ...] = COMPRESSIONS  # for questions 2 to 4
     source: str = "auto"
     shown: float = 0.5  # the compression whose weights are drawn
     repeats: int = 7  # timings of each model
     seconds: float = 20.0  # approximate time of all timings of a model
-    reduced: str = ""  # what is less than the handout asks for
+    reduced: str = ""  # a sentence that says what is less than the handout asks for
 
     @property
     def networks(self) -> tuple[Network, ...]:

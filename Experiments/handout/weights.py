@@ -21,8 +21,8 @@ class Layer:
     name: str
     kept: int
     pruned: int
-    counts: np.ndarray  # of the kept weights in each bin, [BINS]
-    edges: np.ndarray  # of the bins, [BINS + 1]; empty if no weight is kept
+    counts: np.ndarray  # number of kept weights in each bin, [BINS]
+    edges: np.ndarray  # edges of the bins, [BINS + 1]; empty if no weight is kept
     deviation: float  # standard deviation of the kept weights
 
     @property

@@ -25,7 +25,7 @@ LISTS = ("seed", "compression", "pruner")  # settings that also have a flag --<s
 class Cell:
     """A run of the grid."""
 
-    words: tuple[str, ...]  # of its command line
+    words: tuple[str, ...]  # its command line
     args: Namespace  # their values, checked and complete
 
 
@@ -76,7 +76,7 @@ def read(file: str, parser: Parser) -> list[Table]:
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file}: not TOML: {error}") from error
     for key in sorted(content.keys() - {"settings", "grid"}):
-        raise UserError(f"{file}: {key} stands outside [settings] and [[grid]]; these are all that a sweep file has")
+        raise UserError(f"{file}: {key} is outside [settings] and [[grid]]; a sweep file has only these")
     common, grids = content.get("settings", {}), content.get("grid", [{}])
     if not isinstance(common, dict) or not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UserError(f"{file}: settings is one table, [settings]; grid one or more, [[grid]]")

@@ -21,7 +21,7 @@ from Utils.study import quality
 class Run:
     """A singleshot to be made."""
 
-    words: tuple[str, ...]  # of its command line
+    words: tuple[str, ...]  # its command line
     args: Namespace
     located: corpus.Located  # its data
     place: store.Run  # its directory in the store

@@ -17,7 +17,7 @@ from pathlib import Path
 from Utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TRIES = 3  # of a run whose worker dies
+TRIES = 3  # attempts at a run whose worker dies
 PATIENCE = 20.0  # seconds that a stopped worker has to delete partial files
 SHOWN = 1 << 16  # bytes of a run's output that are read
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from Utils.data.examples import Examples
 
 SOURCES = ("auto", "real", "sample")
-FORMAT = 1  # of a cache entry; part of its name
+FORMAT = 1  # version of the cache entries' format; part of their names
 TEXTS = ("words", "lines")  # parts of a cache entry that are text files
 RETRY_AFTER = 600.0  # seconds before `auto` tries an unreachable server again
 
@@ -73,7 +73,7 @@ class Corpus:
     words: dict[str, list[str]]  # vocabularies by name
     lines: dict[str, list[str]]  # raw text by name
     notes: list[str]  # remarks to the user
-    shape: tuple[int, ...]  # of one input, without the batch
+    shape: tuple[int, ...]  # shape of one input, without the batch
     classes: Sequence[str]  # names of the outputs
     splits: dict[str, Examples]
 

@@ -55,7 +55,7 @@ class Dataset:
     sample: Callable[[], Prepared]  # generates the sample
     sample_version: int  # to be increased when the sample changes
     splits: Callable[[Prepared], dict[str, Examples]]  # "train" and "test" at least
-    shape: Callable[[Prepared], tuple[int, ...]]  # of one input, without the batch
+    shape: Callable[[Prepared], tuple[int, ...]]  # shape of one input, without the batch
     classes: Callable[[Prepared], Sequence[str]]  # names of the outputs, in order
     # Settings whose defaults differ from those of Utils/settings.py. A flag that only some data sets accept has an
     # entry in each of them.

@@ -25,7 +25,7 @@ class Examples(Protocol):
     augmented; None: not at all.
     """
 
-    targets: Tensor  # of all examples in one row
+    targets: Tensor  # targets of all examples in one row
     # What makes examples alike, [n, k], the most important column first; None if unlike ones cost no padding.
     lengths: Tensor | None
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -55,7 +55,7 @@ class Images:
 
     pixels: Tensor  # uint8 [n, C, H, W]
     targets: Tensor  # int64 [n]
-    mean: Tensor  # of pixels in 0..255, by channel
+    mean: Tensor  # mean of pixels in 0..255, by channel
     std: Tensor
     crop: int = 0
     flip: bool = False

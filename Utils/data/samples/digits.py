@@ -19,7 +19,7 @@ SEED = 19_981_101
 
 # Knobs of the difficulty.
 BOX = 20.0  # side of the digit's square in pixels, before the transform
-POINT_JITTER = 0.036  # of a control point, standard deviation as a share of that side
+POINT_JITTER = 0.036  # standard deviation of a control point, as a share of that side
 SLOPPY = (0.12, 2.8)  # share of the images with a larger jitter, and how many times larger: some are unreadable
 ROTATION = 0.10  # radians, standard deviation
 SHEAR = (0.12, 0.14)  # mean (writing leans to the right) and standard deviation
@@ -27,8 +27,8 @@ SCALE = (0.85, 1.06)
 ASPECT = 0.10  # standard deviation of the logarithm of width : height
 SHIFT = 0.4  # pixels, standard deviation
 WIDTH = (0.85, 1.75)  # half the stroke width in pixels
-BAR_SHARE = 0.33  # of the images: a black bar hides a part of the digit
-STROKE_SHARE = 0.30  # of the images: a stray stroke crosses the square
+BAR_SHARE = 0.33  # share of the images in which a black bar hides a part of the digit
+STROKE_SHARE = 0.30  # share of the images in which a stray stroke crosses the square
 NOISE = 0.10  # standard deviation at white = 1
 
 STEPS = 4  # straight pieces between two control points

@@ -18,11 +18,11 @@ VERSION = 1  # goes into the name of the cached corpus: raise it with any change
 
 TRAIN_ROWS, TEST_ROWS = 8_000, 1_600
 LABELS = (1, 2, 3, 4)
-MIN_TOKENS, MAX_TOKENS = 15, 45  # of a row, punctuation marks counted as tokens
+MIN_TOKENS, MAX_TOKENS = 15, 45  # length of a row, with punctuation marks as tokens
 SEED = 20_040_817
 
 # Knobs of the difficulty.
-AMBIGUOUS_SHARE = 0.08  # of the rows
+AMBIGUOUS_SHARE = 0.08  # share of the rows
 AMBIGUOUS_OWN = (0.30, 0.55)  # range of the own topic's weight in an ambiguous row
 PLAIN_OWN = (0.72, 0.94)  # and in a plain one
 UNIFORM_SHARE = 0.06  # weight of "any topic at all", in every row
@@ -182,7 +182,7 @@ class _Writer:
         self.uniform = _stream(self.rng, np.linspace(0.0, 1.0, 4_096, endpoint=False).tolist())
         cumulative = np.cumsum(NEIGHBOURS / NEIGHBOURS.sum(axis=1, keepdims=True), axis=1)
         self.neighbours = {label: cumulative[label - 1].tolist() for label in LABELS}
-        self.bounds: list[tuple[float, int]] = []  # of the row being written: (cumulative weight, topic)
+        self.bounds: list[tuple[float, int]] = []  # (cumulative weight, topic) of the present row
 
     def _topic(self) -> int:
         """Draw a topic from the mixture of the present row."""

@@ -110,7 +110,7 @@ OF_MADE = _pairs("groß=big, klein=small, alt=old, neu=new")
 OF_ADULTS = _pairs("jung=young, alt=old, groß=tall, lächelnd=smiling")
 OF_CHILDREN = _pairs("klein=little, fröhlich=cheerful, lächelnd=smiling")
 OF_ANIMALS = _pairs("groß=big, schwarz=black, weiß=white, braun=brown")
-PLAIN = "Apfel Banane Kuchen Baum Felsen Bach See Wald"  # of any size, but neither new nor blue
+PLAIN = "Apfel Banane Kuchen Baum Felsen Bach See Wald"  # things of any size, but neither new nor blue
 MADE = "Haus Gebäude Kirche Brücke Mauer Brunnen Tunnel Bild Buch Zeitung Brief Schild"
 
 WORN_IN, WORN_WITH = "Hemd Jacke Mantel Pullover T-Shirt", "Hut Mütze Schal Rucksack Tasche Regenschirm"

@@ -39,7 +39,7 @@ COLOURS = {
 }
 
 GRID = 2 * SIDE  # cells from the middle of a shape to the edge of its table of distances
-REACH = 1.5  # what of the plane that table shows, in radii
+REACH = 1.5  # half the width of that table, in radii
 
 Outline = np.ndarray  # the corners of a polygon, [n, 2 (x, y)], y downwards, in radii around the middle
 

@@ -24,7 +24,7 @@ MD5 = {
 }
 RAW = tuple(RawFile(f"MNIST/raw/{name}", f"{HOME}/{name}", md5) for name, md5 in MD5.items())
 CLASSES = tuple("0123456789")
-MEAN, STD = (0.1307,), (0.3081,)  # of the training pixels, in [0, 1]
+MEAN, STD = (0.1307,), (0.3081,)  # for the training pixels in [0, 1]
 
 
 def idx(path: Path, md5: str) -> np.ndarray:
