@@ -28,8 +28,12 @@ class Examples(Protocol):
     where a batch of unlike ones would cost padding; None where it costs nothing.
     """
 
-    targets: Tensor
-    lengths: Tensor | None
+    @property
+    def targets(self) -> Tensor: ...
+
+    @property
+    def lengths(self) -> Tensor | None: ...
+
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __len__(self) -> int: ...
