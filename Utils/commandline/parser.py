@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from Utils import load, settings
@@ -11,6 +13,7 @@ from Utils.commandline.kinds import KINDS, switch
 from Utils.errors import UserError
 from Utils.settings import Setting
 
+PROJECT = Path(__file__).resolve().parent.parent.parent / "pyproject.toml"
 EPILOG = "A default that differs between data sets is followed by theirs."
 NOTES = {
     "translation": "for data sets that are translated",
@@ -36,6 +39,14 @@ def names(options: Iterable[str]) -> str:
     return "{" + ",".join(options) + "}"
 
 
+class Version(argparse.Action):
+    """Print the version, which pyproject.toml states, and exit with code 0."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["version"])
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are UserErrors of one line.
 
@@ -51,6 +62,9 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             add_help=add_help,
         )
+        if add_help:
+            words = "show the version and exit"
+            self.add_argument("--version", action=Version, nargs=0, default=argparse.SUPPRESS, help=words)
         self.usual: list[tuple[argparse.Action, Setting, Any]] = []  # flags of settings with their usual values
 
     def error(self, message: str) -> Any:

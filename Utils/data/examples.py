@@ -25,9 +25,12 @@ class Examples(Protocol):
     augmented; None: not at all.
     """
 
-    targets: Tensor  # targets of all examples in one row
-    # What makes examples alike, [n, k], the most important column first; None if unlike ones cost no padding.
-    lengths: Tensor | None
+    @property
+    def targets(self) -> Tensor: ...
+
+    @property
+    def lengths(self) -> Tensor | None: ...
+
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __len__(self) -> int: ...

@@ -50,7 +50,7 @@ def bearing(device) -> dict[str, object]:
 
 def commit() -> str | None:
     """Return the commit of the code, with "+changes" if tracked files differ from it; None outside a repository."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parent.parent.parent
 
     def git(*arguments: str) -> str:
         return subprocess.run(
