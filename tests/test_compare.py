@@ -258,6 +258,15 @@ def test_compare_prints_and_writes_the_same(compared):
     assert {path.name for path in (report / "figures").iterdir()} >= {"retained.svg", "retained.png"}
 
 
+def test_the_report_has_the_same_comparison(compared, place, tmp_path):
+    alone, _ = compared
+    whole = tmp_path / "whole"
+    assert main.main(["--experiment", "report", "--store", str(place), "--report-dir", str(whole)]) == 0
+    files = [path.relative_to(alone) for path in alone.rglob("*") if path.is_file()]
+    assert len(files) >= 4 and all((alone / path).read_bytes() == (whole / path).read_bytes() for path in files)
+    assert (whole / "report.html").is_file() and not (alone / "report.html").exists()
+
+
 def test_without_runs_there_is_one_line(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for experiment in ("compare", "report"):
