@@ -196,7 +196,7 @@ def test_the_store_is_only_read_and_nothing_is_written_elsewhere(made):
     store, before, files = made
     assert contents(store) == before
     assert {path.name for path in store.parent.iterdir()} == {"store", "report"}
-    assert all(re.fullmatch(r"report\.html|(tables|figures)/[\w.-]+", name) for name in files)
+    assert all(re.fullmatch(r"(report\.html|compare\.(md|json))|(tables|figures)/[\w.-]+", name) for name in files)
 
 
 class Page(HTMLParser):

@@ -17,15 +17,15 @@ LISTED = 4  # statements of a claim shown in the table; compare.json has all
 
 @dataclass(frozen=True)
 class Comparison:
-    """The tables of the comparison that have rows, and the claims."""
+    """The tables with something in them, the claims last, and the claims themselves."""
 
-    tables: list[Table]  # the one of the claims comes last
+    tables: list[Table]
     claims: list[claims.Claim]
     on_samples: bool
 
     @property
     def contrasts(self) -> list[Table]:
-        """Return the tables except the one of the claims."""
+        """All but the table of the claims."""
         return self.tables[:-1]
 
     def markdown(self, runs: bool = False) -> str:
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def compare(study: Study) -> Comparison:
-    """Return the comparison of these runs."""
+    """Return what the comparison of these runs shows."""
     pairs = [found for task in study.tasks for found in contrasts.pruners(task)]
     variants = [found for task in study.tasks for found in contrasts.variants(task)]
     first, second = map(pruner_title, (contrasts.FIRST, contrasts.SECOND))
