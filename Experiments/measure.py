@@ -57,7 +57,7 @@ def run(args: Namespace) -> dict[str, Any]:
 
 
 def words(formats: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a table for the console: a line a format, with its speed against the dense format's if that is there."""
+    """Return a table for the console, one format per line, with its speed relative to the dense format."""
     sizes = list(formats[MASKED]["seconds"])
     lines = [
         f"{'':>8} {'parameters':>11} {'file':>11} {'memory':>11} {'multiply-adds':>14}" + "".join(map(_head, sizes))

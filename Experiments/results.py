@@ -49,7 +49,7 @@ def described(args: Namespace, data: Corpus) -> dict[str, Any]:
 
 
 def epoch_words(running_loss: float, found: Mapping[str, float]) -> str:
-    """The losses and accuracies after an epoch of training, in a line."""
+    """Return one line with the losses and accuracies after an epoch of training."""
     keys = ("test_loss", *(metric.key for metric in reversed(quality.METRICS)))
     shown = [f"{key.replace('_', ' ')} {found[key]:.4f}" for key in keys if key in found]
     return ", ".join([f"running loss {running_loss:.4f}", *shown])

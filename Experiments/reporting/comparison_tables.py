@@ -17,7 +17,7 @@ LISTED = 4  # statements of a claim shown in the table; compare.json has all
 
 @dataclass(frozen=True)
 class Comparison:
-    """The tables with something in them, the claims last, and the claims themselves."""
+    """The tables of the comparison that have rows, and the claims."""
 
     tables: list[Table]
     claims: list[claims.Claim]
@@ -25,7 +25,7 @@ class Comparison:
 
     @property
     def contrasts(self) -> list[Table]:
-        """All but the table of the claims."""
+        """Return the tables except the one of the claims."""
         return self.tables[:-1]
 
     def markdown(self, runs: bool = False) -> str:
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def compare(study: Study) -> Comparison:
-    """Return what the comparison of these runs shows."""
+    """Return the comparison of these runs."""
     pairs = [found for task in study.tasks for found in contrasts.pruners(task)]
     variants = [found for task in study.tasks for found in contrasts.variants(task)]
     first, second = map(pruner_title, (contrasts.FIRST, contrasts.SECOND))

@@ -19,6 +19,7 @@ def build(
     comparison: Comparison,
     pictures: Mapping[str, Sequence[Picture]],
 ) -> str:
+    """Return the page."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     commits = len({run.result.get("commit") for run in study.runs})
     sections = [

@@ -15,12 +15,12 @@ from Utils.study.tasks import Task, label, pruner_title
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-AT_LEAST = (0.5, 2.0)  # of the axis of speed, so that what is chance looks like it
+AT_LEAST = (0.5, 2.0)  # least range of the speed axis, so that random differences look small
 DRAWN = sorted((format.marker, name) for name, format in FORMATS.items() if format.marker)  # the filled first
 
 
 def _measured(task: Task) -> Iterator[tuple[str, Run]]:
-    """Yield (setting, run) of those whose speed was measured, with the format that it is compared with."""
+    """Yield (setting, run) for the runs whose speed was measured."""
     for placed in task.placed:
         if placed.run.measurement is not None and REFERENCE in placed.run.measurement:
             yield label(placed.variant), placed.run

@@ -17,12 +17,13 @@ def text(path: Path, content: str) -> Path:
 
 
 def json(path: Path, content: object) -> Path:
+    """Write a JSON file; return its path."""
     files.write_json(path, content)
     return path
 
 
 def tables(place: Path, found: Iterable[Table]) -> list[Path]:
-    """tables/<name>.csv and .md of those with something in them."""
+    """Write tables/<name>.csv and .md for each table that has rows; return the paths."""
     return [
         text(folder / "tables" / f"{table.name}.{kind}", content)
         for table in written

@@ -106,7 +106,7 @@ def _dense_of_store(singleshots: Path) -> dict[str, store.Run]:
 
 
 def figure(result: Mapping[str, Any]) -> str:
-    """The main figure of a run's result and its seconds, in words."""
+    """Return the main figure of a run's result and its seconds, in words."""
     key = quality.of(result["final"]).key
     return f"{key} {result['final'][key]:.2f}, {spent(result):.1f} s"
 

@@ -273,7 +273,7 @@ def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> 
 
 
 def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
-    """Which of the two is nearer to what is printed; the label shows both."""
+    """State that the test accuracy is nearer to the printed one than the train accuracy is; the label shows both."""
     test = task.values("", 0.0, figure=f"final_{ACCURACY.key}")
     train = task.values("", 0.0, figure="final_train_top1")
     seeds = [seed for seed in test if seed in train]

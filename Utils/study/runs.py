@@ -39,6 +39,7 @@ class Run:
 
     @cached_property
     def metric(self) -> quality.Metric:
+        """Return the metric by which it is judged."""
         return quality.of(self.result["final"])
 
     @property
