@@ -15,8 +15,6 @@ from Utils.commandline.parser import Parser
 
 COMPARE = "compare"  # the name in the registry of that part
 
-COMPARE = "compare"  # the name in the registry of that part
-
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""

@@ -22,7 +22,7 @@ def json(path: Path, content: object) -> Path:
     return path
 
 
-def tables(place: Path, found: Iterable[Table]) -> list[Path]:
+def tables(folder: Path, written: Iterable[Table]) -> list[Path]:
     """Write tables/<name>.csv and .md for each table that has rows; return the paths."""
     return [
         text(folder / "tables" / f"{table.name}.{kind}", content)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Metric:
     """A figure by which runs are judged."""
+
     key: str  # its name among a run's final figures; its values are in percent
     title: str
     chance: Callable[[int], float]  # number of classes -> what a guess reaches
