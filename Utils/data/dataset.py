@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of the corpus as published. `path` is below the data directory, `md5` the published checksum."""
+    """A file of the corpus as published.
+
+    path: below the data directory. url, md5: where it is published, and its checksum there; both empty for a file that
+    is published nowhere, which the user puts in place.
+    """
 
     path: str
-    url: str
-    md5: str
+    url: str = ""
+    md5: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,12 @@ class Dataset:
 
     kind: what a model for it must take ("image", "text", "translation"); model_class, model: what is trained where
     nothing else is asked for. preparation: all settings that the prepared data depends on, part of the cache's name.
-    read: raw paths, by the `path` of `raw` -> Prepared, or UserError naming file and line. sample: the generated
-    stand-in, Prepared likewise; sample_version grows when it changes. splits: Prepared -> examples by split, "train"
-    and "test" at least. shape: Prepared -> the shape of one input, without the batch; classes: Prepared -> the names of
+    read: raw paths, by the `path` of `raw` -> Prepared, or UserError naming file and line. splits: Prepared ->
+    examples by split, "train" and "test" at least. shape: Prepared -> the shape of one input, without the batch; classes: Prepared -> the names of
     the outputs, in order. evaluation: the place of the class that measures a model on it, such as
     Utils.training.evaluate.Accuracy.
+    sample: the generated stand-in of `--source sample`, Prepared likewise, or None where there is none; sample_version
+    grows when it changes.
     defaults: settings in which it differs from the general ones of Utils/settings.py; a flag that only some data sets
     take is named here by each that takes it. configure: such settings -> the data set with them, or UserError in one
     line. fetch: where the raw files are not to be had one by one at their urls: brings all of them below the data
@@ -59,12 +64,12 @@ class Dataset:
     raw: tuple[RawFile, ...]
     preparation: Mapping[str, Any]
     read: Callable[[Mapping[str, Path]], Prepared]
-    sample: Callable[[], Prepared]
-    sample_version: int
     splits: Callable[[Prepared], dict[str, Examples]]
     shape: Callable[[Prepared], tuple[int, ...]]
     classes: Callable[[Prepared], Sequence[str]]
     defaults: Mapping[str, Any]
+    sample: Callable[[], Prepared] | None = None
+    sample_version: int = 1
     evaluation: str = "Utils.training.evaluate:Accuracy"
     configure: Callable[[Mapping[str, Any]], Dataset] | None = None
     fetch: Callable[[Path], None] | None = None
