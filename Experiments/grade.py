@@ -12,6 +12,7 @@ from Utils import load, plugin
 from Utils.commandline.kinds import positive
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
+from Utils.store import run as store
 
 # torch is imported by the processes that do the checks: a file that is not there is refused at once.
 
@@ -75,7 +76,7 @@ def run(args: Namespace) -> int:
         "threads": args.threads,
         "data_dir": str(Path(args.data_dir).resolve()),
     }
-    place = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/sheet.json"
+    place = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}"
     # What the class writes where it stands goes with that place.
     with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as room:
         for row in warden.rows(request, args.limit, room, sheet.facts):

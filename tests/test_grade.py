@@ -8,7 +8,7 @@ import nets
 import pytest
 import torch
 
-from Experiments.grading import CHECKS, mistakes, ranking, truth
+from Experiments.grading import CHECKS, FORMULAS, mistakes, ranking, truth
 from Experiments.grading.bench import Bench
 from Experiments.grading.child import outcome
 from Pruners import pruners
@@ -43,7 +43,12 @@ def student(base: type, **methods) -> type:
 # --- who passes ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", load.PRUNERS)
+def test_the_five_have_a_reference():
+    assert set(nets.PRUNERS) == set(FORMULAS) <= set(load.PRUNERS)
+    assert set(truth.REFERENCES) == set(mistakes.OF_EACH) == set(FORMULAS) - {"rand"}
+
+
+@pytest.mark.parametrize("name", nets.PRUNERS)
 def test_the_scores_of_assignment_one_hold(name):
     kind = {kind.lower(): getattr(published, kind) for kind in ("Rand", "Mag", "SNIP", "GraSP", "SynFlow")}[name]
     assert failed(sheet(kind, name, "interface", "scores")) == {}

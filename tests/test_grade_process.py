@@ -77,7 +77,7 @@ def by_name(sheet: dict) -> dict[str, dict]:
 # --- ours ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", load.PRUNERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_our_own_pass(grade, root, name):
     spec = f"{root / 'Pruners' / 'pruners.py'}:{NAMES[name]}"
     graded = grade(spec, "--checks interface,scores,counts,rounds,effects")
@@ -85,9 +85,10 @@ def test_our_own_pass(grade, root, name):
     assert (
         graded.sheet["holds"] and graded.sheet["graded_as"] == name and all(row["ok"] for row in graded.sheet["rows"])
     )
+    assert graded.sheet["reference"]
     groups = {"interface", "scores", "counts", "rounds", "effects"}
     assert {row["group"] for row in graded.sheet["rows"]} == set(graded.sheet["points"]) == groups
-    assert "FAIL" not in graded.out and graded.err == ""
+    assert "FAIL" not in graded.out and graded.err == "" and f", graded as {name}\n" in graded.out
     assert f"results/grade/{NAMES[name]}-{graded.sheet['sha256'][:10]}/sheet.json\n" in graded.out
 
 

@@ -77,7 +77,8 @@ def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Mod
         except TypeError:  # a known function with arguments that its entry does not take
             step = None
     if step is None:
-        raise Unknown(f"the step {node.format_node() if node.op != 'call_module' else type(module).__name__}")
+        what = type(module).__name__ if node.op == "call_module" else getattr(node.target, "__name__", node.target)
+        raise Unknown(f"the step {what}")
     if not step:
         return sources[0]
     name = node.target if node.op == "call_module" else node.name

@@ -134,7 +134,8 @@ def read(stores: Iterable[str] | None) -> list[Run]:
     found: dict[tuple[str, str], Run] = {}
     for place in places:
         for path in sorted(place.glob("*/*")):
-            if path.is_dir() and not any(part.startswith(".") for part in path.relative_to(place).parts):
+            hidden = any(part.startswith(".") for part in path.relative_to(place).parts)
+            if path.is_dir() and not hidden and not (path / store.SHEET).is_file():
                 run = _read(path)
                 if run is not None:
                     found.setdefault(
