@@ -16,7 +16,6 @@ import pytest
 import main
 from Experiments.grading import warden
 from Experiments.grading.sheet import WIDTH
-from Utils import load
 from Utils.commandline import arguments as commandline
 
 NAMES = {"rand": "Rand", "mag": "Mag", "snip": "SNIP", "grasp": "GraSP", "synflow": "SynFlow"}

@@ -101,9 +101,7 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
     sample = Located(dataset, data_dir, "sample", {})
     if source == "sample":
         if dataset.sample is None:
-            raise UserError(
-                f"{dataset.title} has no generated sample; leave --source out to use its files in {data_dir}"
-            )
+            raise UserError(f"{dataset.title} has no generated sample; leave --source out")
         return sample
     raw = {raw.path: data_dir / raw.path for raw in dataset.raw}
     missing = [file for file in dataset.raw if not raw[file.path].is_file()]

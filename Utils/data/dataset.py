@@ -39,39 +39,33 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set: a file below Utils/data/sets that makes one of these, and a line in Utils.load.DATASETS.
-
-    kind: what a model for it must take ("image", "text", "translation"); model_class, model: what is trained where
-    nothing else is asked for. preparation: all settings that the prepared data depends on, part of the cache's name.
-    read: raw paths, by the `path` of `raw` -> Prepared, or UserError naming file and line. splits: Prepared ->
-    examples by split, "train" and "test" at least. shape: Prepared -> the shape of one input, without the batch; classes: Prepared -> the names of
-    the outputs, in order. evaluation: the place of the class that measures a model on it, such as
-    Utils.training.evaluate.Accuracy.
-    sample: the generated stand-in of `--source sample`, Prepared likewise, or None where there is none; sample_version
-    grows when it changes.
-    defaults: settings in which it differs from the general ones of Utils/settings.py; a flag that only some data sets
-    take is named here by each that takes it. configure: such settings -> the data set with them, or UserError in one
-    line. fetch: where the raw files are not to be had one by one at their urls: brings all of them below the data
-    directory, or raises download.Unreachable where no server answers or what comes is not what was published, UserError
-    where it cannot be written; no file has its final name before it is whole.
-    """
+    """One data set: a file below Utils/data/sets that makes one of these, and a line in Utils.load.DATASETS."""
 
     name: str
-    title: str
-    kind: str
-    model_class: str
+    title: str  # its name in sentences and tables
+    kind: str  # what a model for it must take: "image", "text" or "translation"
+    model_class: str  # of the model that is trained where nothing else is asked for
     model: str
     raw: tuple[RawFile, ...]
+    # All settings that the prepared data depends on. They are part of the cache entry's name.
     preparation: Mapping[str, Any]
+    # The raw files' paths, by the `path` of `raw` -> the corpus. Raises UserError that names file and line.
     read: Callable[[Mapping[str, Path]], Prepared]
-    splits: Callable[[Prepared], dict[str, Examples]]
-    shape: Callable[[Prepared], tuple[int, ...]]
-    classes: Callable[[Prepared], Sequence[str]]
+    splits: Callable[[Prepared], dict[str, Examples]]  # -> examples by split, "train" and "test" at least
+    shape: Callable[[Prepared], tuple[int, ...]]  # -> the shape of one input, without the batch
+    classes: Callable[[Prepared], Sequence[str]]  # -> the names of the outputs, in order
+    # Settings in which it differs from the general ones of Utils/settings.py. A flag that only some data sets take is
+    # named here by each that takes it.
     defaults: Mapping[str, Any]
+    # -> the generated stand-in of `--source sample`; None where there is none.
     sample: Callable[[], Prepared] | None = None
-    sample_version: int = 1
-    evaluation: str = "Utils.training.evaluate:Accuracy"
+    sample_version: int = 1  # grows when the sample changes
+    evaluation: str = "Utils.training.evaluate:Accuracy"  # the place of the class that measures a model on it
+    # Settings of the command line -> the data set with those that are its own. Raises UserError.
     configure: Callable[[Mapping[str, Any]], Dataset] | None = None
+    # Brings all raw files below the data directory, where they are not to be had one by one at their urls. Raises
+    # download.Unreachable where no server answers or the answer is not the published file, UserError where it cannot be
+    # written. No file has its final name before it is whole.
     fetch: Callable[[Path], None] | None = None
 
 
