@@ -49,5 +49,5 @@ def run(args: Namespace) -> list[Path]:
     about |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
     written = package.write(Path(args.export_dir or args.run), about, tensors)
     print(package.words(about, tensors, whole), end="")
-    print(f"Saved {written[0]} and {written[1].name}; Utils/exported.py loads them.")
+    print(f"Saved {written[0]} and {written[1].name}; the folder Utils/exported loads them.")
     return written

@@ -84,8 +84,8 @@ EXPERIMENTS = {
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {
-    "image": "Utils.export.network",
-    "text": "Utils.export.network",
+    "image": "Utils.export.classifier",
+    "text": "Utils.export.classifier",
     "translation": "Utils.export.translation",
 }
 FORMATS = ("sparse", "compact", "dense")  # of exported models

@@ -14,7 +14,12 @@ from Utils.data.dataset import Dataset
 HOUSE = ("Experiments", "Pruners", "Models", "Layers", "Utils")
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [ROOT / "main.py", *sorted(path for folder in HOUSE for path in (ROOT / folder).rglob("*.py"))]
+TRAVELS = "Utils/exported"  # a folder that works wherever it is copied to
 TREES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
+for path, tree in TREES.items():  # in the folder that travels alone, imports say ".neighbour"
+    for node in ast.walk(tree):
+        if path.startswith(f"{TRAVELS}/") and isinstance(node, ast.ImportFrom) and node.level == 1:
+            node.module, node.level = f"{TRAVELS.replace('/', '.')}.{node.module}", 0
 # What each floor may import of ours. Utils/load.py, the registry, may import Pruners too; it reaches all else by name.
 ALLOWED = {
     "Layers": {"Layers"},
@@ -68,6 +73,16 @@ def test_layers_stand_alone():
     found = {module for file, tree in TREES.items() if file.startswith("Layers/") for module, _, _ in imports(tree)}
     assert {module.partition(".")[0] for module in found if module.partition(".")[0] in HOUSE} <= {"Layers"}
     assert not any(module.startswith("Utils") for module in found)
+
+
+def test_the_folder_that_travels_needs_nothing_else_of_ours():
+    """Its absolute imports are of others; only its relative ones, which `TREES` has resolved, are of ours."""
+    for path in (ROOT / TRAVELS).glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+                relative = isinstance(node, ast.ImportFrom) and node.level == 1 and (node.module or "").isidentifier()
+                assert relative or not {str(name).partition(".")[0] for name in names} & {*HOUSE, "main"}, path
 
 
 def modules_of(module: str, names: list[str]) -> set[str]:

@@ -14,7 +14,7 @@ from Experiments import finished
 from Utils import exported, load
 from Utils.data import corpus
 from Utils.data.loader import Loader
-from Utils.export import forms, measured
+from Utils.export import form_timing, measured
 
 RUNS = {
     "fc": "--dataset mnist --model fc --pruner synflow --compression 1 --post-epochs 1",
@@ -25,7 +25,7 @@ RUNS = {
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Little time for each measurement: what it says is not looked at here."""
-    monkeypatch.setattr(forms, "SECONDS", 0.0005)
+    monkeypatch.setattr(form_timing, "SECONDS", 0.0005)
     monkeypatch.setattr(measured, "SECONDS", 0.0005)
 
 
@@ -59,9 +59,9 @@ def test_an_export_of_a_run_gives_its_logits(run, format, sample_data):
 
 
 def test_the_loader_needs_nothing_else_of_the_project(run, sample_data, tmp_path, root):
-    """In a process of its own, from a directory with three files."""
+    """In a process of its own, from a directory with the two files of the export and a copy of the loader's folder."""
     ask(f"--experiment export --run {run} --format sparse --export-dir {tmp_path}/away", sample_data)
-    shutil.copy(root / "Utils" / "exported.py", tmp_path / "away")
+    shutil.copytree(root / "Utils" / "exported", tmp_path / "away" / "exported")
     model, batch = model_and_batch(run, sample_data)
     parts = {"images": batch} if isinstance(batch, torch.Tensor) else {"ids": batch.ids, "offsets": batch.offsets}
     from safetensors.torch import save_file

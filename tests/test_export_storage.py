@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from Utils import exported
-from Utils.export import forms, package, storage
+from Utils.export import form_timing, package, storage
 from Utils.export.draft import Draft
 
 SHAPES = [(1, 1), (7, 13), (5, 3, 3, 3), (3, 70_000), (0, 4), (4, 0), (70_000, 2)]
@@ -82,34 +82,34 @@ def test_the_forms_of_a_kernel_agree(stride, padding):
 
 
 def test_the_quickest_form_is_taken_where_it_is_clearly_so():
-    assert forms.quickest({"whole": 10.0, "csr": 5.0, "block": 7.0}) == "csr"
-    assert forms.quickest({"whole": 10.0, "csr": 9.8, "block": 20.0}) == "whole", "chance decides nothing"
+    assert form_timing.quickest({"whole": 10.0, "csr": 5.0, "block": 7.0}) == "csr"
+    assert form_timing.quickest({"whole": 10.0, "csr": 9.8, "block": 20.0}) == "whole", "chance decides nothing"
     assert exported.nearest({"1": "csr", "64": "whole"}, 4) == "csr"
     assert exported.nearest({"1": "csr", "64": "whole"}, 20) == "whole"
     assert exported.nearest({}, 20) == "whole"
 
 
 def test_forms_are_measured_on_what_the_matrices_really_get(monkeypatch):
-    monkeypatch.setattr(forms, "SECONDS", 0.001)
+    monkeypatch.setattr(form_timing, "SECONDS", 0.001)
     weight = sparse((40, 30), 0.1)
     program = [{"op": "linear", "inputs": ["data"], "output": "fc", "tensors": {"weight": "fc.weight"}}]
     draft = Draft("network", program, {"fc.weight": weight}, ["fc.weight"])
     uses = {size: lambda model, size=size: model(torch.ones(size, 30)) for size in (1, 5)}
     for use in uses.values():
-        found = forms.microseconds(draft, ("whole", "csr", "block"), use)
+        found = form_timing.microseconds(draft, ("whole", "csr", "block"), use)
         assert found.keys() == {"fc.weight"} and found["fc.weight"].keys() == {"whole", "csr", "block"}
         assert all(value > 0 for value in found["fc.weight"].values())
-        assert forms.microseconds(draft, ("whole",), use) == {}
+        assert form_timing.microseconds(draft, ("whole",), use) == {}
     about, tensors = package.package(draft, "sparse", uses)
     assert about["matrices"]["fc.weight"]["quickest"].keys() == {"1", "5"} and about["layout"] == {}
     assert exported.build(about, tensors)(torch.ones(1, 30)).allclose(weight.sum(1), atol=1e-5)
-    assert forms.multiply_adds(draft, {}, uses[5]) == 5 * 40 * 30
-    assert forms.multiply_adds(draft, {"fc.weight": "csr"}, uses[5]) == 5 * int(weight.count_nonzero())
+    assert form_timing.multiply_adds(draft, {}, uses[5]) == 5 * 40 * 30
+    assert form_timing.multiply_adds(draft, {"fc.weight": "csr"}, uses[5]) == 5 * int(weight.count_nonzero())
 
 
 @pytest.mark.parametrize("format", package.FORMATS)
 def test_either_layout_of_images_gives_the_same(format, monkeypatch):
-    monkeypatch.setattr(forms, "SECONDS", 0.001)
+    monkeypatch.setattr(form_timing, "SECONDS", 0.001)
     kernel = sparse((6, 5, 3, 3), 0.3)
     kernel[2], kernel[:, 1] = 0, 0
     program = [

@@ -13,7 +13,8 @@ from Layers.attention import MultiheadAttention
 from Layers.pairs import BOS, EOS, PAD
 from Models.seq2seq import Seq2SeqTransformer
 from Utils import exported, generator, load
-from Utils.export import forms, translation
+from Utils.export import form_timing, translation
+from Utils.exported import forms, products
 from Utils.training import decode
 
 CLOSE = 1e-5
@@ -174,16 +175,16 @@ def test_a_word_of_the_block_and_one_of_the_rest_with_equal_logits():
     weight[[1, 3], 0] = 1.0
     hidden = torch.tensor([[2.0, 7.0], [0.5, 7.0], [3.0, 0.0]])
     for rest, wanted in ((2.0, [0, 0, 1]), (3.0, [0, 0, 0]), (1.0, [1, 0, 1])):
-        words = exported._Words(exported.BlockLinear(weight, torch.tensor([rest, 0.0, rest, 0.0, rest])))
+        words = products.Words(forms.BlockLinear(weight, torch.tensor([rest, 0.0, rest, 0.0, rest])))
         assert words.likeliest(hidden).tolist() == wanted
-    words = exported._Words(exported.BlockLinear(weight, torch.tensor([-9.0, 0.0, 2.0, 0.0, 2.0])))
+    words = products.Words(forms.BlockLinear(weight, torch.tensor([-9.0, 0.0, 2.0, 0.0, 2.0])))
     assert words.likeliest(hidden).tolist() == [1, 2, 1]
     assert [int(words.likeliest(row)) for row in hidden] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_many_words_are_looked_at_in_blocks(form, monkeypatch):
-    monkeypatch.setattr(exported._Words, "BLOCK", 7)
+    monkeypatch.setattr(products.Words, "BLOCK", 7)
     model, rows = pruned(0.4), sources(9)
     assert decode.translate(built(translation.draft(model), form), rows, nets.CPU) == decode.translate(
         model, rows, nets.CPU
@@ -382,7 +383,7 @@ def test_an_attention_without_its_queries_its_keys_or_its_values(name, part):
 @pytest.fixture
 def run(ran, tmp_path, monkeypatch):
     """A finished run's directory, a copy of its own for this test; forms are measured in no time."""
-    monkeypatch.setattr(forms, "SECONDS", 0.0001)
+    monkeypatch.setattr(form_timing, "SECONDS", 0.0001)
     finished = ran(RUN)
     return shutil.copytree(finished.path, tmp_path / "run")
 

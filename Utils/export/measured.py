@@ -12,7 +12,7 @@ from torch import nn
 
 from Utils import exported
 from Utils.data.corpus import Corpus
-from Utils.export import forms, package
+from Utils.export import form_timing, package
 from Utils.machine import timing
 
 SIZES = (1, 64)  # examples at a time
@@ -39,7 +39,7 @@ def formats(model: nn.Module, exporter: Any, data: Corpus, repeats: int) -> dict
             "parameters": package.parameters(state),
             "file_bytes": len(package.content(state)),
             "memory_bytes": _bytes(state.values()),
-            "multiply_adds": forms.multiply_adds(whole, {}, uses[1]),
+            "multiply_adds": form_timing.multiply_adds(whole, {}, uses[1]),
         }
     }
     loads: dict[str, Load] = {MASKED: lambda size: model}
@@ -66,7 +66,7 @@ def _sizes(draft: Any, about: dict[str, Any], tensors: dict[str, torch.Tensor], 
         "parameters": package.parameters(tensors),
         "file_bytes": len(package.content(tensors)),
         "memory_bytes": _bytes(exported.build(about, tensors).held),
-        "multiply_adds": forms.multiply_adds(draft, chosen, use),
+        "multiply_adds": form_timing.multiply_adds(draft, chosen, use),
         "forms": {name: kept["quickest"] for name, kept in about["matrices"].items()},
     }
 

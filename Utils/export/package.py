@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from Utils import exported
 from Utils.data.corpus import Corpus
 from Utils.data.loader import Loader
-from Utils.export import forms, storage
+from Utils.export import form_timing, storage
 from Utils.export.draft import Draft
 from Utils.store import files
 
@@ -35,10 +35,10 @@ def package(
     """(JSON, tensors) of a draft. uses: by the number of examples, what runs a model on them."""
     ways, computing = FORMATS[format]
     images = any(value.dim() == 4 for value in draft.tensors.values())
-    layout = {str(size): forms.layout(draft, use) for size, use in uses.items()} if images else {}
-    placed = replace(draft, tensors=exported.by_place(draft.tensors))
+    layout = {str(size): form_timing.layout(draft, use) for size, use in uses.items()} if images else {}
+    laid_out = {exported.PLANES: draft, exported.PLACES: replace(draft, tensors=exported.by_place(draft.tensors))}
     taken = {
-        str(size): forms.microseconds(placed if layout.get(str(size)) == exported.PLACES else draft, computing, use)
+        str(size): form_timing.microseconds(laid_out[layout.get(str(size), exported.PLANES)], computing, use)
         for size, use in uses.items()
     }
     matrices, tensors = {}, dict(draft.tensors)
@@ -46,7 +46,7 @@ def package(
         entry, packed = storage.pack(name, tensors.pop(name), ways)
         tensors |= packed
         measured = {size: found[name] for size, found in taken.items() if name in found}
-        entry["quickest"] = {size: forms.quickest(found) for size, found in measured.items()}
+        entry["quickest"] = {size: form_timing.quickest(found) for size, found in measured.items()}
         matrices[name] = {**entry, "microseconds": measured}
     about = {"version": exported.VERSION, "kind": draft.kind, "format": format}
     return {**about, "program": draft.program, "matrices": matrices, "layout": layout}, tensors

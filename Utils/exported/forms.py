@@ -1,0 +1,164 @@
+"""The forms that a matrix with many zeros computes in: whole, as torch's sparse CSR, or as its block.
+
+The block of a matrix are the rows and columns that are not all zero. Where nothing is left, the output is the bias.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def _csr(matrix: Tensor) -> Tensor:
+    """Return [O, I] as torch's sparse CSR with 32-bit indices, which halves what is read beside the values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # "sparse CSR tensor support is in beta state"
+        wide = matrix.to_sparse_csr()
+        narrow = wide.crow_indices().int(), wide.col_indices().int()
+        return torch.sparse_csr_tensor(*narrow, wide.values(), wide.shape)
+
+
+def links(matrix: Tensor) -> Tensor:
+    """Return [O, I], boolean: which inputs of a matrix [O, I] or kernel [O, I, h, w] bear on which outputs."""
+    return matrix.flatten(2).ne(0).any(2) if matrix.dim() > 2 else matrix.ne(0)
+
+
+def block(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (rows, columns, block): those of [O, I, ...] with any entry that is not zero, and what they hold."""
+    rows, columns = (links(matrix).any(dim).nonzero().flatten() for dim in (1, 0))
+    part = matrix[rows][:, columns]
+    in_places = matrix.dim() == 4 and not matrix.is_contiguous()
+    return rows, columns, part.contiguous(memory_format=torch.channels_last if in_places else torch.contiguous_format)
+
+
+class Form:
+    """A matrix [O, I] or kernel [O, I, h, w] with its bias, as it computes. `tensors` are what it holds in memory."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, **how: Any) -> None:
+        self.bias, self.how = bias, how
+        self.tensors = [] if bias is None else [bias]
+        self.outputs = weight.shape[0]
+        self.prepare(weight)
+
+    def hold(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        self.tensors += tensors
+        return tensors
+
+    def prepare(self, weight: Tensor) -> None:
+        raise NotImplementedError
+
+    def __call__(self, input: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class WholeLinear(Form):
+    def prepare(self, weight: Tensor) -> None:
+        (self.weight,) = self.hold(weight)
+
+    def __call__(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.bias)
+
+
+class CsrLinear(Form):
+    def prepare(self, weight: Tensor) -> None:
+        self.weight = _csr(weight)
+        self.hold(self.weight.crow_indices(), self.weight.col_indices(), self.weight.values())
+
+    def __call__(self, input: Tensor) -> Tensor:
+        rows = input.reshape(-1, input.shape[-1])
+        if len(rows) == 1:  # a product with a vector is several times as quick as one with a matrix of one column
+            found = self.weight.mv(rows[0]) if self.bias is None else torch.addmv(self.bias, self.weight, rows[0])
+        else:
+            columns = rows.t().contiguous()
+            if self.bias is None:
+                found = (self.weight @ columns).t()
+            else:
+                found = torch.addmm(self.bias.unsqueeze(1).expand(-1, len(rows)), self.weight, columns).t()
+        return found.reshape(*input.shape[:-1], self.outputs)
+
+
+class _Block(Form):
+    """Only the rows and columns with weights: the rest of the output is the bias alone."""
+
+    dim: int  # of inputs and outputs
+
+    def prepare(self, weight: Tensor) -> None:
+        rows, columns, part = block(weight)
+        (self.weight,) = self.hold(part)
+        self.part_bias, self.rows, self.columns = self.bias, None, None
+        if len(columns) < weight.shape[1]:
+            (self.columns,) = self.hold(columns)
+        if len(rows) < self.outputs:
+            (self.rows,) = self.hold(rows)
+            if self.bias is not None:
+                (self.part_bias,) = self.hold(self.bias[rows])
+
+    def product(self, input: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def __call__(self, input: Tensor) -> Tensor:
+        found = self.product(input if self.columns is None else input.index_select(self.dim, self.columns))
+        if self.rows is None:
+            return found
+        size = list(found.shape)
+        size[self.dim] = self.outputs
+        if self.bias is None:
+            whole = found.new_zeros(size)
+        else:
+            whole = self.bias.view(-1, *[1] * (-1 - self.dim)).expand(size).clone()
+        return whole.index_copy_(self.dim, self.rows, found)
+
+
+class BlockLinear(_Block):
+    dim = -1
+
+    def product(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.part_bias)
+
+
+def _places(input: Tensor, kernel: Sequence[int], how: Mapping[str, Any]) -> list[int]:
+    """Return height and width of a convolution's output."""
+    stride, padding = how["stride"], how["padding"]
+    return [(input.shape[k - 2] + 2 * padding[k] - kernel[k]) // stride[k] + 1 for k in range(2)]
+
+
+class WholeConv(Form):
+    def prepare(self, weight: Tensor) -> None:
+        (self.weight,) = self.hold(weight)
+
+    def __call__(self, input: Tensor) -> Tensor:
+        return F.conv2d(input, self.weight, self.bias, **self.how)
+
+
+class BlockConv(_Block):
+    dim = -3
+
+    def product(self, input: Tensor) -> Tensor:
+        if self.weight.numel() == 0:  # torch has no convolution of no channels
+            return input.new_empty(len(input), 0, *_places(input, self.weight.shape[2:], self.how))
+        return F.conv2d(input, self.weight, self.part_bias, **self.how)
+
+
+class CsrConv(Form):
+    """A sparse product with the patches that the kernel sees, one below the other."""
+
+    def prepare(self, weight: Tensor) -> None:
+        self.kernel = tuple(weight.shape[2:])
+        self.weight = _csr(weight.flatten(1))
+        self.hold(self.weight.crow_indices(), self.weight.col_indices(), self.weight.values())
+
+    def __call__(self, input: Tensor) -> Tensor:
+        patches = F.unfold(input, self.kernel, **self.how)
+        found = self.weight @ patches.transpose(0, 1).flatten(1)
+        if self.bias is not None:
+            found = found + self.bias.unsqueeze(1)
+        return found.view(self.outputs, len(input), *_places(input, self.kernel, self.how)).transpose(0, 1)
+
+
+LINEAR = {"whole": WholeLinear, "csr": CsrLinear, "block": BlockLinear}
+CONV = {"whole": WholeConv, "csr": CsrConv, "block": BlockConv}

@@ -1,0 +1,65 @@
+"""From the two files of an export to the model that computes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .network import Network
+from .translator import Translator
+from .unpacking import unpack
+
+VERSION = 1
+PLANES, PLACES = "planes", "places"  # how images lie in memory: channel by channel, or all channels of a place together
+KINDS = {"network": Network, "translator": Translator}
+
+
+def load(path: str | Path, batch_size: int = 1, device: torch.device | str = "cpu") -> nn.Module:
+    """Return the model of an export, in eval mode. path: its JSON, with the safetensors file beside it.
+
+    batch_size: examples at a time to be quick at; each matrix takes the form that was the quickest at the nearest size
+    measured. On another device than the CPU all are whole. Raises ValueError where the files are not such an export.
+    """
+    path = Path(path)
+    about = json.loads(path.read_text(encoding="utf-8"))
+    if about.get("version") != VERSION:
+        raise ValueError(f"{path} is version {about.get('version')} of an export; this loader reads {VERSION}")
+    return build(about, load_file(path.with_suffix(".safetensors")), batch_size, device)
+
+
+def build(
+    about: Mapping[str, Any], stored: Mapping[str, Tensor], batch_size: int = 1, device: torch.device | str = "cpu"
+) -> nn.Module:
+    """Return the model, as `load` does, from what the two files hold."""
+    parts = {f"{name}.{part}" for name in about["matrices"] for part in ("rows", "columns", "bits", "counts")}
+    tensors = {name: value for name, value in stored.items() if name not in parts}
+    tensors |= {name: unpack(name, kept, stored) for name, kept in about["matrices"].items()}
+    tensors = {name: value.to(device) for name, value in tensors.items()}
+    forms = {}
+    if torch.device(device).type == "cpu":
+        forms = {name: nearest(kept["quickest"], batch_size) for name, kept in about["matrices"].items()}
+        if nearest(about["layout"], batch_size, PLANES) == PLACES:
+            tensors = by_place(tensors)
+    return KINDS[about["kind"]](about["program"], tensors, forms).eval()
+
+
+def by_place(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with kernels that hold the channels of a place side by side; what they compute does so too."""
+    return {
+        name: value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
+        for name, value in tensors.items()
+    }
+
+
+def nearest(quickest: Mapping[str, str], batch_size: int, otherwise: str = "whole") -> str:
+    """Return the quickest at that size, of those measured, which is nearest to `batch_size` in proportion."""
+    if not quickest:
+        return otherwise
+    return quickest[min(quickest, key=lambda size: abs(math.log(int(size) / batch_size)))]

@@ -1,0 +1,104 @@
+"""Networks as a list of operations, run one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .forms import CONV, LINEAR
+
+
+def spread(core: Tensor, repeat: list[list[int]]) -> Tensor:
+    """A map [C, H, W] from its core. repeat: of height, then width, which row stands how often for itself."""
+    for dim, (place, times) in enumerate(repeat, 1):
+        counts = torch.ones(core.shape[dim], dtype=torch.long)
+        counts[place] = times
+        core = core.repeat_interleave(counts, dim)
+    return core
+
+
+class Network(nn.Module):
+    """The operations in their order: `data` -> logits [B, classes].
+
+    program: for each operation its "op", the values it reads ("inputs") and the one it makes ("output"), its tensors by
+    role ("tensors") and what else it needs. forms: by the matrix's name the form to compute in, a key of LINEAR and
+    CONV or something to call like their values; those left out are whole. `held`: the tensors in memory.
+    """
+
+    def __init__(
+        self, program: list[dict[str, Any]], tensors: Mapping[str, Tensor], forms: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.steps: list[tuple[Callable, list[str], str]] = []
+        self.held: list[Tensor] = []
+        self.result = program[-1]["output"]
+        for step in program:
+            own = {role: tensors[name] for role, name in step.get("tensors", {}).items()}
+            form = (forms or {}).get(step.get("tensors", {}).get("weight", ""), "whole")
+            if step["op"] not in OPERATIONS:
+                raise ValueError(f"this loader knows no operation {step['op']!r}")
+            body, held = OPERATIONS[step["op"]](own, step, form)
+            self.steps.append((body, step["inputs"], step["output"]))
+            self.held += held
+
+    def forward(self, data: Any) -> Tensor:
+        return self.values(data)[self.result]
+
+    def values(self, data: Any) -> dict[str, Any]:
+        """Every value on the way, by name."""
+        found = {"data": data}
+        for body, inputs, output in self.steps:
+            found[output] = body(*(found[name] for name in inputs))
+        return found
+
+
+# An operation: (its tensors, its entry, the form of its matrix) -> (what computes it, the tensors held in memory).
+
+
+def _linear(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Callable, list[Tensor]]:
+    made = LINEAR.get(form, form)(own["weight"], own.get("bias"))
+    return made, made.tensors
+
+
+def _conv(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Callable, list[Tensor]]:
+    made = CONV.get(form, form)(own["weight"], own.get("bias"), stride=step["stride"], padding=step["padding"])
+    if "offset" not in own:
+        return made, made.tensors
+    offset = spread(own["offset"], step["repeat"])
+    return lambda input: made(input) + offset, [*made.tensors, offset]
+
+
+def _affine(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Callable, list[Tensor]]:
+    shape = -1, *[1] * step["trailing"]
+    scale = own["weight"].view(shape)
+    if "bias" not in own:
+        return lambda input: input * scale, [scale]
+    shift = own["bias"].view(shape)
+    return lambda input: torch.addcmul(shift, input, scale), [scale, shift]
+
+
+def _bag(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Callable, list[Tensor]]:
+    table = own["weight"]
+    return lambda texts: F.embedding_bag(texts.ids, table, texts.offsets, mode="mean"), [table]
+
+
+def _without(body: Callable[[dict[str, Any]], Callable]) -> Callable:
+    """An operation that has no tensors."""
+    return lambda own, step, form: (body(step), [])
+
+
+OPERATIONS = {
+    "linear": _linear,
+    "conv": _conv,
+    "affine": _affine,
+    "bag": _bag,
+    "relu": _without(lambda step: F.relu),
+    "add": _without(lambda step: torch.add),
+    "flatten": _without(lambda step: lambda input: input.flatten(1)),
+    "max_pool": _without(lambda step: lambda input: F.max_pool2d(input, step["size"])),
+    "mean": _without(lambda step: lambda input: input.mean((2, 3), keepdim=True)),
+}

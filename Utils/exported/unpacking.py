@@ -1,0 +1,36 @@
+"""Read the matrices of an export: back to whole tensors from what is stored of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def unpack(name: str, kept: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return the whole matrix called `name` from what is stored of it.
+
+    kept: its entry in the JSON's "matrices". Raises ValueError where it is stored in an unknown way.
+    """
+    shape, stored = kept["shape"], kept["stored"]
+    if stored == "whole":
+        return tensors[name]
+    found = torch.zeros(shape)
+    if stored == "block":
+        found[tensors[f"{name}.rows"].long().unsqueeze(1), tensors[f"{name}.columns"].long()] = tensors[name]
+    elif stored == "bits":
+        bits = tensors[f"{name}.bits"].unsqueeze(1) >> torch.arange(8, dtype=torch.uint8) & 1
+        found.view(-1)[bits.flatten()[: found.numel()].bool()] = tensors[name]
+    elif stored == "columns":
+        rows = torch.arange(shape[0]).repeat_interleave(_unsigned(tensors[f"{name}.counts"]))
+        found.flatten(1)[rows, _unsigned(tensors[f"{name}.columns"])] = tensors[name]
+    else:
+        raise ValueError(f"{name} is stored as {stored!r}, which this loader does not know")
+    return found
+
+
+def _unsigned(numbers: Tensor) -> Tensor:
+    """Return whole numbers as int64; what is stored as int16 counts from 0 to 65535."""
+    return numbers.long() & 0xFFFF if numbers.dtype == torch.int16 else numbers.long()
