@@ -19,8 +19,7 @@ def flags(top: Parser) -> None:
         "--format",
         required=True,
         metavar=names(load.FORMATS),
-        help="sparse: the weights that are left and where they stand, each matrix computing in the form measured to be "
-        "the quickest; compact: dense, without the units that are dead; dense: as it is, masks multiplied in",
+        help="; ".join(f"{name}: {format.help}" for name, format in load.FORMATS.items()),
     )
     add("--export-dir", metavar="DIR", help="where to write (default: the run's directory)")
 
@@ -40,7 +39,7 @@ def run(args: Namespace) -> list[Path]:
 
     exporter = load.exporter(data.dataset)
     whole = exporter.draft(model)
-    draft = exporter.compact(whole, data) if args.format == "compact" else whole
+    draft = package.reduced(whole, args.format, exporter, data)
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in measured.SIZES}
     about, tensors = package.package(draft, args.format, uses)
     difference = package.difference(model, about, tensors, data)

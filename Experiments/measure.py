@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from Experiments import finished
-from Utils import load
+from Utils import console, load
 from Utils.commandline.kinds import positive_count
 from Utils.commandline.parser import Parser
+from Utils.export.formats import MASKED, REFERENCE
 from Utils.store import files, provenance
 
 # torch is imported once the run is known to be there.
@@ -35,33 +36,40 @@ def run(args: Namespace) -> dict[str, Any]:
 
     from Utils.export import measured
 
+    formats, left_out = measured.formats(model, load.exporter(data.dataset), data, args.repeats)
     found = {
-        "formats": measured.formats(model, load.exporter(data.dataset), data, args.repeats),
+        "formats": formats,
+        "left_out": left_out,
         "repeats": args.repeats,
         "machine": provenance.machine(torch.device("cpu")),
         "versions": provenance.versions(),
         "commit": provenance.commit(),
     }
     files.write_json(Path(args.run) / "measurement.json", found)
-    print(words(found["formats"]), end="")
+    print(words(formats), end="")
+    for reason in dict.fromkeys(left_out.values()):
+        names = " and ".join(name for name, why in left_out.items() if why == reason)
+        console.warn(f"left out: {names} ({reason})")
     print(f"Saved {Path(args.run) / 'measurement.json'}")
     return found
 
 
 def words(formats: Mapping[str, Mapping[str, Any]]) -> str:
-    """A table for the console, a format a line, speed against the dense format."""
-    sizes = list(formats["dense"]["seconds"])
+    """Return a table for the console: a line a format, with its speed against the dense format's if that is there."""
+    sizes = list(formats[MASKED]["seconds"])
     lines = [
         f"{'':>8} {'parameters':>11} {'file':>11} {'memory':>11} {'multiply-adds':>14}" + "".join(map(_head, sizes))
     ]
     for name, figures in formats.items():
         line = f"{name:>8} {figures['parameters']:>11,} {figures['file_bytes']:>11,} {figures['memory_bytes']:>11,}"
-        line += f" {figures['multiply_adds']:>14,}"
+        work = figures.get("multiply_adds")
+        line += f" {'-' if work is None else format(work, ','):>14}"
         for size in sizes:
             middle = figures["seconds"][size]["median"]
-            faster = formats["dense"]["seconds"][size]["median"] / middle
-            line += f" {1e3 * middle:>9.3f} ms {faster:>6.2f} x"
-        lines.append(line)
+            line += f" {1e3 * middle:>9.3f} ms"
+            if REFERENCE in formats:
+                line += f" {formats[REFERENCE]['seconds'][size]['median'] / middle:>6.2f} x"
+        lines.append(line.rstrip())
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from Utils.data.corpus import Corpus
+from Utils.study import quality
 
 LONG = 40  # rows of a table beyond which it shows the prunable tensors alone; result.json has all
 LISTED = 10  # names of classes in one line, at most
@@ -49,7 +50,8 @@ def described(args: Namespace, data: Corpus) -> dict[str, Any]:
 
 def epoch_words(running_loss: float, found: Mapping[str, float]) -> str:
     """The losses and accuracies after an epoch of training, in a line."""
-    shown = [f"{key.replace('_', ' ')} {found[key]:.4f}" for key in ("test_loss", "test_top1", "bleu") if key in found]
+    keys = ("test_loss", *(metric.key for metric in reversed(quality.METRICS)))
+    shown = [f"{key.replace('_', ' ')} {found[key]:.4f}" for key in keys if key in found]
     return ", ".join([f"running loss {running_loss:.4f}", *shown])
 
 

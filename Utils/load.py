@@ -18,6 +18,7 @@ from Utils.data import corpus as corpora
 from Utils.data.corpus import SOURCES as SOURCES
 from Utils.data.dataset import Dataset
 from Utils.errors import UserError
+from Utils.export.formats import FORMATS as FORMATS
 
 if TYPE_CHECKING:
     import torch
@@ -76,7 +77,7 @@ EXPERIMENTS = {
     "sweep": "Experiments.sweep",
     "translate": "Experiments.translate",
     "report": "Experiments.report",
-    "compare": "Experiments.compare",
+    "compare": "Experiments.report",  # that part of the report alone
     "grade": "Experiments.grade",
     "export": "Experiments.export",
     "measure": "Experiments.measure",
@@ -88,7 +89,6 @@ EXPORTERS = {
     "text": "Utils.export.classifier",
     "translation": "Utils.export.translation",
 }
-FORMATS = ("sparse", "compact", "dense")  # of exported models
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")
 IGNORED = ("none", "attention", "all")  # layers that are trained and measured as if they had no masks

@@ -20,6 +20,7 @@ from Utils import generator, load
 from Utils.commandline import arguments as commandline
 from Utils.data import corpus
 from Utils.export import measured
+from Utils.export.formats import REFERENCE
 from Utils.machine import seeds, timing
 from Utils.training.loss import CrossEntropy
 from Utils.training.prune import prune_loop
@@ -48,8 +49,8 @@ def case(command: str, data_dir: str, source: str, repeats: int) -> dict[str, An
     density = 10.0**-args.compression
     schedule = args.compression_schedule, args.mask_scope, args.prune_epochs
     prune_loop(model, CrossEntropy(), pruner, examples, CPU, density, *schedule)
-    found = measured.formats(model, load.exporter(data.dataset), data, repeats)
-    dense = found["dense"]
+    found, _ = measured.formats(model, load.exporter(data.dataset), data, repeats)
+    dense = found[REFERENCE]
     for figures in found.values():
         figures["file_of_dense"] = figures["file_bytes"] / dense["file_bytes"]
         figures["times_dense"] = {

@@ -27,12 +27,11 @@ from Layers.fast.products import products_kept
 from Layers.pairs import BOS, EOS
 from Utils import exported, generator, load
 from Utils.export import package, storage, translation
+from Utils.export.formats import MASKED, REFERENCE
 
 CPU = torch.device("cpu")
 WORDS = 19_214, 10_837  # of the source and of the target
 STEPS = 15  # of a translation, and the tokens of its source
-DENSE = "dense"
-MASKED = "masked"  # the model itself
 CSR = "csr"  # every matrix in that form, chosen or not
 
 
@@ -79,7 +78,7 @@ def measured(compression: float, rounds: int) -> dict[str, Any]:
     found: dict[str, Any] = {"bytes_that_are_not_pruned": rest, "least_bytes_of_the_pruned": least, "formats": {}}
     ways: dict[str, nn.Module] = {MASKED: model}
     for name in load.FORMATS:
-        made = translation.compact(draft) if name == "compact" else draft
+        made = package.reduced(draft, name, translation)
         about, tensors = package.package(made, name, {1: lambda model: translate(model, source)})
         ways[name] = exported.build(about, tensors)
         size = storage.size(tensors)
@@ -88,7 +87,7 @@ def measured(compression: float, rounds: int) -> dict[str, Any]:
     ways[CSR] = exported.Translator(draft.program, draft.tensors, dict.fromkeys(draft.matrices, CSR))
     runs: dict[str, Callable[[], Any]] = {name: lambda way=way: translate(way, source) for name, way in ways.items()}
     said = {name: run() for name, run in runs.items()}
-    dense = runs.pop(DENSE)
+    dense = runs.pop(REFERENCE)
     for name, run in runs.items():
         found[name] = pairs.compare(dense, run, rounds)
         found[name]["says_what_the_masked_model_says"] = said[name] == said[MASKED]

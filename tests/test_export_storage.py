@@ -8,6 +8,7 @@ import torch
 from Utils import exported
 from Utils.export import form_timing, package, storage
 from Utils.export.draft import Draft
+from Utils.export.formats import FORMATS
 
 SHAPES = [(1, 1), (7, 13), (5, 3, 3, 3), (3, 70_000), (0, 4), (4, 0), (70_000, 2)]
 
@@ -39,7 +40,7 @@ def test_columns_beyond_the_sign_of_16_bits_come_back():
 @pytest.mark.parametrize(("density", "way"), [(0.9, "bits"), (1.0, "whole"), (0.1, "bits"), (0.01, "columns")])
 def test_the_smallest_way_is_taken(density, way):
     matrix = sparse((400, 300), density)
-    entry, tensors = storage.pack("w", matrix, package.FORMATS["sparse"][0])
+    entry, tensors = storage.pack("w", matrix, FORMATS["sparse"].ways)
     assert entry["stored"] == way and entry["values"] == int(matrix.count_nonzero())
     assert storage.size(tensors) == min(storage.size(make("w", matrix)) for make in list(storage.WAYS.values())[:3])
 
@@ -50,7 +51,7 @@ def test_a_sparse_matrix_takes_little_more_than_the_information_in_it(density):
     kept, places = int(matrix.count_nonzero()), matrix.numel()
     choices = (math.lgamma(places + 1) - math.lgamma(kept + 1) - math.lgamma(places - kept + 1)) / math.log(2)
     bound = (32 * kept + choices) / 8
-    _, tensors = storage.pack("w", matrix, package.FORMATS["sparse"][0])
+    _, tensors = storage.pack("w", matrix, FORMATS["sparse"].ways)
     assert bound < storage.size(tensors) < 1.4 * bound
 
 
@@ -107,7 +108,7 @@ def test_forms_are_measured_on_what_the_matrices_really_get(monkeypatch):
     assert form_timing.multiply_adds(draft, {"fc.weight": "csr"}, uses[5]) == 5 * int(weight.count_nonzero())
 
 
-@pytest.mark.parametrize("format", package.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_either_layout_of_images_gives_the_same(format, monkeypatch):
     monkeypatch.setattr(form_timing, "SECONDS", 0.001)
     kernel = sparse((6, 5, 3, 3), 0.3)

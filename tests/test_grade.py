@@ -9,7 +9,7 @@ import nets
 import pytest
 import torch
 
-from Experiments.grading import CHECKS, FORMULAS, mistakes, ranking, training, truth
+from Experiments.grading import CHECKS, FORMULAS, agreement, mistakes, training, truth
 from Experiments.grading.bench import Bench
 from Experiments.grading.child import outcome
 from Pruners import pruners
@@ -102,7 +102,7 @@ def test_no_mistake_ranks_like_the_truth(name, subject):
     alike = {
         what
         for what, scores in mistakes.made(name, trial.model, trial.names, trial.batches)
-        if ranking.alike(right, _flat(scores, trial))
+        if agreement.alike(right, _flat(scores, trial))
     }
     idle = set()
     if name == "mag":
@@ -127,21 +127,21 @@ def test_single_precision_is_far_closer_to_the_truth_than_the_rows_ask(name):
         trial = bench.trial(subject)
         right = _flat(truth.REFERENCES[name](trial.model, trial.names, trial.batches), trial)
         found = torch.cat([score.flatten() for score in trial.score()]).double()
-        assert ((found - right).abs() / ranking.blur(right)).max() < 0.05
+        assert ((found - right).abs() / agreement.blur(right)).max() < 0.05
 
 
 def test_ranks_are_compared_and_not_values():
     draw = torch.Generator().manual_seed(0)
     right = torch.randn(200, generator=draw, dtype=torch.float64)
-    assert ranking.alike(right, right.exp()) and ranking.alike(right, 3 * right - 7)
-    assert ranking.factor(right, 3 * right) == pytest.approx(3) and ranking.factor(right, right.exp()) is None
-    assert ranking.factor(right, -right) is None and not ranking.alike(right, -right)
-    assert not ranking.alike(right, right.abs()) and not ranking.alike(right, torch.ones_like(right))
+    assert agreement.alike(right, right.exp()) and agreement.alike(right, 3 * right - 7)
+    assert agreement.factor(right, 3 * right) == pytest.approx(3) and agreement.factor(right, right.exp()) is None
+    assert agreement.factor(right, -right) is None and not agreement.alike(right, -right)
+    assert not agreement.alike(right, right.abs()) and not agreement.alike(right, torch.ones_like(right))
     swapped = right.clone()
     two = right.argsort()[[50, 60]]
     swapped[two] = right[two.flip(0)]
-    assert not ranking.alike(right, swapped)
-    assert ranking.overlap(right, right, 0.1) == 1 and ranking.overlap(right, -right, 0.1) == 0
+    assert not agreement.alike(right, swapped)
+    assert agreement.overlap(right, right, 0.1) == 1 and agreement.overlap(right, -right, 0.1) == 0
 
 
 # --- wrong scores --------------------------------------------------------------------------------------------------

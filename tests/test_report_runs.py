@@ -6,7 +6,7 @@ import pytest
 from stores import TODAY, add, fill
 
 from Utils.errors import UserError
-from Utils.study import metrics, runs, tasks
+from Utils.study import quality, runs, tasks
 
 
 @pytest.fixture
@@ -124,9 +124,9 @@ def test_samples_are_never_mixed_with_real_data(place, capsys):
 
 
 def test_the_metric_and_its_chance_come_from_one_place():
-    translated = metrics.of({"test_top1": 50.0, "bleu": 20.0})
+    translated = quality.of({"test_top1": 50.0, "bleu": 20.0})
     assert (translated.key, translated.chance(10_837)) == ("bleu", 0.0)
-    classified = metrics.of({"test_top1": 50.0, "train_top1": 60.0})
+    classified = quality.of({"test_top1": 50.0, "train_top1": 60.0})
     assert (classified.key, classified.chance(4), classified.chance(10)) == ("test_top1", 25.0, 10.0)
 
 

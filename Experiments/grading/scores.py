@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from Experiments.grading import FORMULAS, mistakes, ranking, truth
+from Experiments.grading import FORMULAS, agreement, mistakes, truth
 from Experiments.grading.bench import Bench, Check, Trial, Verdict
 
 NETWORKS = {"mlp": "the MLP, biases too", "conv": "the net with BatchNorm", "text": "the text classifier"}
@@ -30,18 +30,18 @@ def _against(bench: Bench, subject: str, density: float) -> Verdict:
     right = _alive([named[name] for name in trial.names], trial)
     tensors = trial.score()
     found = _alive(tensors, trial)
-    if (a := ranking.factor(right, found)) is not None:
+    if (a := agreement.factor(right, found)) is not None:
         return Verdict(True, "the reference" + ("" if abs(a - 1) < 1e-3 else f" times {a:.3g}, which ranks the same"))
-    if ranking.alike(right, found):
+    if agreement.alike(right, found):
         return Verdict(True, "a monotone transform of the reference, which ranks the same")
     for what, scores in mistakes.made(bench.truth, before, trial.names, trial.batches):
         other = _alive([scores[name] for name in trial.names], trial)
-        if other.isfinite().all() and (ranking.factor(other, found) is not None or ranking.alike(other, found)):
+        if other.isfinite().all() and (agreement.factor(other, found) is not None or agreement.alike(other, found)):
             return Verdict(False, what)
     pairs = zip(trial.names, tensors, strict=True)
-    if density == 1 and all(ranking.alike(named[name].flatten(), score.double().flatten()) for name, score in pairs):
+    if density == 1 and all(agreement.alike(named[name].flatten(), score.double().flatten()) for name, score in pairs):
         return Verdict(False, "ranks alike in each tensor, but not across: something is done tensor by tensor")
-    share = ranking.overlap(right, found, 0.1)
+    share = agreement.overlap(right, found, 0.1)
     return Verdict(False, f"another ranking: {share:.0%} of its highest tenth are the reference's", {"overlap": share})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from Experiments.handout.holdings import Found
 from Experiments.handout.questions import Profile
 from Experiments.reporting.table import DASH
+from Utils.study.quality import ACCURACY
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
 
@@ -73,7 +74,7 @@ def entry(found: Found, figure: Callable[[Run], float], decimals: int = 2, scale
 
 def top1(run: Run) -> float:
     """Return the final test accuracy, in percent."""
-    return run.figures["final_test_top1"]
+    return run.figures[f"final_{ACCURACY.key}"]
 
 
 def flop_fraction(run: Run) -> float:

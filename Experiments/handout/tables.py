@@ -24,6 +24,7 @@ from Experiments.handout.questions import (
 )
 from Experiments.handout.timed import Times
 from Experiments.reporting.table import DASH, Table
+from Utils.export.formats import MASKED
 from Utils.study.runs import Run
 
 MIB = 2.0**-20
@@ -144,13 +145,13 @@ def exports(run: Run | None, formats: Any) -> Table:
         line = [name, f"{figures['parameters']:,}", f"{figures['file_bytes'] / 1024:,.1f}"]
         record = {"format": name, "parameters": figures["parameters"], "file_bytes": figures["file_bytes"]}
         for size, taken in figures["seconds"].items():
-            faster = formats["masked"]["seconds"][size]["median"] / taken["median"]
+            faster = formats[MASKED]["seconds"][size]["median"] / taken["median"]
             line.append(f"{1e3 * taken['median']:.3f} ({faster:.2f})")
             record |= {f"seconds_{size}": taken["median"], f"times_masked_{size}": faster}
         rows.append(line)
         records.append(record)
     if run is None or not rows:
-        rows, records = [["masked", DASH, DASH, DASH, f"{DASH} (not measured)"]], [{"why": "not measured"}]
+        rows, records = [[MASKED, DASH, DASH, DASH, f"{DASH} (not measured)"]], [{"why": "not measured"}]
     where = f": {run.name}" if run else ""
     header = ["format", "parameters", "file, KiB", "ms for 1 (times masked)", "ms for 64 (times masked)"]
     note = (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from Experiments.reporting.study import Study
+from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import DASH, Table, spread
 from Utils.study import claims, contrasts, retained
 from Utils.study.statistics import interval
@@ -14,8 +15,47 @@ from Utils.study.tasks import Task, label, pruner_title
 LISTED = 4  # statements of a claim shown in the table; compare.json has all
 
 
-def all_tables(study: Study) -> list[Table]:
-    """Those with something in them; the claims come last."""
+@dataclass(frozen=True)
+class Comparison:
+    """The tables with something in them, the claims last, and the claims themselves."""
+
+    tables: list[Table]
+    claims: list[claims.Claim]
+    on_samples: bool
+
+    @property
+    def contrasts(self) -> list[Table]:
+        """All but the table of the claims."""
+        return self.tables[:-1]
+
+    def markdown(self, runs: bool = False) -> str:
+        """Return the tables as a document; with `runs`, the directories of the runs behind each claim as well."""
+        banner = [f"**{SAMPLES}**"] if self.on_samples else []
+        text = "\n".join(["# The comparison\n", *banner, *(table.markdown() for table in self.tables)])
+        if not runs:
+            return text
+        behind = [
+            f"- {claim.name} ({claim.where}):\n" + "".join(f"  - `{run.path.as_posix()}`\n" for run in claim.runs)
+            for claim in self.claims
+            if claim.runs
+        ]
+        return "\n".join([text, "## Runs behind the claims\n", *behind])
+
+    def as_json(self) -> dict:
+        """Return the claims with their statements and runs, and the other tables' records; infinite numbers as null."""
+        return {
+            "rule": claims.RULE,
+            "on_samples": self.on_samples,
+            "claims": [_claim(claim) for claim in self.claims],
+            **{
+                table.name: [{key: _finite(value) for key, value in record.items()} for record in table.records]
+                for table in self.contrasts
+            },
+        }
+
+
+def compare(study: Study) -> Comparison:
+    """Return what the comparison of these runs shows."""
     pairs = [found for task in study.tasks for found in contrasts.pruners(task)]
     variants = [found for task in study.tasks for found in contrasts.variants(task)]
     first, second = map(pruner_title, (contrasts.FIRST, contrasts.SECOND))
@@ -25,7 +65,27 @@ def all_tables(study: Study) -> list[Table]:
         contrast_table("pairs", f"{first} against {second}, paired by seed", pairs),
         contrast_table("variants", "Other settings, paired by seed", variants),
     ]
-    return [*(table for table in tables if table.rows), claim_table(study.claims)]
+    filled = [table for table in tables if table.rows]
+    return Comparison([*filled, claim_table(study.claims)], study.claims, study.on_samples)
+
+
+def _claim(claim: claims.Claim) -> dict:
+    return {
+        "claim": claim.name,
+        "on": claim.where,
+        "verdict": claim.verdict,
+        "border": claim.border,
+        "statements": [
+            {"text": s.text(), "verdict": s.verdict, "mean": s.found.mean, "half_width": s.found.half}
+            | {"seeds": s.found.count}
+            for s in claim.statements
+        ],
+        "runs": [run.path.as_posix() for run in claim.runs],
+    }
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, tuple, str]]:
@@ -111,41 +171,3 @@ def claim_table(found: Iterable[claims.Claim]) -> Table:
         )
     header = ["claim", "on", "verdict", "what is asked", "the figures that decide"]
     return Table("claims", "The paper's claims", header, rows, records, claims.RULE)
-
-
-def as_json(study: Study) -> dict:
-    """The claims with all their statements and runs, and the other tables' records. Infinite numbers become null."""
-    return {
-        "rule": claims.RULE,
-        "on_samples": study.on_samples,
-        "claims": [
-            {
-                "claim": claim.name,
-                "on": claim.where,
-                "verdict": claim.verdict,
-                "border": claim.border,
-                "statements": [
-                    {"text": s.text(), "verdict": s.verdict, "mean": s.found.mean, "half_width": s.found.half}
-                    | {"seeds": s.found.count}
-                    for s in claim.statements
-                ],
-                "runs": [run.path.as_posix() for run in claim.runs],
-            }
-            for claim in study.claims
-        ],
-        **{
-            table.name: [{key: _finite(value) for key, value in record.items()} for record in table.records]
-            for table in all_tables(study)[:-1]
-        },
-    }
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and math.isinf(value) else value
-
-
-def runs_behind(found: Iterable[claims.Claim]) -> list[tuple[str, list[str]]]:
-    """(claim, directories of its runs), of those that have any."""
-    return [
-        (f"{claim.name} ({claim.where})", [run.path.as_posix() for run in claim.runs]) for claim in found if claim.runs
-    ]

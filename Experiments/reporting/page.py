@@ -6,23 +6,26 @@ import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from Experiments.reporting import comparison_tables
 from Experiments.reporting.canvas import Picture, inline
-from Experiments.reporting.study import Study
+from Experiments.reporting.comparison_tables import LISTED, Comparison
+from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import Table
 from Utils.study import claims
 
-SAMPLES = "All runs are on GENERATED SAMPLES. These figures say nothing about the real data sets."
 
-
-def build(study: Study, tables: Mapping[str, Sequence[Table]], pictures: Mapping[str, Sequence[Picture]]) -> str:
+def build(
+    study: Study,
+    tables: Mapping[str, Sequence[Table]],
+    comparison: Comparison,
+    pictures: Mapping[str, Sequence[Picture]],
+) -> str:
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     commits = len({run.result.get("commit") for run in study.runs})
     sections = [
         ("claims", "The paper's claims", _claims(study)),
         ("metric", "Metric against compression", _metric(study, pictures["metric"]) + _tables(tables["reached"])),
         ("paper", "The paper's tables beside ours", _paper(study, tables["paper"])),
-        ("compare", "The comparison", _comparison(study, pictures["retained"])),
+        ("compare", "The comparison", _comparison(comparison, pictures["retained"])),
         ("layers", "Density by layer", _layers(tables["layers"], pictures["layers"])),
         ("bleu", "BLEU by n-gram order", _grid(pictures["bleu"]) + _tables(tables["bleu"])),
         ("examples", "Example translations", _tables(tables["examples"])),
@@ -99,7 +102,7 @@ def _claims(study: Study) -> str:
 
 def _card(claim: claims.Claim) -> str:
     name = {claims.HOLDS: "holds", claims.FAILS: "fails"}.get(claim.verdict, "open")
-    shown = claim.deciding[: comparison_tables.LISTED]
+    shown = claim.deciding[:LISTED]
     lines = "".join(f"<li>{html.escape(s.text())}</li>" for s in shown)
     rest = [s for s in claim.statements if s not in shown]
     every = "".join(f"<li>{html.escape(s.text())}: {s.verdict}</li>" for s in rest)
@@ -112,12 +115,11 @@ def _card(claim: claims.Claim) -> str:
     )
 
 
-def _comparison(study: Study, pictures: Sequence[Picture]) -> str:
+def _comparison(comparison: Comparison, pictures: Sequence[Picture]) -> str:
     words = (
         "Performance retained is (metric - chance) / (dense - chance): 1 is as good as dense, 0 no better than a guess."
     )
-    tables = comparison_tables.all_tables(study)[:-1]
-    return f"<p>{words}</p>{_grid(pictures)}{_tables(tables)}"
+    return f"<p>{words}</p>{_grid(pictures)}{_tables(comparison.contrasts)}"
 
 
 def _layers(tables: Sequence[Table], pictures: Sequence[Picture]) -> str:

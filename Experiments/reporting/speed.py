@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from Experiments.reporting import canvas, style
 from Experiments.reporting.canvas import Draw, Picture
 from Experiments.reporting.table import Table
+from Utils.export.formats import FORMATS, REFERENCE
 from Utils.study.runs import Run
 from Utils.study.tasks import Task, label, pruner_title
 
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 AT_LEAST = (0.5, 2.0)  # of the axis of speed, so that what is chance looks like it
-FILLED = {"compact": True, "sparse": False}  # formats that are drawn, and how their markers are
+DRAWN = sorted((format.marker, name) for name, format in FORMATS.items() if format.marker)  # the filled first
 
 
 def _measured(task: Task) -> Iterator[tuple[str, Run]]:
-    """(setting, run) of those whose speed was measured."""
+    """Yield (setting, run) of those whose speed was measured, with the format that it is compared with."""
     for placed in task.placed:
-        if placed.run.measurement is not None:
+        if placed.run.measurement is not None and REFERENCE in placed.run.measurement:
             yield label(placed.variant), placed.run
 
 
@@ -29,13 +30,13 @@ def _faster(run: Run, name: str, size: str, of: str = "median") -> float:
     """How many times as fast as the dense format's median; of: "median", "lowest" or "highest" of the seconds."""
     formats = run.measurement
     assert formats is not None
-    return formats["dense"]["seconds"][size]["median"] / formats[name]["seconds"][size][of]
+    return formats[REFERENCE]["seconds"][size]["median"] / formats[name]["seconds"][size][of]
 
 
 def _sizes(run: Run) -> list[str]:
     """Numbers of examples at a time that the measurement has, as it writes them."""
     assert run.measurement is not None
-    return sorted(run.measurement["dense"]["seconds"], key=int)
+    return sorted(run.measurement[REFERENCE]["seconds"], key=int)
 
 
 def table(tasks: Sequence[Task]) -> Table:
@@ -104,7 +105,8 @@ def _panel(task: Task, runs: Sequence[Run], size: str, title: str) -> Draw:
         reached = list(AT_LEAST)
         for run in runs:
             look = style.look(run.pruner)
-            for name, filled in FILLED.items():
+            for marker, name in DRAWN:
+                filled = marker == "filled"
                 if run.measurement is None or name not in run.measurement:
                     continue
                 value = run.figures["metric"]
@@ -128,7 +130,8 @@ def _panel(task: Task, runs: Sequence[Run], size: str, title: str) -> Draw:
         axes.set_xlim(min(reached) / 1.1, max(reached) * 1.1)
         axes.set_xticks([2.0**k for k in range(-6, 12) if min(reached) <= 2.0**k <= max(reached)])
         canvas.limits(axes, [run.figures["metric"] for run in runs])
-        axes.set(xlabel="times as fast as dense (filled: compact, hollow: sparse)", title=title)
+        legend = ", ".join(f"{marker}: {name}" for marker, name in DRAWN)
+        axes.set(xlabel=f"times as fast as {REFERENCE} ({legend})", title=title)
         axes.set_ylabel(f"{task.metric.title}, %")
         canvas.legend(axes)
 

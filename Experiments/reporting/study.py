@@ -8,6 +8,8 @@ from functools import cached_property
 
 from Utils.study import claims, paper, runs, tasks
 
+SAMPLES = "All runs are on GENERATED SAMPLES. These figures say nothing about the real data sets."
+
 
 @dataclass(frozen=True)
 class Study:

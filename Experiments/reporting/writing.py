@@ -15,6 +15,11 @@ def text(path: Path, content: str) -> Path:
     return path
 
 
+def json(path: Path, content: object) -> Path:
+    files.write_json(path, content)
+    return path
+
+
 def tables(place: Path, found: Iterable[Table]) -> list[Path]:
     """tables/<name>.csv and .md of those with something in them."""
     return [

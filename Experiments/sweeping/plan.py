@@ -14,8 +14,7 @@ from Experiments.sweeping.grid import Cell
 from Utils import console, load, settings
 from Utils.data import corpus
 from Utils.store import run as store
-
-FIGURES = ("bleu", "test_top1")  # what a run is judged by: the first of these that it has
+from Utils.study import quality
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def _dense_of_store(singleshots: Path) -> dict[str, store.Run]:
 
 def figure(result: Mapping[str, Any]) -> str:
     """The main figure of a run's result and its seconds, in words."""
-    key = next(key for key in FIGURES if key in result["final"])
+    key = quality.of(result["final"]).key
     return f"{key} {result['final'][key]:.2f}, {spent(result):.1f} s"
 
 

@@ -12,48 +12,67 @@ from torch import nn
 
 from Utils import exported
 from Utils.data.corpus import Corpus
+from Utils.errors import UserError
 from Utils.export import form_timing, package
+from Utils.export.formats import FORMATS, MASKED
 from Utils.machine import timing
 
 SIZES = (1, 64)  # examples at a time
-MASKED = "masked"  # the model as it was trained, beside the exported formats
 SECONDS = 0.2  # of measurement, at least, for each median
 
 Load = Callable[[int], nn.Module]  # the model, loaded to be quick at so many examples at a time
 
 
 @torch.no_grad()
-def formats(model: nn.Module, exporter: Any, data: Corpus, repeats: int) -> dict[str, dict[str, Any]]:
-    """The figures of each format, by name; `model` is in eval mode on the CPU, threads are torch's present ones.
+def formats(
+    model: nn.Module, exporter: Any, data: Corpus, repeats: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return (the figures of the masked model and of each format, by name; why a format is left out, by name).
 
-    parameters: real numbers stored. file_bytes, memory_bytes: of the safetensors file, and of the tensors that the
-    loaded model holds. multiply_adds: of the matrices, for one example. seconds: {examples at a time: median, lowest
-    and highest of `repeats` medians}, all formats in turn. examples_per_second likewise. exporter: the module of its
-    kind (Utils.load.exporter).
+    `model` is in eval mode on the CPU; torch keeps its present threads. The masked model is always measured. A format
+    that cannot be made of it is left out.
+
+    Figures: parameters, real numbers stored. file_bytes, memory_bytes: of the safetensors file, and of the tensors
+    that the loaded model holds. multiply_adds: of the matrices, for one example; the masked model's are missing where
+    no operations of an export stand for it. seconds: {examples at a time: median, lowest and highest of `repeats`
+    medians}, all formats in turn. examples_per_second likewise. exporter: the module of its kind (Utils.load.exporter).
     """
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in SIZES}
-    whole = exporter.draft(model)
     state = model.state_dict()
     found: dict[str, dict[str, Any]] = {
         MASKED: {
             "parameters": package.parameters(state),
             "file_bytes": len(package.content(state)),
             "memory_bytes": _bytes(state.values()),
-            "multiply_adds": form_timing.multiply_adds(whole, {}, uses[1]),
         }
     }
     loads: dict[str, Load] = {MASKED: lambda size: model}
-    for name in package.FORMATS:
-        draft = exporter.compact(whole, data) if name == "compact" else whole
-        about, tensors = package.package(draft, name, uses)
-        package.difference(model, about, tensors, data)
-        loads[name] = partial(exported.build, about, tensors)
-        found[name] = _sizes(draft, about, tensors, uses[1])
+    left_out: dict[str, str] = {}
+    try:
+        whole = exporter.draft(model)
+        found[MASKED]["multiply_adds"] = form_timing.multiply_adds(whole, {}, uses[1])
+    except Exception as error:  # whatever an unusual model makes an exporter raise
+        left_out = dict.fromkeys(FORMATS, _reason(error))
+    for name in FORMATS if not left_out else ():
+        try:
+            draft = package.reduced(whole, name, exporter, data)
+            about, tensors = package.package(draft, name, uses)
+            package.difference(model, about, tensors, data)
+            found[name] = _sizes(draft, about, tensors, uses[1])
+            loads[name] = partial(exported.build, about, tensors)
+        except Exception as error:
+            left_out[name] = _reason(error)
     for size, use in uses.items():
         taken = timing.medians({name: partial(use, made(size)) for name, made in loads.items()}, repeats, SECONDS)
         for name, seconds in taken.items():
             _add(found[name], str(size), seconds)
-    return found
+    return found, left_out
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, in one line; an error that is not for users says its type."""
+    words = " ".join(str(error).split())
+    return words if isinstance(error, UserError) else f"{type(error).__name__}: {words}"
 
 
 def _bytes(tensors: Any) -> int:

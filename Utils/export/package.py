@@ -16,24 +16,23 @@ from Utils.data.corpus import Corpus
 from Utils.data.loader import Loader
 from Utils.export import form_timing, storage
 from Utils.export.draft import Draft
+from Utils.export.formats import FORMATS
 from Utils.store import files
-
-FORMATS = {
-    "sparse": (("whole", "bits", "columns"), ("whole", "csr", "block")),
-    "compact": (("whole", "block"), ("whole", "block")),
-    "dense": (("whole",), ("whole",)),
-}
-"""By format: the ways to store a matrix, of which the smallest is taken, and the forms to compute in, the quickest."""
 
 CHECKED = 64  # test examples on which an export is compared with the model it was made of
 TOLERANCE = 1e-4  # of the logits' largest size
+
+
+def reduced(whole: Draft, format: str, exporter: Any, data: Corpus | None = None) -> Draft:
+    """Return what a format keeps of the whole model. exporter: the module of its kind (Utils.load.exporter)."""
+    return exporter.compact(whole, data) if FORMATS[format].smaller else whole
 
 
 def package(
     draft: Draft, format: str, uses: Mapping[int, Callable[[nn.Module], Any]]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """(JSON, tensors) of a draft. uses: by the number of examples, what runs a model on them."""
-    ways, computing = FORMATS[format]
+    ways, computing = FORMATS[format].ways, FORMATS[format].forms
     images = any(value.dim() == 4 for value in draft.tensors.values())
     layout = {str(size): form_timing.layout(draft, use) for size, use in uses.items()} if images else {}
     laid_out = {exported.PLANES: draft, exported.PLACES: replace(draft, tensors=exported.by_place(draft.tensors))}

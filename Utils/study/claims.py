@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from Utils import load
 from Utils.study.paper import Paper
+from Utils.study.quality import ACCURACY
 from Utils.study.retained import MIN_SEEDS, retained
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, difference, interval, paired
@@ -247,7 +248,7 @@ def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> 
 
 def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
     """Which of the two is nearer to what is printed; the label shows both."""
-    test = task.values("", 0.0, figure="final_test_top1")
+    test = task.values("", 0.0, figure=f"final_{ACCURACY.key}")
     train = task.values("", 0.0, figure="final_train_top1")
     seeds = [seed for seed in test if seed in train]
     if not seeds:

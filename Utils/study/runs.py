@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from Utils import console
 from Utils import settings as rows
 from Utils.errors import UserError
+from Utils.export.formats import MASKED
 from Utils.machine.seeds import STREAMS
 from Utils.store import run as store
-from Utils.study import metrics
+from Utils.study import quality
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +37,8 @@ class Run:
         return self.path.name
 
     @cached_property
-    def metric(self) -> metrics.Metric:
-        return metrics.of(self.result["final"])
+    def metric(self) -> quality.Metric:
+        return quality.of(self.result["final"])
 
     @property
     def compression(self) -> float:
@@ -88,12 +89,14 @@ class Run:
         """What `--experiment measure` found, by format; None where that was not done or is damaged."""
         try:
             formats = json.loads((self.path / "measurement.json").read_text())["formats"]
+            counted = ["parameters", "file_bytes", "memory_bytes"]
+            counted += ["multiply_adds"] if len(formats) > 1 else []  # of what has no export nobody counts them
             for figures in formats.values():
-                for key in ("parameters", "file_bytes", "memory_bytes", "multiply_adds"):
+                for key in counted:
                     figures[key] + 0
                 if not all(taken["median"] > 0.0 for taken in figures["seconds"].values()):
                     raise ValueError("no time at all")
-            return formats if "dense" in formats else None
+            return formats if MASKED in formats else None
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,0 +1,30 @@
+"""The figure that a run is judged by: what each is called, how it is shown, and what guessing would reach.
+
+`METRICS` is the one table of them: `sweep`, `report` and the claims read it, in its order. How many parameters and
+multiply-adds a model has is counted in `Utils.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    key: str  # its name among a run's final figures; its values are in percent
+    title: str
+    chance: Callable[[int], float]  # number of classes -> what a guess reaches
+
+
+BLEU = Metric("bleu", "BLEU", lambda classes: 0.0)
+ACCURACY = Metric("test_top1", "test accuracy", lambda classes: 100.0 / classes)
+METRICS = (BLEU, ACCURACY)  # of a run that has several, the first counts: the accuracy of a translation is one a token
+
+
+def of(final: Mapping[str, float]) -> Metric:
+    """Return the metric of a run with these final figures. Raises KeyError where there is none."""
+    for metric in METRICS:
+        if metric.key in final:
+            return metric
+    raise KeyError(ACCURACY.key)
