@@ -10,9 +10,14 @@ from pathlib import Path
 
 import pytest
 import recipes
+import torch
+
+from Experiments import finished
+from Utils import exported, load
 
 PAGE = recipes.recipes()
-TITLES = ["A pruner", "A data set", "A model", "An experiment"]
+TITLES = ["A pruner", "A data set", "A model", "A metric", "An export format", "An experiment"]
+TABLES = {"Utils/load.py", "Utils/study/quality.py", "Utils/export/formats.py"}  # where the one line goes
 LINES = """
 import shlex, sys, main
 for line in sys.argv[1:]:
@@ -72,9 +77,9 @@ def follow(tmp_path, sample_data):
 def test_the_page_has_the_recipes_and_each_is_one_file_and_one_line():
     assert list(PAGE) == TITLES
     for recipe in PAGE.values():
-        assert [name for name in recipe.files if not name.startswith("Data/")] == [next(iter(recipe.files))]
+        assert sum(not name.startswith("Data/") for name in recipe.files) == (recipe.title != "An export format")
         ((file, diff),) = recipe.lines
-        assert file == "Utils/load.py" and sum(line.startswith("+") for line in diff.splitlines()) == 1
+        assert file in TABLES and sum(line.startswith("+") for line in diff.splitlines()) == 1
         assert recipe.commands and all(line.startswith("python main.py --") for line in recipe.commands)
 
 
@@ -138,6 +143,43 @@ def test_a_model(follow):
     refused = made.call(f"--experiment export --run {run} --format sparse")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1
     assert refused.stderr.startswith("error: export does not know the step sigmoid; ")
+
+
+def test_a_metric(follow):
+    """It is the mean over the examples, of either split, which the saved model gives too; the report has its table."""
+    made = follow("A metric")
+    out = made.run(*PAGE["A metric"].commands)
+    (result,) = made.results()
+    assert "test certainty" in out and "train_certainty" in out
+    assert 10 < result["init"]["test_certainty"] + 1 < result["final"]["test_certainty"] < 100
+    (run,) = (made.tree / "Results" / "data" / "singleshot").iterdir()
+    data = load.corpus("mnist", str(made.tree / "Data"), "sample")
+    model = finished.model(finished.settings(str(run)), data, run / "model.safetensors")
+    ((batch, target),) = load.dataloader(data, 1_000, train=False)
+    with torch.no_grad():
+        right = model(batch).double().softmax(1)[torch.arange(1_000), target]
+    assert result["final"]["test_certainty"] == pytest.approx(100 * float(right.mean()), rel=1e-5)
+    report = made.tree / "Results" / "report"
+    lines = (report / "tables" / "further.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2 and repr(result["final"]["test_certainty"]) in lines[1]
+    assert "<td>certainty</td>" in (report / "report.html").read_text(encoding="utf-8")
+    assert "final_test_certainty" in (report / "tables" / "settings.csv").read_text(encoding="utf-8")
+
+
+def test_an_export_format(follow):
+    made = follow("An export format")
+    assert "{small,sparse,compact,dense}" in made.help("export")
+    out = made.run(*PAGE["An export format"].commands)
+    run = made.tree / "Results" / "data" / "singleshot" / "thin"
+    formats = json.loads((run / "measurement.json").read_text(encoding="utf-8"))["formats"]
+    assert list(formats) == ["masked", "small", "sparse", "compact", "dense"] and "small: " in out
+    assert formats["small"]["file_bytes"] < min(formats[name]["file_bytes"] for name in ("sparse", "compact"))
+    data = load.corpus("mnist", str(made.tree / "Data"), "sample")
+    model = finished.model(finished.settings(str(run)), data, run / "model.safetensors")
+    batch, _ = next(iter(load.dataloader(data, 64, train=False)))
+    with torch.no_grad():
+        wanted, found = model(batch), exported.load(run / "model.small.json", 64)(batch)
+    assert (found - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max()))
 
 
 def test_an_experiment(follow):
