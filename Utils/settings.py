@@ -112,8 +112,8 @@ ROWS = (
     Setting(
         "init", "training", "text",
         "initial weights of lottery networks: the assignment's (He's normal by fan in), or those of this project's "
-        "earlier runs (default: assignment)",
-        choices=("kind of initial weights", "INITS"), since="fan-out",
+        "earlier runs",
+        "assignment", choices=("kind of initial weights", "INITS"), since="fan-out",
     ),
     Setting(
         "pretrained", "training", "run or switch", "start from the weights of a finished run (its directory)",

@@ -4,6 +4,7 @@ import copy
 
 import nets
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -13,7 +14,8 @@ from Layers.reading import Raw
 from Pruners import dead
 from Utils import exported, load
 from Utils.errors import UserError
-from Utils.export import dead_units, trace, translation
+from Utils.export import dead_units, form_timing, package, trace, translation
+from Utils.export.formats import FORMATS
 
 MODELS = [
     ("fc", "default", (1, 8, 8)),
@@ -152,6 +154,40 @@ def test_a_network_cut_in_two_is_its_constant():
     smaller = dead_units.compact(trace.draft(model), torch.zeros(1, 3, 6, 6))
     assert sum(value.numel() for value in smaller.tensors.values()) < 900
     assert near(exported.Network(smaller.program, smaller.tensors)(examples((3, 6, 6))), model(examples((3, 6, 6))))
+
+
+def emptied(name):
+    """[B, 2, 5, 5] -> [B, 3] with a stride; layers 0, 2 and 5 of which nothing is left, or that read dead channels."""
+    model = nets.conv_net().eval()
+    for module in model:
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            module.bias.data.uniform_(0.2, 0.9, generator=torch.Generator().manual_seed(module.weight.numel()))
+    if name == "dead input":  # the first layer keeps output 0 alone, the second reads output 1 alone
+        model[0].weight_mask[1:] = 0
+        model[2].weight_mask.zero_()
+        model[2].weight_mask[:, 1] = 1
+    else:
+        for at in name.split():
+            model[int(at)].weight_mask.zero_()
+    return model
+
+
+@pytest.mark.parametrize("name", ["0", "2", "5", "0 2", "0 2 5", "dead input"])
+@torch.no_grad()
+def test_a_layer_with_nothing_left_is_its_bias(name, monkeypatch):
+    """In each form and each format, for images of more than one size in memory."""
+    monkeypatch.setattr(form_timing, "SECONDS", 0.0005)
+    model, data = emptied(name), examples((2, 5, 5))
+    wanted, whole = model(data), trace.draft(model)
+    for format, kind in FORMATS.items():
+        draft = package.reduced(whole, format, dead_units, data[:1])
+        for form in kind.forms:
+            for tensors in (draft.tensors, exported.by_place(draft.tensors)):
+                network = exported.Network(draft.program, tensors, dict.fromkeys(draft.matrices, form))
+                assert near(network(data), wanted) and near(network(data[:1]), wanted[:1]), (format, form)
+        about, tensors = package.package(draft, format, {1: lambda made: made(data[:1]), 3: lambda made: made(data)})
+        stored = safetensors.torch.load(package.content(tensors))
+        assert near(exported.build(about, stored, 3)(data), wanted), format
 
 
 @torch.no_grad()

@@ -10,11 +10,13 @@ import torch
 from calls import ask
 from safetensors.torch import load_file
 
+import main
 from Experiments import finished
 from Utils import exported, load
 from Utils.data import corpus
 from Utils.data.loader import Loader
-from Utils.export import form_timing, measured
+from Utils.export import dead_units, form_timing, measured, trace
+from Utils.study import runs
 
 RUNS = {
     "fc": "--dataset mnist --model fc --pruner synflow --compression 1 --post-epochs 1",
@@ -95,6 +97,7 @@ def test_a_measurement_is_kept_with_the_run(run, sample_data):
     code, out, err = ask(f"--experiment measure --run {run} --repeats 3", sample_data)
     assert (code, err) == (0, "")
     found = json.loads((run / "measurement.json").read_text())
+    assert found["left_out"] == {}
     assert list(found["formats"]) == ["masked", *load.FORMATS] and found["repeats"] == 3
     for name, figures in found["formats"].items():
         assert f"{figures['file_bytes']:,}" in out and f"{name} " in out
@@ -110,6 +113,50 @@ def test_a_measurement_is_kept_with_the_run(run, sample_data):
     linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
     assert dense["multiply_adds"] == sum(m.weight.numel() for m in linear)
     assert dense["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+def masked_alone(run, out, err):
+    """The measurement.json of a run of which no export can be made."""
+    found = json.loads((run / "measurement.json").read_text())
+    assert list(found["formats"]) == ["masked"] and list(found["left_out"]) == list(load.FORMATS)
+    assert err.count("\n") == 1 and err.startswith("warning: left out: sparse and compact and dense (")
+    assert "masked" in out and all(figures["median"] > 0 for figures in found["formats"]["masked"]["seconds"].values())
+    return found
+
+
+def test_a_model_that_cannot_be_exported_is_measured_all_the_same(ran, sample_data, tmp_path, monkeypatch):
+    run = shutil.copytree(ran(RUNS["fc"]).path, tmp_path / "store" / "singleshot" / "run")
+    monkeypatch.delitem(trace.LAYERS, torch.nn.ReLU)
+    code, out, err = ask(f"--experiment measure --run {run} --repeats 1", sample_data)
+    assert code == 0 and "export does not know the step ReLU" in err
+    found = masked_alone(run, out, err)
+    (stored,) = runs.read([str(tmp_path / "store")])
+    assert stored.measurement == found["formats"], "and who reads stored runs takes it for whole"
+    assert main.main(["--experiment", "report", "--store", f"{tmp_path}/store", "--report-dir", f"{tmp_path}/r"]) == 0
+    assert not (tmp_path / "r" / "tables" / "speed.csv").exists(), "speed is told against an export"
+
+
+def test_a_format_that_cannot_be_made_is_left_out_with_its_reason(ran, sample_data, tmp_path, monkeypatch):
+    def fails(draft, example):
+        raise RuntimeError("an exporter\nwith a fault")
+
+    run = shutil.copytree(ran(RUNS["fc"]).path, tmp_path / "run")
+    monkeypatch.setattr(dead_units, "compact", fails)
+    code, out, err = ask(f"--experiment measure --run {run} --repeats 1", sample_data)
+    assert (code, err) == (0, "warning: left out: compact (RuntimeError: an exporter with a fault)\n")
+    found = json.loads((run / "measurement.json").read_text())
+    assert list(found["formats"]) == ["masked", "sparse", "dense"] and " x" in out and "compact" not in out
+    assert found["left_out"] == {"compact": "RuntimeError: an exporter with a fault"}
+
+
+@torch.no_grad()
+def test_a_network_with_a_layer_of_which_nothing_is_left_is_measured_in_all_formats(sample_data):
+    data = load.corpus("mnist", str(sample_data), "sample")
+    model = load.model("conv")(data.shape, data.num_classes).eval()
+    model[2].weight_mask.zero_()
+    found, left_out = measured.formats(model, load.exporter(data.dataset), data, 1)
+    assert left_out == {} and list(found) == ["masked", *load.FORMATS]
+    assert found["compact"]["parameters"] < 0.1 * found["dense"]["parameters"]
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(run, sample_data, tmp_path):

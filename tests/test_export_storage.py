@@ -8,7 +8,7 @@ import torch
 from Utils import exported
 from Utils.export import form_timing, package, storage
 from Utils.export.draft import Draft
-from Utils.export.formats import FORMATS
+from Utils.export.formats import FORMATS, MASKED, REFERENCE
 
 SHAPES = [(1, 1), (7, 13), (5, 3, 3, 3), (3, 70_000), (0, 4), (4, 0), (70_000, 2)]
 
@@ -134,6 +134,29 @@ def test_either_layout_of_images_gives_the_same(format, monkeypatch):
     for layout in (exported.PLANES, exported.PLACES):
         found = exported.build({**about, "layout": {"2": layout}}, tensors, 2)(data)
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_empty_block_of_a_convolution_is_its_bias(bias):
+    """By hand: no input reaches any output, at any stride, padding and size of the kernel."""
+    values = torch.tensor([0.5, -1.0, 2.0]) if bias else None
+    for kernel, stride, padding in (((3, 3), [1, 1], [1, 1]), ((2, 4), [2, 3], [0, 1]), ((1, 1), [3, 1], [2, 0])):
+        how = {"stride": stride, "padding": padding}
+        weight, data = torch.zeros(3, 4, *kernel), torch.randn(2, 4, 7, 6, generator=torch.Generator().manual_seed(5))
+        height, width = (
+            (size + 2 * p - k) // s + 1 for size, p, k, s in zip((7, 6), padding, kernel, stride, strict=True)
+        )
+        wanted = torch.zeros(2, 3, height, width) + (0.0 if values is None else values.view(1, 3, 1, 1))
+        for form in exported.CONV.values():
+            found = form(weight, values, **how)(data)
+            assert found.equal(wanted), form
+
+
+def test_a_format_names_ways_and_forms_that_there_are():
+    assert REFERENCE in FORMATS and MASKED not in FORMATS
+    for format in FORMATS.values():
+        assert set(format.ways) <= set(storage.WAYS) and set(format.forms) <= set(exported.LINEAR) == set(exported.CONV)
+        assert "whole" in format.ways and "whole" in format.forms and format.help
 
 
 def test_exporters_have_what_the_recipes_call():

@@ -118,7 +118,7 @@ def test_each_claim_has_a_card_or_is_named_among_those_that_no_run_speaks_of(mad
     for claim in judged:
         entry, part = (f"<h3>{claim.name}</h3>", cards) if claim.statements else (f"<li>{claim.name}: ", rest)
         assert entry in html.unescape(part)
-    assert any("images" in claim.where for claim in judged if not claim.statements)
+    assert any("CIFAR-10" in claim.where for claim in judged if not claim.statements)
 
 
 def test_runs_are_told_apart_by_the_classes_that_they_still_reach(tmp_path):
@@ -196,7 +196,7 @@ def test_the_store_is_only_read_and_nothing_is_written_elsewhere(made):
     store, before, files = made
     assert contents(store) == before
     assert {path.name for path in store.parent.iterdir()} == {"store", "report"}
-    assert all(re.fullmatch(r"report\.html|(tables|figures)/[\w.-]+", name) for name in files)
+    assert all(re.fullmatch(r"(report\.html|compare\.(md|json))|(tables|figures)/[\w.-]+", name) for name in files)
 
 
 class Page(HTMLParser):

@@ -268,14 +268,20 @@ def test_dense_runs_with_another_training_or_other_weights_are_no_ones_dense(pla
     assert task.values("rand", 0.0, (("post_epochs", "1"),)) == {"2": 50.0}
 
 
-def test_synflow_has_its_own_number_of_rounds(place):
-    """It stays beside the others, whose main number is 1; its own runs with 1 are shown apart."""
+def test_one_round_is_every_pruners_main_number(place):
+    """As in the assignment; runs with another number are shown apart, and are main only where there are no others."""
     fill(place, "cifar10", {"rand": {1.0: [60.0]}, "snip": {1.0: [62.0]}})
     fill(place, "cifar10", {"synflow": {1.0: [65.0]}}, prune_epochs=100)
     fill(place, "cifar10", {"synflow": {1.0: [5.0, 6.0]}}, prune_epochs=1)
     task = only_task(place)
-    assert task.pruners() == ["rand", "snip", "synflow"] and task.values("synflow", 1.0) == {"1": 65.0}
-    assert [tasks.label(variant) for variant in task.variants] == ["main", "prune epochs 1"]
+    assert task.pruners() == ["rand", "snip", "synflow"] and task.values("synflow", 1.0) == {"1": 5.0, "2": 6.0}
+    assert [tasks.label(variant) for variant in task.variants] == ["main", "prune epochs 100"]
+
+
+def test_a_pruner_that_has_runs_with_other_rounds_alone_has_those(place):
+    fill(place, "cifar10", {"rand": {1.0: [60.0]}})
+    fill(place, "cifar10", {"synflow": {1.0: [65.0]}}, prune_epochs=100)
+    assert only_task(place).values("synflow", 1.0) == {"1": 65.0}
 
 
 def test_an_ablation_is_never_a_pruners_main_setting(place):

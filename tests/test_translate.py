@@ -254,15 +254,15 @@ def test_runs_of_before_keep_their_names(root):
 
 
 @pytest.mark.parametrize("weights", [[0.25] * 4, [1.0, 1.0]])
-def test_raw_bleu_takes_the_reference_as_its_words_stand(model, monkeypatch, weights):
+def test_raw_bleu_takes_the_reference_as_its_words_stand(sample_data, monkeypatch, weights):
     """Against Papineni's definition by hand: "dog." is one word there, and the tokens "dog", "." are two."""
-    made, data = model
     args = commandline.parse(["--dataset", "multi30k", "--bleu-weights", *map(str, weights)])
+    data = corpus.load(corpus.locate(load.configured(args), sample_data, "sample"))
     evaluation = Translation(data, args, torch.device("cpu"))
     words, test = data.words["en"], data.splits["test"]
     rows = [test.target(k)[1 : -1 - k % 2].tolist() for k in range(len(test))]  # the references, every second one short
     monkeypatch.setattr(decode, "translate", lambda *_: rows)
-    found = evaluation.score(made)
+    found = evaluation.score(torch.nn.Identity())
     outputs = [[words[number] for number in row] for row in rows]
     raw = [line.split(" ") for line in data.lines["test_target"]]
     assert any(word[-1] == "." and len(word) > 1 for line in raw for word in line)

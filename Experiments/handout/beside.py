@@ -46,7 +46,7 @@ def compare(found: Found, cells: Mapping[Key, Public]) -> tuple[Entry, Public | 
 
 def printed(network: Network, pruner: str, compression: float) -> float | None:
     """Return the paper's own accuracy of VGG16 after ten epochs; it names neither network nor data."""
-    cells = paper.read().table("metric", kind="image").cells
+    cells = paper.read().image_table.cells
     return cells.get((compression, pruner)) if network == VGG16 else None
 
 

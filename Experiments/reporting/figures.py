@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING
 
 from Experiments.reporting import canvas, speed, style
@@ -64,7 +65,11 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
             axes.axhline(task.chance, color=style.MUTED, linestyle=":", linewidth=1)
             place = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
             axes.annotate("chance", (0.0, task.chance), (0, 2), **place)
-        axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %", title=task.title)
+        axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %")
+        axes.set_title(task.title, pad=18 if task.unlike_paper else None)
+        if task.unlike_paper:  # a curve of other settings than the paper's says so
+            words_of_it = textwrap.shorten(task.unlike_paper, 78, placeholder=" ...")
+            axes.text(0, 1.02, words_of_it, transform=axes.transAxes, fontsize=7, color=style.MUTED)
         canvas.legend(axes)
 
     return draw

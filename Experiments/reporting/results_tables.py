@@ -49,11 +49,10 @@ def _numbers(found: Interval | None) -> dict[str, Any]:
 
 def beside_paper(printed: PaperTable, tasks: list[Task]) -> list[Table]:
     """One a task that it speaks of; one without figures of ours if there is none."""
-    of = [task for task in tasks if printed.of.items() <= {"dataset": task.dataset, "kind": task.kind}.items()]
-    alone = "kind" not in printed.of and len(of) <= 1
-    return [_beside(printed, task, printed.name if alone else f"{printed.name}-{task.name}") for task in of] or [
-        _beside(printed, None, printed.name)
-    ]
+    of = [task for task in tasks if printed.of.items() <= {"dataset": task.dataset, "model": task.model}.items()]
+    names = [printed.name if len(of) == 1 else f"{printed.name}-{task.name}" for task in of]
+    tables = [_beside(printed, task, name) for task, name in zip(of, names, strict=True)]
+    return tables or [_beside(printed, None, printed.name)]
 
 
 def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
@@ -61,13 +60,13 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
         *printed.pruners,
         *(pruner for pruner in (task.pruners() if task else []) if pruner not in printed.pruners),
     ]
-    ours = [0.0, *task.compressions()] if task else []
+    ours = [0.0, *(c for pruner in pruners for c in task.compressions(printed.variant(pruner)))] if task else []
     rows, records = [], []
     for c in sorted({*printed.compressions, *ours}):
         row = [f"{c:g}"]
         for pruner in pruners:
             value = printed.cells.get((c, pruner))
-            found = interval(task.values(pruner, c, figure=printed.figure).values()) if task else None
+            found = _figure(printed, task, pruner, c)
             if pruner in printed.pruners:
                 row.append(DASH if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:g}")
             row.append(spread(found, DECIMALS[printed.figure]))
@@ -85,8 +84,15 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
     ]
     if task and task.unlike_paper:
         notes.append(f"Ours are with other settings than the paper's: {task.unlike_paper}.")
-    title = printed.title if "dataset" in printed.of or task is None else f"{printed.title}: {task.title}"
-    return Table(name, title, header, rows, records, " ".join(filter(None, notes)))
+    return Table(name, printed.title, header, rows, records, " ".join(filter(None, notes)))
+
+
+def _figure(printed: PaperTable, task: Task | None, pruner: str, compression: float) -> Interval | None:
+    """Return ours beside a cell of the paper's; the dense network's is the same for all pruners."""
+    if task is None:
+        return None
+    variant = printed.variant(pruner) if compression > 0.0 else MAIN
+    return interval(task.values(pruner, compression, variant, printed.figure).values())
 
 
 def _points(task: Task, variant: Variant = MAIN) -> Iterable[tuple[str, float]]:

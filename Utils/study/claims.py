@@ -12,7 +12,7 @@ from Utils.study.quality import ACCURACY
 from Utils.study.retained import MIN_SEEDS, retained
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, difference, interval, paired
-from Utils.study.tasks import Task, pruner_title
+from Utils.study.tasks import MAIN, Task, Variant, pruner_title
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 RULE = (
@@ -25,7 +25,7 @@ EQUAL = 0.5  # points of accuracy or BLEU within which two settings count as equ
 COLLAPSED = 0.5  # of the dense network's performance above chance: less is a collapse
 HIGH_DENSITY = 0.5  # compressions up to which the density is high
 
-RAND, MAG, GRASP = "rand", "mag", "grasp"
+RAND, MAG, GRASP, SYNFLOW = "rand", "mag", "grasp", "synflow"
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
 def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     accuracies = paper.table("metric", dataset=paper.classification)
     bleus = paper.table("metric", dataset=paper.translation)
-    images = paper.table("metric", kind="image")
+    images = paper.image_table
     printed = max(accuracies.column(GRASP)[0.0], accuracies.column(RAND)[0.0])
     move = max(abs(value - bleus.column(pruner)[0.0]) for (_, pruner), value in bleus.cells.items())
     top = max(accuracies.compressions)
@@ -120,6 +120,9 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
 
     def is_translation(task: Task) -> bool:
         return task.dataset == paper.translation
+
+    def is_papers_images(task: Task) -> bool:
+        return {"dataset": task.dataset, "model": task.model} == images.of
 
     return [
         Question(
@@ -172,26 +175,40 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
             lambda task: [found for image in pictures for found in more_sensitive(task, image)],
         ),
         Question(
-            "GraSP collapses at high density",
-            "images",
+            "GraSP is far below the dense network at high density",
+            images.title,
             f"retained at each compression up to {HIGH_DENSITY:g}: below {100 * COLLAPSED:g} % "
             f"(the paper has an accuracy of {images.cells[0.05, GRASP]:g} at 0.05)",
-            is_image,
+            is_papers_images,
             lambda task: collapses(task, GRASP),
         ),
         Question(
             "Rand at compression 1 falls to chance",
-            "images",
+            images.title,
             f"accuracy less chance: within ±{EQUAL:g} points",
-            is_image,
+            is_papers_images,
             lambda task: at_chance(task, RAND, 1.0),
         ),
         Question(
-            "Mag is the best",
-            "images",
-            "Mag less each other pruner, paired, at each compression: above 0",
-            is_image,
-            lambda task: best(task, MAG),
+            f"SynFlow at compression {max(images.compressions):g} is at chance",
+            images.title,
+            f"accuracy less chance: within ±{EQUAL:g} points",
+            is_papers_images,
+            lambda task: at_chance(task, SYNFLOW, max(images.compressions)),
+        ),
+        Question(
+            "Mag, trained before it is pruned, is the best up to compression 1",
+            images.title,
+            "Mag less each other pruner, paired, at each compression up to 1: above 0; Mag has ten epochs more",
+            is_papers_images,
+            lambda task: best(task, MAG, 1.0, images.variant(MAG)),
+        ),
+        Question(
+            "Mag, pruned untrained, is the best up to compression 1",
+            images.title,
+            "Mag less each other pruner, paired, at each compression up to 1: above 0; all have the same epochs",
+            is_papers_images,
+            lambda task: best(task, MAG, 1.0, MAIN),
         ),
     ]
 
@@ -314,6 +331,14 @@ def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
     )
 
 
-def best(task: Task, pruner: str) -> list[Statement]:
-    others = [other for other in task.pruners() if other != pruner]
-    return [found for other in others for found in against(task, pruner, other, task.compressions(pruner=pruner), 0.0)]
+def best(task: Task, pruner: str, highest: float, variant: Variant) -> list[Statement]:
+    """State that a pruner, in a variant, is above each other one, in the main settings, up to a compression."""
+    found = []
+    for other in [other for other in task.pruners() if other != pruner]:
+        for c in [c for c in task.compressions(variant, pruner) if c <= highest]:
+            by_seed = paired(task.values(pruner, c, variant), task.values(other, c))
+            sides = (task.runs(pruner, c, variant), task.runs(other, c))
+            runs = [side[seed] for seed in by_seed for side in sides]
+            label = f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}"
+            found += _statement(label, by_seed.values(), runs, 0.0, math.inf)
+    return found

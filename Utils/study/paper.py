@@ -12,9 +12,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table. `of`: which tasks it speaks of, {"dataset": ...} or {"kind": ...}; `figure`: of Run.figures, which.
+    """One table of the paper.
 
-    cells: (compression, pruner) -> what is printed there.
+    of: the task that it is about, {"dataset": ...} and, where it is one of several models, {"model": ...}. figure: the
+    key in Run.figures of what it shows. cells: (compression, pruner) -> the figure printed there. settings: pruner ->
+    the settings in which its runs differ from the other pruners'.
     """
 
     name: str
@@ -24,6 +26,11 @@ class PaperTable:
     note: str
     pruners: tuple[str, ...]
     cells: Mapping[tuple[float, str], float]
+    settings: Mapping[str, Mapping[str, Any]]
+
+    def variant(self, pruner: str) -> tuple[tuple[str, str], ...]:
+        """Return how a pruner's runs differ from the others', as a `tasks.Variant`."""
+        return tuple((key, json.dumps(value)) for key, value in sorted(self.settings.get(pruner, {}).items()))
 
     @property
     def compressions(self) -> list[float]:
@@ -43,6 +50,11 @@ class Paper:
     translation: str
     tables: tuple[PaperTable, ...]
 
+    @property
+    def image_table(self) -> PaperTable:
+        """The accuracies on images."""
+        return next(table for table in self.tables if table.name == "images")
+
     def table(self, figure: str, **of: str) -> PaperTable:
         return next(table for table in self.tables if table.figure == figure and table.of == of)
 
@@ -59,6 +71,15 @@ def _table(stored: Mapping[str, Any]) -> PaperTable:
         for compression, values in stored["rows"].items()
         for pruner, value in zip(stored["pruners"], values, strict=True)
     }
-    of = {key: stored[key] for key in ("dataset", "kind") if key in stored}
+    of = {key: stored[key] for key in ("dataset", "model") if key in stored}
     pruners = tuple(stored["pruners"])
-    return PaperTable(stored["name"], stored["title"], of, stored["figure"], stored.get("note", ""), pruners, cells)
+    return PaperTable(
+        stored["name"],
+        stored["title"],
+        of,
+        stored["figure"],
+        stored.get("note", ""),
+        pruners,
+        cells,
+        stored.get("settings", {}),
+    )

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import console
+from Utils import console, load
 from Utils import settings as rows
 from Utils.errors import UserError
 from Utils.export.formats import MASKED
@@ -192,5 +192,11 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def settings(run: Run) -> list[tuple[str, Any]]:
-    """All settings of a run by name, those that came after it as well: at the value that stands for how it was made."""
-    return sorted(rows.complete(run.settings).items())
+    """Return all settings of a run by name, those that came after it at the value by which it was made.
+
+    Initial weights are among them only for a model class that has some to choose from.
+    """
+    values = rows.complete(run.settings)
+    if not any(run.settings["model_class"] in classes for classes in load.INITS.values()):
+        values.pop("init", None)
+    return sorted(values.items())

@@ -140,7 +140,9 @@ class Task:
 
     def _place(self, runs: list[Run]) -> None:
         ideal = ideal_settings(self.dataset)
-        unablated = [run for run in runs if run.compression == 0.0 or not _away(_without_rounds(run), ideal)]
+        away_of = {run.path: len(_away(_without_rounds(run), ideal)) for run in runs if run.compression > 0.0}
+        nearest = min(away_of.values(), default=0)  # above 0 where all were made before a setting had its default
+        unablated = [run for run in runs if away_of.get(run.path, nearest) == nearest]
         trainings = [_part(run, False) for run in unablated or runs]
         dense = {_part(run, False) for run in runs if run.compression == 0.0}
         self.training = _choose([part for part in trainings if part in dense] or trainings, ideal)
@@ -149,10 +151,15 @@ class Task:
         self.rounds = {}
         for pruner in {run.pruner for run in pruned}:
             self.rounds[pruner] = _choose((_rounds(run) for run in pruned if run.pruner == pruner), ideal)
-        self.pruning = _choose((_without_rounds(run) for run in pruned), ideal)
+        parts = [_without_rounds(run) for run in pruned]
+        least = min(len(_away(part, ideal)) for part in parts)
+        self.pruning = _choose((part for part in parts if len(_away(part, ideal)) == least), ideal)
         self.unlike_paper = ""
         if away := _away(self.training + self.pruning, ideal):
             self.unlike_paper = label(away)
+        more = {name: label(_away(rounds, ideal)) for name, rounds in self.rounds.items() if _away(rounds, ideal)}
+        words = [self.unlike_paper, *(f"{pruner_title(name)} {more[name]}" for name in in_order(more))]
+        self.unlike_paper = ", ".join(filter(None, words))
         self.placed = [Placed(run, self._variant(run)) for run in runs]
 
     def _variant(self, run: Run) -> Variant:
