@@ -24,6 +24,7 @@ class Setting:
     default: Any = None  # a data set may have another (`by_data`); None where it decides alone
     metavar: str = "N"
     choices: tuple[str, str] | None = None  # (what one of them is called, the registry in Utils.load that lists them)
+    families: str = ""  # the registry in Utils.load, names by family, that the help lists
     words: int | str = 1  # how many words follow the flag: a number, "+" or "*"
     alias: tuple[str, str] | None = None  # (another flag, a switch; the value that it stands for)
     original: bool = False  # a flag of the published assignment, so that it may be shortened
@@ -108,7 +109,10 @@ ROWS = (
         "model_class", "training", "text", "family of models", choices=("model class", "MODELS"),
         original=True, cost="run",
     ),
-    Setting("model", "training", "text", "the network", metavar="NAME", original=True, axis=True, cost="run"),
+    Setting(
+        "model", "training", "text", "the network", metavar="NAME", families="MODELS",
+        original=True, axis=True, cost="run",
+    ),
     Setting(
         "init", "training", "text",
         "initial weights of lottery networks: the assignment's (He's normal by fan in), or those of this project's "

@@ -60,6 +60,7 @@ def fitting(model_class: str, kind: str) -> str:
         ("--dataset ''", ["mnist", "agnews"]),
         ("--pruner snipp", ["'snipp'", "did you mean snip?", *PRUNERS]),
         ("--pruner SNIP", ["'SNIP'", *PRUNERS]),
+        ("--optimizer ''", ["optimizer", "sgd", "momentum", "adam", "rms"]),
         ("--optimizer adamw", ["'adamw'", "sgd", "momentum", "adam", "rms"]),
         ("--experiment single", ["'single'", "did you mean singleshot?"]),
         ("--source fake", ["'fake'", "auto", "real", "sample"]),

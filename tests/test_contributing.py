@@ -138,7 +138,8 @@ def test_a_model(follow):
     out = made.run(*PAGE["A model"].commands)
     (result,) = made.results()
     assert "Creating default-gated model." in out and result["parameters"]["total"] == 2 * (784 + 1) * 64 + 65 * 10
-    assert "gated" in made.call("--dataset mnist --model none").stderr
+    assert "default: gated, fc, conv;" in " ".join(made.help().split())
+    assert "{gated,fc,conv}" in made.call("--dataset mnist --model-class nlp").stderr
     (run,) = (made.tree / "Results" / "data" / "singleshot").iterdir()
     refused = made.call(f"--experiment export --run {run} --format sparse")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1
