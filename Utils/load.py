@@ -19,6 +19,7 @@ from Utils.data.corpus import SOURCES as SOURCES
 from Utils.data.dataset import Dataset
 from Utils.errors import UserError
 from Utils.export.formats import FORMATS as FORMATS
+from Utils.study.quality import METRICS as METRICS
 
 if TYPE_CHECKING:
     import torch
@@ -134,6 +135,11 @@ def exporter(data: Dataset) -> Any:
 def evaluation(data: Dataset) -> Any:
     """Return the class that evaluates a model on `data`."""
     return _find(data.evaluation)
+
+
+def measures() -> dict[str, Any]:
+    """Return the functions of the metrics that are means over examples, by what a split's figure is called."""
+    return {metric.key.removeprefix("test_"): _find(metric.of_each) for metric in METRICS if metric.of_each}
 
 
 def model_names(data: Dataset, model_class: str | None, model: str | None) -> tuple[str, str]:

@@ -24,6 +24,7 @@ class Setting:
     default: Any = None  # a data set may override it (`by_data`); None if only the data set decides
     metavar: str = "N"
     choices: tuple[str, str] | None = None  # (what an entry is called, the registry in Utils.load that lists them)
+    families: str = ""  # the registry in Utils.load, names by family, that the help lists
     words: int | str = 1  # number of words after the flag: an integer, "+" or "*"
     alias: tuple[str, str] | None = None  # (a switch, the value that it is short for)
     original: bool = False  # a flag of the published assignment; it may be abbreviated
@@ -108,7 +109,10 @@ ROWS = (
         "model_class", "training", "text", "family of models", choices=("model class", "MODELS"),
         original=True, cost="run",
     ),
-    Setting("model", "training", "text", "the network", metavar="NAME", original=True, axis=True, cost="run"),
+    Setting(
+        "model", "training", "text", "the network", metavar="NAME", families="MODELS",
+        original=True, axis=True, cost="run",
+    ),
     Setting(
         "init", "training", "text",
         "initial weights of lottery networks: the assignment's (He's normal by fan in), or those of this project's "

@@ -119,10 +119,11 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def sample_data(tmp_path_factory) -> Path:
-    """A data directory with both samples prepared. Shared: a test that damages it takes a copy."""
+    """A data directory with all samples prepared. Shared: a test that damages it takes a copy."""
     directory = tmp_path_factory.mktemp("data")
-    for name in load.DATASETS:
-        corpus.load(corpus.locate(load.dataset(name), directory, "sample"))
+    for data in map(load.dataset, load.DATASETS):
+        if data.sample:
+            corpus.load(corpus.locate(data, directory, "sample"))
     return directory
 
 

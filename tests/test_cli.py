@@ -42,6 +42,13 @@ def refusal(outcome) -> str:
     return outcome.err
 
 
+def fitting(model_class: str, kind: str) -> str:
+    """How a refusal names the models of a class that take this kind of data."""
+    names = [name for name, (taken, _) in load.MODELS[model_class].items() if taken == kind]
+    assert {"fc", "conv", "text-classification"} & set(names)
+    return f"--model-class {model_class} --model {{{','.join(names)}}}"
+
+
 # What is refused before anything is loaded.
 
 
@@ -53,6 +60,7 @@ def refusal(outcome) -> str:
         ("--dataset ''", ["mnist", "agnews"]),
         ("--pruner snipp", ["'snipp'", "did you mean snip?", *PRUNERS]),
         ("--pruner SNIP", ["'SNIP'", *PRUNERS]),
+        ("--optimizer ''", ["optimizer", "sgd", "momentum", "adam", "rms"]),
         ("--optimizer adamw", ["'adamw'", "sgd", "momentum", "adam", "rms"]),
         ("--experiment single", ["'single'", "did you mean singleshot?"]),
         ("--source fake", ["'fake'", "auto", "real", "sample"]),
@@ -61,12 +69,12 @@ def refusal(outcome) -> str:
         ("--model-class cnn", ["'cnn'", "default", "nlp"]),
         (f"{AGNEWS} --model lstm", ["'lstm'", "text-classification", "fc"]),
         # A model that takes another kind of data: the line lists what fits.
-        (f"{AGNEWS} --model fc", ["fc", "agnews", "--model-class nlp --model {text-classification}"]),
-        (f"{AGNEWS} --model-class default", ["agnews", "--model-class nlp --model {text-classification}"]),
-        (f"{AGNEWS} --model-class nlp --model fc", ["'fc'", "--model-class nlp --model {text-classification}"]),
-        (f"{MNIST} --model-class nlp", ["mnist", "--model-class default --model {fc,conv}"]),
-        (f"{MNIST} --model text-classification", ["mnist", "--model-class default --model {fc,conv}"]),
-        (f"{MNIST} --model-class default --model text-classification", ["--model-class default --model {fc,conv}"]),
+        (f"{AGNEWS} --model fc", ["fc", "agnews", fitting("nlp", "text")]),
+        (f"{AGNEWS} --model-class default", ["agnews", fitting("nlp", "text")]),
+        (f"{AGNEWS} --model-class nlp --model fc", ["'fc'", fitting("nlp", "text")]),
+        (f"{MNIST} --model-class nlp", ["mnist", fitting("default", "image")]),
+        (f"{MNIST} --model text-classification", ["mnist", fitting("default", "image")]),
+        (f"{MNIST} --model-class default --model text-classification", [fitting("default", "image")]),
     ],
 )
 def test_an_unknown_name_is_refused_with_what_there_is(cli, arguments, words):

@@ -10,7 +10,7 @@ from Experiments.grading.bench import CPU, Bench, Check, Verdict
 from Utils import load
 from Utils.machine import memory
 
-STAND_IN = "snip"  # ours to compare with where the class is none of the five: one gradient
+STAND_IN = "snip"  # ours to compare with where the class has no reference: one gradient
 ROUNDS, MOST = 5, 10.0
 
 
@@ -62,7 +62,7 @@ def _cost(bench: Bench) -> Verdict:
 
 
 def rows(truth: str | None) -> list[Check]:
-    beside = truth or f"{STAND_IN}, there being none of that name"
+    beside = truth or f"{STAND_IN}, there being no reference"
     return [
         Check(
             "time of score",

@@ -12,6 +12,7 @@ from Experiments.reporting import speed
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import DASH, Table, spread
 from Utils.study.paper import PaperTable
+from Utils.study.quality import METRICS
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import MAIN, Task, Variant, in_order, label, plain, pruner_title
@@ -26,7 +27,7 @@ def all_tables(study: Study) -> dict[str, list[Table]]:
     return {
         "paper": [table for printed in study.paper.tables for table in beside_paper(printed, study.tasks)],
         "results": [results(study.tasks)],
-        "reached": [reached(study.tasks), moved(study.tasks)],
+        "reached": [further(study.tasks), reached(study.tasks), moved(study.tasks)],
         "layers": [layers(task) for task in study.tasks],
         "bleu": [bleu(task) for task in study.tasks if is_translation(task)],
         "examples": [examples(task) for task in study.tasks if is_translation(task)],
@@ -140,6 +141,23 @@ def results(tasks: list[Task]) -> Table:
     header = ["task", "setting", "pruner", "compression", "density", "FLOP sparsity", "mean ± half width", "each seed"]
     note = "Density and FLOP sparsity are the fractions that remain. Of one seed there is no interval."
     return Table("results", "All results", header, rows, records, note)
+
+
+def further(tasks: list[Task]) -> Table:
+    """The metrics of Utils.study.quality that every evaluation finds beside the one that a run is judged by."""
+    rows, records = [], []
+    for task in tasks:
+        for metric in (metric for metric in METRICS if metric.of_each and metric != task.metric):
+            for pruner, c in _points(task):
+                found = interval(task.values(pruner, c, figure=f"final_{metric.key}").values())
+                if found is not None:
+                    rows.append([task.title, metric.title, _named(pruner), f"{c:g}", spread(found)])
+                    records.append(
+                        {"dataset": task.dataset, "model": task.model, "metric": metric.key, "pruner": _named(pruner)}
+                        | {"compression": c, **_numbers(found)}
+                    )
+    header = ["task", "metric", "pruner", "compression", "mean ± half width"]
+    return Table("further", "Further metrics", header, rows, records, "Main settings.")
 
 
 def reached(tasks: list[Task]) -> Table:

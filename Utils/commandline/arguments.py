@@ -37,11 +37,13 @@ def parse(arguments: list[str] | None = None) -> Namespace:
 
 def resolve(args: Namespace) -> Namespace:
     """Fill in the defaults and check every value against its registry. Raises UserError."""
-    args.dataset = args.dataset or settings.by_name()["dataset"].default
+    if args.dataset is None:
+        args.dataset = settings.by_name()["dataset"].default
     data = load.dataset(args.dataset)
     args.model_class, args.model = load.model_names(data, args.model_class, args.model)
     defaults = settings.defaults(data.defaults)
-    args.optimizer = load.known("optimizer", args.optimizer or defaults["optimizer"], load.OPTIMIZERS)
+    optimizer = defaults["optimizer"] if args.optimizer is None else args.optimizer
+    args.optimizer = load.known("optimizer", optimizer, load.OPTIMIZERS)
     inits = [name for name, classes in load.INITS.items() if args.model_class in classes]
     defaults["init"] = inits[0] if inits else None
     idle = {row.name: args.optimizer for row in settings.ROWS if row.optimizer and row.optimizer[0] != args.optimizer}

@@ -78,7 +78,7 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """Return the help, with the defaults of all data sets."""
         for action, row, usual in self.usual:
-            action.help = row.help + _shown_default(row, usual)
+            action.help = row.help + _families(row) + _shown_default(row, usual)
         return super().format_help()
 
     def _whole(self, word: str) -> str:
@@ -127,6 +127,12 @@ def _add(group: Any, row: Setting, own: Any, usual: Any) -> argparse.Action:
             type=lambda text: value if switch(text) else row.default, help=f"the same as {flag(row.name)} {value}",
         )  # fmt: skip
     return action
+
+
+def _families(row: Setting) -> str:
+    """Return the names that the setting may have, family by family."""
+    found = getattr(load, row.families) if row.families else {}
+    return ", of " * bool(found) + "; ".join(f"{family}: {', '.join(members)}" for family, members in found.items())
 
 
 def _shown_default(row: Setting, usual: Any) -> str:

@@ -101,10 +101,13 @@ class Corpus:
 def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
     """Decide where `dataset` comes from; missing raw files are downloaded if they are needed.
 
-    Raises UserError if `source` is "real" and the corpus is neither there nor can be downloaded.
+    Raises UserError if `source` is "sample" and the data set has none, and if the corpus is neither there nor can be
+    downloaded and no sample may take its place.
     """
     sample = Located(dataset, data_dir, "sample", {})
     if source == "sample":
+        if dataset.sample is None:
+            raise UserError(f"{dataset.title} has no generated sample; leave --source out")
         return sample
     raw = {raw.path: data_dir / raw.path for raw in dataset.raw}
     missing = [file for file in dataset.raw if not raw[file.path].is_file()]
@@ -112,10 +115,10 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
         return prepared
     if missing:
         reason = _fetch(dataset, data_dir, missing, insist=source == "real")
-        if reason and source == "real":
+        if reason and (source == "real" or dataset.sample is None):
             raise UserError(
                 f"{dataset.title} is not in {data_dir} (no {missing[0].path}) and could not be fetched ({reason}); "
-                f"put its files there or use --source sample"
+                f"put its files there{' or use --source sample' if dataset.sample else ''}"
             )
         if reason:
             console.alarm(
@@ -156,6 +159,8 @@ def _fetch(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> str
             dataset.fetch(data_dir)
         else:
             for file in missing:
+                if not file.url:
+                    return "it is published nowhere"
                 download.fetch(file.url, data_dir / file.path, file.md5)
     except download.Unreachable as error:
         try:

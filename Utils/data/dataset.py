@@ -21,8 +21,9 @@ class RawFile:
     """A file of the corpus as published."""
 
     path: str  # below the data directory
-    url: str
-    md5: str  # the published checksum
+    # Where it is published, and its checksum there; both empty for a file that the user puts in place.
+    url: str = ""
+    md5: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Dataset:
     """
 
     name: str
-    title: str
+    title: str  # its name in sentences and tables
     kind: str  # input of its models: "image", "text" or "translation"
     model_class: str  # default of --model-class
     model: str  # default of --model
@@ -52,14 +53,14 @@ class Dataset:
     preparation: Mapping[str, Any]  # all settings that the prepared data depends on; part of the cache entry's name
     # Raw files by `path` of `raw` -> the corpus; raises UserError with file and line.
     read: Callable[[Mapping[str, Path]], Prepared]
-    sample: Callable[[], Prepared]  # generates the sample
-    sample_version: int  # to be increased when the sample changes
     splits: Callable[[Prepared], dict[str, Examples]]  # "train" and "test" at least
     shape: Callable[[Prepared], tuple[int, ...]]  # shape of one input, without the batch
     classes: Callable[[Prepared], Sequence[str]]  # names of the outputs, in order
     # Settings whose defaults differ from those of Utils/settings.py. A flag that only some data sets accept has an
     # entry in each of them.
     defaults: Mapping[str, Any]
+    sample: Callable[[], Prepared] | None = None  # generates the sample of `--source sample`; None if there is none
+    sample_version: int = 1  # to be increased when the sample changes
     evaluation: str = "Utils.training.evaluate:Accuracy"  # module:class that evaluates a model
     # Settings -> the data set with them; raises UserError of one line.
     configure: Callable[[Mapping[str, Any]], Dataset] | None = None

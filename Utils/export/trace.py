@@ -41,13 +41,16 @@ def draft(model: nn.Module) -> Draft:
     """The network in eval mode, [B, ...] -> [B, classes]. Raises UserError if it does what no operation stands for."""
     try:
         graph = _Tracer().trace(model)
-    except fx.proxy.TraceError as error:
-        raise Unknown(f"what {type(model).__name__} does with its input ({error})") from error
+    except Exception as error:  # tracing runs the model's own code, which may ask its input for anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Unknown(f"what {type(model).__name__} does with its input ({reason})") from error
     found = Draft("network", [], {})
     named: dict[fx.Node, str] = {}  # the value that a node stands for
     with torch.no_grad():
         for node in graph.nodes:
             if node.op == "output":
+                if not isinstance(node.args[0], fx.Node):
+                    raise Unknown(f"the several outputs of {type(model).__name__}")
                 found.program.append({"output": named[node.args[0]]})
             else:
                 named[node] = _lower(found, node, named, model)
@@ -70,9 +73,13 @@ def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Mod
         kind = next((known for known in LAYERS if isinstance(module, known)), None)
         step = None if kind is None else LAYERS[kind](module)
     else:
-        step = FUNCTIONS.get(node.target, lambda *_: None)(*node.args[len(sources) :], *node.kwargs.values())
+        try:
+            step = FUNCTIONS.get(node.target, lambda *_: None)(*node.args[len(sources) :], *node.kwargs.values())
+        except TypeError:  # a known function with arguments that its entry does not take
+            step = None
     if step is None:
-        raise Unknown(f"the step {node.format_node() if node.op != 'call_module' else type(module).__name__}")
+        what = type(module).__name__ if node.op == "call_module" else getattr(node.target, "__name__", node.target)
+        raise Unknown(f"the step {what}")
     if not step:
         return sources[0]
     name = str(node.target) if node.op == "call_module" else node.name

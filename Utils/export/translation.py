@@ -18,6 +18,7 @@ from Layers.layers import masked
 from Layers.pairs import PAD
 from Utils.data.corpus import Corpus
 from Utils.data.examples import Sentences
+from Utils.errors import UserError
 from Utils.export.draft import Draft
 from Utils.training import decode
 
@@ -29,8 +30,15 @@ Entry = dict[str, Any]  # of a sublayer in the program, see exported.Translator
 def draft(model: nn.Module) -> Draft:
     """What `exported.Translator` runs, masks multiplied in as the forward pass reads them.
 
-    model: a Models.seq2seq.Seq2SeqTransformer.
+    model: a Models.seq2seq.Seq2SeqTransformer. Raises UserError for a model that is made of other parts.
     """
+    try:
+        return _draft(model)
+    except AttributeError as error:
+        raise UserError(f"export does not know what {type(model).__name__} is made of ({error})") from error
+
+
+def _draft(model: nn.Module) -> Draft:
     tensors: Tensors = {"source": _scaled(model.src_tok_emb), "target": _scaled(model.tgt_tok_emb)}
     program: dict[str, Any] = {"padding": PAD, "eps": model.transformer.decoder.norm.eps}
     for side in ("encoder", "decoder"):

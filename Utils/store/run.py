@@ -17,6 +17,7 @@ from Utils.errors import UserError
 from Utils.store import files, lock
 
 LOCK, CHECKPOINT = "lock", "checkpoint.safetensors"  # beside the files of an unfinished run
+SHEET = "sheet.json"  # in the directory of a graded class, which lies among the runs
 
 
 def digest(config: Mapping[str, Any]) -> str:

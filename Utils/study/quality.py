@@ -17,11 +17,17 @@ class Metric:
     key: str  # its name among a run's final figures; its values are in percent
     title: str
     chance: Callable[[int], float]  # number of classes -> what a guess reaches
+    # Of a metric that is a mean over examples: where the function of one batch is, (logits [n, classes], target [n]) ->
+    # the examples' values [n]. Every evaluation then finds it. "" where the data set's evaluation finds the figure.
+    of_each: str = ""
 
 
 BLEU = Metric("bleu", "BLEU", lambda classes: 0.0)
 ACCURACY = Metric("test_top1", "test accuracy", lambda classes: 100.0 / classes)
-METRICS = (BLEU, ACCURACY)  # of a run that has several, the first counts: the accuracy of a translation is one a token
+METRICS = (  # of a run that has several, the first counts: the accuracy of a translation is one a token
+    BLEU,
+    ACCURACY,
+)
 
 
 def of(final: Mapping[str, float]) -> Metric:

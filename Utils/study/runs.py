@@ -141,7 +141,8 @@ def read(stores: Iterable[str] | None) -> list[Run]:
     result: dict[tuple[str, str], Run] = {}
     for folder in folders:
         for path in sorted(folder.glob("*/*")):
-            if path.is_dir() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if path.is_dir() and not hidden and not (path / store.SHEET).is_file():
                 run = _read(path)
                 if run is not None:
                     result.setdefault(

@@ -13,6 +13,7 @@ from torch import nn
 
 from Layers.fast.fixed import fixed_masks
 from Layers.modes import modes_kept
+from Utils import load
 from Utils.data.corpus import Corpus
 from Utils.data.loader import Loader
 from Utils.training import signal
@@ -24,26 +25,29 @@ TOP = (1, 2, 5)
 def evaluate(model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> dict[str, float]:
     """Return {loss, top1, top2, top5} in eval mode: mean loss per example, accuracies in percent.
 
-    top-k is left out if there are fewer than k classes. The train / eval modes are restored. Raises FloatingPointError
-    if the loss is not finite.
+    top-k is left out if there are fewer than k classes. Beside them are the means of `Utils.load.measures`, by name.
+    The train / eval modes are restored. Raises FloatingPointError if the loss or one of these is not finite.
     """
-    count, total = 0, torch.zeros((), dtype=torch.float64, device=device)
-    correct: dict[int, Any] = {}
+    count, correct, of_each = 0, {}, load.measures()
+    totals = {name: torch.zeros((), dtype=torch.float64, device=device) for name in ("loss", *of_each)}
     with modes_kept(model), fixed_masks(model):
         model.eval()
         for data, target in dataloader:
             data, target = data.to(device), target.to(device)
             logits = model(data)
             count += target.numel()
-            total += loss(logits, target).double() * target.numel()
+            totals["loss"] += loss(logits, target).double() * target.numel()
+            for name, measure in of_each.items():
+                totals[name] += measure(logits, target).double().sum()
             ranks = [k for k in TOP if k <= logits.shape[1]]
             hits = logits.topk(ranks[-1], dim=1).indices == target.unsqueeze(1)
             for k in ranks:
                 correct[k] = correct.get(k, 0) + hits[:, :k].sum()
-    mean = total.item() / count
-    if not math.isfinite(mean):
-        raise FloatingPointError(f"the loss over {count} examples is {mean} in evaluation; a lower --lr may help")
-    return {"loss": mean, **{f"top{k}": 100.0 * int(hits) / count for k, hits in correct.items()}}
+    means = {name: total.item() / count for name, total in totals.items()}
+    for name, mean in means.items():
+        if not math.isfinite(mean):
+            raise FloatingPointError(f"the {name} over {count} examples is {mean} in evaluation; a lower --lr may help")
+    return {"loss": means.pop("loss"), **{f"top{k}": 100.0 * int(n) / count for k, n in correct.items()}, **means}
 
 
 class Accuracy:
