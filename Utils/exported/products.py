@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ class Product:
     """A form as the translator calls it: rows [..., I], or a single row [I] with nothing between it and torch."""
 
     def __init__(self, made: Callable) -> None:
-        self.made = made
+        self.made: Any = made  # has a weight and a bias where `direct`
         self.direct = type(made) in (WholeLinear, CsrLinear)
 
     def __call__(self, input: Tensor) -> Tensor:
@@ -46,8 +47,9 @@ class Words(Product):
 
     def __init__(self, made: Callable) -> None:
         super().__init__(made)
-        self.rest = None
+        self.rest: Any = None  # (the highest bias, its word) of the words left out, [] each
         if type(made) is BlockLinear and made.rows is not None:  # the logits of the words left out are their biases
+            assert made.bias is not None  # each word has one
             others = torch.ones_like(made.bias, dtype=torch.bool).index_fill_(0, made.rows, False).nonzero().flatten()
             value, place = made.bias[others].max(0)
             self.rest = value, others[place]
