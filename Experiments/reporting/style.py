@@ -21,12 +21,12 @@ class Look:
 
 # After Okabe and Ito: told apart with any colour vision, by marker without colours; contrast above 3 on both pages.
 LOOKS = (("#7a7f87", "o"), ("#2c7fb8", "s"), ("#b35fa0", "^"), ("#d55e00", "D"), ("#009e73", "v"))
-OTHERS = "#8c6d31", "P"  # a pruner that came later
+OTHERS = "#8c6d31"  # pruners that came later, told apart by their markers
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def look(pruner: str) -> Look:
     names = list(load.PRUNERS)
     place = names.index(pruner) if pruner in names else len(LOOKS)
-    colour, marker = LOOKS[place] if place < len(LOOKS) else OTHERS
+    colour, marker = LOOKS[place] if place < len(LOOKS) else (OTHERS, MARKERS[place % len(MARKERS)])
     return Look(pruner_title(pruner), colour, marker)
