@@ -1,4 +1,9 @@
-"""What a mask has cut off for good: empty tensors, units with no way in or out, classes that nothing reaches."""
+"""Find what a mask has cut off for good: empty tensors, units with no way in or out, classes that nothing reaches.
+
+It takes any model that can be called, and its masks alone: derivatives follow whatever the model does, place by place.
+An exporter may take out only what is dead for certain, so it follows the weights of the operations that it knows
+(Utils/export/reach.py). On the models of this project both say the same of each unit.
+"""
 
 from __future__ import annotations
 
