@@ -6,12 +6,13 @@ import tempfile
 from argparse import Namespace
 from pathlib import Path
 
-from Experiments.grading import CHECKS, warden
+from Experiments.grading import CHECKS, FORMULAS, warden
 from Experiments.grading.sheet import Sheet
 from Utils import load, plugin
 from Utils.commandline.kinds import positive
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
+from Utils.store import run as store
 
 # torch is imported by the processes that do the checks: a file that is not there is refused at once.
 
@@ -26,7 +27,7 @@ def flags(top: Parser) -> None:
         "--as",
         dest="graded_as",
         metavar=names(load.PRUNERS),
-        help="which of ours its scores are to be like (default: by the class's name; else scores have no truth)",
+        help="which of ours its scores are to be like (default: by the class's name; else they have no reference)",
     )
     add("--checks", metavar="NAME,NAME", help=f"groups of rows to make, of {names(CHECKS)} (default: all)")
     add(
@@ -70,12 +71,12 @@ def run(args: Namespace) -> int:
         "file": str(found.path.resolve()),
         "class": found.attribute,
         "sha256": found.sha256,
-        "truth": args.graded_as,
+        "truth": args.graded_as if args.graded_as in FORMULAS else None,
         "checks": args.checks,
         "threads": args.threads,
         "data_dir": str(Path(args.data_dir).resolve()),
     }
-    place = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/sheet.json"
+    place = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}"
     # What the class writes where it stands goes with that place.
     with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as room:
         for row in warden.rows(request, args.limit, room, sheet.facts):

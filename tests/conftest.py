@@ -51,7 +51,9 @@ class Outcome:
     def path(self) -> Path:
         """The directory of the run that was made."""
         assert self.code == 0, self.err
-        return Path(re.search(r"^Saved to (.+)$", self.out, re.MULTILINE)[1])
+        found = re.search(r"^Saved to (.+)$", self.out, re.MULTILINE)
+        assert found, self.out
+        return Path(found[1])
 
     @property
     def result(self) -> dict:
@@ -117,10 +119,11 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def sample_data(tmp_path_factory) -> Path:
-    """A data directory with both samples prepared. Shared: a test that damages it takes a copy."""
+    """A data directory with all samples prepared. Shared: a test that damages it takes a copy."""
     directory = tmp_path_factory.mktemp("data")
-    for name in load.DATASETS:
-        corpus.load(corpus.locate(load.dataset(name), directory, "sample"))
+    for data in map(load.dataset, load.DATASETS):
+        if data.sample:
+            corpus.load(corpus.locate(data, directory, "sample"))
     return directory
 
 

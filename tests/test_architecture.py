@@ -205,10 +205,12 @@ def test_a_data_set_is_what_its_entry_says(name, sample_data):
     assert kind == data.kind and place
     flags = vars(commandline.parser().parse_args([]))
     assert data.defaults.keys() <= flags.keys() and all(flags[key] is None for key in data.defaults)
-    loaded = load.corpus(name, str(sample_data), "sample")
-    assert len(set(loaded.classes)) == len(loaded.classes) == loaded.num_classes > 1
-    assert {"train", "test"} <= loaded.splits.keys() == loaded.rows.keys()
-    assert all(raw.url.startswith("https://") and len(raw.md5) == 32 for raw in data.raw)
+    if data.sample:
+        loaded = load.corpus(name, str(sample_data), "sample")
+        assert len(set(loaded.classes)) == len(loaded.classes) == loaded.num_classes > 1
+        assert {"train", "test"} <= loaded.splits.keys() == loaded.rows.keys()
+    assert all((raw.url, raw.md5) == ("", "") or raw.url.startswith("https://") for raw in data.raw)
+    assert all(len(raw.md5) == 32 for raw in data.raw if raw.url)
     assert all(not Path(raw.path).is_absolute() and ".." not in Path(raw.path).parts for raw in data.raw)
 
 

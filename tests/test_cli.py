@@ -42,6 +42,13 @@ def refusal(outcome) -> str:
     return outcome.err
 
 
+def fitting(model_class: str, kind: str) -> str:
+    """How a refusal names the models of a class that take this kind of data."""
+    names = [name for name, (taken, _) in load.MODELS[model_class].items() if taken == kind]
+    assert {"fc", "conv", "text-classification"} & set(names)
+    return f"--model-class {model_class} --model {{{','.join(names)}}}"
+
+
 # What is refused before anything is loaded.
 
 
@@ -53,6 +60,7 @@ def refusal(outcome) -> str:
         ("--dataset ''", ["mnist", "agnews"]),
         ("--pruner snipp", ["'snipp'", "did you mean snip?", *PRUNERS]),
         ("--pruner SNIP", ["'SNIP'", *PRUNERS]),
+        ("--optimizer ''", ["optimizer", "sgd", "momentum", "adam", "rms"]),
         ("--optimizer adamw", ["'adamw'", "sgd", "momentum", "adam", "rms"]),
         ("--experiment single", ["'single'", "did you mean singleshot?"]),
         ("--source fake", ["'fake'", "auto", "real", "sample"]),
@@ -61,12 +69,12 @@ def refusal(outcome) -> str:
         ("--model-class cnn", ["'cnn'", "default", "nlp"]),
         (f"{AGNEWS} --model lstm", ["'lstm'", "text-classification", "fc"]),
         # A model that takes another kind of data: the line lists what fits.
-        (f"{AGNEWS} --model fc", ["fc", "agnews", "--model-class nlp --model {text-classification}"]),
-        (f"{AGNEWS} --model-class default", ["agnews", "--model-class nlp --model {text-classification}"]),
-        (f"{AGNEWS} --model-class nlp --model fc", ["'fc'", "--model-class nlp --model {text-classification}"]),
-        (f"{MNIST} --model-class nlp", ["mnist", "--model-class default --model {fc,conv}"]),
-        (f"{MNIST} --model text-classification", ["mnist", "--model-class default --model {fc,conv}"]),
-        (f"{MNIST} --model-class default --model text-classification", ["--model-class default --model {fc,conv}"]),
+        (f"{AGNEWS} --model fc", ["fc", "agnews", fitting("nlp", "text")]),
+        (f"{AGNEWS} --model-class default", ["agnews", fitting("nlp", "text")]),
+        (f"{AGNEWS} --model-class nlp --model fc", ["'fc'", fitting("nlp", "text")]),
+        (f"{MNIST} --model-class nlp", ["mnist", fitting("default", "image")]),
+        (f"{MNIST} --model text-classification", ["mnist", fitting("default", "image")]),
+        (f"{MNIST} --model-class default --model text-classification", [fitting("default", "image")]),
     ],
 )
 def test_an_unknown_name_is_refused_with_what_there_is(cli, arguments, words):
@@ -284,7 +292,7 @@ def test_a_run_stores_five_files_and_leaves_nothing_else(full):
     assert (full.path / "report.txt").read_text() in full.out
 
 
-def test_the_record_says_everything_about_the_run(full):
+def test_the_record_says_everything_about_the_run(full, root):
     result, text = full.result, full.config["dataset"] == "agnews"
     assert result["dataset"] == full.config["dataset"] and result["pruner"] == full.config["pruner"]
     assert result["model"] == ("text-classification" if text else "fc")
@@ -297,7 +305,8 @@ def test_the_record_says_everything_about_the_run(full):
     assert all(value >= 0 for value in result["seconds"].values())
     assert result["versions"]["torch"] == torch.__version__.split("+")[0]
     assert result["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert result["commit"] is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", result["commit"])
+    head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    assert (result["commit"] or "").removesuffix("+changes") == (head if (root / ".git").exists() else "")
     ranks = (1, 2) if text else (1, 2, 5)  # no top-5 where there are four classes
     for point in POINTS:  # the training split, the longest, is measured at the end alone
         splits = ("train", "test") if point == "final" else ("test",)
@@ -746,6 +755,12 @@ def test_help_names_every_flag_and_says_what_the_sparsities_are(root):
     assert all(re.search(rf"(^|\s){flag}\b", shown.stdout) for flag in flags | {"--verbose", "--help"})
     assert all(name in shown.stdout for name in (*PRUNERS, "agnews", "mnist", "text-classification", "REMAIN"))
     assert max(map(len, shown.stdout.splitlines())) <= 120
+
+
+def test_the_version_is_the_changelogs_newest(root):
+    shown = python(root, "main.py", "--experiment", "report", "--version")
+    newest = re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert shown.returncode == 0 and shown.stdout == f"{newest}\n" and not shown.stderr
 
 
 def test_help_and_refusals_do_not_wait_for_torch(root):

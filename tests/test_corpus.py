@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from Utils.data import corpus, download
+from Utils.data.dataset import RawFile
 from Utils.data.sets import agnews, mnist
 from Utils.errors import UserError
 from Utils.store import files
@@ -156,6 +157,39 @@ def test_real_without_a_corpus_fails_in_one_line(tmp_path, asked):
     assert "\n" not in message and len(asked) == 1
     for part in ("AG News", str(tmp_path), "AG_NEWS/train.csv", "no such host", "--source sample"):
         assert part in message
+
+
+def test_without_a_sample_the_files_alone_count(data, tmp_path, asked, capsys):
+    """`real` and `auto` find them, or say in one line that there are none; `sample` says that there is no such."""
+    bare = dataclasses.replace(NEWS, sample=None)
+    for source in ("real", "auto"):
+        assert corpus.load(corpus.locate(bare, data, source)).rows == {"train": 4, "test": 2} and not asked
+        with pytest.raises(UserError) as caught:
+            corpus.locate(bare, tmp_path / f"no {source}", source)
+        message = str(caught.value)
+        for part in (
+            "AG News",
+            str(tmp_path / f"no {source}"),
+            "AG_NEWS/train.csv",
+            "no such host",
+            "put its files there",
+        ):
+            assert part in message
+        assert "\n" not in message and "--source" not in message and asked
+        asked.clear()
+    capsys.readouterr()
+    with pytest.raises(UserError, match=r"^AG News has no generated sample; leave --source out$"):
+        corpus.locate(bare, data, "sample")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_file_that_is_published_nowhere_is_asked_of_no_server(tmp_path, asked):
+    own = dataclasses.replace(NEWS, sample=None, raw=tuple(RawFile(raw.path) for raw in NEWS.raw))
+    with pytest.raises(UserError, match=r"no AG_NEWS/train.csv.*published nowhere.*put its files there$"):
+        corpus.locate(own, tmp_path, "auto")
+    assert not asked
+    write_raw(tmp_path)
+    assert corpus.locate(own, tmp_path, "auto").source == "real"
 
 
 def test_auto_without_a_corpus_takes_the_sample_and_says_so_loudly(tmp_path, asked, capsys):

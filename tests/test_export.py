@@ -14,7 +14,7 @@ from Layers.reading import Raw
 from Pruners import dead
 from Utils import exported, load
 from Utils.errors import UserError
-from Utils.export import dead_units, form_timing, package, reach, trace
+from Utils.export import dead_units, form_timing, package, reach, trace, translation
 from Utils.export.formats import FORMATS
 
 MODELS = [
@@ -236,13 +236,27 @@ class Doubtful(nn.Module):
             return self.fc(data) if data.sum() > 0 else self.fc(-data)
         if self.kind == "sine":
             return self.fc(torch.sin(data))
+        if self.kind == "loop":
+            return sum(self.fc(data[k : k + 1]) for k in range(len(data)))
+        if self.kind == "size":
+            return self.fc(data) + torch.zeros(int(data.shape[0]), 2)
+        if self.kind == "number":
+            return self.fc(data) + 1.0
+        if self.kind == "twice":
+            return self.fc(data), data
         return self.fc(self.fc.weight @ data.T)
 
 
-@pytest.mark.parametrize("kind", ["branch", "sine", "weight"])
+@pytest.mark.parametrize("kind", ["branch", "sine", "weight", "loop", "size", "number", "twice"])
 def test_a_model_beyond_the_operations_is_refused_in_one_line(kind):
     with pytest.raises(UserError, match="export does not know") as refused:
         trace.draft(Doubtful(kind))
+    assert "\n" not in str(refused.value)
+
+
+def test_another_translation_model_is_refused_in_one_line():
+    with pytest.raises(UserError, match="export does not know what Doubtful is made of") as refused:
+        translation.draft(Doubtful("branch"))
     assert "\n" not in str(refused.value)
 
 

@@ -1,5 +1,6 @@
 """The rows of a grade sheet: ours hold, assignment one's hold where it is right, and each mistake fails its own row."""
 
+import dataclasses
 import importlib.util
 from importlib import import_module
 from pathlib import Path
@@ -8,7 +9,7 @@ import nets
 import pytest
 import torch
 
-from Experiments.grading import CHECKS, agreement, mistakes, truth
+from Experiments.grading import CHECKS, FORMULAS, agreement, mistakes, training, truth
 from Experiments.grading.bench import Bench
 from Experiments.grading.child import outcome
 from Pruners import pruners
@@ -17,6 +18,7 @@ from Utils import load
 
 HERE = Path(__file__).resolve().parent
 SPEC = importlib.util.spec_from_file_location("assignment_one", HERE / "students" / "assignment_one.py")
+assert SPEC and SPEC.loader
 published = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(published)
 
@@ -43,7 +45,12 @@ def student(base: type, **methods) -> type:
 # --- who passes ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", load.PRUNERS)
+def test_the_five_have_a_reference():
+    assert set(nets.PRUNERS) == set(FORMULAS) <= set(load.PRUNERS)
+    assert set(truth.REFERENCES) == set(mistakes.OF_EACH) == set(FORMULAS) - {"rand"}
+
+
+@pytest.mark.parametrize("name", nets.PRUNERS)
 def test_the_scores_of_assignment_one_hold(name):
     kind = {kind.lower(): getattr(published, kind) for kind in ("Rand", "Mag", "SNIP", "GraSP", "SynFlow")}[name]
     assert failed(sheet(kind, name, "interface", "scores")) == {}
@@ -273,7 +280,7 @@ def test_a_draw_that_is_not_random_fails(score, row, words):
 
 
 class Ever:
-    draw = torch.Generator().manual_seed(0)
+    draw: torch.Generator = torch.Generator().manual_seed(0)
 
 
 def fixed() -> torch.Generator:
@@ -452,6 +459,17 @@ def test_cost_beside_ours_is_a_ratio_of_measured_times():
     (row,) = sheet(load.pruner("snip"), "snip", "cost").values()
     assert row["figures"]["ratio"] > 0 and row["figures"]["beside"] == "snip"
     assert row["figures"]["seconds"] > 0 and f"{row['figures']['ratio']:.2f} times our snip" in row["found"]
+
+
+def test_short_runs_are_made_of_data_sets_with_a_sample(monkeypatch):
+    """One that has none is passed over, wherever it stands in the registry."""
+    names = [check.name for check in training.rows(None)]
+    assert names == ["3 epochs on the MNIST sample", "3 epochs on the AG News sample"]
+    bare = dataclasses.replace(load.dataset("mnist"), name="bare", title="Bare", sample=None)
+    known = {**load.DATASETS}
+    monkeypatch.setattr(load, "DATASETS", {"bare": "", **known})
+    monkeypatch.setattr(load, "dataset", lambda name, find=load.dataset: bare if name == "bare" else find(name))
+    assert [check.name for check in training.rows(None)] == names
 
 
 def test_all_names_of_groups_are_modules_with_rows():

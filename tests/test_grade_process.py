@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import main
-from Experiments.grading import warden
+from Experiments.grading import scores, warden
 from Experiments.grading.sheet import WIDTH
 from Utils import load
 from Utils.commandline import arguments as commandline
@@ -43,7 +43,8 @@ def grade(tmp_path, capsys):
         kept = [json.loads(path.read_text()) for path in sorted(results.rglob("sheet.json"))]
         shutil.rmtree(results, ignore_errors=True)
         assert len(kept) == (code < 2)
-        return Graded(code, *capsys.readouterr(), kept[0] if kept else None)
+        out, err = capsys.readouterr()
+        return Graded(code, out, err, kept[0] if kept else None)
 
     return call
 
@@ -77,7 +78,7 @@ def by_name(sheet: dict) -> dict[str, dict]:
 # --- ours ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", load.PRUNERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_our_own_pass(grade, root, name):
     spec = f"{root / 'Pruners' / 'pruners.py'}:{NAMES[name]}"
     graded = grade(spec, "--checks interface,scores,counts,rounds,effects")
@@ -85,10 +86,27 @@ def test_our_own_pass(grade, root, name):
     assert (
         graded.sheet["holds"] and graded.sheet["graded_as"] == name and all(row["ok"] for row in graded.sheet["rows"])
     )
+    assert graded.sheet["reference"]
     groups = {"interface", "scores", "counts", "rounds", "effects"}
     assert {row["group"] for row in graded.sheet["rows"]} == set(graded.sheet["points"]) == groups
-    assert "FAIL" not in graded.out and graded.err == ""
+    assert "FAIL" not in graded.out and graded.err == "" and f", graded as {name}\n" in graded.out
     assert f"results/grade/{NAMES[name]}-{graded.sheet['sha256'][:10]}/sheet.json\n" in graded.out
+
+
+def test_a_registered_pruner_without_a_reference_has_the_rows_of_any_class(grade, root, monkeypatch):
+    """Not those of a random one: the same rows, and the same expectations, as a class of no known name."""
+    spec = f"{root / 'tests' / 'students' / 'assignment_one.py'}:Custom"
+    unknown = grade(spec, "--checks scores,cost")
+    assert unknown.sheet["graded_as"] is None and unknown.sheet["reference"] is None
+    assert "none of ours by name: its scores have no reference\n" in unknown.out
+    monkeypatch.setitem(load.PRUNERS, "custom", "Pruners.pruners:Rand")
+    known = grade(spec, "--checks scores,cost")
+    assert known.sheet["graded_as"] == "custom" and known.sheet["reference"] is None
+    assert "graded as custom: its scores have no reference\n" in known.out
+    for row, other in zip(known.sheet["rows"], unknown.sheet["rows"], strict=True):
+        assert (row["name"], row["expected"], row["ok"]) == (other["name"], other["expected"], other["ok"])
+    names = [row["name"] for row in known.sheet["rows"] if row["group"] == "scores"]
+    assert names == [f"scores of {words}" for words in scores.NETWORKS.values()]
 
 
 def test_a_run_with_the_class_in_our_recipe_stands_beside_ours(grade, root, sample_data):

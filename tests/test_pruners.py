@@ -689,7 +689,6 @@ def test_a_pruner_without_compute_says_so():
         Pruner([]).score(nets.mlp(2, 2), nets.CROSS_ENTROPY, [], nets.CPU)
 
 
-def test_every_registered_pruner_is_tested_here():
-    assert [load.pruner(name) for name in load.PRUNERS] == ALL
-    assert list(load.PRUNERS) == list(nets.PRUNERS)
+def test_the_five_are_registered_and_tested_here():
+    assert [load.pruner(name) for name in nets.PRUNERS] == ALL
     assert pruners.GraSP.temperature == 200

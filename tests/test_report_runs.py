@@ -93,11 +93,13 @@ def test_a_run_that_measures_nothing_at_the_end_is_told_what_it_lacks(place, cap
     assert capsys.readouterr().err == f'warning: {other} is left out: its recipe measures no point called "final"\n'
 
 
-def test_runs_in_the_making_are_passed_over(place, capsys):
+def test_runs_in_the_making_and_sheets_are_passed_over(place, capsys):
     add(place, "agnews", "rand", 1.0, 1, 90.0)
     (place / "singleshot" / ".half-done.x7").mkdir()
     (place / ".locks" / "one").mkdir(parents=True)
     (place / "singleshot" / "notes.txt").write_text("mine")
+    (place / "grade" / "Mine-0123456789").mkdir(parents=True)
+    (place / "grade" / "Mine-0123456789" / "sheet.json").write_text("{}")  # of a graded class
     assert len(runs.read([str(place)])) == 1 and capsys.readouterr().err == ""
 
 

@@ -28,6 +28,7 @@ def test_rows_are_consistent():
     for row in settings.ROWS:
         assert not row.kind or row.kind in KINDS
         assert not row.choices or hasattr(load, row.choices[1])
+        assert not row.families or hasattr(load, row.families)
         assert not (row.place and (row.since is not settings.ALWAYS or row.axis)), row.name
         assert not row.own or row.default is None, row.name
     for name in load.DATASETS:

@@ -11,3 +11,11 @@ CHECKS = {
     "cost": "Experiments.grading.cost",
     "training": "Experiments.grading.training",
 }
+# pruner -> what its scores are; for each of them a class's scores have a reference to be compared with
+FORMULAS = {
+    "rand": "uniform draws, independent of each other",
+    "mag": "|theta|",
+    "snip": "|dL/dmask|, L summed over the batches",
+    "grasp": "theta * (H g) at logits / 200, L summed over the batches",
+    "synflow": "|theta| * dR/d|theta|, R the output of the absolute network at ones",
+}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 
 from Experiments.grading.bench import CPU, Bench, Check, Verdict
 from Utils import load
 from Utils.machine import memory
 
-STAND_IN = "snip"  # ours to compare with where the class is none of the five: one gradient
+STAND_IN = "snip"  # ours to compare with where the class has no reference: one gradient
 ROUNDS, MOST = 5, 10.0
 
 
@@ -46,7 +47,7 @@ def _cost(bench: Bench) -> Verdict:
         pair = [_timed(body) for body in bodies]
         seconds.append((pair[0], pair[1]) if k % 2 else (pair[1], pair[0]))
     ratio = statistics.median(a / b for a, b in seconds)
-    figures = {
+    figures: dict[str, Any] = {
         "beside": name,
         "seconds": statistics.median(a for a, _ in seconds),
         "our_seconds": statistics.median(b for _, b in seconds),
@@ -61,7 +62,7 @@ def _cost(bench: Bench) -> Verdict:
 
 
 def rows(truth: str | None) -> list[Check]:
-    beside = truth or f"{STAND_IN}, there being none of that name"
+    beside = truth or f"{STAND_IN}, there being no reference"
     return [
         Check(
             "time of score",

@@ -1,4 +1,4 @@
-"""Rows on the scores: against the truth where the class is one of the five, else that there are some."""
+"""Rows on the scores: against the reference of the pruner it is graded as, or, without one, that there are some."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from Experiments.grading import agreement, mistakes, truth
+from Experiments.grading import FORMULAS, agreement, mistakes, truth
 from Experiments.grading.bench import Bench, Check, Trial, Verdict
 
 NETWORKS = {"mlp": "the MLP, biases too", "conv": "the net with BatchNorm", "text": "the text classifier"}
@@ -26,6 +26,7 @@ def _alive(tensors: list[Tensor], trial: Trial) -> Tensor:
 def _against(bench: Bench, subject: str, density: float) -> Verdict:
     trial = bench.trial(subject, density=density)
     before = copy.deepcopy(trial.model)
+    assert bench.truth is not None  # see rows
     named = truth.REFERENCES[bench.truth](before, trial.names, trial.batches)
     right = _alive([named[name] for name in trial.names], trial)
     tensors = trial.score()
@@ -132,8 +133,8 @@ def rows(truth_name: str | None) -> list[Check]:
             Check(f"scores of {words}", finite, WHY, functools.partial(_present, subject=subject))
             for subject, words in NETWORKS.items()
         ]
-        return present if truth_name is None else [*present, *RANDOM]
-    formula = f"the ranking of {truth.FORMULAS[truth_name]}"
+        return [*present, *RANDOM] if truth_name in FORMULAS else present
+    formula = f"the ranking of {FORMULAS[truth_name]}"
     return [
         *(
             Check(f"scores of {words}", formula, WHY, functools.partial(_against, subject=subject, density=1.0))

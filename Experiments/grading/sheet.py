@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from Experiments.grading import FORMULAS
 from Utils.plugin import Plugin
 from Utils.store import files, provenance
 
@@ -22,8 +23,8 @@ def one_line(text: str, most: int = 300) -> str:
 class Sheet:
     """Rows {group, name, expected, found, ok, why, figures} in the order in which they were made."""
 
-    def __init__(self, graded: Plugin, truth: str | None, checks: list[str]) -> None:
-        self.graded, self.truth, self.checks = graded, truth, checks
+    def __init__(self, graded: Plugin, graded_as: str | None, checks: list[str]) -> None:
+        self.graded, self.graded_as, self.checks = graded, graded_as, checks
         self.rows: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
         self.reasons: list[str] = []  # of the rows that fail
@@ -33,7 +34,8 @@ class Sheet:
         return bool(self.rows) and all(row["ok"] for row in self.rows)
 
     def title(self) -> str:
-        beside = f"graded as {self.truth}" if self.truth else "none of ours by name: its scores have no truth here"
+        beside = f"graded as {self.graded_as}" if self.graded_as else "none of ours by name"
+        beside += "" if self.graded_as in FORMULAS else ": its scores have no reference"
         file = one_line(self.graded.path.name, 40)
         return f"{self.graded.attribute} of {file} (sha256 {self.graded.sha256[:10]}), {beside}\n"
 
@@ -80,7 +82,8 @@ class Sheet:
                 "file": self.graded.path.name,
                 "class": self.graded.attribute,
                 "sha256": self.graded.sha256,
-                "graded_as": self.truth,
+                "graded_as": self.graded_as,
+                "reference": FORMULAS.get(self.graded_as),
                 "checks": self.checks,
                 "holds": self.holds,
                 "points": self.points(),

@@ -127,9 +127,3 @@ REFERENCES: dict[str, Callable[[nn.Module, list[str], Batches], Scores]] = {
     "grasp": grasp,
     "synflow": synflow,
 }
-FORMULAS = {
-    "mag": "|theta|",
-    "snip": "|dL/dmask|, L summed over the batches",
-    "grasp": "theta * (H g) at logits / 200, L summed over the batches",
-    "synflow": "|theta| * dR/d|theta|, R the output of the absolute network at ones",
-}

@@ -1,4 +1,7 @@
-"""What a data set tells the rest of the project about itself. Imports neither torch nor numpy: the help needs it."""
+"""The description of a data set for the rest of the project.
+
+It imports neither torch nor numpy, because --help uses it.
+"""
 
 from __future__ import annotations
 
@@ -15,59 +18,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of the corpus as published. `path` is below the data directory, `md5` the published checksum."""
+    """A file of the corpus as published."""
 
-    path: str
-    url: str
-    md5: str
+    path: str  # below the data directory
+    # Where it is published, and its checksum there; both empty for a file that the user puts in place.
+    url: str = ""
+    md5: str = ""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus as it is cached: tensors, the number of rows by split, vocabularies, remarks to the user, raw lines."""
+    """A corpus in the form in which it is cached."""
 
     tensors: dict[str, Tensor]
-    rows: dict[str, int]
-    words: dict[str, list[str]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    lines: dict[str, list[str]] = field(default_factory=dict)
+    rows: dict[str, int]  # number of examples by split
+    words: dict[str, list[str]] = field(default_factory=dict)  # vocabularies by name
+    notes: list[str] = field(default_factory=list)  # remarks to the user
+    lines: dict[str, list[str]] = field(default_factory=dict)  # raw text by name
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set: a file below Utils/data/sets that makes one of these, and a line in Utils.load.DATASETS.
+    """The description of one data set.
 
-    kind: what a model for it must take ("image", "text", "translation"); model_class, model: what is trained where
-    nothing else is asked for. preparation: all settings that the prepared data depends on, part of the cache's name.
-    read: raw paths, by the `path` of `raw` -> Prepared, or UserError naming file and line. sample: the generated
-    stand-in, Prepared likewise; sample_version grows when it changes. splits: Prepared -> examples by split, "train"
-    and "test" at least. shape: Prepared -> the shape of one input, without the batch; classes: Prepared -> the names of
-    the outputs, in order. evaluation: the place of the class that measures a model on it, such as
-    Utils.training.evaluate.Accuracy.
-    defaults: settings in which it differs from the general ones of Utils/settings.py; a flag that only some data sets
-    take is named here by each that takes it. configure: such settings -> the data set with them, or UserError in one
-    line. fetch: where the raw files are not to be had one by one at their urls: brings all of them below the data
-    directory, or raises download.Unreachable where no server answers or what comes is not what was published, UserError
-    where it cannot be written; no file has its final name before it is whole.
+    A file in Utils/data/sets makes it, and Utils.load.DATASETS has a line for it.
     """
 
     name: str
-    title: str
-    kind: str
-    model_class: str
-    model: str
+    title: str  # its name in sentences and tables
+    kind: str  # input of its models: "image", "text" or "translation"
+    model_class: str  # default of --model-class
+    model: str  # default of --model
     raw: tuple[RawFile, ...]
-    preparation: Mapping[str, Any]
+    preparation: Mapping[str, Any]  # all settings that the prepared data depends on; part of the cache entry's name
+    # Raw files by `path` of `raw` -> the corpus; raises UserError with file and line.
     read: Callable[[Mapping[str, Path]], Prepared]
-    sample: Callable[[], Prepared]
-    sample_version: int
-    splits: Callable[[Prepared], dict[str, Examples]]
-    shape: Callable[[Prepared], tuple[int, ...]]
-    classes: Callable[[Prepared], Sequence[str]]
+    splits: Callable[[Prepared], dict[str, Examples]]  # "train" and "test" at least
+    shape: Callable[[Prepared], tuple[int, ...]]  # shape of one input, without the batch
+    classes: Callable[[Prepared], Sequence[str]]  # names of the outputs, in order
+    # Settings whose defaults differ from those of Utils/settings.py. A flag that only some data sets accept has an
+    # entry in each of them.
     defaults: Mapping[str, Any]
-    evaluation: str = "Utils.training.evaluate:Accuracy"
+    sample: Callable[[], Prepared] | None = None  # generates the sample of `--source sample`; None if there is none
+    sample_version: int = 1  # to be increased when the sample changes
+    evaluation: str = "Utils.training.evaluate:Accuracy"  # module:class that evaluates a model
+    # Settings -> the data set with them; raises UserError of one line.
     configure: Callable[[Mapping[str, Any]], Dataset] | None = None
+    # Downloads all raw files below the data directory, if they have no url each. A file gets its final name only when
+    # it is complete. Raises download.Unreachable if no server answers or the content is not the published one, and
+    # UserError if a file cannot be written.
     fetch: Callable[[Path], None] | None = None
 
 
-PER_CLASS = {"prune_dataset_ratio": 10}  # how many examples score a classifier, as in assignment one
+PER_CLASS = {"prune_dataset_ratio": 10}  # examples per class for scoring, as in assignment one

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from Layers.attention import MultiheadAttention
 from Layers.layers import masked
 from Layers.pairs import PAD
 from Utils.data.corpus import Corpus
+from Utils.data.examples import Sentences
+from Utils.errors import UserError
 from Utils.export import reach
 from Utils.export.draft import Draft
 from Utils.training import decode
@@ -29,8 +31,15 @@ Entry = dict[str, Any]  # of a sublayer in the program, see exported.Translator
 def draft(model: nn.Module) -> Draft:
     """What `exported.Translator` runs, masks multiplied in as the forward pass reads them.
 
-    model: a Models.seq2seq.Seq2SeqTransformer.
+    model: a Models.seq2seq.Seq2SeqTransformer. Raises UserError for a model that is made of other parts.
     """
+    try:
+        return _draft(model)
+    except AttributeError as error:
+        raise UserError(f"export does not know what {type(model).__name__} is made of ({error})") from error
+
+
+def _draft(model: nn.Module) -> Draft:
     tensors: Tensors = {"source": _scaled(model.src_tok_emb), "target": _scaled(model.tgt_tok_emb)}
     program: dict[str, Any] = {"padding": PAD, "eps": model.transformer.decoder.norm.eps}
     for side in ("encoder", "decoder"):
@@ -109,7 +118,8 @@ def _source_attention(name: str, attention: MultiheadAttention, tensors: Tensors
 
 def use(data: Corpus, size: int, device: torch.device) -> Callable[[nn.Module], Any]:
     """What a model is for: translations of the first `size` sentences of the test split, as one batch."""
-    sources = [data.test.source(k) for k in range(min(size, len(data.test)))]
+    test = cast(Sentences, data.test)
+    sources = [test.source(k) for k in range(min(size, len(test)))]
     return lambda model: decode.translate(model, sources, device)
 
 
@@ -171,8 +181,9 @@ def _smaller_attention(entry: Entry, tensors: Tensors) -> Entry:
     if not heads:
         return _constant(name, tensors)
     query, value = max(1, *(len(head[0][0]) for head in heads)), max(len(head[2][0]) for head in heads)
-    padded = ([_padded(head[k], size) for head in heads] for k, size in enumerate((query, query, value)))
-    parts = [tuple(map(torch.stack, zip(*part, strict=True))) for part in padded]
+    sizes = (query, query, value)
+    padded = ([_padded(head[k], size) for head in heads] for k, size in enumerate(sizes))
+    parts = [(torch.stack([w for w, _ in part]), torch.stack([b for _, b in part])) for part in padded]
     if entry["kind"] == "self":
         _join(tensors, f"{name}.in", *parts)
     else:
@@ -193,13 +204,13 @@ def _apart(entry: Entry, tensors: Tensors) -> tuple[list, list, list, list]:
         )
         for kind in ("weight", "bias")
     )
-    parts = [list(zip(weight, bias, strict=True)) for weight, bias in zip(weights, biases, strict=True)]
-    return *parts, list(tensors[f"{name}.out.weight"].split(value, 1))
+    queries, keys, values = (list(zip(weight, bias, strict=True)) for weight, bias in zip(weights, biases, strict=True))
+    return queries, keys, values, list(tensors[f"{name}.out.weight"].split(value, 1))
 
 
 def _smaller_head(
     name: str, tensors: Tensors, query: tuple, key: tuple, value: tuple, leave: Tensor
-) -> tuple[tuple, tuple, tuple, Tensor]:
+) -> tuple[Any, ...]:
     """One head's query, key, value and output columns, of the dimensions that matter."""
     # A value that is the same at all positions is so after the attention too: its weights add up to one.
     entered = reach.fed(value[0])
