@@ -1,4 +1,9 @@
-"""Search for what masks have disconnected: empty tensors, units without inputs or outputs, classes without a path."""
+"""Search for what masks have disconnected: empty tensors, units without inputs or outputs, classes without a path.
+
+The search takes any model that can be called, and its masks alone: derivatives follow whatever the model does. An
+exporter may remove only what is disconnected for certain, so it follows the weights of the operations that it knows
+(Utils/export/reach.py). On the models of this project both say the same of each unit.
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from Layers.pairs import PAD
 from Utils.data.corpus import Corpus
 from Utils.data.examples import Sentences
 from Utils.errors import UserError
+from Utils.export import reach
 from Utils.export.draft import Draft
 from Utils.training import decode
 
@@ -162,9 +163,9 @@ def _smaller_feed(entry: Entry, tensors: Tensors) -> Entry:
     """Hidden units with no way in say the same for ever, those with no way out say it to nobody."""
     name = entry["name"]
     enter, bias, leave = (tensors[f"{name}.{part}"] for part in ("in.weight", "in.bias", "out.weight"))
-    fixed = ~enter.ne(0).any(1)
-    _carry(name, tensors, leave[:, fixed], bias[fixed].relu())
-    kept = ~fixed & leave.ne(0).any(0)
+    entered = reach.fed(enter)
+    _carry(name, tensors, leave[:, ~entered], bias[~entered].relu())
+    kept = entered & reach.read(leave)
     if not kept.any():
         return _constant(name, tensors)
     tensors[f"{name}.in.weight"], tensors[f"{name}.in.bias"] = enter[kept], bias[kept]
@@ -212,9 +213,9 @@ def _smaller_head(
 ) -> tuple[Any, ...]:
     """One head's query, key, value and output columns, of the dimensions that matter."""
     # A value that is the same at all positions is so after the attention too: its weights add up to one.
-    fixed = ~value[0].ne(0).any(1)
-    _carry(name, tensors, leave[:, fixed], value[1][fixed])
-    kept = ~fixed & leave.ne(0).any(0)
+    entered = reach.fed(value[0])
+    _carry(name, tensors, leave[:, ~entered], value[1][~entered])
+    kept = entered & reach.read(leave)
     return *_smaller_scores(query, key), (value[0][kept], value[1][kept]), leave[:, kept]
 
 
@@ -225,8 +226,7 @@ def _smaller_scores(query: tuple[Tensor, Tensor], key: tuple[Tensor, Tensor]) ->
     it; for the same reason no key needs its bias. Dimensions where the query is the same at all positions add up to
     one, whose query is 1.
     """
-    moves = key[0].ne(0).any(1)
-    asks = query[0].ne(0).any(1)
+    moves, asks = reach.fed(key[0]), reach.fed(query[0])
     kept = moves & asks
     weights, biases = query[0][kept], query[1][kept]
     keys = key[0][kept]
