@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from Layers import pairs as numbers
-from Utils import settings
+from Utils import settings as rows
 from Utils.data.samples import pictures
 from Utils.data.sets import multi30k
 from Utils.errors import UserError
@@ -275,7 +275,7 @@ def test_the_data_set_is_german_to_english_unless_asked_otherwise():
     ]
     paper = {"lr": 1e-4, "adam_betas": [0.9, 0.98], "adam_eps": 1e-9, "post_epochs": 10, "train_batch_size": 256}
     paper |= {"test_batch_size": 256, "prune_batch_size": 256, "prune_dataset_size": 1280, "optimizer": "adam"}
-    defaults = settings.defaults(data.defaults)  # the general ones, less those that it has of its own
+    defaults = rows.defaults(data.defaults)  # the general ones, less those that it has of its own
     for known in (paper, DEFAULT):
         assert {key: defaults[key] for key in known} == known
     assert "prune_dataset_ratio" not in data.defaults and "prune_augment" not in data.defaults
