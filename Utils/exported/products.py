@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ class Product:
     """A form as the translator calls it: rows [..., I], or a single row [I] with nothing between it and torch."""
 
     def __init__(self, made: Callable) -> None:
-        self.made = made
+        self.made: Any = made  # has the attributes of a Form where `type` says that it is one
         self.direct = type(made) in (WholeLinear, CsrLinear)
 
     def __call__(self, input: Tensor) -> Tensor:
@@ -46,23 +47,23 @@ class Words(Product):
 
     def __init__(self, made: Callable) -> None:
         super().__init__(made)
-        self.rest = None
+        self.rest: tuple[Tensor, Tensor] | None = None
         if type(made) is BlockLinear and made.rows is not None:  # the logits of the words left out are their biases
-            others = torch.ones_like(made.bias, dtype=torch.bool).index_fill_(0, made.rows, False).nonzero().flatten()
-            value, place = made.bias[others].max(0)
+            bias = self.made.bias
+            others = torch.ones_like(bias, dtype=torch.bool).index_fill_(0, made.rows, False).nonzero().flatten()
+            value, place = bias[others].max(0)
             self.rest = value, others[place]
 
     def likeliest(self, hidden: Tensor) -> Tensor:
         """[B, E], or [E] of a single sentence -> the word with the highest logit, [B]; the first of equals."""
         if self.rest is not None:
-            return self._of_block(hidden.view(-1, hidden.shape[-1]))
+            return self._of_block(hidden.view(-1, hidden.shape[-1]), *self.rest)
         if type(self.made) is WholeLinear and hidden.dim() > 1:
             return self._by_blocks(hidden)
         return self(hidden).max(-1, keepdim=True)[1].view(-1)
 
-    def _of_block(self, hidden: Tensor) -> Tensor:
-        """No logit is computed of a word that has no weights."""
-        value, word = self.rest
+    def _of_block(self, hidden: Tensor, value: Tensor, word: Tensor) -> Tensor:
+        """Compute no logit of a word that has no weights. value, word: the highest of their biases, and whose it is."""
         if len(self.made.rows) == 0:
             return word.expand(len(hidden))
         columns = self.made.columns

@@ -23,7 +23,9 @@ class _Sublayer:
     def __init__(self, about: Mapping[str, Any], products: Mapping[str, Product], norm: tuple) -> None:
         """products: by name, "in", "out" and "memory"; norm: what F.layer_norm takes behind its input."""
         self.about, self.norm = about, norm
-        self.enter, self.leave, self.memory = (products.get(name) for name in ("in", "out", "memory"))
+        self.enter: Any = products.get("in")  # None only in kinds that have no such product
+        self.leave: Any = products.get("out")
+        self.memory: Any = products.get("memory")
 
     def __call__(self, input: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """[B, L, E] -> [B, L, E]; memory: [B, S, E] of the source; mask: boolean [B, 1, 1, S], False at its padding."""
