@@ -83,7 +83,7 @@ class Sheet:
                 "class": self.graded.attribute,
                 "sha256": self.graded.sha256,
                 "graded_as": self.graded_as,
-                "reference": FORMULAS.get(self.graded_as),
+                "reference": None if self.graded_as is None else FORMULAS.get(self.graded_as),
                 "checks": self.checks,
                 "holds": self.holds,
                 "points": self.points(),

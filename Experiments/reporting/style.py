@@ -23,7 +23,7 @@ class Look:
 
 # After Okabe and Ito: distinct with any colour vision, and by marker without colours; contrast above 3 on both pages.
 LOOKS = (("#7a7f87", "o"), ("#2c7fb8", "s"), ("#b35fa0", "^"), ("#d55e00", "D"), ("#009e73", "v"))
-OTHERS = "#8c6d31", "P"  # any other pruner
+OTHERS = "#8c6d31"  # other pruners, distinct by their markers
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -31,5 +31,5 @@ def look(pruner: str) -> Look:
     """Return the look of a pruner."""
     names = list(load.PRUNERS)
     index = names.index(pruner) if pruner in names else len(LOOKS)
-    colour, marker = LOOKS[index] if index < len(LOOKS) else OTHERS
+    colour, marker = LOOKS[index] if index < len(LOOKS) else (OTHERS, MARKERS[index % len(MARKERS)])
     return Look(pruner_title(pruner), colour, marker)

@@ -16,7 +16,7 @@ class Product:
     """A form as the translator calls it: rows [..., I], or a single row [I] with nothing between it and torch."""
 
     def __init__(self, made: Callable) -> None:
-        self.made: Any = made  # has the attributes of a Form where `type` says that it is one
+        self.made: Any = made  # has a weight and a bias where `direct`
         self.direct = type(made) in (WholeLinear, CsrLinear)
 
     def __call__(self, input: Tensor) -> Tensor:
@@ -47,23 +47,24 @@ class Words(Product):
 
     def __init__(self, made: Callable) -> None:
         super().__init__(made)
-        self.rest: tuple[Tensor, Tensor] | None = None
+        self.rest: Any = None  # (the highest bias, its word) of the words left out, [] each
         if type(made) is BlockLinear and made.rows is not None:  # the logits of the words left out are their biases
-            bias = self.made.bias
-            others = torch.ones_like(bias, dtype=torch.bool).index_fill_(0, made.rows, False).nonzero().flatten()
-            value, place = bias[others].max(0)
+            assert made.bias is not None  # each word has one
+            others = torch.ones_like(made.bias, dtype=torch.bool).index_fill_(0, made.rows, False).nonzero().flatten()
+            value, place = made.bias[others].max(0)
             self.rest = value, others[place]
 
     def likeliest(self, hidden: Tensor) -> Tensor:
         """[B, E], or [E] of a single sentence -> the word with the highest logit, [B]; the first of equals."""
         if self.rest is not None:
-            return self._of_block(hidden.view(-1, hidden.shape[-1]), *self.rest)
+            return self._of_block(hidden.view(-1, hidden.shape[-1]))
         if type(self.made) is WholeLinear and hidden.dim() > 1:
             return self._by_blocks(hidden)
         return self(hidden).max(-1, keepdim=True)[1].view(-1)
 
-    def _of_block(self, hidden: Tensor, value: Tensor, word: Tensor) -> Tensor:
-        """Compute no logit of a word that has no weights. value, word: the highest of their biases, and whose it is."""
+    def _of_block(self, hidden: Tensor) -> Tensor:
+        """No logit is computed of a word that has no weights."""
+        value, word = self.rest
         if len(self.made.rows) == 0:
             return word.expand(len(hidden))
         columns = self.made.columns

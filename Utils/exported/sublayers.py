@@ -23,9 +23,10 @@ class _Sublayer:
     def __init__(self, about: Mapping[str, Any], products: Mapping[str, Product], norm: tuple) -> None:
         """products: by name, "in", "out" and "memory"; norm: what F.layer_norm takes behind its input."""
         self.about, self.norm = about, norm
-        self.enter: Any = products.get("in")  # None only in kinds that have no such product
-        self.leave: Any = products.get("out")
-        self.memory: Any = products.get("memory")
+        self.enter: Product | Any  # Any, for None where the kind has none: no kind calls what it does not have
+        self.leave: Product | Any
+        self.memory: Product | Any
+        self.enter, self.leave, self.memory = (products.get(name) for name in ("in", "out", "memory"))
 
     def __call__(self, input: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """[B, L, E] -> [B, L, E]; memory: [B, S, E] of the source; mask: boolean [B, 1, 1, S], False at its padding."""
@@ -95,7 +96,7 @@ class _SelfAttention(_Attention):
 class _SourceAttention(_Attention):
     """Of the target over the source."""
 
-    def added(self, input: Tensor, memory: Tensor | None, mask: Tensor | None) -> Tensor:
+    def added(self, input: Tensor, memory: Tensor | Any, mask: Tensor | None) -> Tensor:
         parts = *self.apart(self.enter(input), self.query), *self.apart(self.memory(memory), self.query, self.value)
         return self.attend(input, parts, mask)
 

@@ -5,8 +5,10 @@ agrees with its subject. A prefix such as `hoch` or `an` goes to the end, and so
 Each German sentence has exactly one English sentence and vice versa, so both directions can be learned.
 """
 
+import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,85 +79,21 @@ def _pairs(text: str) -> list[Pair]:
     return [(german.strip(), english.strip()) for german, english in sides]
 
 
-ADULTS = _nouns("""
-    Mann m Männer man men, Frau f Frauen woman women, Arbeiter m Arbeiter worker workers,
-    Polizist w Polizisten policeman policemen, Sängerin f Sängerinnen singer singers,
-    Student w Studenten student students, Lehrerin f Lehrerinnen teacher teachers,
-    Künstler m Künstler artist artists""")
-CHILDREN = _nouns("""
-    Kind n Kinder child children, Junge w Jungen boy boys, Mädchen n Mädchen girl girls""")
-ANIMALS = _nouns("""
-    Hund m Hunde dog dogs, Katze f Katzen cat cats, Pferd n Pferde horse horses, Ziege f Ziegen goat goats""")
-CLOTHES = _nouns("""
-    Hemd n Hemden shirt shirts, Jacke f Jacken jacket jackets, Mantel m Mäntel coat coats,
-    Pullover m Pullover jumper jumpers, T-Shirt n T-Shirts T-shirt T-shirts, Hut m Hüte hat hats,
-    Mütze f Mützen cap caps, Schal m Schals scarf scarves""")
-THINGS = _nouns("""
-    Ball m Bälle ball balls, Buch n Bücher book books, Zeitung f Zeitungen newspaper newspapers,
-    Brief m Briefe letter letters, Apfel m Äpfel apple apples, Banane f Bananen banana bananas,
-    Kuchen m Kuchen cake cakes, Blume f Blumen flower flowers, Korb m Körbe basket baskets,
-    Kiste f Kisten box boxes, Schild n Schilder sign signs, Fahne f Fahnen flag flags,
-    Bild n Bilder picture pictures, Fahrrad n Fahrräder bicycle bicycles, Wagen m Wagen cart carts,
-    Schlitten m Schlitten sledge sledges, Stuhl m Stühle chair chairs, Rucksack m Rucksäcke backpack backpacks,
-    Tasche f Taschen bag bags, Regenschirm m Regenschirme umbrella umbrellas, Auto n Autos car cars,
-    Haus n Häuser house houses, Gebäude n Gebäude building buildings, Kirche f Kirchen church churches,
-    Brücke f Brücken bridge bridges, Zaun m Zäune fence fences, Mauer f Mauern wall walls, Baum m Bäume tree trees,
-    Bank f Bänke bench benches, Brunnen m Brunnen fountain fountains, Felsen m Felsen rock rocks,
-    Bach m Bäche stream streams, Tunnel m Tunnel tunnel tunnels, See m Seen lake lakes, Wald m Wälder forest forests""")
+GRAMMAR = tomllib.loads(Path(__file__).with_name("pictures.toml").read_text(encoding="utf-8"))
+ADULTS, CHILDREN, ANIMALS, CLOTHES, THINGS = (
+    _nouns(GRAMMAR[name]) for name in ("adults", "children", "animals", "clothes", "things")
+)
 NOUNS = ADULTS | CHILDREN | ANIMALS | CLOTHES | THINGS
 
-COLOURS = _pairs("rot=red, blau=blue, grün=green, gelb=yellow, weiß=white, schwarz=black, grau=grey, braun=brown")
-OF_ANY = _pairs("groß=big, klein=small")
-OF_MADE = _pairs("groß=big, klein=small, alt=old, neu=new")
-OF_ADULTS = _pairs("jung=young, alt=old, groß=tall, lächelnd=smiling")
-OF_CHILDREN = _pairs("klein=little, fröhlich=cheerful, lächelnd=smiling")
-OF_ANIMALS = _pairs("groß=big, schwarz=black, weiß=white, braun=brown")
-PLAIN = "Apfel Banane Kuchen Baum Felsen Bach See Wald"  # things of any size, but neither new nor blue
-MADE = "Haus Gebäude Kirche Brücke Mauer Brunnen Tunnel Bild Buch Zeitung Brief Schild"
-
-WORN_IN, WORN_WITH = "Hemd Jacke Mantel Pullover T-Shirt", "Hut Mütze Schal Rucksack Tasche Regenschirm"
-PLACES = _pairs("""im Park=in the park, am Strand=on the beach, auf der Straße=in the street, im Garten=in the garden,
-    auf dem Markt=at the market, am Fluss=by the river, im Schnee=in the snow, auf der Wiese=in the meadow,
-    auf dem Spielplatz=at the playground, im Hof=in the yard, am Bahnhof=at the station, im Regen=in the rain""")
-AROUND = {  # prepositions of rest, with the dative, and what stands there
-    ("vor", "in front of"): "Haus Gebäude Kirche Brunnen Mauer Auto",
-    ("neben", "next to"): "Baum Auto Brunnen Fahrrad Bank Kirche Zaun",
-    ("hinter", "behind"): "Haus Zaun Mauer Auto Gebäude",
-    ("unter", "under"): "Baum Brücke",
-    ("auf", "on"): "Bank Mauer Felsen Brücke",
-}
-AT_REST = """steht stehen - = standing, sitzt sitzen - = sitting, liegt liegen - = lying, schläft schlafen - = sleeping,
-    wartet warten - = waiting, wacht wachen auf = waking up"""
-OF_PEOPLE = """tanzt tanzen - = dancing, singt singen - = singing, lacht lachen - = laughing, spielt spielen Fußball
-    = playing football, spielt spielen Gitarre = playing the guitar, fährt fahren Fahrrad = cycling"""
-WITH_OBJECT = {  # accusative, unless the line begins with "+"
-    "liest lesen - = reading": "Buch Zeitung Brief",
-    "hält halten - = holding": "Ball Blume Korb Regenschirm Apfel",
-    "hält halten hoch = holding up": "Schild Fahne Bild Ball",
-    "hebt heben auf = picking up": "Ball Blume Korb Tasche",
-    "wirft werfen - = throwing": "Ball",
-    "isst essen - = eating": "Apfel Banane Kuchen",
-    "trägt tragen - = carrying": "Kiste Korb Stuhl Tasche",
-    "schiebt schieben - = pushing": "Wagen Fahrrad",
-    "zieht ziehen - = pulling": "Wagen Schlitten",
-    "malt malen - = painting": "Bild Blume Haus",
-    "kauft kaufen - = buying": "Blume Buch Kuchen Hut",
-    "schaut schauen an = looking at": "Bild Haus Kirche Brunnen",
-    "probiert probieren an = trying on": "Jacke Mantel Hut Mütze",
-    "füttert füttern - = feeding": "Hund Katze Pferd Ziege",
-    "+hilft helfen - = helping": "Mann Frau Kind Junge Mädchen",
-    "+sieht sehen zu = watching": "Polizist Sängerin Künstler Hund Pferd",
-    "+folgt folgen - = following": "Hund Katze Mann Frau Student",
-}
-MOVING = {  # prepositions of direction, with the accusative
-    "läuft laufen durch = running through": "Wald Tunnel",
-    "läuft laufen über = running across": "Brücke",
-    "geht gehen durch = walking through": "Wald Tunnel",
-    "geht gehen über = walking across": "Brücke",
-    "springt springen über = jumping over": "Zaun Mauer Bach",
-    "springt springen in = jumping into": "See Bach",
-    "klettert klettern auf = climbing onto": "Felsen Mauer Wagen",
-}
+COLOURS, OF_ANY, OF_MADE, OF_ADULTS, OF_CHILDREN, OF_ANIMALS, PLACES = (
+    _pairs(GRAMMAR[name])
+    for name in ("colours", "of_any", "of_made", "of_adults", "of_children", "of_animals", "places")
+)
+PLAIN, MADE = GRAMMAR["plain"], GRAMMAR["made"]  # of any size, but neither new nor blue; both of these
+WORN_IN, WORN_WITH = GRAMMAR["worn_in"], GRAMMAR["worn_with"]
+AROUND = {tuple(key.split("=")): value for key, value in GRAMMAR["around"].items()}  # with the dative
+AT_REST, OF_PEOPLE = GRAMMAR["at_rest"], GRAMMAR["of_people"]
+WITH_OBJECT, MOVING = GRAMMAR["with_object"], GRAMMAR["moving"]  # accusative, unless a verb begins with "+"
 
 
 def _verb(entry: str, objects: str = "", directed: bool = False) -> Verb:
