@@ -10,9 +10,10 @@ from Utils.errors import UserError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one experiment; 0 if it went well, 2 with one line on standard error if something is the user's to mend.
+    """Run one experiment and return the exit code: 0 if it went well, 2 if the user has to correct something.
 
-    A recipe that returns a number decides the exit code itself.
+    Errors of the user are printed on standard error, one line each. A recipe that returns an integer decides the exit
+    code itself.
     """
     try:
         args = commandline.parse(arguments)

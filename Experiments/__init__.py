@@ -1,1 +1,1 @@
-"""Recipes: each has run(args)."""
+"""Recipes: modules that each have a function run(args)."""

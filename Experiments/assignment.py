@@ -12,13 +12,13 @@ from Utils.commandline.kinds import count
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
 
-# What makes runs and draws is imported in `run`, after the flags have been checked.
+# Modules that make runs and draw are imported in `run`, after the flags have been checked.
 
-STUDY = "Results/study"  # the store that is read beside --result-dir where --store names none
+STUDY = "Results/study"  # the store that is read beside --result-dir if --store is not given
 
 
 def flags(top: Parser) -> None:
-    """Add the flags of the recipe and those by which its runs are made."""
+    """Add the flags of this experiment, and those that say how its runs are made."""
     group = top.add_argument_group("assignment", "the handout's runs; all else is the assignment's default")
     add = group.add_argument
     add(
@@ -49,7 +49,7 @@ def flags(top: Parser) -> None:
 
 
 def check(args: Namespace) -> Namespace:
-    """Check the flags; the runs are planned when they begin, for the data must be there."""
+    """Check the flags. The runs are planned later, because planning needs the data."""
     load.known("profile", args.profile, PROFILES)
     load.known("precision", args.amp, load.PRECISIONS)
     if args.source is not None:
@@ -67,7 +67,7 @@ def check(args: Namespace) -> Namespace:
 
 
 def run(args: Namespace) -> int:
-    """Make what is missing, then all tables and figures; the exit code, 1 if a run has failed now or before."""
+    """Make missing runs, then all tables and figures; return the exit code, 1 if a run has failed now or before."""
     from Experiments.handout.holdings import Holdings
 
     profile = PROFILES[args.profile]
@@ -87,7 +87,7 @@ def run(args: Namespace) -> int:
 
 
 def _make(args: Namespace, wanted: list) -> int:
-    """Print how long the missing runs will take and make them; the exit code."""
+    """Print how long the missing runs will take and make them; return the exit code."""
     from Experiments.handout.outlook import Estimator
 
     missing = [run for run in wanted if args.force or run.place.stored() is None]

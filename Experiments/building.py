@@ -1,4 +1,4 @@
-"""From the settings of a run to its data, loaders, model and pruner."""
+"""Functions that build the data, the loaders, the model and the pruner of a run from its settings."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from Utils.store import weights
 
 
 def data(located: corpus.Located, device: torch.device) -> Corpus:
-    """Load the data set, its examples on the device where they fit."""
+    """Load the data set; its examples are kept on the device if they fit."""
     loaded = corpus.load(located)
     splits = {name: resident(examples, device) for name, examples in loaded.splits.items()}
     return replace(loaded, splits=splits)
 
 
 def train_loader(loaded: Corpus, args: Namespace) -> Loader:
-    """Make the batches that the model is trained on."""
+    """Make the loader of the training batches."""
     seed = seeds.derive(args.data_seed, "train")
     return load.dataloader(loaded, args.train_batch_size, True, args.workers, seed=seed)
 
 
 def prune_loader(loaded: Corpus, args: Namespace) -> Loader:
-    """Make the batches that a pruner scores with: some training examples, the same in every round."""
+    """Make the loader of the scoring batches: some training examples, the same in every pruning round."""
     return load.dataloader(
         loaded,
         args.prune_batch_size,
@@ -48,9 +48,9 @@ def prune_loader(loaded: Corpus, args: Namespace) -> Loader:
 
 
 def model_and_pruner(loaded: Corpus, args: Namespace, device: torch.device) -> tuple[nn.Module, Any]:
-    """Make the network on the device, with its initial weights, and the pruner of its prunable weights.
+    """Build the model with its initial weights on the device, and the pruner of its prunable weights.
 
-    Torch's random generators are afterwards as before. Raises UserError where nothing is prunable.
+    The states of torch's random generators are restored afterwards. Raises UserError if nothing is prunable.
     """
     with torch.random.fork_rng([device.index] if device.type == "cuda" else []):
         torch.manual_seed(seeds.derive(args.init_seed, "init"))
@@ -80,8 +80,11 @@ def _pruner(model: nn.Module, args: Namespace) -> Any:
 
 
 def precision(args: Namespace, device: torch.device) -> torch.dtype | None:
-    """Return the number type of the products in training, None for the parameters' own; note where it is slow."""
-    found = load.precision(args.amp)
-    if found and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    """Return the number type of matrix products in training, or None for the type of the parameters.
+
+    A note is printed if the processor emulates this type and is slow with it.
+    """
+    dtype = load.precision(args.amp)
+    if dtype and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         console.note(f"this processor has no arithmetic for --amp {args.amp}: training is slower with it than without")
-    return found
+    return dtype

@@ -1,4 +1,4 @@
-"""The state of a run in one file, from which the run goes on to the same bits."""
+"""The state of a run in one file. A run that continues from it gives the same bits as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ State = dict[str, Any]
 
 
 class Part(Protocol):
-    """A thing whose later behaviour depends on what has been done to it."""
+    """An object with state that a checkpoint saves."""
 
     def state(self) -> State:
-        """Return all that the later behaviour depends on. The tensors may be the part's own."""
+        """Return everything that the later behaviour depends on. The tensors may be shared with the part."""
 
     def restore(self, state: State) -> None:
-        """Make this part, newly built from the same settings, behave as the one that gave `state`."""
+        """Load `state` into this part, which must be newly built from the same settings."""
 
 
 def take(parts: Mapping[str, Part]) -> State:
@@ -33,17 +33,17 @@ def take(parts: Mapping[str, Part]) -> State:
 
 
 def restore(parts: Mapping[str, Part], state: State) -> None:
-    """Restore each part, in order. Raises KeyError, before any is changed, if `state` lacks one of them."""
-    found = {name: state[name] for name in parts}
+    """Restore each part, in order. Raises KeyError, before any part is changed, if `state` lacks one of them."""
+    states = {name: state[name] for name in parts}
     for name, part in parts.items():
-        part.restore(found[name])
+        part.restore(states[name])
 
 
 def frozen(state: State) -> Callable[[], bytes]:
-    """Copy a state as it is now; a call of the result returns the content of its file.
+    """Copy the state now; return a function that encodes the copy as the content of a checkpoint file.
 
-    The file is a safetensors file. A tensor's name there is its path in the state, written as a JSON Pointer (RFC 6901)
-    without the first slash. All else is JSON text in the file's metadata.
+    The file is a safetensors file. A tensor's name in it is its path in the state, written as a JSON Pointer (RFC 6901)
+    without the first slash. Everything else is JSON text in the file's metadata.
     """
     record, tensors = _split(state)
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors}
@@ -58,12 +58,12 @@ def frozen(state: State) -> Callable[[], bytes]:
 
 
 def write(path: Path, state: State) -> None:
-    """Write a state to a file that is whole or not there. Raises UserError where the file cannot be written."""
+    """Write a state to a file, completely or not at all. Raises UserError if the file cannot be written."""
     files.write_bytes(path, frozen(state)())
 
 
 def read(path: Path) -> State:
-    """Return the state that a file holds, its tensors on the CPU. Raises UserError if it is missing or damaged."""
+    """Return the state in a file, with its tensors on the CPU. Raises UserError if the file is missing or damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -79,9 +79,10 @@ def read(path: Path) -> State:
 
 
 def left(path: Path | None, made_by: Mapping[str, Any]) -> State | None:
-    """Return the state that an interrupted run left at `path`, None if there is none to go on from, with the reason.
+    """Return the state that an interrupted run left at `path`, or None if there is none to continue from.
 
-    made_by: on what the bits of a run depend beside its settings, to be equal to the state's entry of that name.
+    A damaged checkpoint, or one made by other versions, is reported on standard error and not used.
+    made_by: what the bits of a run depend on beside its settings; it must equal the entry of that name in the state.
     """
     if path is None:
         return None
@@ -100,7 +101,7 @@ def left(path: Path | None, made_by: Mapping[str, Any]) -> State | None:
 
 
 def _split(state: State, prefix: str = "") -> tuple[State, list[tuple[str, Tensor]]]:
-    """Separate a state into the dictionaries without their tensors, and the (name, tensor) pairs."""
+    """Separate a state into nested dictionaries without tensors and a list of (name, tensor) pairs."""
     record: State = {}
     tensors: list[tuple[str, Tensor]] = []
     for key, value in state.items():
@@ -116,7 +117,7 @@ def _split(state: State, prefix: str = "") -> tuple[State, list[tuple[str, Tenso
 
 
 def _put(state: State, name: str, tensor: Tensor) -> None:
-    """Put a tensor where its name says."""
+    """Insert a tensor into `state` at the path that its name encodes."""
     *path, last = (key.replace("~1", "/").replace("~0", "~") for key in name.split("/"))
     for key in path:
         state = state[key]

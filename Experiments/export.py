@@ -1,4 +1,4 @@
-"""Write a finished run's model in a form that needs no masks and no training code, and less room."""
+"""Write a finished run's model in a form that needs no masks and no training code, and less space."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from Experiments import finished
 from Utils import load
 from Utils.commandline.parser import Parser, names
 
-# torch is imported once the run is known to be there.
+# torch is imported only after the run has been found.
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     finished.flags(top, "export")
     add = top._action_groups[-1].add_argument
     add(
@@ -25,12 +26,13 @@ def flags(top: Parser) -> None:
 
 
 def check(args: Namespace) -> Namespace:
+    """Check the arguments."""
     load.known("format", args.format, load.FORMATS)
     return args
 
 
 def run(args: Namespace) -> list[Path]:
-    """Write model.<format>.safetensors and model.<format>.json (see Utils.exported); returns their paths."""
+    """Write model.<format>.safetensors and model.<format>.json (see Utils.exported); return their paths."""
     config, data, model = finished.take_up(args)
 
     import torch

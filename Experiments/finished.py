@@ -1,4 +1,4 @@
-"""A finished run, taken up again: its settings, its data, its trained model with the masks."""
+"""Loading of a finished run: its settings, its data, and its trained model with the masks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def flags(top: Parser, title: str) -> None:
-    """The flag that names the run, in a group of that title."""
+    """Add the flag that names the run, in a group called `title`."""
     top.add_argument_group(title).add_argument(
         "--run", required=True, metavar="DIR", help="the run's directory, which holds its model.safetensors"
     )
 
 
 def settings(run: str) -> Namespace:
-    """What the run was made with. Raises UserError if it is no run."""
+    """Return the settings of the run. Raises UserError if the directory holds no run."""
     path = Path(run) / "config.json"
     try:
         config = Namespace(**rows.complete(json.loads(path.read_text(encoding="utf-8"))))
@@ -37,7 +37,7 @@ def settings(run: str) -> Namespace:
 
 
 def locate(config: Namespace, data_dir: Path) -> corpus.Located:
-    """The corpus that the run was made with. Raises UserError where other files lie in its place."""
+    """Find the corpus that the run was trained on. Raises UserError if the data directory holds other files."""
     located = corpus.locate(load.configured(config), data_dir, config.source)
     if located.key != config.data_key:
         raise UserError(f"{data_dir} holds other {located.dataset.title} files than the run was made with")
@@ -45,9 +45,9 @@ def locate(config: Namespace, data_dir: Path) -> corpus.Located:
 
 
 def take_up(args: Namespace) -> tuple[Namespace, corpus.Corpus, nn.Module]:
-    """(settings, data, model) of the run that `args` names; torch gets the threads asked for.
+    """Return (settings, data, model) of the run that `args` name, and set torch's number of threads.
 
-    Raises UserError where something of it is missing, before torch is imported.
+    Raises UserError if a file of the run is missing, before torch is imported.
     """
     config = settings(args.run)
     file = weights.find("--run", args.run)
@@ -61,10 +61,10 @@ def take_up(args: Namespace) -> tuple[Namespace, corpus.Corpus, nn.Module]:
 
 
 def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
-    """The trained model in eval mode, masks and all, on the CPU."""
+    """Return the trained model with its masks, in eval mode, on the CPU."""
     from Utils import generator
 
-    found = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
-    weights.load(found, file, masks=True)
-    generator.ignore_masks(found, config.ignore_masks)
-    return found.eval()
+    network = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
+    weights.load(network, file, masks=True)
+    generator.ignore_masks(network, config.ignore_masks)
+    return network.eval()

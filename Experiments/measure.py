@@ -14,10 +14,11 @@ from Utils.commandline.parser import Parser
 from Utils.export.formats import MASKED, REFERENCE
 from Utils.store import files, provenance
 
-# torch is imported once the run is known to be there.
+# torch is imported only after the run has been found.
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     finished.flags(top, "measurement")
     top._action_groups[-1].add_argument(
         "--repeats", type=positive_count, default=9, metavar="N", help="medians taken of each, in turn (default: 9)"
@@ -25,6 +26,7 @@ def flags(top: Parser) -> None:
 
 
 def check(args: Namespace) -> Namespace:
+    """Return the arguments unchanged."""
     return args
 
 
@@ -55,7 +57,7 @@ def run(args: Namespace) -> dict[str, Any]:
 
 
 def words(formats: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return a table for the console: a line a format, with its speed against the dense format's if that is there."""
+    """Return a table for the console, one format per line, with its speed relative to the dense format."""
     sizes = list(formats[MASKED]["seconds"])
     lines = [
         f"{'':>8} {'parameters':>11} {'file':>11} {'memory':>11} {'multiply-adds':>14}" + "".join(map(_head, sizes))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     top.add_settings(*GROUPS, "levels", defaults={"pruner": "mag"})
     add = top.add_argument_group("lists", "one run for each compression and number of levels").add_argument
     add(
@@ -38,6 +39,10 @@ def flags(top: Parser) -> None:
 
 
 def check(args: Namespace) -> Namespace:
+    """Check the arguments and fill in their defaults.
+
+    Raises UserError if --rewind-epochs lies beyond a training, or if --expid would name more than one run.
+    """
     own_epochs = args.pre_epochs is not None
     args = arguments.resolve(args)
     if not own_epochs:
@@ -54,7 +59,7 @@ def check(args: Namespace) -> Namespace:
 
 
 def run(args: Namespace) -> list[dict[str, Any]]:
-    """The runs that `args` describe, each made or found in the store; what their result.json hold."""
+    """Make each run that `args` describe, or take it from the store; return the contents of their result.json files."""
     lists = ("compression_list", "level_list")
     shared = {key: value for key, value in vars(args).items() if key not in lists}
     return [
@@ -65,10 +70,11 @@ def run(args: Namespace) -> list[dict[str, Any]]:
 
 
 def make(shop: Workshop) -> tuple[dict[str, Any], str]:
-    """Iterative magnitude pruning with rewinding (Frankle et al. 2020, arXiv 1912.05671, algorithm 2), any pruner.
+    """Prune iteratively, with rewinding after each level; return (content of result.json, report for the console).
 
-    Level k of n prunes to density^(k / n). Levels after the first, and the training at the end, begin with the weights,
-    the learning rate and the order of the data that the first had after `rewind_epochs`.
+    This is algorithm 2 of Frankle et al. (2020, arXiv 1912.05671) with any pruner in place of magnitude. Level k of n
+    prunes to density^(k / n). Every level after the first, and the training at the end, starts from the weights, the
+    learning rate and the data order that the first level had after `rewind_epochs`.
     """
     args, density = shop.args, 10.0**-shop.args.compression
     shop.measure("init")

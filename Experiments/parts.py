@@ -1,4 +1,4 @@
-"""Parts of a run's state that belong to no class of ours: the model, torch's random generators, and the progress."""
+"""Parts of a run's state that have no class of their own: the model, torch's random generators, and the progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from Layers.fast import unread
 
 
 class Network:
-    """A model's weights, masks and buffers, and the units of which it is known that no output reads them."""
+    """The weights, masks and buffers of a model, and the units that are known to affect no output."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -27,16 +27,16 @@ class Network:
 
 
 class Generators:
-    """The states of torch's own random generators, from which dropout draws: the CPU's and that of `device`."""
+    """The states of torch's global random generators, which dropout uses: the CPU's and that of `device`."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def state(self) -> State:
-        found = {"cpu": torch.get_rng_state()}
+        states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            found["cuda"] = torch.cuda.get_rng_state(self.device)
-        return found
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        return states
 
     def restore(self, state: State) -> None:
         torch.set_rng_state(state["cpu"])
@@ -46,15 +46,15 @@ class Generators:
 
 @dataclass
 class Progress:
-    """How far a run has come, and what has been found on the way."""
+    """The steps that a run has done, and the figures measured so far."""
 
-    done: dict[str, int] = field(default_factory=dict)  # by step; of a phase of training its epochs, else how often
-    points: dict[str, dict[str, float]] = field(default_factory=dict)  # the figures measured, by the moment's name
-    latest: str | None = None  # the last point, until something happens to the model
-    signal: dict[str, float] = field(default_factory=dict)  # before and after the last pruning
-    dead: dict[str, Any] = field(default_factory=dict)  # what the last pruning cut off
-    peaks: dict[str, int] = field(default_factory=dict)  # bytes in use at most, by phase
-    mark: State = field(default_factory=dict)  # weights and buffers at the mark, and the epochs before it
+    done: dict[str, int] = field(default_factory=dict)  # step: its number of epochs (training) or of calls
+    points: dict[str, dict[str, float]] = field(default_factory=dict)  # name of a moment: the figures measured then
+    latest: str | None = None  # the last point, as long as the model has not changed since
+    signal: dict[str, float] = field(default_factory=dict)  # signal before and after the last pruning
+    dead: dict[str, Any] = field(default_factory=dict)  # report of the units that the last pruning disconnected
+    peaks: dict[str, int] = field(default_factory=dict)  # phase: the most bytes in use
+    mark: State = field(default_factory=dict)  # weights, buffers and number of epochs at the mark
 
     def state(self) -> State:
         return dict(vars(self))

@@ -1,4 +1,4 @@
-"""The state of a run after its training before pruning, kept for other runs that begin with the same training."""
+"""Sharing of the training before pruning between runs that differ only in how they prune."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from Experiments.workshop import Workshop
 
 FOLDER = ".pretrained"  # below --result-dir
-LATER = {"pruner", "prune_loader"}  # parts of a run that its training does not touch: each run has its own
+LATER = {"pruner", "prune_loader"}  # parts that the training does not change; they are not shared
 
 
 def place(result_dir: str, config: Mapping[str, Any]) -> Path:
-    """Return the file for the state of a run with these settings: equal for runs that train alike before pruning."""
+    """Return the file of the shared state. Runs that train alike before pruning have the same file."""
     return Path(result_dir) / FOLDER / f"{store.digest(settings.acting_before_pruning(config))}.safetensors"
 
 
 def forget(path: Path) -> None:
-    """Remove a kept state that no run needs any more."""
+    """Delete a shared state that no run needs any more."""
     for one in (path, _lock(path)):
         with contextlib.suppress(OSError):
             one.unlink(missing_ok=True)
@@ -38,12 +38,13 @@ def _lock(path: Path) -> Path:
 
 @contextlib.contextmanager
 def shared(shop: Workshop) -> Iterator[None]:
-    """Begin from the kept state of another run, so that the steps of the body pass; else keep the state after them.
+    """Start from the shared state of another run and skip the steps of the body, or save the state after them.
 
-    The body is all that a run does before it prunes. It is done as if alone where --share-pretraining is not set, and
-    with --force. The bits are those of a run that trains by itself: the state holds weights, the optimizer's state,
-    the random generators and the place in the data, and is taken only if it was made by the same code on the same kind
-    of device. Of several processes one trains; the others wait for it. A run's seconds count that training too.
+    The body is everything that a run does before it prunes. Nothing is shared unless --share-pretraining is set, nor
+    with --force. The result has the same bits as without sharing: the state contains the weights, the optimizer's
+    state, the random generators and the position in the data. It is used only if the same code made it on the same kind
+    of device. If several processes need the state, one trains and the others wait. The reported seconds of a run
+    include that training.
     """
     args = shop.args
     if not (args.share_pretraining and args.pre_epochs) or args.force:

@@ -11,16 +11,18 @@ from pathlib import Path
 
 from Utils.commandline.parser import Parser
 
-# pandas and matplotlib are imported once there are runs to report.
+# pandas and matplotlib are imported only if there are runs to report.
 
 COMPARE = "compare"  # the name in the registry of that part
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     top.add_settings("study")
 
 
 def check(args: Namespace) -> Namespace:
+    """Return the arguments unchanged."""
     return args
 
 

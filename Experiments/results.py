@@ -1,4 +1,4 @@
-"""A run's entries in result.json, and its result in words for the console and report.txt."""
+"""The entries of result.json, and the report of a run for the console and report.txt."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pandas as pd
 from Utils.data.corpus import Corpus
 from Utils.study import quality
 
-LONG = 40  # rows of a table beyond which it shows the prunable tensors alone; result.json has all
-LISTED = 10  # names of classes in one line, at most
+LONG = 40  # a table with more rows shows only the prunable tensors; result.json has all
+LISTED = 10  # most class names in one line
 POINTS = {"init": "Init.", "pre_prune": "Pre-Prune", "post_prune": "Post-Prune", "final": "Final"}
 
 
 def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
-    """What the masks have cut off for good, as `Pruners.dead.find` reports it, a finding a line."""
+    """Describe the report of `Pruners.dead.find` in words, one finding per line."""
     lines = []
     if dead["tensors"]:
         lines.append(f"Dead: no weight left in {', '.join(dead['tensors'])}")
@@ -38,7 +38,7 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
 
 
 def described(args: Namespace, data: Corpus) -> dict[str, Any]:
-    """The entries of result.json that say which run it is, and on what data."""
+    """Return the entries of result.json that identify the run and its data."""
     named = ("experiment", "dataset", "model", "model_class", "pruner", "compression", "seed")
     return {
         **{key: getattr(args, key) for key in named},
@@ -49,7 +49,7 @@ def described(args: Namespace, data: Corpus) -> dict[str, Any]:
 
 
 def epoch_words(running_loss: float, found: Mapping[str, float]) -> str:
-    """The losses and accuracies after an epoch of training, in a line."""
+    """Return one line with the losses and accuracies after an epoch of training."""
     keys = ("test_loss", *(metric.key for metric in reversed(quality.METRICS)))
     shown = [f"{key.replace('_', ' ')} {found[key]:.4f}" for key in keys if key in found]
     return ", ".join([f"running loss {running_loss:.4f}", *shown])
@@ -62,9 +62,9 @@ def text(
     classes: Sequence[str],
     more: str,
 ) -> str:
-    """Train results, prune results and the two sparsities, as assignment-one prints them, then `more`.
+    """Return the report: train results, prune results and two sparsities as assignment-one prints them, then `more`.
 
-    points: the figures of each moment that was measured, in order.
+    points: the figures of each measured point, in order.
     """
     data = result["data"]
     rows = ", ".join(f"{count:,} {split}" for split, count in data["rows"].items())
@@ -91,6 +91,6 @@ def text(
 
 
 def _points_words(result: Mapping[str, Any], train: pd.DataFrame) -> str:
-    """Return the figures at each point, a dash where one was not measured there."""
+    """Return a table of the figures at each point, with a dash for figures not measured there."""
     table = train.round(4).to_string(na_rep="-")
     return f"Train results ({result['source']} data; accuracies in percent):\n{table}"

@@ -1,4 +1,4 @@
-"""One run: found in the store, or made and kept there."""
+"""Execution of one run: its result is read from the store, or made and stored."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from Utils import console, load, settings
 from Utils.data import corpus
+from Utils.errors import UserError
 from Utils.machine import memory, seeds
 from Utils.store import run as store
 from Utils.store import weights
@@ -18,38 +19,40 @@ if TYPE_CHECKING:
 
     from Experiments.workshop import Workshop
 
-# The workshop, and torch with it, is imported after the store has been asked: a stored result is reported at once.
+# The workshop imports torch, so it is imported only if the store has no result: a stored one is reported at once.
 
 
 def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]) -> dict[str, Any]:
-    """Make the result that `args` describe, or report it if it is stored; returns what result.json holds.
+    """Make the result that `args` describe, or report it if it is stored; return the content of result.json.
 
-    make: from the workshop to (result, the report in words). After a kill it is called anew, and the steps that were
-    done by the last checkpoint pass.
+    make: does the run; takes a workshop and returns (result, report). If an interrupted run continues from a
+    checkpoint, `make` is called from its beginning, and the workshop skips the steps that the checkpoint contains.
     """
     located = corpus.locate(load.configured(args), Path(args.data_dir), args.source)
-    place = find(args, located)
-    if not args.force and (result := _stored(place)) is not None:
+    run = find(args, located)
+    if not args.force and (result := _stored(run)) is not None:
         return result
-    with place.writing(replace=args.force) as stage:
+    with run.writing(replace=args.force) as stage:
         if stage is not None:
             from Experiments.workshop import Workshop
 
-            result, text = make(Workshop(args, located, stage, set_up(args)))
-            stage.json("result.json", result)
+            made, text = make(Workshop(args, located, stage, set_up(args)))
+            stage.json("result.json", made)
             stage.text("report.txt", text)
     if stage is None:  # another process has just made it
-        return _stored(place)
+        if (result := _stored(run)) is None:
+            raise UserError(f"another process has made {run.path}, and it is gone again; run the command once more")
+        return result
     print(text, end="")
-    print(f"Saved to {place.path}")
-    return result
+    print(f"Saved to {run.path}")
+    return made
 
 
 def set_up(args: Namespace) -> torch.device:
-    """Set what holds for the whole process, as the run that `args` describe needs it; return the run's device.
+    """Set the process-wide state that the run needs; return the run's device.
 
-    These are the number of threads, algorithms whose results repeat, the shortcuts of Layers/fast, the C library's way
-    with freed memory, and the seed of torch's own random generators, from which dropout draws.
+    This sets the number of threads, deterministic algorithms, the shortcuts of Layers/fast, how the C library treats
+    freed memory, and the seed of torch's global random generators, which dropout uses.
     """
     import torch
 
@@ -67,15 +70,15 @@ def set_up(args: Namespace) -> torch.device:
 
 
 def find(args: Namespace, located: corpus.Located) -> store.Run:
-    """The place of the run that `args` describe, on that data."""
-    start = weights.fingerprint(args.pretrained)
-    found = {"source": located.source, "data_key": located.key, "pretrained": start}
-    config = settings.identity({**vars(args), **found})
+    """Return the directory of the run that `args` describe on this data."""
+    pretrained = weights.fingerprint(args.pretrained)
+    data = {"source": located.source, "data_key": located.key, "pretrained": pretrained}
+    config = settings.identity({**vars(args), **data})
     return store.Run(args.result_dir, args.experiment, config, args.expid)
 
 
-def _stored(place: store.Run) -> dict[str, Any] | None:
-    if (result := place.stored()) is not None:
-        console.note(f"stored result of {place.path}; --force runs it again")
-        print(place.report(), end="")
+def _stored(run: store.Run) -> dict[str, Any] | None:
+    if (result := run.stored()) is not None:
+        console.note(f"stored result of {run.path}; --force runs it again")
+        print(run.report(), end="")
     return result

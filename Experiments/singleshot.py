@@ -12,24 +12,26 @@ from Utils.commandline.parser import Parser
 if TYPE_CHECKING:
     from Experiments.workshop import Workshop
 
-GROUPS = ("run", "data", "translation", "training", "pruning")  # of settings
+GROUPS = ("run", "data", "translation", "training", "pruning")  # groups of settings
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     top.add_settings(*GROUPS, "sharing")
 
 
 def check(args: Namespace) -> Namespace:
+    """Check the arguments and fill in their defaults."""
     return arguments.resolve(args)
 
 
 def run(args: Namespace) -> dict[str, Any]:
-    """Make the result that `args` describe, or report it if it is stored; returns what result.json holds."""
+    """Make the result that `args` describe, or report it if it is stored; return the content of result.json."""
     return runs.once(args, make)
 
 
 def make(shop: Workshop) -> tuple[dict[str, Any], str]:
-    """The run itself: (what result.json holds, what the console shows)."""
+    """Do the run itself; return (content of result.json, report for the console)."""
     args = shop.args
     with pretraining.shared(shop):
         shop.measure("init")

@@ -18,14 +18,14 @@ from Utils.commandline.kinds import count, non_negative, positive, positive_coun
 from Utils.commandline.parser import Parser
 from Utils.errors import UserError
 
-# What finds runs and makes them is imported in `run`, after the flags have been checked; torch only in the workers.
+# Modules that find and make runs are imported in `run`, after the flags have been checked; torch only in workers.
 
 
-OWN = ("expid", "force", "verbose", "workers")  # flags that say something else of a sweep than of a run
+OWN = ("expid", "force", "verbose", "workers")  # flags with another meaning for a sweep than for a run
 
 
 def flags(top: Parser) -> None:
-    """Add those of a singleshot, which hold for every run of the grid, and the sweep's own."""
+    """Add the flags of a singleshot, which apply to every run of the grid, and those of the sweep."""
     top.add_settings(*GROUPS, without=OWN)
     group = top.add_argument_group("sweep", "the grid: files, these lists, or both; flags go before the files")
     add = group.add_argument
@@ -71,7 +71,7 @@ def add_making(group: Any) -> None:
 
 
 def check(args: Namespace) -> Namespace:
-    """Every run of the grid is checked before anything happens; `args.cells` then holds them."""
+    """Check every run of the grid before anything is executed; `args.cells` then holds the runs."""
     if args.expid:
         raise UserError("--expid names one run; the runs of a sweep have the names that their settings give them")
     check_making(args)
@@ -90,7 +90,7 @@ def check(args: Namespace) -> Namespace:
 
 
 def check_making(args: Namespace) -> None:
-    """Raise UserError where the flags of `add_making` cannot be kept."""
+    """Raise UserError if the flags of `add_making` contradict each other or exceed this machine."""
     if args.scheduler and args.workers != 1:
         raise UserError("--workers are processes of this machine; a --scheduler has its own: leave one of them out")
     if args.scheduler and not re.fullmatch(r"tcp://[^/\s]+:\d+", args.scheduler):
@@ -99,22 +99,22 @@ def check_making(args: Namespace) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Make what is not done yet; the exit code, 1 if a run of the grid has failed now or before."""
+    """Make the runs that are not stored; return the exit code, 1 if a run of the grid has failed now or before."""
     from Experiments.sweeping import plan
 
     return make(args, plan.plan(args.cells, Path(args.data_dir), args.result_dir, args.force))
 
 
 def make(args: Namespace, runs: list) -> int:
-    """Make those of these runs that are not done yet, as `run` does."""
+    """Make those of these runs that are not stored; return the exit code, as `run` does."""
     from Experiments.sweeping.failures import Failures
     from Experiments.sweeping.limit import TimeLimit
 
     limit = TimeLimit(args.time_limit) if args.time_limit else None
     failures = Failures(args.result_dir)
     done = {run.name for run in runs if not args.force and run.place.stored() is not None}
-    failed = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
-    failed = {name: why for name, why in failed.items() if why is not None and name not in done}
+    before = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
+    failed = {name: why for name, why in before.items() if why is not None and name not in done}
     waiting = [run for run in runs if run.name not in done and run.name not in failed]
     if args.dry_run:
         show(args, runs, done, failed, limit)
@@ -122,7 +122,7 @@ def make(args: Namespace, runs: list) -> int:
     if failed:
         console.note(f"{len(failed)} runs have failed before and are left out; --retry-failed makes them again")
     for name in done:
-        failures.forget(name)  # made meanwhile by other means
+        failures.forget(name)  # another process has made it
     Sweep(args, runs, done, failed, failures, limit).make(waiting)
     left = len(runs) - len(done) - len(failed)
     rest = f", {left} left for want of time" if left else ""
@@ -133,7 +133,7 @@ def make(args: Namespace, runs: list) -> int:
 
 
 class Sweep:
-    """The runs that are to be made, as they end: the bar, a line each, the record of failures."""
+    """A sweep in progress: it shows a bar and one line per run, and records failures."""
 
     def __init__(
         self, args: Namespace, runs: list, done: set[str], failed: dict[str, str], failures: Any, limit: Any
@@ -142,7 +142,7 @@ class Sweep:
         self.limit, self.estimate = limit, estimate(args) if limit else None
 
     def make(self, waiting: list) -> None:
-        """Make these runs, those that the time limit allows; each moves its name into `done` or `failed`."""
+        """Make these runs as far as the time limit allows; add the name of each to `done` or `failed`."""
         from tqdm import tqdm
 
         from Experiments.sweeping.sharing import Sharing
@@ -159,7 +159,7 @@ class Sweep:
                 bar.update()
 
     def outcomes(self, waiting: list):
-        """(run, how it ended) of each."""
+        """Yield (run, how it ended) for each run."""
         from Experiments.sweeping import cluster, pool
 
         if self.args.scheduler:
@@ -175,18 +175,18 @@ class Sweep:
                 yield waiting[number], ended
 
     def allows(self, run: Any) -> bool:
-        """Say whether the time that is left is enough for a run."""
-        return self.limit is None or self.limit.allows(self.estimate.of(run.place.config))
+        """Return whether the remaining time is enough for a run."""
+        return self.estimate is None or self.limit.allows(self.estimate.of(run.place.config))
 
     def settle(self, run: Any, ended: Any) -> str:
-        """Put down how a run has ended; its line."""
+        """Record how a run has ended; return the line about it."""
         from Experiments.sweeping import plan
 
         result = None if ended.error else run.place.stored()
         if result is not None:
             self.done.add(run.name)
             self.failures.forget(run.name)
-            if self.limit:
+            if self.estimate is not None:
                 self.estimate.add(run.place.config, plan.spent(result))
             return plan.figure(result)
         error = ended.error or f"it went well, but its result is not in {run.place.path}"
@@ -196,9 +196,9 @@ class Sweep:
 
 
 def estimate(args: Namespace) -> Any:
-    """Estimate from the stored runs; under a time limit, which must hold, from those made on this kind of device.
+    """Return an estimate from the stored runs; with a time limit, only from those made on this kind of device.
 
-    The machines of a cluster are not known here, so that for them all count.
+    The machines of a cluster are not known here, so with a cluster all runs count.
     """
     from Experiments.sweeping.estimate import Estimate
 
@@ -207,12 +207,12 @@ def estimate(args: Namespace) -> Any:
 
 
 def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str], limit: Any) -> None:
-    """The list of runs with what is known of each, how long the rest may take, and what of it the time limit allows."""
+    """Print the runs with their states, the time that the rest will take, and what the time limit allows of it."""
     from Experiments.sweeping import plan
 
     to_do = [run for run in runs if run.name not in done and run.name not in failed]
-    found = estimate(args)
-    lengths = [found.of(run.place.config) for run in to_do]
+    expected = estimate(args)
+    lengths = [expected.of(run.place.config) for run in to_do]
     begins = limit.foresee(lengths, args.workers) if limit else [True] * len(to_do)
     left = {run.name: (length, fits) for run, length, fits in zip(to_do, lengths, begins, strict=True)}
     for run in runs:

@@ -15,10 +15,11 @@ from Utils.data import corpus
 from Utils.errors import UserError
 from Utils.store import weights
 
-# torch is imported once the run and the text are known to be there.
+# torch is imported only after the run and the text have been found.
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     finished.flags(top, "translation")
     add = top._action_groups[-1].add_argument
     add(
@@ -36,25 +37,26 @@ def flags(top: Parser) -> None:
 
 
 def check(args: Namespace) -> Namespace:
+    """Check the arguments."""
     if args.export is not None:
         load.known("export", args.export, load.FORMATS)
     return args
 
 
 def run(args: Namespace) -> list[str]:
-    """Print a translation a line, an empty one for an empty line; returns them."""
+    """Print one translation per line, an empty line for an empty line; return the translations."""
     config = settings(args.run)
     model_file = find(args)
     lines = [line.strip() for line in (sys.stdin if args.text is None else args.text)]
     data = corpus.load(finished.locate(config, Path(args.data_dir)))
-    found = translate(args, config, model_file, data, lines)
-    for line in found:
+    translations = translate(args, config, model_file, data, lines)
+    for line in translations:
         print(line)
-    return found
+    return translations
 
 
 def settings(run: str) -> Namespace:
-    """What the run was made with. Raises UserError if it is no run, or none of translation."""
+    """Return the settings of the run. Raises UserError if it is no run, or not one of translation."""
     config = finished.settings(run)
     if load.dataset(config.dataset).kind != "translation":
         raise UserError(f"--run {run}: a run on {config.dataset}, which translates nothing")
@@ -62,7 +64,7 @@ def settings(run: str) -> Namespace:
 
 
 def find(args: Namespace) -> Path:
-    """The file to translate with: the run's model, or its export. Raises UserError if there is none."""
+    """Return the file to translate with: the run's model, or its export. Raises UserError if there is none."""
     if args.export is None:
         return weights.find("--run", args.run)
     path = Path(args.run) / f"model.{args.export}.json"
@@ -73,7 +75,7 @@ def find(args: Namespace) -> Path:
 
 
 def translate(args: Namespace, config: Namespace, model_file: Path, data: corpus.Corpus, lines: list[str]) -> list[str]:
-    """The translations of `lines`."""
+    """Return the translations of `lines`."""
     import torch
 
     from Utils import exported

@@ -1,10 +1,10 @@
-"""The one object that a recipe works with: a run's data, model, optimizer and pruner, and the steps done to them."""
+"""The object that a recipe works with: data, model, optimizer and pruner of one run, and the steps of an experiment."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -26,16 +26,17 @@ from Utils.training.train import train
 
 
 class Workshop:
-    """A recipe calls `measure`, `fit`, `prune`, `mark` and `rewind` in any order, and returns `result()`.
+    """The state of one run, with a method for each step of an experiment.
 
-    Each call is done once in a run. Where the run was stopped and goes on from a checkpoint, the recipe is called anew,
-    and the steps that the checkpoint holds pass.
+    A recipe calls `measure`, `fit`, `prune`, `mark` and `rewind` in any order and returns `result()`. Each call is
+    executed once per run. If the run was interrupted and continues from a checkpoint, the recipe is called from its
+    beginning, and the calls that the checkpoint contains are skipped.
     """
 
     def __init__(self, args: Namespace, located: corpus.Located, stage: store.Stage, device: torch.device) -> None:
         self.args, self.stage, self.device = args, stage, device
         self.clock = Clock("prepare", "prune", "train", "evaluate", "save")
-        self.calls: Counter[str] = Counter()  # of each kind of step, in this process
+        self.calls: Counter[str] = Counter()  # number of calls of each kind of step, in this process
         self.progress = Progress()
         self.made_by = provenance.bearing(device)
         with self.clock("prepare"):
@@ -57,7 +58,7 @@ class Workshop:
 
     @property
     def parts(self) -> dict[str, checkpoint.Part]:
-        """All that the rest of a run depends on, by name."""
+        """Return every object whose state the rest of the run depends on, by name."""
         return {
             "model": Network(self.model),
             "descent": self.descent,
@@ -72,15 +73,15 @@ class Workshop:
         }
 
     def state(self) -> checkpoint.State:
-        """Return the state of all parts, and what made it: `checkpoint.write` keeps it in a file of any name."""
+        """Return the state of all parts and the versions that made it; `checkpoint.write` saves it to a file."""
         return {"made_by": self.made_by, **checkpoint.take(self.parts)}
 
     def restore(self, state: checkpoint.State) -> None:
-        """Bring this workshop, new as it is, to where another of the same settings gave `state`."""
+        """Restore the state of another workshop with the same settings. This workshop must be new."""
         checkpoint.restore(self.parts, state)
 
     def _resume(self) -> None:
-        """Go on from the checkpoint of a process that was stopped, if there is a whole one of the same making."""
+        """Continue from the checkpoint of an interrupted process if it is intact and made under the same conditions."""
         if state := checkpoint.left(self.stage.checkpoint, self.made_by):
             self.restore(state)
             steps = ", ".join(f"{name} {count}" for name, count in self.progress.done.items())
@@ -91,7 +92,7 @@ class Workshop:
             self.stage.save(checkpoint.frozen(self.state()))
 
     def _passes(self, step: str) -> bool:
-        """Count a call of this kind of step; whether it was done before the checkpoint from which the run goes on."""
+        """Count a call of this kind of step; return True if the checkpoint that the run continues from contains it."""
         self.calls[step] += 1
         return self.calls[step] <= self.progress.done.get(step, 0)
 
@@ -100,29 +101,30 @@ class Workshop:
         self.progress.latest = None
 
     def measure(self, point: str) -> None:
-        """Measure the model as it is now. `point`, a name of this moment, becomes a key of result.json.
+        """Evaluate the model and store the figures under the key `point` of result.json.
 
-        Where nothing has happened since another point, the figures of that one are taken.
+        If the model has not changed since another point, the figures of that point are reused.
         """
         progress = self.progress
         if point not in progress.points:
-            known = progress.points.get(progress.latest, {})
+            known = {} if progress.latest is None else progress.points.get(progress.latest, {})
             with self.clock("evaluate"):
                 progress.points[point] = self.evaluation.measure(self.model, self.loss, point, known)
             progress.latest = point
 
     def fit(self, phase: str, epochs: int, begun: int = 0) -> None:
-        """Train up to epoch number `epochs` of this phase; each ends with an evaluation, a line and a checkpoint.
+        """Train up to epoch number `epochs` of this phase.
 
-        begun: the epochs that the phase has behind it as it begins.
+        After every epoch the model is evaluated, one line is printed and a checkpoint is saved.
+        begun: the number of epochs that count as done when the phase starts.
         """
 
         def after_epoch(epoch: int, value: float) -> None:
             with self.clock("evaluate"):
-                found = self.evaluation.after_epoch(self.model, self.loss, epoch)
+                figures = self.evaluation.after_epoch(self.model, self.loss, epoch)
             record = {"source": self.data.source, "phase": phase, "epoch": epoch, "running_loss": value}
-            self.stage.epoch(record | found)
-            print(f"  epoch {epoch}/{epochs}: {results.epoch_words(value, found)}", flush=True)
+            self.stage.epoch(record | figures)
+            print(f"  epoch {epoch}/{epochs}: {results.epoch_words(value, figures)}", flush=True)
             self._did(phase, epoch)
             self._save()
 
@@ -131,7 +133,7 @@ class Workshop:
 
         with self.clock("train"), memory.peak(self.device, "train", self.progress.peaks):
             train(
-                torch.compile(self.model) if self.args.compile else self.model,
+                cast(torch.nn.Module, torch.compile(self.model)) if self.args.compile else self.model,
                 self.loss,
                 self.descent.optimizer,
                 self.descent.scheduler,
@@ -145,11 +147,14 @@ class Workshop:
             )
 
     def prune(self, density: float) -> None:
-        """Score the weights and keep that fraction of the prunable ones; find what that cuts off; save a checkpoint."""
+        """Score the weights and keep the fraction `density` of the prunable ones.
+
+        Afterwards dead units are searched for and a checkpoint is saved.
+        """
         args, progress = self.args, self.progress
         if self._passes("prune"):
             return
-        if (before := progress.signal.get("before")) is None:  # of several levels the first has the dense network
+        if (before := progress.signal.get("before")) is None:  # only the first of several levels has a dense network
             with self.clock("evaluate"):
                 before = self._spread()
         with self.clock("prune"), memory.peak(self.device, "prune", progress.peaks):
@@ -179,23 +184,26 @@ class Workshop:
         return signal.spread(self.model, self.evaluation.inputs(), self.device)
 
     def _find_dead(self) -> dict[str, Any]:
-        """Find what the masks cut off, and the test accuracy still in reach; have layers skip units that none reads."""
+        """Report the dead units of the pruned model and the highest test accuracy that it can still reach.
+
+        Layers then skip the units that no output depends on.
+        """
         cut = dead.find(self.model, self.data.shape, self.device)
         unread.note(self.model, cut.no_way_out)
         counts = torch.bincount(self.data.test.targets.cpu(), minlength=self.data.num_classes).tolist()
         return {**cut.report(), "accuracy_cap": dead.accuracy_cap(cut.alive, counts)}
 
     def mark(self) -> None:
-        """Keep the weights, the running statistics and the number of epochs of this moment, for `rewind`."""
+        """Remember the weights, the running statistics and the number of epochs, for `rewind`."""
         if not self._passes("mark"):
             tensors = {k: v.clone() for k, v in self.model.state_dict().items() if not k.endswith("_mask")}
             self.progress.mark = {"tensors": tensors, "epoch": self.train_loader.epoch}
             self.progress.done["mark"] = self.calls["mark"]
 
     def rewind(self) -> None:
-        """Go back to the weights, the learning rate and the order of the data at the mark; the masks stay.
+        """Restore the weights, the learning rate and the data order of the mark. The masks stay.
 
-        Raises ValueError where no mark has been made.
+        Raises ValueError if `mark` has not been called.
         """
         if self._passes("rewind"):
             return
@@ -208,13 +216,13 @@ class Workshop:
         self._did("rewind", self.calls["rewind"])
 
     def result(self) -> tuple[dict[str, Any], str]:
-        """Save the model; return (what result.json holds, what the console shows).
+        """Save the model; return (content of result.json, report for the console).
 
-        Of a run that never prunes, `dead` is what its masks cut off from the first, and there is no `signal`.
+        In a run that never prunes, `dead` reports the units that are dead from the start, and `signal` is absent.
         """
         args, data, progress = self.args, self.data, self.progress
         if args.ignore_masks == "none":
-            self.pruner.apply_mask()  # momentum from before the pruning moves weights that no output reads
+            self.pruner.apply_mask()  # momentum from before pruning still moves masked weights
         table = metrics.summary(
             self.model,
             self.pruner.scores,

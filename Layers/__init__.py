@@ -1,1 +1,1 @@
-"""Masked layers: the ground floor, which imports nothing else of the project."""
+"""Masked layers. This package imports nothing else of the project."""

@@ -1,4 +1,4 @@
-"""Multi-head attention with masks (Vaswani et al. 2017, section 3.2.2), under the parameter names of torch.nn's."""
+"""Multi-head attention with masks (Vaswani et al. 2017, section 3.2.2), with the parameter names of torch.nn."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from Layers.reading import PLAIN
 
 
 class OutProjection(Linear):
-    """The masked Linear after the heads; a class of its own, so that it can be told from other Linears."""
+    """The masked Linear after the heads. It has a class of its own so that it differs from other Linears."""
 
 
 class MultiheadAttention(nn.Module):
-    """nn.MultiheadAttention(embed_dim, num_heads, dropout, batch_first=True) with masks on every weight.
+    """A masked nn.MultiheadAttention(embed_dim, num_heads, dropout, batch_first=True).
 
     `in_proj_weight` [3 E, E] holds the query, key and value projections one below the other, `in_proj_bias` [3 E] their
-    biases, `out_proj` the Linear after the heads. All are read through their masks, in train and in eval mode.
-    Initial values are torch.nn's: Xavier for `in_proj_weight`, biases zero.
+    biases. `out_proj` is the Linear after the heads. Every weight is multiplied by its mask, in train and in eval mode.
+    Initial values are those of torch.nn: Xavier for `in_proj_weight`, zero for biases.
 
-    In a linear flow attention is over a single position, where the softmax is 1: the heads give the value projection.
-    Query and key then bear on nothing, and a pruner that goes by flow would take them all. So each of their weights
-    gets the gradient that a value weight in its place has. They add nothing to the output, nor to any other gradient.
+    In a linear flow, attention is over a single position. There the softmax is 1, and the heads return the value
+    projection. Query and key then have no effect, and a pruner that scores by flow would remove them all. So each of
+    their weights gets the gradient of a value weight in its position. They add nothing to the output, nor to any other
+    gradient.
     """
 
     flow = False
@@ -49,9 +50,9 @@ class MultiheadAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def project(self, input: Tensor, which: str) -> tuple[Tensor, ...]:
-        """[B, L, E] -> those asked for of query, key and value, each [B, heads, L, E / heads].
+        """Project [B, L, E] to the requested ones of query, key and value, each [B, heads, L, E / heads].
 
-        which: a part of "qkv" in that order, without a gap.
+        which: consecutive letters of "qkv", in that order.
         """
         first = "qkv".index(which)
         rows = slice(first * self.embed_dim, (first + len(which)) * self.embed_dim)
@@ -59,24 +60,25 @@ class MultiheadAttention(nn.Module):
         return heads.unflatten(-1, (len(which), self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
     def whole(self, input: Tensor, rows: slice) -> Tensor:
-        """Project with these rows of `in_proj_weight`, every weight taking part: [B, L, E] -> [B, L, len(rows)]."""
+        """Project with these rows of `in_proj_weight`, using every weight: [B, L, E] -> [B, L, len(rows)]."""
         return F.linear(input, masked(self, "in_proj_weight", rows), masked(self, "in_proj_bias", rows))
 
     def forward(self, query: Tensor, memory: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
-        """[B, T, E] attending to `memory` [B, S, E] (the same tensor in self-attention) -> [B, T, E].
+        """Attend from `query` [B, T, E] to `memory` [B, S, E] (the same tensor in self-attention); return [B, T, E].
 
-        mask: boolean, broadcast to [B, heads, T, S], False where not to look; causal: look at no later position.
+        mask: boolean, broadcast to [B, heads, T, S]; False marks positions that are not attended to.
+        causal: attend to no later position.
         """
         if self.flow:
             return self._linear(memory)
         if query is memory:
-            return self.attend(*self.project(query, "qkv"), mask, causal)
-        return self.attend(*self.project(query, "q"), *self.project(memory, "kv"), mask, causal)
+            return self.attend(*self.project(query, "qkv"), mask=mask, causal=causal)
+        return self.attend(*self.project(query, "q"), *self.project(memory, "kv"), mask=mask, causal=causal)
 
     def attend(
-        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False
+        self, query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None = None, causal: bool = False
     ) -> Tensor:
-        """The heads' attention and the projection after it: [B, heads, T, E / heads] -> [B, T, E]."""
+        """Apply attention and the output projection: [B, heads, T, E / heads] -> [B, T, E]."""
         if causal and mask is not None:  # one mask for both: newer torch takes one of the two alone
             ahead = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=mask.device)
             mask, causal = mask & ahead.tril(), False
@@ -85,10 +87,12 @@ class MultiheadAttention(nn.Module):
         return self.out_proj(heads.transpose(1, 2).flatten(2))
 
     def attend_once(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`attend` for a single position, without dropout: query [B, heads, E / heads] -> [B, E].
+        """Do the same as `attend` for a single position without dropout: query [B, heads, E / heads] -> [B, E].
 
-        key, value: [L, B, heads, E / heads]; mask: boolean [L, B, 1], False where not to look. Positions come first, so
-        that those of a growing sentence lie together: a product over a part of a longer tensor would copy it.
+        key, value: [L, B, heads, E / heads].
+        mask: boolean [L, B, 1]; False marks positions that are not attended to.
+        Positions are the first dimension, so the keys of a growing sentence are adjacent in memory. A product with a
+        part of a longer tensor would copy it.
         """
         weights = (query * key).sum(-1) / math.sqrt(query.shape[-1])
         if mask is not None:

@@ -10,12 +10,13 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class Bags:
-    """B texts in one row: `ids` [N] token numbers of all of them, `offsets` [B] where each begins, both int64."""
+    """A batch of B texts: `ids` [N] the tokens of all texts, `offsets` [B] the start of each text, both int64."""
 
     ids: Tensor
     offsets: Tensor
 
     def to(self, device: torch.device | str) -> Bags:
+        """Return the batch on `device`."""
         return Bags(self.ids.to(device), self.offsets.to(device))
 
     def __len__(self) -> int:

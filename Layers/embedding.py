@@ -8,8 +8,11 @@ from torch.nn import functional as F
 from Layers.reading import PLAIN, Reading
 
 
-class _Settling:
-    """Whoever saves, loads or copies the layer finds its weight up to date; a copy reads its weight the plain way."""
+class _Settling(nn.Module):
+    """A base class that brings the weight up to date before it is saved, loaded or copied.
+
+    A copy uses the plain way of reading its weight.
+    """
 
     reading: Reading = PLAIN
 
@@ -27,20 +30,22 @@ class _Settling:
 
 
 class EmbeddingBag(_Settling, nn.EmbeddingBag):
-    """nn.EmbeddingBag: ids [N] and offsets [B] -> [B, embedding_dim]. mode: "mean", "sum" or "max"."""
+    """An nn.EmbeddingBag: ids [N] and offsets [B] -> [B, embedding_dim]. mode: "mean", "sum" or "max"."""
 
     def __init__(self, num_embeddings: int, embedding_dim: int, mode: str = "mean") -> None:
         super().__init__(num_embeddings, embedding_dim, mode=mode)
 
-    def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:
+    # No weight by sample, which torch.nn.EmbeddingBag has:
+    def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:  # type: ignore[override]
         table, ids = self.reading.table(self, input)
         return F.embedding_bag(ids, table, offsets, mode=self.mode)
 
 
 class Embedding(_Settling, nn.Embedding):
-    """nn.Embedding: ids [...] -> [..., embedding_dim].
+    """An nn.Embedding: ids [...] -> [..., embedding_dim].
 
-    In a linear flow: ones in one-hot space, whatever the ids; the mean row of the whole weight at every position.
+    In a linear flow the input counts as ones in one-hot space, whatever the ids. Every position then gets the mean row
+    of the weight.
     """
 
     flow = False

@@ -1,21 +1,22 @@
-"""Networks as linear maps: what SynFlow and the search for dead units look at."""
+"""Networks as linear maps, for SynFlow and for the search for dead units."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
 
 @contextmanager
 def linear_flow(model: nn.Module) -> Iterator[None]:
-    """Inside, every layer with a `flow` switch passes signals on as its weights alone would, without normalising.
+    """Make layers pass signals on as their weights alone would, without normalising, for the duration of the body.
 
-    A layer that is no linear map of its input once dropout is off (softmax attention, LayerNorm) has such a switch, and
-    says in its docstring what it does then.
+    A layer that is not a linear map of its input with dropout off (softmax attention, LayerNorm) has an attribute
+    `flow`, which this context sets. The layer's docstring says what it then computes.
     """
-    switched = [module for module in model.modules() if hasattr(module, "flow")]
+    switched: list[Any] = [module for module in model.modules() if hasattr(module, "flow")]
     try:
         for module in switched:
             module.flow = True

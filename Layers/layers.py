@@ -1,13 +1,14 @@
-"""torch.nn layers whose parameters each carry a 0/1 mask of the same shape.
+"""Layers of torch.nn in which each parameter has a 0/1 mask of the same shape.
 
-A parameter `weight` has a buffer `weight_mask` beside it, `bias` has `bias_mask`. The forward pass reads
-`mask * parameter` only, so a value under a zero can never reach an output and its gradient is exactly zero. Each layer
-computes its output in `whole`; `reading` (Layers/reading.py) says whether that is what `forward` does.
+A parameter `weight` has a buffer `weight_mask`, and `bias` has `bias_mask`. The forward pass uses `mask * parameter`
+only. So a weight under a zero never affects an output, and its gradient is exactly zero. Each layer defines its plain
+computation in `whole`. Its attribute `reading` (Layers/reading.py) decides whether `forward` calls it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,39 +18,39 @@ from Layers.reading import PLAIN, of
 
 
 def register_masks(module: nn.Module) -> None:
-    """Put an all-ones buffer `<name>_mask` beside every parameter that `module` itself holds."""
+    """Add an all-ones buffer `<name>_mask` for every parameter that `module` itself holds."""
     for name, parameter in list(module.named_parameters(recurse=False)):
         module.register_buffer(f"{name}_mask", torch.ones_like(parameter))
 
 
 def own_masks(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """(parameter's name, mask) of every mask that `module` itself holds."""
+    """Yield (parameter name, mask) for every mask that `module` itself holds."""
     for name, buffer in module.named_buffers(recurse=False):
         if name.endswith("_mask"):
             yield name.removesuffix("_mask"), buffer
 
 
 def mask_of(module: nn.Module, name: str) -> Tensor | None:
-    """Return the mask of `module.<name>` that the forward pass reads; None where it reads none."""
+    """Return the mask of `module.<name>` that the forward pass uses; None if it uses none."""
     return of(module).mask(module, name)
 
 
-def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
-    """Return `mask * parameter` of `module.<name>`, or None where the layer was built without that parameter.
+def masked(module: nn.Module, name: str, rows: slice | None = None) -> Tensor | Any:
+    """Return `mask * parameter` of `module.<name>`; None if the layer was built without that parameter.
 
-    rows: only these of its first dimension; None: all.
+    rows: a slice of the first dimension; None for all rows.
     """
     return of(module).weight(module, name, rows)
 
 
 def layout_of(tensor: Tensor) -> torch.memory_format:
-    """How an image batch [B, C, H, W] lies in memory: channels_last or contiguous_format."""
+    """Return the memory format of an image batch [B, C, H, W]: channels_last or contiguous_format."""
     last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
     return torch.channels_last if last else torch.contiguous_format
 
 
 class Linear(nn.Linear):
-    """nn.Linear with masks: [..., in_features] -> [..., out_features]."""
+    """An nn.Linear with masks: [..., in_features] -> [..., out_features]."""
 
     reading = PLAIN
 
@@ -61,12 +62,12 @@ class Linear(nn.Linear):
         return self.reading.output(self, input)
 
     def whole(self, input: Tensor) -> Tensor:
-        """Return the output with every weight taking part."""
+        """Return the output, computed with every weight."""
         return F.linear(input, masked(self, "weight"), masked(self, "bias"))
 
 
 class Conv2d(nn.Conv2d):
-    """nn.Conv2d with masks: [B, in_channels, H, W] -> [B, out_channels, H', W']."""
+    """An nn.Conv2d with masks: [B, in_channels, H, W] -> [B, out_channels, H', W']."""
 
     reading = PLAIN
 
@@ -78,14 +79,14 @@ class Conv2d(nn.Conv2d):
         return self.reading.output(self, input)
 
     def whole(self, input: Tensor) -> Tensor:
-        """Return the output with every weight taking part."""
+        """Return the output, computed with every weight."""
         return self._conv_forward(input, masked(self, "weight"), masked(self, "bias"))
 
     def size_after(self, input: Tensor) -> list[int]:
-        """H', W'."""
+        """Return the output size [H', W']."""
         if self.padding == "same":
             return list(input.shape[2:])
-        paddings = (0, 0) if self.padding == "valid" else self.padding
+        paddings = (0, 0) if isinstance(self.padding, str) else self.padding
         return [
             (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
             for size, padding, dilation, kernel, stride in zip(
@@ -94,7 +95,7 @@ class Conv2d(nn.Conv2d):
         ]
 
 
-class _MaskedNorm:
+class _MaskedNorm(nn.modules.batchnorm._BatchNorm):
     """The forward pass of batch normalisation with masked scale and shift (Ioffe & Szegedy 2015, algorithm 1 and 2)."""
 
     reading = PLAIN
@@ -102,7 +103,7 @@ class _MaskedNorm:
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
         momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats:
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             if self.momentum is None:  # torch.nn's convention: None asks for the plain average over all batches
                 momentum = 1.0 / float(self.num_batches_tracked)
@@ -121,7 +122,7 @@ class _MaskedNorm:
 
 
 class BatchNorm1d(_MaskedNorm, nn.BatchNorm1d):
-    """nn.BatchNorm1d with masks: [B, C] or [B, C, L], shape kept."""
+    """An nn.BatchNorm1d with masks: [B, C] or [B, C, L], shape kept."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -129,7 +130,7 @@ class BatchNorm1d(_MaskedNorm, nn.BatchNorm1d):
 
 
 class BatchNorm2d(_MaskedNorm, nn.BatchNorm2d):
-    """nn.BatchNorm2d with masks: [B, C, H, W], shape kept."""
+    """An nn.BatchNorm2d with masks: [B, C, H, W], shape kept."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -137,7 +138,7 @@ class BatchNorm2d(_MaskedNorm, nn.BatchNorm2d):
 
 
 class _Identity(nn.Module):
-    """A residual connection as a layer of its own: every channel times a weight that stays one, so it can be pruned."""
+    """A residual connection as a layer: it multiplies every channel by a weight that stays one, so it can be pruned."""
 
     reading = PLAIN
     extra_dims = 0
@@ -153,7 +154,7 @@ class _Identity(nn.Module):
         return self.reading.output(self, input)
 
     def whole(self, input: Tensor) -> Tensor:
-        """Return the output with every weight taking part."""
+        """Return the output, computed with every weight."""
         return input * masked(self, "weight").reshape(-1, *[1] * self.extra_dims)
 
     def extra_repr(self) -> str:
@@ -161,11 +162,11 @@ class _Identity(nn.Module):
 
 
 class Identity1d(_Identity):
-    """[B, C] -> [B, C]."""
+    """A residual connection of shape [B, C]."""
 
 
 class Identity2d(_Identity):
-    """[B, C, H, W] -> [B, C, H, W]."""
+    """A residual connection of shape [B, C, H, W]."""
 
     extra_dims = 2
 

@@ -1,4 +1,4 @@
-"""Train and eval mode, module by module."""
+"""Train and eval mode, for each module of a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def modes_kept(model: nn.Module) -> Iterator[None]:
-    """Afterwards every module is in the train or eval mode it was in, also when the body raises."""
+    """Restore the train or eval mode of every module after the body, also after an error."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         yield

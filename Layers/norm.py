@@ -1,4 +1,4 @@
-"""Layer normalisation that also knows its linear form."""
+"""Layer normalisation with a linear form."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class LayerNorm(nn.LayerNorm):
-    """nn.LayerNorm. In a linear flow: weight * input + bias, the statistics taken as mean 0 and variance 1."""
+    """An nn.LayerNorm. In a linear flow it computes weight * input + bias, as with mean 0 and variance 1."""
 
     flow = False
 

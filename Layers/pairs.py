@@ -12,12 +12,16 @@ UNKNOWN, PAD, BOS, EOS = range(4)  # the special tokens' numbers in every vocabu
 
 @dataclass(slots=True)
 class Pairs:
-    """`source` [B, S]: <bos> words <eos>, `target` [B, T]: <bos> words; token numbers, int64, padded at the end."""
+    """A batch of sentence pairs: `source` [B, S] <bos> words <eos>, `target` [B, T] <bos> words.
+
+    Both are token numbers, int64, padded at the end.
+    """
 
     source: Tensor
     target: Tensor
 
     def to(self, device: torch.device | str) -> Pairs:
+        """Return the batch on `device`."""
         return Pairs(self.source.to(device), self.target.to(device))
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""What a network is fed when only its structure matters: SynFlow's flow, FLOP counts, the search for dead units."""
+"""The all-ones input of a network, for SynFlow, multiply-add counts and the search for dead units."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import nn
 
 
 def ones(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu"):
-    """The all-ones input of `model`, one example long.
+    """Return the all-ones input of `model`, one example long.
 
-    A model whose input is not a float tensor defines `ones_input()` and returns its own, on its own device (for
-    token ids: ones in one-hot space). For every other model it is a tensor of ones `[1, *shape]`, of the type of its
-    parameters.
+    A model whose input is not a float tensor defines `ones_input()`, which returns its own (for token ids: ones in
+    one-hot space), on the model's device. For every other model the input is a tensor of ones `[1, *shape]` with the
+    type of the parameters.
     """
     if hasattr(model, "ones_input"):
         return model.ones_input()

@@ -1,4 +1,4 @@
-"""How a layer reads its weights. Every masked layer has one attribute for it, `reading`."""
+"""The way a layer reads its weights, kept in one attribute, `reading`, of every masked layer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 
 class Reading:
-    """The plain way: `mask * parameter`, all of it."""
+    """The plain way: compute `mask * parameter` in full."""
 
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
-        """Return the mask of `module.<name>` that counts; None where none does."""
+        """Return the mask of `module.<name>` that is used; None if none is."""
         return getattr(module, f"{name}_mask", None)
 
-    def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
-        """Return what the layer computes with in place of `module.<name>`; None where it was built without it.
+    def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | Any:
+        """Return the tensor used in place of `module.<name>`; None if the layer was built without it.
 
-        rows: only these of its first dimension; None: all.
+        rows: a slice of the first dimension; None for all rows.
         """
         parameter, mask = getattr(module, name), self.mask(module, name)
         if rows is not None and parameter is not None:
@@ -27,11 +27,11 @@ class Reading:
         return parameter if parameter is None or mask is None else mask * parameter
 
     def output(self, module: Any, *inputs: Any) -> Tensor:
-        """Return the layer's output; its `whole` is the plain computation."""
+        """Return the layer's output. The layer's method `whole` is the plain computation."""
         return module.whole(*inputs)
 
     def table(self, module: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (weight [V, d], ids) for an embedding's lookup, or the same lookup in a table of fewer rows."""
+        """Return (weight [V, d], ids) for an embedding lookup, or the same lookup in a table of fewer rows."""
         return module.weight, ids
 
     def settle(self) -> None:
@@ -39,7 +39,7 @@ class Reading:
 
 
 class Raw(Reading):
-    """As if the layer had no masks: what torch.nn.Transformer does with a masked projection."""
+    """The way without masks, in which torch.nn.Transformer reads a masked projection."""
 
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
         return None
@@ -49,14 +49,15 @@ PLAIN = Reading()
 
 
 def of(module: nn.Module) -> Reading:
-    """Return the way in which a layer reads its weights; a layer of torch.nn has no masks and the plain way."""
+    """Return the way a layer reads its weights. A layer of torch.nn has no masks and reads in the plain way."""
     return getattr(module, "reading", PLAIN)
 
 
 @contextmanager
 def replaced(readings: Mapping[nn.Module, Reading]) -> Iterator[None]:
-    """Inside, these layers read their weights in these ways; afterwards each as before, also when the body raises."""
-    before = {module: module.__dict__.get("reading") for module in readings}
+    """Set the `reading` of these layers during the body, and restore it afterwards, also after an error."""
+    module: Any  # torch declares that attributes set from outside are tensors or modules
+    before: dict[nn.Module, Any] = {module: module.__dict__.get("reading") for module in readings}
     try:
         for module, reading in readings.items():
             module.reading = reading

@@ -1,1 +1,1 @@
-"""Networks made of masked layers. They know neither data nor pruners."""
+"""Networks made of masked layers. They depend neither on data sets nor on pruners."""

@@ -16,7 +16,7 @@ def _classifier(features: int, classes: int, dense: bool) -> nn.Module:
 
 
 def fc(input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> nn.Module:
-    """Six Linear layers, 100 units each: [B, *input_shape] -> [B, num_classes]."""
+    """Build six Linear layers, the hidden ones of 100 units: [B, *input_shape] -> [B, num_classes]."""
     widths = [math.prod(input_shape), 100, 100, 100, 100, 100]
     modules: list[nn.Module] = [nn.Flatten()]
     for before, after in itertools.pairwise(widths):
@@ -25,7 +25,7 @@ def fc(input_shape: Sequence[int], num_classes: int, dense_classifier: bool = Fa
 
 
 def conv(input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> nn.Module:
-    """Two 3x3 convolutions of 32 channels, then one Linear: [B, C, H, W] -> [B, num_classes]."""
+    """Build two 3x3 convolutions of 32 channels and one Linear: [B, C, H, W] -> [B, num_classes]."""
     channels, height, width = input_shape
     return nn.Sequential(
         layers.Conv2d(channels, 32, kernel_size=3, padding=1),

@@ -14,9 +14,10 @@ from Models.init import assignment_weights
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a way past them: [B, before, H, W] -> [B, after, H / stride, W / stride].
+    """A pair of 3x3 convolutions with a shortcut: [B, before, H, W] -> [B, after, H / stride, W / stride].
 
-    The way is a masked Identity where the shape stays, so that it can be pruned; else a 1x1 convolution.
+    If the shape stays the same, the shortcut is a masked Identity, which can be pruned. Otherwise it is a 1x1
+    convolution.
     """
 
     def __init__(self, before: int, after: int, stride: int) -> None:
@@ -26,7 +27,7 @@ class Block(nn.Module):
         self.conv2 = layers.Conv2d(after, after, kernel_size=3, padding=1, bias=False)
         self.bn2 = layers.BatchNorm2d(after)
         if stride == 1 and before == after:
-            self.shortcut = layers.Identity2d(before)
+            self.shortcut: nn.Module = layers.Identity2d(before)
         else:
             self.shortcut = nn.Sequential(
                 layers.Conv2d(before, after, kernel_size=1, stride=stride, bias=False), layers.BatchNorm2d(after)
@@ -38,11 +39,12 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """[B, C, H, W] -> [B, num_classes]: three stages of (depth - 2) / 6 blocks, of width, 2 width and 4 width channels.
+    """A residual network: [B, C, H, W] -> [B, num_classes].
 
-    init: "assignment", see Models/init.py, or "fan-out", the alternative of the VGGs, in which these networks differ in
-    BatchNorm alone: its scales start uniformly from [0, 1], as in OpenLTH. `memory_format` is the layout that trains it
-    the quickest on the CPU, as measured.
+    It has three stages of (depth - 2) / 6 blocks, with width, 2 width and 4 width channels.
+    init: "assignment" (see Models/init.py), or "fan-out". The two differ only in BatchNorm: with "fan-out" its scales
+    start uniformly in [0, 1], as in OpenLTH.
+    `memory_format` is the layout in which training was measured to be quickest on a CPU.
     """
 
     def __init__(

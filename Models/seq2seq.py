@@ -1,4 +1,4 @@
-"""Translation: the Transformer of the paper, under the module names of the PyTorch tutorial it took it from."""
+"""Translation: the Transformer of the paper, with the module names of the PyTorch tutorial that the paper used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOCK = 1024  # words a block in `likeliest_step` on a CPU
 
 
 class TokenEmbedding(nn.Module):
-    """Token numbers [...] -> [..., width]: rows of the table times sqrt(width) (Vaswani et al. 2017, section 3.4)."""
+    """An embedding: token numbers [...] -> [..., width], rows times sqrt(width) (Vaswani et al. 2017, section 3.4)."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -32,24 +32,26 @@ class TokenEmbedding(nn.Module):
 
 @dataclass
 class State:
-    """Where a batch of translations stands: the layers' caches, the source mask [S, B, 1], the next position."""
+    """The state of a batch of translations in progress."""
 
-    caches: list[Cache]
-    mask: Tensor
-    position: int = 0
+    caches: list[Cache]  # one per decoder layer
+    mask: Tensor  # mask of the source, [S, B, 1]
+    position: int = 0  # position of the next token
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows of the batch, in this order; a row may be taken more than once."""
+        """Continue with these rows of the batch, in this order. A row may occur more than once."""
         for cache in self.caches:
             cache.keep(rows, self.position)
         self.mask = self.mask.index_select(1, rows)
 
 
 class Seq2SeqTransformer(nn.Module):
-    """`Pairs` -> logits [n, target words] at the n target positions that are not padding, row by row.
+    """A Transformer: `Pairs` -> logits [n, target words] at the n target positions that are not padding, row by row.
 
-    input_shape: (source words,); num_classes: target words. 3 + 3 post-norm layers of width 512 with 8 heads,
-    feed-forward width 512, dropout 0.1; weights from Xavier's uniform distribution, embeddings and generator included.
+    input_shape: (source words,).
+    num_classes: target words.
+    It has 3 + 3 post-norm layers of width 512 with 8 heads, feed-forward width 512 and dropout 0.1. All weight
+    matrices, including embeddings and generator, start from Xavier's uniform distribution.
     """
 
     def __init__(
@@ -73,13 +75,13 @@ class Seq2SeqTransformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new initial matrices from the global generator; vectors are left to their layers."""
+        """Draw new initial matrices from the global generator. Vectors are initialised by their own layers."""
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
 
     def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, S] -> (memory [B, S, E], mask [B, 1, 1, S], False at padding)."""
+        """Encode [B, S]; return (memory [B, S, E], mask [B, 1, 1, S], False at padding)."""
         mask = (source != PAD)[:, None, None, :]
         return self.transformer.encoder(self.positional_encoding(self.src_tok_emb(source)), mask), mask
 
@@ -90,19 +92,19 @@ class Seq2SeqTransformer(nn.Module):
         return self.generator(hidden[data.target != PAD])
 
     def begin(self, source: Tensor, room: int) -> State:
-        """Ready to translate `source` [B, S] into at most `room` tokens each, one a `step`, in eval mode."""
+        """Prepare to translate `source` [B, S] into at most `room` tokens each, one per `step`, in eval mode."""
         memory, mask = self.encode(source)
         caches = [layer.cache(memory, room) for layer in self.transformer.decoder.layers]
         return State(caches, mask[:, 0, 0, :].t().unsqueeze(2))
 
     def step(self, tokens: Tensor, state: State) -> Tensor:
-        """The latest token of each target, [B] -> logits of the next, [B, target words]; `state` moves on."""
+        """Return the logits [B, target words] of the token after the latest ones, [B]; `state` advances."""
         return self.generator(self._advance(tokens, state))
 
     def likeliest_step(self, tokens: Tensor, state: State) -> Tensor:
-        """As `step`, but the word with the highest logit alone, [B]; the first of equals.
+        """Do the same as `step`, but return only the word with the highest logit, [B]; of equal words the first.
 
-        A CPU looks at words in blocks that stay in its cache, and never writes out the logits of all.
+        A CPU computes the logits in blocks that stay in its cache, and never writes all of them to memory.
         """
         hidden = self._advance(tokens, state)
         best, words = hidden.new_full((len(hidden),), -torch.inf), torch.zeros_like(tokens)
@@ -110,13 +112,13 @@ class Seq2SeqTransformer(nn.Module):
         for first in range(0, self.generator.out_features, block):
             rows = slice(first, first + block)
             weight, bias = (layers.masked(self.generator, name, rows) for name in ("weight", "bias"))
-            value, place = F.linear(hidden, weight, bias).max(1)
+            value, index = F.linear(hidden, weight, bias).max(1)
             better = value > best
-            best, words = torch.where(better, value, best), torch.where(better, place + first, words)
+            best, words = torch.where(better, value, best), torch.where(better, index + first, words)
         return words
 
     def _advance(self, tokens: Tensor, state: State) -> Tensor:
-        """[B] -> [B, E]: the latest tokens through the decoder."""
+        """Run the latest tokens through the decoder: [B] -> [B, E]."""
         target = self.positional_encoding(self.tgt_tok_emb(tokens.unsqueeze(1)), state.position).squeeze(1)
         for layer, cache in zip(self.transformer.decoder.layers, state.caches, strict=True):
             target = layer.step(target, state.position, cache, state.mask)
@@ -124,6 +126,9 @@ class Seq2SeqTransformer(nn.Module):
         return self.transformer.decoder.norm(target)
 
     def ones_input(self) -> Pairs:
-        """One position each, which in a linear flow holds ones in one-hot space (see Layers.embedding.Embedding)."""
+        """Return one source and one target position.
+
+        In a linear flow each holds ones in one-hot space (see Embedding).
+        """
         token = torch.full((1, 1), BOS, device=self.generator.weight.device)
         return Pairs(token, token)

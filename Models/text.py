@@ -13,10 +13,10 @@ from Layers.embedding import EmbeddingBag
 
 
 class TextClassificationModel(nn.Module):
-    """EmbeddingBag(V, 64, mode="mean") and Linear(64, classes): `Bags` of B texts -> logits [B, classes].
+    """An EmbeddingBag(V, 64, mode="mean") and a Linear(64, classes): `Bags` of B texts -> logits [B, classes].
 
-    input_shape: (V,), the size of the vocabulary. Only `fc` carries masks. Initial weights are uniform in [-0.5, 0.5],
-    the bias zero.
+    input_shape: (V,), the size of the vocabulary.
+    Only `fc` has masks. Initial weights are uniform in [-0.5, 0.5], the bias is zero.
     """
 
     def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
@@ -36,6 +36,6 @@ class TextClassificationModel(nn.Module):
         return self.fc(self.embedding(data.ids, data.offsets))
 
     def ones_input(self) -> Bags:
-        """Ones in one-hot space: one text that holds every word once, so that the mean embedding row goes in."""
+        """Return ones in one-hot space: one text with every word once, so that the mean embedding row is the input."""
         ids = torch.arange(self.embedding.num_embeddings, device=self.embedding.weight.device)
         return Bags(ids, torch.zeros(1, dtype=ids.dtype, device=ids.device))

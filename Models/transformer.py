@@ -1,4 +1,4 @@
-"""The layers of a post-norm Transformer (Vaswani et al. 2017), under torch.nn's names, with every weight masked."""
+"""Layers of a post-norm Transformer (Vaswani et al. 2017), with the names of torch.nn and every weight masked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from Layers.norm import LayerNorm
 
 
 class _FeedForward(nn.Module):
-    """What both kinds of layer end with: linear2(dropout(relu(linear1)))."""
+    """The feed-forward net at the end of both kinds of layer: linear2(dropout(relu(linear1)))."""
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -41,18 +41,18 @@ class EncoderLayer(_FeedForward):
 
 @dataclass
 class Cache:
-    """Keys and values of one decoder layer, [L, B, heads, E / heads] each: of the target so far, and of the source.
+    """The keys and values of one decoder layer, [L, B, heads, E / heads] each.
 
-    `key` and `value` have room for all positions to come; those before the present one are filled.
+    `key` and `value` are allocated for all target positions; those before the present one are filled.
     """
 
-    key: Tensor
+    key: Tensor  # keys of the target so far
     value: Tensor
     source_key: Tensor
     source_value: Tensor
 
     def keep(self, rows: Tensor, filled: int) -> None:
-        """Go on with these rows of the batch, in this order; a row may be taken more than once."""
+        """Continue with these rows of the batch, in this order. A row may occur more than once."""
         for name in ("key", "value"):
             before = getattr(self, name)
             after = before.new_empty(len(before), len(rows), *before.shape[2:])
@@ -78,15 +78,15 @@ class DecoderLayer(_FeedForward):
         return self.norm3(target + self.feed_forward(target))
 
     def cache(self, memory: Tensor, room: int) -> Cache:
-        """For a target that begins: memory [B, S, E] read once, room for `room` positions."""
+        """Compute the cache for a new target of at most `room` positions from `memory` [B, S, E]."""
         source = [heads.permute(2, 0, 1, 3).contiguous() for heads in self.multihead_attn.project(memory, "kv")]
         key, value = (heads.new_empty(room, *heads.shape[1:]) for heads in source)
         return Cache(key, value, *source)
 
     def step(self, target: Tensor, position: int, cache: Cache, mask: Tensor) -> Tensor:
-        """What `forward` gives in eval mode at the last of position + 1 positions, [B, E], from that one's input alone.
+        """Return `forward`'s output in eval mode at the last of position + 1 positions, from that one's input [B, E].
 
-        mask: boolean [S, B, 1], False at the source's padding.
+        mask: boolean [S, B, 1], False at the padding of the source.
         """
         heads = self.self_attn.project(target.unsqueeze(1), "qkv")
         query, cache.key[position], cache.value[position] = (part.squeeze(2) for part in heads)
@@ -99,7 +99,7 @@ class DecoderLayer(_FeedForward):
 
 
 class Encoder(nn.Module):
-    """Layers, then a final normalisation."""
+    """Layers followed by a final normalisation."""
 
     def __init__(self, layers: list[nn.Module], width: int) -> None:
         super().__init__()
@@ -113,9 +113,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(Encoder):
-    """The same with a memory: [B, T, E] and [B, S, E] -> [B, T, E]."""
+    """Layers that also attend to a memory, followed by a final normalisation: [B, T, E] and [B, S, E] -> [B, T, E]."""
 
-    def forward(self, target: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+    # Of its own form: a decoder reads a memory as well.
+    def forward(self, target: Tensor, memory: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self.layers:
             target = layer(target, memory, mask)
         return self.norm(target)
@@ -132,12 +133,13 @@ class Transformer(nn.Module):
 
 
 class PositionalEncoding(nn.Module):
-    """Adds sines and cosines of the position (section 3.5) to [B, L, E], from position `first` on; then dropout.
+    """The addition of sines and cosines of the position (section 3.5) to [B, L, E], then dropout.
 
-    In a linear flow it adds nothing: only what depends on the input flows.
+    first: the position of the first entry. In a linear flow nothing is added, because only the input flows.
     """
 
     flow = False
+    table: Tensor
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ PLANS = {
 
 
 class ConvModule(nn.Module):
-    """3x3 convolution, normalised if `batchnorm`, then ReLU; size kept."""
+    """A 3x3 convolution that keeps the image size, BatchNorm if `batchnorm`, then ReLU."""
 
     def __init__(self, before: int, after: int, batchnorm: bool) -> None:
         super().__init__()
@@ -34,12 +34,12 @@ class ConvModule(nn.Module):
 
 
 class VGG(nn.Module):
-    """[B, C, H, W] -> [B, num_classes], H and W at least 16.
+    """A VGG network: [B, C, H, W] -> [B, num_classes], H and W at least 16.
 
-    depth: 11, 13, 16 or 19 layers with weights, the classifier among them. init: "assignment", see
-    Models/init.py, or "fan-out": convolutions start from He's normal distribution by fan out, the classifier from a
-    normal one of deviation 0.01, biases from 0. `memory_format` is the layout that trains it the quickest on the CPU,
-    as measured.
+    depth: 11, 13, 16 or 19 layers with weights, including the classifier.
+    init: "assignment" (see Models/init.py), or "fan-out". With "fan-out", convolutions start from He's normal
+    distribution by fan out, the classifier from a normal distribution of deviation 0.01, biases from 0.
+    `memory_format` is the layout in which training was measured to be quickest on a CPU.
     """
 
     memory_format = torch.channels_last
@@ -55,7 +55,8 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         self.init = init
-        channels, modules = input_shape[0], []
+        channels = input_shape[0]
+        modules: list[nn.Module] = []
         for number, stage in enumerate(PLANS[depth]):
             if number:
                 modules.append(nn.MaxPool2d(2))
@@ -74,7 +75,8 @@ class VGG(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
 

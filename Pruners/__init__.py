@@ -1,4 +1,4 @@
-"""Scores and masks. A pruner sees (mask, parameter) pairs, a model to call and batches; it knows no task."""
+"""Scores and masks. A pruner sees (mask, parameter) pairs, a model and batches. It does not know the task."""
 
-SCOPES = ("global", "local")  # of a ranking: all tensors together, or each by itself
-TIES = ("seeded", "position")  # who stays of equal scores at the threshold: drawn by the seed, or the first
+SCOPES = ("global", "local")  # rank all tensors together, or each by itself
+TIES = ("seeded", "position")  # which of equal scores at the threshold stay: drawn from the seed, or the first

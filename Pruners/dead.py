@@ -1,4 +1,9 @@
-"""What a mask has cut off for good: empty tensors, units with no way in or out, classes that nothing reaches."""
+"""Search for what masks have disconnected: empty tensors, units without inputs or outputs, classes without a path.
+
+The search takes any model that can be called, and its masks alone: derivatives follow whatever the model does. An
+exporter may remove only what is disconnected for certain, so it follows the weights of the operations that it knows
+(Utils/export/reach.py). On the models of this project both say the same of each unit.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +22,11 @@ CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, layers.Identity2d)
 
 
 def _structure(model: nn.Module) -> dict[str, Tensor]:
-    """Stand-ins for parameters and running statistics that keep nothing but the paths: float64, by name.
+    """Return replacements for parameters and running statistics that keep only the paths: float64, by name.
 
-    A kept weight becomes 1 / (kept weights of its unit), so that signals neither overflow nor fade in deep networks,
-    a pruned one 0, a bias 0, and a BatchNorm its masked scale. What carries no mask counts as kept.
+    A kept weight becomes 1 / (number of kept weights of its unit), so signals neither overflow nor vanish in deep
+    networks. A pruned weight and every bias become 0. A BatchNorm becomes its masked scale. A parameter without a mask
+    counts as kept.
     """
     stand_ins = {}
     for name, parameter in model.named_parameters():
@@ -44,7 +50,10 @@ def _structure(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> tuple[list, Tensor]:
-    """([(name, module, output), ...], logits) of every layer with parameters, `lift` added to each output."""
+    """Run the model; return ([(name, module, output), ...], logits) for every layer with parameters.
+
+    lift: a number added to each of these outputs.
+    """
     seen: list[tuple[str, nn.Module, Tensor]] = []
 
     def note(name: str):
@@ -70,20 +79,20 @@ def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> 
 
 @dataclass
 class Dead:
-    """tensors: names of masked tensors with no entry left. no_way_in, no_way_out: flags [units] of each layer with
-    hidden units, by name: no path of kept weights leads to the unit from the input, or from it to an output.
-    classes: how many outputs there are. alive: the indices of those that some path reaches.
-    """
+    """The disconnected parts of a network."""
 
-    tensors: list[str]
-    no_way_in: dict[str, Tensor]
-    no_way_out: dict[str, Tensor]
-    classes: int
-    alive: list[int]
+    tensors: list[str]  # names of masked tensors without any kept entry
+    no_way_in: dict[str, Tensor]  # layer: flags [units], set if no path of kept weights leads to the unit
+    no_way_out: dict[str, Tensor]  # layer: flags [units], set if no path of kept weights leads on to an output
+    classes: int  # number of outputs
+    alive: list[int]  # indices of the outputs that a path reaches
 
     def report(self) -> dict:
-        """The same in numbers, for result.json: `tensors`, `units` (of each layer all, those with no way in, no way
-        out, and either) and `classes` (`total`, `alive`).
+        """Return the counts for result.json, in three entries.
+
+        tensors: the names of empty tensors.
+        units: for each layer the number of its units, of those with no way in, with no way out, and with either.
+        classes: `total` and `alive`.
         """
         units = {}
         for name, no_in in self.no_way_in.items():
@@ -98,11 +107,12 @@ class Dead:
 
 
 def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu") -> Dead:
-    """What is dead in `model`.
+    """Find the disconnected parts of `model`.
 
-    Paths are found with the all-ones input (`shape` without the batch) in a network whose kept weights are all
-    positive: a unit's activation is zero exactly if no path leads in. Its gradient is zero exactly if none leads out,
-    once every unit is lifted above its ReLU's kink. A layer called more than once counts as its best call.
+    The network runs on an all-ones input (`shape` is its shape without the batch) with all kept weights positive. A
+    unit's activation is then zero exactly if no path of kept weights leads to it. Its gradient is zero exactly if no
+    path leads on from it; for this, every unit is lifted above its ReLU's kink. A unit of a layer that is called more
+    than once is dead only if it is dead in every call.
     """
     masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
     with untouched(model), linear_flow(model), torch.enable_grad():
@@ -121,11 +131,11 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
     no_way_out: dict[str, Tensor] = {}
     for (name, module, output), gradient in zip(reached, gradients, strict=True):
         if output.data_ptr() == logits.data_ptr():
-            continue  # the layer that gives the classes, which are counted below
+            continue  # the layer whose outputs are the classes, which are counted below
         dim = 1 if isinstance(module, CHANNELS_FIRST) else output.dim() - 1
         gradient = torch.zeros_like(output) if gradient is None else gradient
-        for found, signal in ((no_way_in, output.detach()), (no_way_out, gradient)):
-            found[name] = ~_any_but(signal != 0, dim) & found.get(name, True)
+        for flags, signal in ((no_way_in, output.detach()), (no_way_out, gradient)):
+            flags[name] = ~_any_but(signal != 0, dim) & flags.get(name, True)
     alive = _any_but(logits.detach() != 0, logits.dim() - 1)
     return Dead(
         [name.removesuffix("_mask") for name, mask in masks.items() if not mask.any()],
@@ -137,15 +147,15 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
 
 
 def _any_but(flags: Tensor, dim: int) -> Tensor:
-    """True for each index of `dim` at which any entry is set."""
+    """Return, for each index of `dim`, whether any entry is set."""
     return flags.transpose(0, dim).flatten(1).any(1)
 
 
 def accuracy_cap(alive: Sequence[int], class_counts: Sequence[int]) -> float:
-    """The highest top-1 accuracy, in percent, that any weights can reach once only the classes `alive` are reached.
+    """Return the highest top-1 accuracy, in percent, that any weights can give if only the classes `alive` are reached.
 
-    class_counts: examples of each class in the test set. The logit of a class that nothing reaches is a constant, its
-    bias, so that of all those classes one alone, always the same, can ever be the answer.
+    class_counts: the number of test examples of each class. The logit of a class without a path is constant (its bias).
+    So of all those classes only one, always the same, can ever be predicted.
     """
     total = sum(class_counts)
     reached = sum(class_counts[k] for k in alive)

@@ -1,9 +1,9 @@
-"""A pruner class of someone else's, with the interface of assignment one, where one of ours is expected."""
+"""A wrapper for a user's own pruner class with the interface of assignment one."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,46 +12,47 @@ from torch import Tensor, nn
 
 
 def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], **options: Any) -> Any:
-    """`kind(masked_parameters)`, with those of `options` (`seed`, `ties`) too that it takes."""
+    """Call `kind(masked_parameters)`, with those of `options` (`seed`, `ties`) that its signature accepts."""
     try:
-        taken = inspect.signature(kind).parameters
+        taken: Collection[str] = inspect.signature(kind).parameters
     except (TypeError, ValueError):
-        taken = {}
+        taken = ()
     return kind(masked_parameters, **{name: value for name, value in options.items() if name in taken})
 
 
-def places(scores: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Any]:
-    """Where in `scores` each pair's scores are: keys of a mapping, or positions of a list.
+def places(scores: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Any]:
+    """Return the key in `scores` (or, if it is a list, the index) of the scores of each pair.
 
-    Keys may be the parameters' ids (assignment one), their names (ours), the masks' ids, or the parameters themselves.
-    Raises LookupError if a pair has none.
+    Keys may be ids of parameters (assignment one), names of parameters (this project), ids of masks, or the parameters
+    themselves. Raises LookupError if a pair has no scores.
     """
     if not isinstance(scores, Mapping):
         if not isinstance(scores, list) or len(scores) != len(pairs):
             raise LookupError(f"self.scores holds no scores of {len(pairs)} tensors")
         return list(range(len(pairs)))
     held = {id(key) if isinstance(key, Tensor) else key: key for key in scores}
-    found = []
+    keys = []
     for number, (mask, parameter) in enumerate(pairs):
         name = getattr(pairs[number], "name", f"tensor {number}")
         known = [key for key in (id(parameter), name, id(mask)) if key in held]
         if not known:
             raise LookupError(f"self.scores has no entry of {name}, neither by its id nor by its name")
-        found.append(held[known[0]])
-    return found
+        keys.append(held[known[0]])
+    return keys
 
 
-def scores(pruner: Any, pairs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """The scores of each pair, in order. Raises LookupError if there are none."""
+def scores(pruner: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """Return the scores of each pair, in order. Raises LookupError if a pair has none."""
     return [pruner.scores[place] for place in places(pruner.scores, pairs)]
 
 
 class Guest:
     """The interface of `Pruners.pruners.Pruner` around a class that may know neither seeds nor names.
 
-    seed: of what the class draws from torch's own generators, which are put back: a run with a guest draws the same
-    initial weights, data order and dropout as one with a pruner of ours. `generator` is the class's own where it has
-    one of that name; its state and the scores are all that a checkpoint keeps of a guest.
+    seed: for the numbers that the class draws from torch's global generators. Their states are restored afterwards, so
+    a run with a guest has the same initial weights, data order and dropout as one with a built-in pruner.
+    The attribute `generator` is the class's own if it has one of that name. Its state and the scores are all that a
+    checkpoint keeps of a guest.
     """
 
     def __init__(
@@ -69,11 +70,14 @@ class Guest:
         self.generator: torch.Generator = its if isinstance(its, torch.Generator) else own
         self.draws_for_it = self.generator is own
         self.known: dict[str, Tensor] = {}
-        self.by_tie = 0  # of a class that does not count them
+        self.by_tie = 0  # stays 0 if the class does not count them
 
     @contextmanager
     def _draws(self) -> Iterator[None]:
-        """Inside, torch's generators are seeded by the next number of `generator`, which afterwards has moved on."""
+        """Seed torch's global generators from `generator` in the body, and restore them afterwards.
+
+        If `generator` is this wrapper's own, it advances by one draw.
+        """
         ahead = torch.Generator()
         ahead.set_state(self.generator.get_state())
         devices = sorted({p.device.index or 0 for _, p in self.masked_parameters if p.is_cuda})
@@ -85,45 +89,52 @@ class Guest:
 
     @property
     def scores(self) -> dict[str, Tensor]:
-        """The class's scores by name; until it has scored, those of the state that was restored."""
+        """Return the scores by name. Before the class has scored, these are the scores of the restored state."""
         try:
-            found = scores(self.inner, self.masked_parameters)
+            tensors = scores(self.inner, self.masked_parameters)
         except (LookupError, AttributeError):
             return self.known
-        return {name: score.detach() for name, score in zip(self.names, found, strict=True)}
+        return {name: score.detach() for name, score in zip(self.names, tensors, strict=True)}
 
     def state(self) -> dict[str, Any]:
-        """Return the last scores, the random generator's state and `by_tie`, for `restore`. Masks are the model's."""
+        """Return the latest scores, the random generator's state and `by_tie`, for `restore`.
+
+        Masks belong to the model.
+        """
         return {"scores": self.scores, "generator": self.generator.get_state(), "by_tie": self.by_tie}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state of a pruner of the same tensors."""
+        """Continue from a state of a pruner of the same tensors."""
         self.known = state["scores"]
         self.generator.set_state(state["generator"])
         self.by_tie = state["by_tie"]
 
     def score(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> None:
+        """Score the weights with the class's own `score`."""
         with self._draws():
             self.inner.score(model, loss, dataloader, device)
 
     def mask(self, density: float, scope: str = "global") -> None:
+        """Write the masks with the class's own `mask`."""
         self.inner.mask(density, scope)
         self.by_tie = int(getattr(self.inner, "by_tie", 0))
 
     def apply_mask(self) -> None:
+        """Set pruned weights to zero with the class's own `apply_mask`."""
         self.inner.apply_mask()
 
     def shuffle(self) -> None:
+        """Permute the masks with the class's own `shuffle`."""
         with self._draws():
             self.inner.shuffle()
 
     @torch.no_grad()
     def invert(self) -> None:
-        """Reverse the order of the scores, in place; assignment one's own divides by zero."""
+        """Reverse the order of the scores, in place. Assignment one's own `invert` divides by zero."""
         for score in scores(self.inner, self.masked_parameters):
             score.neg_()
 
     def stats(self) -> tuple[int, int]:
-        """(kept, total), counted in the masks."""
+        """Return (kept, total), the numbers of weights that stay and of all prunable weights, counted in the masks."""
         kept = sum(int(mask.count_nonzero()) for mask, _ in self.masked_parameters)
         return kept, sum(mask.numel() for mask, _ in self.masked_parameters)

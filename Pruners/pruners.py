@@ -1,4 +1,4 @@
-"""The five pruners. A new one is a class with a `compute` that returns scores; the highest stay."""
+"""The five pruners. A new pruner is a class with a method `compute` that returns scores; the highest scores stay."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from Pruners.untouched import untouched
 
 
 class Pruner:
-    """Scores weights, ranks them and writes masks: three steps, `score`, `mask` and `apply_mask`.
+    """A method of pruning in three steps: `score` the weights, rank them and write the `mask`, and `apply_mask`.
 
-    masked_parameters: (mask, parameter) pairs of equal shape, as `Utils.generator.masked_parameters` yields them; a
-    pair's attribute `name`, where it has one, is what errors and `scores` call the tensor.
-    seed: of this pruner's own random draws (Rand's scores, `shuffle`, ties), apart from every other generator.
-    ties: what decides among equal scores at the threshold, one of `Pruners.TIES`. `by_tie` is how many of the weights
-    that the last `mask` kept were decided so.
+    masked_parameters: (mask, parameter) pairs of equal shape, as from `Utils.generator.masked_parameters`. If a pair
+    has an attribute `name`, it is the tensor's name in errors and in `scores`.
+    seed: for this pruner's own random draws (Rand's scores, `shuffle`, ties), independent of all other generators.
+    ties: how equal scores at the threshold are decided, one of `Pruners.TIES`. `by_tie` counts the weights that the
+    latest `mask` kept by such a decision.
     """
 
     def __init__(self, masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int = 0, ties: str = "seeded") -> None:
@@ -37,17 +37,21 @@ class Pruner:
 
     @property
     def parameters(self) -> list[Tensor]:
+        """Return the parameter tensors, in order."""
         return [parameter for _, parameter in self.masked_parameters]
 
     def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
-        """One score tensor for each parameter, in order and shape. Gradients by `torch.autograd.grad`, nothing else."""
+        """Return one score tensor per parameter, in the same order and shapes.
+
+        Use `torch.autograd.grad` for gradients.
+        """
         raise TypeError(f"{type(self).__name__} defines no compute()")
 
     def score(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> None:
-        """Fill `self.scores`, {name: tensor shaped like the parameter}, in the train / eval mode the model is in.
+        """Fill `self.scores`, {name: tensor shaped like the parameter}, in the model's present train / eval mode.
 
-        Leaves weights, gradients, buffers, modes, `requires_grad` and random generators as they were, also when it
-        raises. Raises FloatingPointError, naming the tensor, if a score is NaN.
+        Weights, gradients, buffers, modes, `requires_grad` and random generators are left as they were, also after an
+        error. Raises FloatingPointError, naming the tensor, if a score is NaN.
         """
         # The math kernel: the fused attention kernels have no second derivative, which GraSP needs.
         with untouched(model, self.parameters), sdpa_kernel(SDPBackend.MATH):
@@ -58,18 +62,18 @@ class Pruner:
 
     @torch.no_grad()
     def mask(self, density: float, scope: str = "global") -> None:
-        """Write the masks that keep the highest scores; a weight that is already pruned stays pruned.
+        """Write masks that keep the highest scores. A weight that is already pruned stays pruned.
 
-        Raises ValueError for a density or scope that cannot be met and RuntimeError where `score` has not been called,
-        before any mask is written.
+        Raises ValueError for an impossible density or scope, and RuntimeError if `score` has not been called. In both
+        cases no mask is changed.
         """
         if len(self.scores) < len(self.names):
             raise RuntimeError("score() comes before mask()")
         alive = {name: mask != 0 for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)}
-        found = ranking.rank(self.scores, alive, density, scope, self.ties, self.seed)
+        result = ranking.rank(self.scores, alive, density, scope, self.ties, self.seed)
         for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True):
-            mask.copy_(found.keep[name])
-        self.by_tie = found.by_tie
+            mask.copy_(result.keep[name])
+        self.by_tie = result.by_tie
 
     @torch.no_grad()
     def apply_mask(self) -> None:
@@ -79,7 +83,7 @@ class Pruner:
 
     @torch.no_grad()
     def shuffle(self) -> None:
-        """Permute each mask within its tensor: every tensor keeps its count (Frankle et al. 2020, section 5)."""
+        """Permute each mask within its tensor, so each tensor keeps its count (Frankle et al. 2020, section 5)."""
         for mask, _ in self.masked_parameters:
             order = torch.randperm(mask.numel(), generator=self.generator).to(mask.device)
             mask.copy_(mask.flatten()[order].view_as(mask))
@@ -89,46 +93,49 @@ class Pruner:
         self.scores = {name: -score for name, score in self.scores.items()}
 
     def state(self) -> dict[str, Any]:
-        """Return the last scores, the random generator's state and `by_tie`, for `restore`. Masks are the model's."""
+        """Return the latest scores, the random generator's state and `by_tie`, for `restore`.
+
+        Masks belong to the model.
+        """
         return {"scores": self.scores, "generator": self.generator.get_state(), "by_tie": self.by_tie}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state of a pruner of the same tensors."""
+        """Continue from a state of a pruner of the same tensors."""
         devices = dict(zip(self.names, (parameter.device for parameter in self.parameters), strict=True))
         self.scores = {name: score.to(devices[name]) for name, score in state["scores"].items()}
         self.generator.set_state(state["generator"])
         self.by_tie = state["by_tie"]
 
     def stats(self) -> tuple[int, int]:
-        """(kept, total): the weights that stay and all prunable weights."""
+        """Return (kept, total), the numbers of weights that stay and of all prunable weights."""
         kept = sum(int(mask.count_nonzero()) for mask, _ in self.masked_parameters)
         return kept, sum(mask.numel() for mask, _ in self.masked_parameters)
 
 
 def _gradients(value: Tensor, parameters: list[Tensor], create_graph: bool = False) -> list[Tensor]:
-    """d value / d parameter for each parameter, zeros where the value does not depend on it."""
+    """Return d value / d parameter for each parameter; zeros if the value does not depend on it."""
     return _product([value], None, parameters, create_graph)
 
 
 def _product(
     values: list[Tensor], vector: list[Tensor] | None, parameters: list[Tensor], create_graph: bool = False
 ) -> list[Tensor]:
-    """Jacobian of `values` times `vector`, shaped like `values` (ones if None): the gradient of <values, vector>."""
-    places = [k for k, value in enumerate(values) if value.requires_grad]
-    if not places:
+    """Return the gradient of <values, vector> by each parameter (vector-Jacobian product); vector None means ones."""
+    indices = [k for k, value in enumerate(values) if value.requires_grad]
+    if not indices:
         return [torch.zeros_like(parameter) for parameter in parameters]
-    found = torch.autograd.grad(
-        [values[k] for k in places],
+    gradients = torch.autograd.grad(
+        [values[k] for k in indices],
         parameters,
-        None if vector is None else [vector[k] for k in places],
+        None if vector is None else [vector[k] for k in indices],
         create_graph=create_graph,
         allow_unused=True,
     )
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
 
 
 class Rand(Pruner):
-    """A random draw: the baseline that every other pruner has to beat."""
+    """Random scores, the baseline that every other pruner has to beat."""
 
     def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         return [torch.randn(p.shape, generator=self.generator).to(p.device) for p in self.parameters]
@@ -159,9 +166,9 @@ class SNIP(Pruner):
 class GraSP(Pruner):
     """Gradient signal preservation (Wang et al. 2020, arXiv 2002.07376, eq. 8): theta * (H g), the highest stay.
 
-    The paper removes the highest of -theta * (H g), which is the same. L is the sum over the pruning batches of the
-    loss at logits / T with T = 200; g is the gradient of that sum in both factors, and both derivatives are taken of
-    the masked parameters only. H g is the gradient of <g, stop(g)>.
+    The paper removes the highest of -theta * (H g), which is the same. L is the loss at logits / T with T = 200, summed
+    over the pruning batches. g is the gradient of this sum in both factors. Both derivatives are by the masked
+    parameters only. H g is computed as the gradient of <g, stop(g)>.
     """
 
     temperature = 200.0
@@ -194,10 +201,10 @@ class GraSP(Pruner):
 class SynFlow(Pruner):
     """Synaptic flow |theta| * dR/d|theta|, R = 1^T prod |theta| 1 (Tanaka et al. 2020, arXiv 2006.05467, eq. 1 and 3).
 
-    R is the sum of the outputs for an all-ones input of the network with every parameter replaced by its absolute
-    value, in eval mode. Biases are parameters like any other; a BatchNorm counts as its positive scale and shift, with
-    the running mean taken as zero; LayerNorm and attention are as `Layers.flow` has them, so that query and key weights
-    are scored as value weights in their place would be. The model itself is not written to.
+    R is the sum of the outputs for an all-ones input, in eval mode, of the network with every parameter replaced by its
+    absolute value. Biases count like any other parameter. A BatchNorm counts with its positive scale and shift, and its
+    running mean taken as zero. LayerNorm and attention are computed as described in `Layers.flow`. So each query and
+    key weight gets the score that a value weight in its position would get. The model itself is not changed.
     """
 
     def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
@@ -211,7 +218,7 @@ class SynFlow(Pruner):
         return scores
 
     def _flow(self, model: nn.Module, ones, dtype: torch.dtype | None) -> list[Tensor]:
-        """The scores, computed in the floating type `dtype`, or in that of each tensor if None."""
+        """Return the scores, computed in the floating type `dtype`; None keeps the type of each tensor."""
 
         def cast(tensor: Tensor) -> Tensor:
             return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)

@@ -1,7 +1,7 @@
-"""From scores to masks: how many weights stay, and which. Counts are exact for any scores.
+"""Ranking of scores: how many weights stay, and which. The counts are exact for any scores.
 
-Where scores tie at the threshold, a seeded draw decides or the position does (`TIES`). By position the last layers lose
-their weights first, which no score has asked for.
+Equal scores at the threshold are decided by a seeded random draw or by position (`TIES`). By position, the last layers
+lose their weights first, although no score asks for that.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from Pruners import SCOPES, TIES
 
 
 def kept_count(total: int, density: float) -> int:
-    """Number of weights that stay of `total` at `density` in (0, 1]: `total - floor((1 - density) * total)`.
+    """Return how many of `total` weights stay at `density` in (0, 1]: `total - floor((1 - density) * total)`.
 
-    Raises ValueError if density is not in (0, 1] or so small that no weight would stay.
+    Raises ValueError if density is not in (0, 1], or so small that no weight would stay.
     """
     if not 0.0 < density <= 1.0:
         raise ValueError(f"density must lie in (0, 1], not {density}")
@@ -39,39 +39,40 @@ def check(scores: Mapping[str, Tensor]) -> None:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which entries stay, as a boolean tensor, and how many of them a tie decided: equal scores went, these stayed."""
+    """The entries that stay."""
 
-    chosen: Tensor
-    by_tie: int = 0
+    chosen: Tensor  # boolean
+    by_tie: int = 0  # how many of them were chosen among equal scores of which others went
 
 
 def choose(score: Tensor, alive: Tensor, kept: int, draw: torch.Generator | None = None) -> Choice:
     """Choose the `kept` highest of the alive entries.
 
-    score: [n] numbers without NaN, infinities allowed. alive: [n] boolean; an entry that is not alive never stays, and
-    if fewer than `kept` are alive, all of those stay. draw: decides among equal scores; None: the lower position does.
+    score: [n] numbers without NaN; infinities are allowed.
+    alive: [n] boolean. An entry that is not alive never stays. If fewer than `kept` are alive, all of them stay.
+    draw: generator that decides among equal scores; None keeps the lower positions.
     """
     count = int(alive.count_nonzero())
     if kept >= count:
         return Choice(alive.clone())
     if kept == 0:
         return Choice(torch.zeros_like(alive))
-    # What lies above the threshold stays, of what equals it as many as there is room for.
+    # Scores above the threshold stay, and as many of those equal to it as are missing.
     threshold = _highest(score if count == alive.numel() else score.masked_select(alive), kept)
     chosen = (score > threshold) & alive
     tied = ((score == threshold) & alive).nonzero().flatten()
-    room = kept - int(chosen.count_nonzero())
-    if room == len(tied):
+    missing = kept - int(chosen.count_nonzero())
+    if missing == len(tied):
         chosen[tied] = True
         return Choice(chosen)
     if draw is not None:
         tied = tied[torch.randperm(len(tied), generator=draw).to(tied.device)]
-    chosen[tied[:room]] = True
-    return Choice(chosen, room)
+    chosen[tied[:missing]] = True
+    return Choice(chosen, missing)
 
 
 def _highest(score: Tensor, place: int) -> Tensor:
-    """The value that is at `place` (from 1) from above, by selection, in linear time."""
+    """Return the `place`-th highest value (from 1), by selection in linear time."""
     below = score.numel() - place
     if score.device.type == "cpu" and score.dtype in (torch.float32, torch.float64):
         return score.new_tensor(np.partition(score.numpy(), below)[below])  # ten times as quick as torch's
@@ -80,10 +81,10 @@ def _highest(score: Tensor, place: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Ranking:
-    """keep: boolean tensors by name, shaped like the scores; by_tie: how many of the kept weights a tie decided."""
+    """The weights that stay, by tensor."""
 
-    keep: dict[str, Tensor]
-    by_tie: int = 0
+    keep: dict[str, Tensor]  # boolean tensors by name, shaped like the scores
+    by_tie: int = 0  # how many of the kept weights were chosen among equal scores of which others went
 
 
 def rank(
@@ -94,10 +95,11 @@ def rank(
     ties: str = "position",
     seed: int = 0,
 ) -> Ranking:
-    """Rank scores and keep the highest.
+    """Rank the scores and keep the highest.
 
-    density: fraction of all weights (pruned ones counted) that stays; scope: "global" ranks all tensors together,
-    "local" each by itself; ties: "seeded" draws among equal scores from `seed`, "position" takes the first of them.
+    density: fraction of all weights that stays; weights pruned before count as well.
+    scope: "global" ranks all tensors together, "local" ranks each by itself.
+    ties: "seeded" draws among equal scores from `seed`, "position" keeps the first of them.
     Raises FloatingPointError for a NaN score and ValueError for an unusable density, scope or kind of ties.
     """
     if scope not in SCOPES:
@@ -107,12 +109,12 @@ def rank(
     check(scores)
     draw = torch.Generator().manual_seed(seed) if ties == "seeded" else None
     if scope == "local" or not scores:
-        found = {
+        choices = {
             name: choose(score.flatten(), alive[name].flatten(), kept_count(score.numel(), density), draw)
             for name, score in scores.items()
         }
-        keep = {name: choice.chosen.view_as(scores[name]) for name, choice in found.items()}
-        return Ranking(keep, sum(choice.by_tie for choice in found.values()))
+        keep = {name: choice.chosen.view_as(scores[name]) for name, choice in choices.items()}
+        return Ranking(keep, sum(choice.by_tie for choice in choices.values()))
     flat = torch.cat([score.flatten() for score in scores.values()])
     live = torch.cat([alive[name].flatten() for name in scores])
     choice = choose(flat, live, kept_count(flat.numel(), density), draw)

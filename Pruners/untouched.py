@@ -1,4 +1,4 @@
-"""A room in which a model can be scored without leaving a trace."""
+"""A context manager for scoring a model without changing it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from Layers.modes import modes_kept
 
 @contextmanager
 def untouched(model: nn.Module, differentiable: Iterable[Tensor] = ()) -> Iterator[None]:
-    """Inside, only `differentiable` require gradients and no gradient is stored; afterwards all is as it was.
+    """Let only `differentiable` require gradients in the body, and restore the model afterwards.
 
-    Put back, also when the body raises: every buffer (running statistics of BatchNorm), the train / eval mode of every
-    module, every `requires_grad`, every `.grad`, and the state of the random generators (dropout draws from them).
-    The body must not write into parameters.
+    Restored, also after an error, are every buffer (such as BatchNorm's running statistics), the train / eval mode of
+    every module, every `requires_grad`, every `.grad`, and the states of the random generators (dropout uses them). In
+    the body every `.grad` starts as None. The body must not write to parameters.
     """
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
     tensors = [*model.parameters(), *model.buffers()]

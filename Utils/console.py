@@ -1,4 +1,4 @@
-"""Remarks to the user, on standard error, apart from results."""
+"""Messages to the user on standard error, separate from results."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import sys
 
 
 def note(text: str) -> None:
+    """Print a remark."""
     print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 def warn(text: str) -> None:
+    """Print a warning."""
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def alarm(*lines: str) -> None:
-    """A warning no one can miss."""
+    """Print a warning in a box that no one can miss."""
     width = max(len(line) for line in lines) + 4
     inside = "\n".join(f"! {line.ljust(width - 4)} !" for line in lines)
     print("!" * width, inside, "!" * width, sep="\n", file=sys.stderr, flush=True)

@@ -1,5 +1,5 @@
-"""The one error that is the user's to mend."""
+"""The error type for mistakes that the user can correct."""
 
 
 class UserError(Exception):
-    """What, where and how to mend it, in one line. The command line prints it and ends with exit code 2."""
+    """A line that says what is wrong, where, and how to correct it. The program prints it and exits with code 2."""

@@ -1,4 +1,4 @@
-"""Which parameters of a model are trained, and which are pruned."""
+"""Selection of the parameters of a model that are trained, and of those that are pruned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from Layers.reading import Raw
 RAW = Raw()
 
 
-class MaskedParameter(tuple):
+class MaskedParameter(tuple[Tensor, Tensor]):
     """A pair (mask, parameter) that also has a `name`, the parameter's dotted path in its model."""
 
     name: str
@@ -25,22 +25,22 @@ class MaskedParameter(tuple):
 
 
 def masks(module: nn.Module) -> Iterator[Tensor]:
-    """The mask buffers of `module` and all below it."""
+    """Yield the mask buffers of `module` and of all modules below it."""
     for name, buffer in module.named_buffers():
         if name.endswith("_mask"):
             yield buffer
 
 
 def trainable(module: nn.Module) -> bool:
-    """Whether the module's own parameters are trained; a residual Identity's are not."""
+    """Return whether the module's own parameters are trained. Those of a residual Identity are not."""
     return not isinstance(module, layers.IDENTITIES)
 
 
 def prunable(module: nn.Module, batchnorm: bool, residual: bool, attention: str = "out") -> bool:
-    """Whether the module's parameters are prunable: Linear and Conv2d always, the others if asked for.
+    """Return whether the module's parameters are prunable: Linear and Conv2d always, the others if asked for.
 
-    attention: "out" takes the projection after an attention's heads, which is a Linear, "all" the query, key and value
-    projections too, "none" neither.
+    attention: "out" selects the projection after the attention heads, which is a Linear. "all" selects the query, key
+    and value projections as well. "none" selects neither.
     """
     if isinstance(module, OutProjection):
         return attention != "none"
@@ -55,7 +55,7 @@ def prunable(module: nn.Module, batchnorm: bool, residual: bool, attention: str 
 
 
 def parameters(model: nn.Module) -> Iterator[Tensor]:
-    """Every trainable parameter once."""
+    """Yield every trainable parameter once."""
     seen: set[int] = set()
     for module in filter(trainable, model.modules()):
         for parameter in module.parameters(recurse=False):
@@ -71,7 +71,7 @@ def masked_parameters(
     residual: bool = False,
     attention: str = "out",
 ) -> Iterator[MaskedParameter]:
-    """The (mask, parameter) pairs of every prunable module; its biases only with `bias`."""
+    """Yield the (mask, parameter) pairs of every prunable module; biases only if `bias` is set."""
     for path, module in model.named_modules():
         if prunable(module, batchnorm, residual, attention):
             for name, parameter in module.named_parameters(recurse=False):
@@ -81,11 +81,11 @@ def masked_parameters(
 
 
 def ignore_masks(model: nn.Module, which: str) -> None:
-    """Have the layers read their weights as if they had no masks: "none", those of "attention", or "all".
+    """Make layers use their weights as if they had no masks: "none", the layers of "attention", or "all" of them.
 
-    What torch.nn.Transformer does with a masked projection: it reads the raw weight, so that what was pruned, zero to
-    begin with, is trained all the same.
+    torch.nn.Transformer treats a masked projection this way. It reads the raw weight, so pruned weights start at zero
+    but are trained again.
     """
     for module in model.modules():
         if which == "all" or (which == "attention" and isinstance(module, (MultiheadAttention, OutProjection))):
-            module.reading = RAW
+            module.reading = RAW  # type: ignore[assignment]  # torch declares: tensors or modules alone

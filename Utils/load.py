@@ -1,4 +1,4 @@
-"""From names to objects: the one registry. Imports nothing heavy until a name is asked for, so the help is instant."""
+"""The registry, which turns names into objects. It imports nothing heavy until a name is used, so --help is instant."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DATASETS = {
     "agnews": "Utils.data.sets.agnews:DATASET",
     "multi30k": "Utils.data.sets.multi30k:DATASET",
 }
-# class -> name -> (kind of data it takes, where it is)
+# class -> name -> (kind of input data, module:function)
 MODELS = {
     "default": {
         "fc": ("image", "Models.mlp:fc"),
@@ -57,7 +57,7 @@ MODELS = {
         "seq2seq": ("translation", "Models.seq2seq:Seq2SeqTransformer"),
     },
 }
-# initial weights -> the model classes that have them to choose from; a class's first is its default
+# initial weights -> the model classes that offer them; the first entry of a class is its default
 INITS = {"assignment": ("lottery",), "fan-out": ("lottery",)}
 PRUNERS = {
     "rand": "Pruners.pruners:Rand",
@@ -92,12 +92,12 @@ EXPORTERS = {
 }
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")
-IGNORED = ("none", "attention", "all")  # layers that are trained and measured as if they had no masks
-PRECISIONS = {"off": None, "bf16": "bfloat16"}  # -> torch's name of the type
+IGNORED = ("none", "attention", "all")  # layers trained and evaluated as if they had no masks
+PRECISIONS = {"off": None, "bf16": "bfloat16"}  # name -> name of the type in torch
 
 
 def known(what: str, name: str, names: Iterable[str]) -> str:
-    """`name`, or a UserError that lists `names` and guesses at what was meant."""
+    """Return `name` if it is one of `names`. Otherwise raise UserError, which lists them and guesses what was meant."""
     names = list(names)
     if name in names:
         return name
@@ -106,33 +106,34 @@ def known(what: str, name: str, names: Iterable[str]) -> str:
     raise UserError(f"no {what} is called {name!r}{guess}; there are: {', '.join(names)}")
 
 
-def _find(place: str) -> Any:
-    module, _, attribute = place.partition(":")
+def _find(spec: str) -> Any:
+    module, _, attribute = spec.partition(":")
     return getattr(import_module(module), attribute)
 
 
 def dataset(name: str) -> Dataset:
+    """Return the data set called `name`. Raises UserError for an unknown name."""
     return _find(DATASETS[known("data set", name, DATASETS)])
 
 
 def configured(settings: Namespace) -> Dataset:
-    """The data set of these settings, with those that are its own."""
+    """Return the data set that these settings select, configured by the settings of its own."""
     data = dataset(settings.dataset)
     return data.configure(vars(settings)) if data.configure else data
 
 
 def recipe(name: str) -> Any:
-    """The experiment's module: flags(parser) adds its flags, check(args) completes them, run(args) does it."""
+    """Return the experiment's module: flags(parser) adds flags, check(args) completes them, run(args) executes it."""
     return import_module(EXPERIMENTS[known("experiment", name, EXPERIMENTS)])
 
 
 def exporter(data: Dataset) -> Any:
-    """The module that exports what is trained on `data`."""
+    """Return the module that exports models trained on `data`."""
     return import_module(EXPORTERS[data.kind])
 
 
 def evaluation(data: Dataset) -> Any:
-    """The class that measures a model on `data`."""
+    """Return the class that evaluates a model on `data`."""
     return _find(data.evaluation)
 
 
@@ -142,9 +143,9 @@ def measures() -> dict[str, Any]:
 
 
 def model_names(data: Dataset, model_class: str | None, model: str | None) -> tuple[str, str]:
-    """(class, model) to train on `data`: what is asked for, and for what is None the data set's own.
+    """Return (class, model) to train on `data`; a name that is None is chosen by the data set.
 
-    Raises UserError that lists what fits where a name is unknown or the model does not take that kind of data.
+    Raises UserError, which lists what fits, if a name is unknown or the model does not take this kind of data.
     """
     fits = {cls: [name for name, (kind, _) in names.items() if kind == data.kind] for cls, names in MODELS.items()}
     fitting = "; ".join(f"--model-class {cls} --model {{{','.join(names)}}}" for cls, names in fits.items() if names)
@@ -152,9 +153,9 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
         known("model class", model_class, MODELS)
     if model_class is None:
         holders = [cls for cls, names in MODELS.items() if model in names]
-        model_class = data.model_class if model is None or data.model_class in holders else (holders or [None])[0]
-        if model_class is None:
+        if model is not None and not holders:
             known("model", model, [name for names in MODELS.values() for name in names])
+        model_class = data.model_class if model is None or data.model_class in holders else holders[0]
     if model is None:
         if not fits[model_class]:
             raise UserError(f"no {model_class} model takes {data.name}; what fits: {fitting}")
@@ -167,7 +168,10 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
 
 
 def device(gpu: int = 0, no_cuda: bool = False) -> torch.device:
-    """The GPU of that number, or the CPU where there is none or `no_cuda` is set."""
+    """Return the GPU of that number, or the CPU if there is no GPU or `no_cuda` is set.
+
+    Raises UserError if there are GPUs but none of that number.
+    """
     import torch
 
     if no_cuda or not torch.cuda.is_available():
@@ -178,21 +182,21 @@ def device(gpu: int = 0, no_cuda: bool = False) -> torch.device:
 
 
 def precision(name: str) -> torch.dtype | None:
-    """The number type of the products in training; None for the parameters' own."""
+    """Return the number type of matrix products in training, or None for the type of the parameters."""
     import torch
 
-    found = PRECISIONS[known("precision", name, PRECISIONS)]
-    return None if found is None else getattr(torch, found)
+    attribute = PRECISIONS[known("precision", name, PRECISIONS)]
+    return None if attribute is None else getattr(torch, attribute)
 
 
 @functools.lru_cache(maxsize=2)
 def corpus(name: str, data_dir: str = "Data", source: str = "auto") -> corpora.Corpus:
-    """The data set called `name`, loaded."""
+    """Load the data set called `name`."""
     return corpora.load(corpora.locate(dataset(name), Path(data_dir), source))
 
 
 def dimension(name: str, data_dir: str = "Data", source: str = "auto") -> tuple[tuple[int, ...], int]:
-    """(shape of one input, number of classes); a text's shape is the size of its vocabulary."""
+    """Return (shape of one input, number of classes). The shape of a text is the size of its vocabulary."""
     loaded = corpus(name, data_dir, source)
     return loaded.shape, loaded.num_classes
 
@@ -207,9 +211,10 @@ def dataloader(
     shuffle: bool | None = None,
     augment: bool | None = None,
 ) -> Loader:
-    """Batches (data, target) of a corpus or data set.
+    """Return a loader of (data, target) batches of a corpus or data set.
 
-    train: of the training split, shuffled and augmented unless `shuffle` or `augment` say otherwise.
+    train: use the training split, shuffled and augmented unless `shuffle` or `augment` say otherwise. Otherwise use the
+    test split.
     """
     from Utils.data.loader import Loader
 
@@ -222,8 +227,8 @@ def dataloader(
 def model(name: str, model_class: str = "default") -> Any:
     """Return the callable (input_shape, num_classes, dense_classifier=False, pretrained=False) -> nn.Module.
 
-    The fourth argument is assignment one's. Its weights are published nowhere, so that a true one is a UserError.
-    A model class that INITS names takes `init` too.
+    The fourth argument exists for assignment one's code. Its weights are not published, so a true value raises
+    UserError. A model class in INITS also takes `init`.
     """
     known("model class", model_class, MODELS)
     make = _find(MODELS[model_class][known(f"{model_class} model", name, MODELS[model_class])][1])
@@ -243,7 +248,10 @@ def model(name: str, model_class: str = "default") -> Any:
 
 
 def pruner_sha256(name: str) -> str | None:
-    """Of "path/to/file.py:Class" the file's sha256, None of a name of PRUNERS; UserError for any other."""
+    """Return the sha256 of the file in "path/to/file.py:Class", or None for a name of PRUNERS.
+
+    Raises UserError for any other name.
+    """
     if plugin.named(name):
         return plugin.read("--pruner", name).sha256
     known("pruner", name, PRUNERS)
@@ -251,17 +259,17 @@ def pruner_sha256(name: str) -> str | None:
 
 
 def pruner(name: str, sha256: str | None = None) -> Any:
-    """The pruner's class, or what makes a pruner of the class that "path/to/file.py:Class" names.
+    """Return the pruner's class, or a function that wraps the class which "path/to/file.py:Class" names.
 
-    sha256: what `pruner_sha256` said; UserError if the file has changed since, or does not run.
+    sha256: the result of `pruner_sha256`. Raises UserError if the file has changed since, or cannot be imported.
     """
     if not plugin.named(name):
         return _find(PRUNERS[known("pruner", name, PRUNERS)])
-    found = plugin.read("--pruner", name)
-    if sha256 not in (None, found.sha256):
-        raise UserError(f"{found.path} has changed while the run began; start it again")
+    file = plugin.read("--pruner", name)
+    if sha256 not in (None, file.sha256):
+        raise UserError(f"{file.path} has changed while the run began; start it again")
     try:
-        kind = found.load()
+        kind = file.load()
     except UserError:
         raise
     except Exception as error:
@@ -270,7 +278,7 @@ def pruner(name: str, sha256: str | None = None) -> Any:
 
 
 def optimizer(name: str, settings: Namespace | None = None) -> tuple[Any, dict[str, Any]]:
-    """Return (class, keyword arguments of its own), those that `settings` decide among them."""
-    place, arguments = OPTIMIZERS[known("optimizer", name, OPTIMIZERS)]
+    """Return (class, keyword arguments), including the arguments that `settings` decide."""
+    spec, arguments = OPTIMIZERS[known("optimizer", name, OPTIMIZERS)]
     chosen = {} if settings is None else rows.taken_by(name, vars(settings))
-    return _find(place), {**arguments, **chosen}
+    return _find(spec), {**arguments, **chosen}

@@ -1,4 +1,4 @@
-"""Counting: parameters and multiply-adds, kept and in all."""
+"""Counts of parameters and multiply-adds: how many remain and how many there are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _positions(output: Tensor) -> int:
 
 
 def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
-    """Multiply-adds of one layer for one example, by parameter; a bias costs one a unit."""
+    """Count the multiply-adds of one layer for one example, by parameter. A bias costs one per unit."""
     if isinstance(module, nn.Linear):
         flops = {"weight": module.in_features * module.out_features, "bias": module.out_features}
     elif isinstance(module, nn.Conv2d):
@@ -43,10 +43,11 @@ def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
 
 @torch.no_grad()
 def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | str) -> dict[str, dict[str, int]]:
-    """Multiply-adds of one example, dense: {module: {parameter: count}} for every module that holds parameters.
+    """Count the multiply-adds of one example in the dense model: {module: {parameter: count}}.
 
-    Linear in*out, Conv2d weights times output positions, a bias one a unit and position: as the Synaptic Flow code. Of
-    a sentence pair one source and one target position are counted; what attention does without weights is not.
+    Every module that holds parameters is listed. Counts follow the Synaptic Flow code. A Linear costs in * out, a
+    Conv2d its weights times the output positions, a bias one per unit and position. In a translation model one source
+    and one target position are counted. Attention's products without weights are not counted.
     """
     total: dict[str, dict[str, int]] = {}
     hooks = []
@@ -73,10 +74,12 @@ def summary(
     flops: Mapping[str, Mapping[str, int]],
     prunable: Callable[[nn.Module], bool],
 ) -> pd.DataFrame:
-    """One row for each parameter tensor: what remains of it and the moments of its last scores.
+    """Return a table with one row per parameter tensor: how much of it remains, and moments of its latest scores.
 
-    scores: as `Pruner.scores`, by dotted name; flops: as `flop`. Columns: module, param, sparsity (the fraction that
-    remains), kept, size, shape, flops, mean / variance / sum of the scores and of their magnitudes, prunable.
+    scores: as in `Pruner.scores`, by dotted name.
+    flops: the result of `flop`.
+    Columns: module, param, sparsity (the fraction that remains), kept, size, shape, flops, mean / variance / sum of the
+    scores and of their magnitudes, prunable.
     """
     import pandas as pd
 
@@ -107,9 +110,10 @@ def summary(
 
 
 def totals(table: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:
-    """(parameters, flops) of a `summary`: kept and total of each; of the parameters also those of the prunable ones.
+    """Return (parameters, flops) of a `summary`: the kept and total numbers of each.
 
-    `kept` counts every parameter that remains, prunable or not, as the printed "Parameter Sparsity" does.
+    `parameters` also counts the prunable ones alone. `kept` counts every parameter that remains, prunable or not, like
+    the printed "Parameter Sparsity".
     """
     prunable = table[table["prunable"]]
     parameters = {

@@ -1,4 +1,4 @@
-"""A class from a file of the user's own, named on the command line as `path/to/file.py:Class`."""
+"""Loading of a class from a user's own file, named on the command line as `path/to/file.py:Class`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from Utils.errors import UserError
 
 
 def named(text: str) -> bool:
-    """Whether `text` has the form of such a name, so that it is none of a registry."""
+    """Return whether `text` has the form `path/to/file.py:Class`, so that it is no name of a registry."""
     return ".py:" in text
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A file as it was read, and the name of a class in it. Nothing of it has run yet."""
+    """The content of a file and the name of a class in it. The code has not been run yet."""
 
     path: Path
     attribute: str
@@ -27,19 +27,20 @@ class Plugin:
 
     @property
     def sha256(self) -> str:
+        """Return the SHA-256 hash of the file's content, in hexadecimal."""
         return hashlib.sha256(self.content).hexdigest()
 
     def load(self) -> Any:
-        """Run the file and return the class. What the file raises is raised; UserError if it has no such class.
+        """Run the file and return the class. Errors of the file pass through; UserError if it has no such class.
 
-        The file can import what lies beside it, after what Python finds elsewhere.
+        The file can import modules from its own directory; those that Python finds elsewhere come first.
         """
         beside = str(self.path.resolve().parent)
         if beside not in sys.path:
             sys.path.append(beside)
         module = types.ModuleType(f"plugin_{self.sha256[:16]}")
         module.__file__ = str(self.path)
-        sys.modules[module.__name__] = module  # where dataclasses look for it
+        sys.modules[module.__name__] = module  # dataclasses look for it there
         exec(compile(self.content, str(self.path), "exec", dont_inherit=True), module.__dict__)
         found = getattr(module, self.attribute, None)
         if not isinstance(found, type):
@@ -51,7 +52,7 @@ class Plugin:
 
 
 def read(flag: str, text: str) -> Plugin:
-    """The file and class that `text` names. Raises UserError, naming `flag`, unless it is a file of Python."""
+    """Read the file that `text` names. Raises UserError, naming `flag`, unless it is a readable Python file."""
     name, _, attribute = text.rpartition(":")
     if not name or not attribute.isidentifier():
         raise UserError(f"{flag} {text}: write it as path/to/file.py:Class")

@@ -1,7 +1,7 @@
-"""Every setting of a run, one row each: its flag, its meaning, and what it bears on.
+"""The settings of a run, one row each: the flag, its meaning, and what the setting affects.
 
-This is the ground floor: it imports nothing of ours. The command line, the name of a run, the sweep, the estimate of
-its length and the study all read these rows, so that a new setting is one new row.
+This module imports nothing of the project. The command line, the name of a run, the sweep, its time estimate and the
+study all read these rows. So a new setting is one new row.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ ALWAYS = object()  # as `since`: every stored run names the setting
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a run."""
+    """A setting of a run."""
 
     name: str
     group: str  # the title under which --help lists it
-    kind: str  # of value, a key of Utils.commandline.kinds.KINDS; "" where it has no flag
+    kind: str  # type of the value, a key of Utils.commandline.kinds.KINDS; "" if it has no flag
     help: str = ""
-    default: Any = None  # a data set may have another (`by_data`); None where it decides alone
+    default: Any = None  # a data set may override it (`by_data`); None if only the data set decides
     metavar: str = "N"
-    choices: tuple[str, str] | None = None  # (what one of them is called, the registry in Utils.load that lists them)
+    choices: tuple[str, str] | None = None  # (what an entry is called, the registry in Utils.load that lists them)
     families: str = ""  # the registry in Utils.load, names by family, that the help lists
-    words: int | str = 1  # how many words follow the flag: a number, "+" or "*"
-    alias: tuple[str, str] | None = None  # (another flag, a switch; the value that it stands for)
-    original: bool = False  # a flag of the published assignment, so that it may be shortened
+    words: int | str = 1  # number of words after the flag: an integer, "+" or "*"
+    alias: tuple[str, str] | None = None  # (a switch, the value that it is short for)
+    original: bool = False  # a flag of the published assignment; it may be abbreviated
     by_data: bool = False  # data sets may have defaults of their own
-    own: bool = False  # only data sets that have a default for it take it
-    optimizer: tuple[str, str] | None = None  # (the only optimizer that takes it, the argument of its class)
-    since: Any = ALWAYS  # it came later: the value by which runs were made whose settings do not name it
-    place: bool = False  # says where and how to run, not what: no part of a run's name
-    axis: bool = False  # tells runs of one study apart (task, pruner, seed), or has no bearing on the last epoch
-    dense: bool = True  # changes a run at compression 0 too
-    late: bool = False  # acts only from the pruning on, as do all of the group "pruning"
-    cost: str = ""  # "run": runs that differ in it take other times; "scoring": pruners do
+    own: bool = False  # accepted only by data sets that have a default for it
+    optimizer: tuple[str, str] | None = None  # (the only optimizer that accepts it, the argument of its class)
+    since: Any = ALWAYS  # if the setting was added later: the value of all runs made before
+    place: bool = False  # says where and how to run, so it is not part of a run's name
+    axis: bool = False  # varies within a study (task, pruner, seed), or does not affect the last epoch
+    dense: bool = True  # affects a run at compression 0 as well
+    late: bool = False  # takes effect only from pruning on, like the whole group "pruning"
+    cost: str = ""  # "run": affects how long a run takes; "scoring": how long scoring takes
 
 
 def _place(group: str, name: str, kind: str, text: str, default: Any, **more: Any) -> Setting:
@@ -170,7 +170,7 @@ ROWS = (
         "pruner", "pruning", "text", "how weights are scored; path/to/file.py:Class takes a class of your own", "rand",
         choices=("pruner", "PRUNERS"), original=True, axis=True, dense=False, cost="scoring",
     ),
-    Setting("pruner_sha256", "pruning", "", since=None, axis=True),  # of the file that the pruner's class is from
+    Setting("pruner_sha256", "pruning", "", since=None, axis=True),  # hash of the file that defines the pruner's class
     Setting(
         "compression", "pruning", "number",
         "power-of-ten exponent: the fraction 10^-C of the prunable weights is kept; 0 is dense", 0.0,
@@ -249,7 +249,7 @@ ROWS = (
 
 
 def by_name() -> dict[str, Setting]:
-    """Return all rows by the setting's name."""
+    """Return all rows by the name of the setting."""
     return {row.name: row for row in ROWS}
 
 
@@ -259,32 +259,33 @@ def of(group: str) -> Iterator[Setting]:
 
 
 def identity(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the result of a run depends on, in order of names: all of `values` but where and how to run.
+    """Return the settings that a run's result depends on, sorted by name: all except where and how to run.
 
-    A setting that came later is left out at the value by which earlier runs were made, so that those keep their names.
+    A setting that was added later is left out if it has the value that earlier runs used. So earlier runs keep their
+    names.
     """
     rows = by_name()
-    found = {}
+    kept = {}
     for name, value in sorted(values.items()):
         row = rows.get(name)
         if row is None or not (row.place or (row.since is not ALWAYS and value in (None, row.since))):
-            found[name] = value
-    return found
+            kept[name] = value
+    return kept
 
 
 def complete(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a stored run with those that came after it, at the value by which it was made."""
+    """Return the settings of a stored run, with those added after it set to the value that it was made with."""
     return {**{row.name: row.since for row in ROWS if row.since is not ALWAYS}, **config}
 
 
 def acting_when_dense(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those settings of a run that change it at compression 0: runs that agree in them have the same bits."""
+    """Return the settings that affect a run at compression 0. Dense runs that agree in them have the same bits."""
     idle = {row.name for row in ROWS if not row.dense}
     return {name: value for name, value in config.items() if name not in idle}
 
 
 def acting_before_pruning(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those settings of a run that act before it prunes: runs that agree in them train alike up to there."""
+    """Return the settings that affect a run before it prunes. Runs that agree in them have the same bits until then."""
     late = {row.name for row in ROWS if row.late or row.group == "pruning"}
     return {name: value for name, value in config.items() if name not in late}
 
@@ -296,16 +297,16 @@ def is_pruning(name: str) -> bool:
 
 
 def defaults(of_data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the default of each setting; of_data: those of a data set, which come before the general ones."""
+    """Return the default of each setting; of_data: the defaults of a data set, which override the general ones."""
     return {row.name: of_data.get(row.name, row.default) for row in ROWS}
 
 
 def costing(kind: str) -> list[str]:
-    """Return the names of the settings by which runs take other times; kind: "run" or "scoring"."""
+    """Return the names of the settings that change how long something takes; kind: "run" or "scoring"."""
     return [row.name for row in ROWS if row.cost == kind]
 
 
 def taken_by(optimizer: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of an optimizer's class that settings of its own decide."""
+    """Return the arguments of an optimizer's class that its own settings decide."""
     own = [row for row in ROWS if row.optimizer and row.optimizer[0] == optimizer]
     return {row.optimizer[1]: values[row.name] for row in own if row.optimizer}

@@ -1,4 +1,4 @@
-"""Seconds that a model takes over a split of the data, the forward passes and the making of batches apart."""
+"""The time that a model takes on a split of the data, and that of making the batches."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def spread(seconds: Sequence[float], scale: float = 1.0) -> dict[str, float]:
 def measure(model: nn.Module, loader: Loader, device: torch.device, repeats: int, budget: float) -> dict[str, Any]:
     """Time one pass over the loader's examples, `repeats` times after a warm-up, in eval mode.
 
-    Every layer multiplies its mask in and computes the whole product, as in training.
-    forward: seconds of the forward passes alone, over batches that are ready on the device. loader: seconds that making
-    the batches and moving them there takes. Both have median, lowest and highest. budget: seconds that the forward
-    passes take in all, about; where the whole split needs more, as many batches are timed as fit, and `timed` of its
-    `examples` are scaled up to all of them.
+    Every layer multiplies its weight by its mask and computes the whole product.
+    budget: approximate seconds for all forward passes. If the whole split needs more, only as many batches as fit are
+    timed, and the time of these `timed` examples is scaled up to all `examples`.
+    The result has the median, lowest and highest of two times. `forward` is the seconds of the forward passes alone,
+    over batches that are ready on the device. `loader` is the seconds of making the batches and moving them there.
     """
     with modes_kept(model):
         model.eval()
@@ -58,9 +58,9 @@ def measure(model: nn.Module, loader: Loader, device: torch.device, repeats: int
 
 
 def _ready(loader: Loader, number: int, device: torch.device, keep: bool = True) -> list[Any]:
-    """Return the first batches of an epoch on the device; nothing of them where they are not to be kept."""
-    found = (data.to(device) for data, _ in islice(loader, number))
-    return list(found) if keep else [None for _ in found]
+    """Return the first batches of an epoch on the device; with `keep` False each of them is dropped."""
+    batches = (data.to(device) for data, _ in islice(loader, number))
+    return list(batches) if keep else [None for _ in batches]
 
 
 def _repeated(model: nn.Module, batches: Sequence[Any], device: torch.device, repeats: int) -> list[float]:
@@ -73,7 +73,7 @@ def _forward(model: nn.Module, batches: Sequence[Any]) -> None:
 
 
 def seconds(body: Callable[[], object], device: torch.device) -> float:
-    """Return how long the body takes until the device has done it."""
+    """Return how long the body takes until the device has finished."""
     _wait(device)
     begun = time.perf_counter()
     body()

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from benchmarks import pairs
 from Utils import load
@@ -73,7 +74,7 @@ class Tutorial:
 
     def epoch(self, order: list[int]) -> None:
         self.model.train()
-        loader = DataLoader(self.rows["train"], batch_size=64, sampler=order, collate_fn=self.collate)
+        loader = DataLoader(cast(Dataset, self.rows["train"]), batch_size=64, sampler=order, collate_fn=self.collate)
         for target, ids, offsets in loader:
             self.optimizer.zero_grad()
             self.loss(self.model(ids, offsets), target).backward()
@@ -82,7 +83,7 @@ class Tutorial:
     @torch.no_grad()
     def accuracy(self) -> float:
         self.model.eval()
-        loader = DataLoader(self.rows["test"], batch_size=256, collate_fn=self.collate)
+        loader = DataLoader(cast(Dataset, self.rows["test"]), batch_size=256, collate_fn=self.collate)
         hits = sum(int((self.model(i, o).argmax(1) == target).sum()) for target, i, o in loader)
         return 100.0 * hits / len(self.rows["test"])
 

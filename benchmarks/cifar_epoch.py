@@ -14,10 +14,12 @@ are alike, not equal; on the very same batches, as Results shows beside it, they
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -28,6 +30,7 @@ from torchvision import datasets, transforms
 from benchmarks import pairs
 from Utils import generator, load
 from Utils.data import corpus
+from Utils.data.examples import Images
 from Utils.data.loader import Loader
 from Utils.machine import memory
 from Utils.training.adam import Adam
@@ -77,7 +80,7 @@ class Drawn(Dataset):
     """The sample, as torchvision's class has the photographs."""
 
     def __init__(self, data: corpus.Corpus, transform) -> None:
-        self.images = data.train.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        self.images = cast(Images, data.train).pixels.permute(0, 2, 3, 1).contiguous().numpy()
         self.targets, self.transform = data.train.targets.tolist(), transform
 
     def __len__(self) -> int:
@@ -96,7 +99,8 @@ class Plain:
     """Training as a tutorial does it."""
 
     def __init__(self, data: corpus.Corpus, state: dict, data_dir: Path, workers: int = 0) -> None:
-        mean, std = (part.flatten().div(255).tolist() for part in (data.train.mean, data.train.std))
+        images = cast(Images, data.train)
+        mean, std = (part.flatten().div(255).tolist() for part in (images.mean, images.std))
         transform = transforms.Compose(
             [
                 transforms.RandomCrop(32, 4),
@@ -131,7 +135,7 @@ class Ours:
         self.model = load.model("resnet20", "lottery")(data.shape, data.num_classes)
         self.model.to(memory_format=self.model.memory_format)
         self.optimizer = Adam(generator.parameters(self.model), lr=1e-3)
-        self.trained = torch.compile(self.model) if compiled else self.model
+        self.trained = cast(nn.Module, torch.compile(self.model)) if compiled else self.model
 
     def train(self, steps: int, batches=None) -> None:
         batches = itertools.islice(batches or self.batches, steps)
@@ -165,7 +169,7 @@ def serve(pipe, name: str, args: argparse.Namespace, workers: int) -> None:
     if name != "plain":
         memory.keep_freed()
     data = loaded(args)
-    way = Ours(data, name == "compiled")
+    way: Ours | Plain = Ours(data, name == "compiled")
     if name == "plain":
         way = Plain(data, weights(way.model), args.data_dir, workers)
     for steps in iter(pipe.recv, None):
@@ -213,17 +217,17 @@ def main() -> None:
     for workers in (0, 2):  # by the first steps the processes have started
         plain = Apart("plain", args, workers)
         plain.train(5)
-        trial[workers] = pairs.timed(lambda plain=plain: plain.train(20)) / 20
+        trial[workers] = pairs.timed(functools.partial(plain.train, 20)) / 20
         plain.end()
-    workers = min(trial, key=trial.get)
+    workers = min(trial, key=trial.__getitem__)
     print(f"plain form, seconds a step by number of loading processes: {trial}", flush=True)
 
     plain, ours, compiled = (Apart(name, args, workers) for name in ("plain", "ours", "compiled"))
     steps = epoch if args.whole else args.steps
-    first, first_compiled = (pairs.timed(lambda way=way: way.train(SAME)) for way in (ours, compiled))
+    first, first_compiled = (pairs.timed(functools.partial(way.train, SAME)) for way in (ours, compiled))
     plain.train(SAME)
     figures = {
-        name: pairs.compare(lambda: plain.train(steps), lambda way=way: way.train(steps), args.rounds, warm_up=0)
+        name: pairs.compare(lambda: plain.train(steps), functools.partial(way.train, steps), args.rounds, warm_up=0)
         for name, way in (("ours", ours), ("ours_compiled", compiled))
     }
     pairs.save(

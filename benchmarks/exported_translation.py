@@ -14,6 +14,7 @@ is kept, and log2 of the number of masks that keep as many.
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def translate(model: nn.Module, source: Tensor) -> list[int]:
 def least_bytes(model: nn.Module) -> tuple[float, int]:
     """(see above, bytes of the same matrices whole)."""
     masks = [mask for mask, _ in generator.masked_parameters(model, attention="all")]
-    count, kept = (int(sum(map(size, masks))) for size in (Tensor.numel, Tensor.count_nonzero))
+    count, kept = (sum(int(size(mask)) for mask in masks) for size in (Tensor.numel, Tensor.count_nonzero))
     choices = (math.lgamma(count + 1) - math.lgamma(kept + 1) - math.lgamma(count - kept + 1)) / math.log(2)
     return 4 * kept + choices / 8, 4 * count
 
@@ -85,7 +86,7 @@ def measured(compression: float, rounds: int) -> dict[str, Any]:
         chosen = Counter(exported.nearest(kept["quickest"], 1) for kept in about["matrices"].values())
         found["formats"][name] = {"bytes": size, "pruned_to_least": (size - rest) / least, "forms": chosen}
     ways[CSR] = exported.Translator(draft.program, draft.tensors, dict.fromkeys(draft.matrices, CSR))
-    runs: dict[str, Callable[[], Any]] = {name: lambda way=way: translate(way, source) for name, way in ways.items()}
+    runs: dict[str, Callable[[], Any]] = {name: functools.partial(translate, way, source) for name, way in ways.items()}
     said = {name: run() for name, run in runs.items()}
     dense = runs.pop(REFERENCE)
     for name, run in runs.items():
@@ -93,7 +94,7 @@ def measured(compression: float, rounds: int) -> dict[str, Any]:
         found[name]["says_what_the_masked_model_says"] = said[name] == said[MASKED]
         print(f"compression {compression:g}, {name}: {found[name]['ratio']:.2f} times as fast as dense", flush=True)
     found["milliseconds_to_begin"] = {
-        name: 1e3 * min(pairs.timed(lambda way=way: way.begin(source, STEPS)) for _ in range(rounds))
+        name: 1e3 * min(pairs.timed(functools.partial(way.begin, source, STEPS)) for _ in range(rounds))
         for name, way in ways.items()
         if name != MASKED
     }

@@ -15,6 +15,7 @@ import torch
 from benchmarks import pairs
 from Pruners.pruners import SynFlow
 from Utils import generator, load
+from Utils.training.loss import CrossEntropy
 from Utils.training.prune import prune_loop
 
 SHAPE = (3, 32, 32)
@@ -28,7 +29,7 @@ def kept(name: str, rounds: int, compression: float, seed: int = 1) -> dict[str,
     pruner = SynFlow(generator.masked_parameters(model))
     batch = (torch.zeros(1, *SHAPE), torch.zeros(1, dtype=torch.int64))  # of which the shape alone counts
     density = 10.0**-compression
-    prune_loop(model, None, pruner, [batch], torch.device("cpu"), density, "exponential", "global", rounds)
+    prune_loop(model, CrossEntropy(), pruner, [batch], torch.device("cpu"), density, "exponential", "global", rounds)
     return {key: int(mask.sum()) for key, (mask, _) in zip(pruner.names, pruner.masked_parameters, strict=True)}
 
 

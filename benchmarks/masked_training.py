@@ -50,8 +50,8 @@ class Task(NamedTuple):
 
     def _batch(self, draw: torch.Generator) -> tuple[Any, Tensor]:
         if len(self.shape) == 3:
-            data = torch.randn(self.batch, *self.shape, generator=draw)
-            return data, torch.randint(self.classes, (self.batch,), generator=draw)
+            pixels = torch.randn(self.batch, *self.shape, generator=draw)
+            return pixels, torch.randint(self.classes, (self.batch,), generator=draw)
         source, target = (
             torch.randint(EOS + 1, words, (self.batch, WORDS), generator=draw) for words in (*self.shape, self.classes)
         )
@@ -110,7 +110,7 @@ class TorchsAdam(Adam):
                 rows.update()
 
 
-def plain(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) -> float:
+def plain(model: nn.Module, optimizer: Adam, batches: Batches) -> float:
     """The mean loss."""
     model.train()
     loss, total = CrossEntropy(), 0.0

@@ -11,6 +11,7 @@ training, evaluating). The corpus is prepared before.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import subprocess
@@ -50,7 +51,7 @@ def main() -> None:
         for workers in ("1", "2")[:: 1 if k % 2 == 0 else -1]:
             with tempfile.TemporaryDirectory() as results:
                 line = [*grid, f"--workers={workers}", f"--result-dir={results}"]
-                walls[workers].append(pairs.timed(lambda line=line: command(*line)))
+                walls[workers].append(pairs.timed(functools.partial(command, *line)))
                 records = [json.loads(path.read_text()) for path in Path(results).glob("singleshot/*/result.json")]
                 own[workers].append(sum(sum(record["seconds"].values()) for record in records))
                 assert len(records) == args.runs

@@ -13,6 +13,7 @@ the same weights; rounds of steps are timed in turn. Speed is in real tokens, pa
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import resource
@@ -20,6 +21,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -30,6 +32,7 @@ from Layers.pairs import BOS, EOS, PAD
 from Utils import generator, load
 from Utils.commandline import arguments as commandline
 from Utils.data import corpus
+from Utils.data.examples import Sentences
 from Utils.machine import memory
 from Utils.store import weights
 from Utils.training import decode
@@ -116,7 +119,7 @@ class Plain:
         for _ in range(steps):
             batch, self.order = self.order[:BATCH], self.order[BATCH:]
             source, target = (
-                pad_sequence(side, batch_first=True, padding_value=PAD)
+                pad_sequence(list(side), batch_first=True, padding_value=PAD)
                 for side in zip(*(self.rows[k] for k in batch), strict=True)
             )
             self.optimizer.zero_grad()
@@ -162,12 +165,15 @@ def validation_loss(data: corpus.Corpus, state: dict) -> float:
 def training(data: corpus.Corpus, rounds: int, steps: int) -> tuple[dict, dict]:
     """(figures, the weights that bf16 has trained)."""
     state = begin(data)
-    ways = {"plain": Plain(data, state), **{name: Ours(data, state, amp) for name, amp in WAYS.items()}}
+    ways: dict[str, Plain | Ours] = {
+        "plain": Plain(data, state),
+        **{name: Ours(data, state, amp) for name, amp in WAYS.items()},
+    }
     speed: dict[str, list[float]] = {name: [] for name in ways}
     for k in range(rounds + 1):
         for name in list(ways) if k % 2 == 0 else reversed(ways):
             before = ways[name].tokens
-            seconds = pairs.timed(lambda way=ways[name]: way.train(steps))
+            seconds = pairs.timed(functools.partial(ways[name].train, steps))
             speed[name].append((ways[name].tokens - before) / seconds)
         print(", ".join(f"{name} {found[-1]:.0f} tokens/s" for name, found in speed.items()), flush=True)
     speed = {name: found[1:] for name, found in speed.items()}  # the first round warms up
@@ -190,13 +196,16 @@ def decoding(data: corpus.Corpus, state: dict, sentences: int, parts: int = 5) -
     ours.load_state_dict(state, strict=False)
     plain.load_state_dict(state)
     plain.eval()
-    sources = [data.test.source(k) for k in range(min(sentences, len(data.test)))]
+    test = cast(Sentences, data.test)
+    sources = [test.source(k) for k in range(min(sentences, len(test)))]
     part = -(-len(sources) // parts)
     seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-    theirs, mine = [], []
+    theirs: list[list[int]] = []
+    mine: list[list[list[int]]] = []
     for a in range(0, len(sources), part):
         begun = len(theirs)
-        spent = pairs.timed(lambda a=a: theirs.extend(plain.greedy(s.unsqueeze(0)) for s in sources[a : a + part]))
+        some = (plain.greedy(source.unsqueeze(0)) for source in sources[a : a + part])  # run as they are asked for
+        spent = pairs.timed(functools.partial(theirs.extend, some))
         seconds["plain"].append(spent * len(sources) / (len(theirs) - begun))
         seconds["ours"].append(pairs.timed(lambda: mine.append(decode.translate(ours, sources, CPU))))
         print(f"decoding: {seconds['plain'][-1]:.0f} s against {seconds['ours'][-1]:.1f} s", flush=True)

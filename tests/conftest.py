@@ -51,7 +51,9 @@ class Outcome:
     def path(self) -> Path:
         """The directory of the run that was made."""
         assert self.code == 0, self.err
-        return Path(re.search(r"^Saved to (.+)$", self.out, re.MULTILINE)[1])
+        found = re.search(r"^Saved to (.+)$", self.out, re.MULTILINE)
+        assert found, self.out
+        return Path(found[1])
 
     @property
     def result(self) -> dict:

@@ -87,6 +87,7 @@ def mixed(dropout: float = 0.5, seed: int = 0) -> Mixed:
             for norm in (model.bn1, model.bn2):
                 norm.weight.uniform_(0.5, 1.5)
                 norm.bias.uniform_(-0.5, 0.5)
+                assert norm.running_mean is not None and norm.running_var is not None
                 norm.running_mean.normal_()
                 norm.running_var.uniform_(0.5, 2.0)
         return model

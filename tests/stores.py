@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from Utils.store import run as store
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "compression_schedule": "exponential",
     "data_key": "0123456789abcdef",
     "dense_classifier": False,
@@ -41,7 +42,7 @@ TODAY = {
     "mnist": {"train_batch_size": 256, "ties": "seeded"},
     "multi30k": {"train_batch_size": 256, "test_batch_size": 256, "prune_batch_size": 256, "ties": "seeded"},
 }
-TASKS = {
+TASKS: dict[str, dict[str, Any]] = {
     "agnews": {"model": "text-classification", "model_class": "nlp"},
     "cifar10": {"model": "conv", "model_class": "default"},
     "mnist": {"model": "fc", "model_class": "default"},

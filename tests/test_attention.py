@@ -138,7 +138,7 @@ def test_attention_can_be_taken_in_two_steps():
     """`attend` on what `project` gives is `forward`: what decoding with a cache rests on."""
     (ours, _), (query, memory) = _pair(masked=True), _data("cross")
     mask = _view("padding", 3)[0]["mask"]
-    found = ours.attend(*ours.project(query, "q"), *ours.project(memory, "kv"), mask)
+    found = ours.attend(*ours.project(query, "q"), *ours.project(memory, "kv"), mask=mask)
     _close(found, ours(query, memory, mask))
 
 

@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100: the published files, read pixel by pixel, named when damaged, fetched whole or not at all."""
 
+import builtins
 import dataclasses
 import errno
 import hashlib
@@ -83,10 +84,10 @@ def contents(published: type) -> dict[str, object]:
 class Small:
     """A small corpus that passes for the published one: its files in bytes, its data set, its archive."""
 
-    bytes: dict[str, bytes]
+    bytes: dict[str, builtins.bytes]
     contents: dict
     dataset: Dataset
-    archive: bytes
+    archive: builtins.bytes
     folder: str
 
     def write(self, directory: Path) -> Path:

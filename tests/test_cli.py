@@ -292,7 +292,7 @@ def test_a_run_stores_five_files_and_leaves_nothing_else(full):
     assert (full.path / "report.txt").read_text() in full.out
 
 
-def test_the_record_says_everything_about_the_run(full):
+def test_the_record_says_everything_about_the_run(full, root):
     result, text = full.result, full.config["dataset"] == "agnews"
     assert result["dataset"] == full.config["dataset"] and result["pruner"] == full.config["pruner"]
     assert result["model"] == ("text-classification" if text else "fc")
@@ -305,7 +305,8 @@ def test_the_record_says_everything_about_the_run(full):
     assert all(value >= 0 for value in result["seconds"].values())
     assert result["versions"]["torch"] == torch.__version__.split("+")[0]
     assert result["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert result["commit"] is None or re.fullmatch(r"[0-9a-f]{40}(\+changes)?", result["commit"])
+    head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    assert (result["commit"] or "").removesuffix("+changes") == (head if (root / ".git").exists() else "")
     ranks = (1, 2) if text else (1, 2, 5)  # no top-5 where there are four classes
     for point in POINTS:  # the training split, the longest, is measured at the end alone
         splits = ("train", "test") if point == "final" else ("test",)
@@ -754,6 +755,12 @@ def test_help_names_every_flag_and_says_what_the_sparsities_are(root):
     assert all(re.search(rf"(^|\s){flag}\b", shown.stdout) for flag in flags | {"--verbose", "--help"})
     assert all(name in shown.stdout for name in (*PRUNERS, "agnews", "mnist", "text-classification", "REMAIN"))
     assert max(map(len, shown.stdout.splitlines())) <= 120
+
+
+def test_the_version_is_the_changelogs_newest(root):
+    shown = python(root, "main.py", "--experiment", "report", "--version")
+    newest = re.search(r"^## (\S+)", (root / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert shown.returncode == 0 and shown.stdout == f"{newest}\n" and not shown.stderr
 
 
 def test_help_and_refusals_do_not_wait_for_torch(root):

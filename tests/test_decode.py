@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from typing import Any
 
 import nets
 import pytest
@@ -34,7 +35,7 @@ def _trained():
     return model.double().eval()
 
 
-TRAINED = []
+TRAINED: list[Any] = []
 
 
 def talker(ending=0.0):

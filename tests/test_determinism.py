@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def run_in_processes(root, data, results, command: str) -> list:
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": str(k)}
         places = ["--source", "sample", "--data-dir", str(data), "--result-dir", str(results / str(k))]
         line = [sys.executable, "main.py", *places, *command.split()]
-        kept = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        kept: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         processes.append(subprocess.Popen(line, cwd=root, env=env, **kept))
     for process in processes:
         _, errors = process.communicate()

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import urllib.request
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,8 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """What a server can do to us, by path."""
+
+    server: Any
 
     protocol_version = "HTTP/1.1"
 

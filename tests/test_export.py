@@ -14,7 +14,7 @@ from Layers.reading import Raw
 from Pruners import dead
 from Utils import exported, load
 from Utils.errors import UserError
-from Utils.export import dead_units, form_timing, package, trace, translation
+from Utils.export import dead_units, form_timing, package, reach, trace, translation
 from Utils.export.formats import FORMATS
 
 MODELS = [
@@ -127,6 +127,22 @@ def test_the_units_left_are_those_that_the_search_for_dead_units_finds_alive(den
         for at, counted in found.items():
             assert left[at] == max(1, counted["units"] - counted["dead"]), at
         assert sum(counted["dead"] for counted in found.values()) > 0
+
+
+@pytest.mark.parametrize("density", [0.3, 0.05, 0.02])
+@pytest.mark.parametrize(("name", "kind", "shape"), MODELS)
+def test_the_ways_by_weights_are_those_that_derivatives_find(name, kind, shape, density):
+    """Unit by unit: `reach` follows the operations of the export, `dead.find` the model itself."""
+    model = masked(name, kind, shape, density)
+    found, draft = dead.find(model, shape), trace.draft(model)
+    with torch.no_grad():
+        values = exported.Network(draft.program, draft.tensors).values(zeros(shape))
+    sizes = {at: tuple(value.shape) if isinstance(value, torch.Tensor) else (1,) for at, value in values.items()}
+    ways = reach.Ways(draft.program, draft.tensors, sizes)
+    layers_of_both = found.no_way_in.keys() & ways.way_in.keys()
+    assert len(layers_of_both) >= len(draft.matrices) - 1, "all but the one that gives the classes"
+    for at in layers_of_both:
+        assert (~found.no_way_in[at]).equal(ways.way_in[at]) and (~found.no_way_out[at]).equal(ways.way_out[at]), at
 
 
 @torch.no_grad()

@@ -12,8 +12,9 @@ from calls import ask
 from Layers.attention import MultiheadAttention
 from Layers.pairs import BOS, EOS, PAD
 from Models.seq2seq import Seq2SeqTransformer
+from Pruners import dead
 from Utils import exported, generator, load
-from Utils.export import form_timing, translation
+from Utils.export import form_timing, reach, translation
 from Utils.exported import forms, products
 from Utils.training import decode
 
@@ -301,6 +302,21 @@ def test_a_compact_model_is_smaller(density):
     assert numbers(compact) - table < {1.0: 0.8, 0.4: 0.8, 0.1: 0.7, 0.02: 0.3}[density] * (numbers(whole) - table)
     assert all(torch.equal(value, before[name]) for name, value in whole.tensors.items())  # the draft is as it was
     assert all(name in compact.tensors for name in compact.matrices)
+
+
+@pytest.mark.parametrize("density", [0.4, 0.1])
+def test_the_dead_hidden_units_are_those_that_derivatives_find(density):
+    """`reach` follows the matrices of a sublayer, `dead.find` the whole model."""
+    model = pruned(density)
+    found, whole = dead.find(model, (30,)), translation.draft(model)
+    gone = 0
+    for side in ("encoder", "decoder"):
+        for k in range(2):
+            entered, left = (whole.tensors[f"{side}.{k}.feed.{part}.weight"] for part in ("in", "out"))
+            at = f"transformer.{side}.layers.{k}.linear1"
+            assert (~reach.fed(entered)).equal(found.no_way_in[at]) and (~reach.read(left)).equal(found.no_way_out[at])
+            gone += int((found.no_way_in[at] | found.no_way_out[at]).sum())
+    assert gone >= 4 * 6
 
 
 def test_a_model_with_nothing_dead_stays_as_it_is():

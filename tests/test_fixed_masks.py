@@ -217,7 +217,7 @@ def test_under_autocast_products_with_patches_are_of_its_type():
     [
         lambda: layers.Conv2d(1, 6, 3, padding="same"),
         lambda: layers.Conv2d(1, 6, 3, padding=1, padding_mode="reflect"),
-        lambda: layers.Conv2d(1, 6, 3).to(memory_format=torch.channels_last),
+        lambda: layers.Conv2d(1, 6, 3).to(memory_format=torch.channels_last),  # type: ignore[call-overload]  # is there
         lambda: layers.Conv2d(1, 6, 3, device="meta"),
     ],
 )

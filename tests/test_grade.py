@@ -18,6 +18,7 @@ from Utils import load
 
 HERE = Path(__file__).resolve().parent
 SPEC = importlib.util.spec_from_file_location("assignment_one", HERE / "students" / "assignment_one.py")
+assert SPEC and SPEC.loader
 published = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(published)
 
@@ -279,7 +280,7 @@ def test_a_draw_that_is_not_random_fails(score, row, words):
 
 
 class Ever:
-    draw = torch.Generator().manual_seed(0)
+    draw: torch.Generator = torch.Generator().manual_seed(0)
 
 
 def fixed() -> torch.Generator:

@@ -43,7 +43,8 @@ def grade(tmp_path, capsys):
         kept = [json.loads(path.read_text()) for path in sorted(results.rglob("sheet.json"))]
         shutil.rmtree(results, ignore_errors=True)
         assert len(kept) == (code < 2)
-        return Graded(code, *capsys.readouterr(), kept[0] if kept else None)
+        out, err = capsys.readouterr()
+        return Graded(code, out, err, kept[0] if kept else None)
 
     return call
 

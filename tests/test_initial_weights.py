@@ -164,6 +164,7 @@ def by_hand(model) -> tuple[int, int]:
         if isinstance(module, nn.Conv2d | nn.Linear):
             positions = next(sides) ** 2 if isinstance(module, nn.Conv2d) else 1
             kept += positions * (int(module.weight_mask.sum()) + int(module.bias_mask.sum()))
+            assert module.bias is not None
             total += positions * (module.weight.numel() + module.bias.numel())
     return kept, total
 

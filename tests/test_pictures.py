@@ -81,7 +81,7 @@ def words_of(sentence: str) -> list[str]:
 
 
 def tags_of(words: list[str]) -> str:
-    tags = []
+    tags: list[str] = []
     for k, word in enumerate(words):
         before = tags[-1] if tags else ""
         if before == "C" and word in ("der", "die", "das"):
@@ -121,7 +121,7 @@ def check_phrases(words: list[str], tags: str, verb: str) -> None:
         elif tag in "DZT":
             determiner = word
         elif tag == "A":
-            ending = ADJECTIVE.fullmatch(word)[1]
+            ending = ADJECTIVE.fullmatch(word)[1]  # type: ignore[index]  # its tag says that it is one
         elif tag == "N":
             if determiner in ("im", "am"):
                 case = "dative"
@@ -208,7 +208,7 @@ def check_german(sentence: str) -> tuple:
     # A relative clause at the end of the sentence has lost its second comma to the full stop.
     found = SENTENCE.fullmatch(tags) or SENTENCE.fullmatch(f"{tags}C")
     assert found, (sentence, tags)
-    form = found.lastgroup
+    form = found.lastgroup or ""
     subject = found[form]
     verb = words[tags.index("V") if form == "inverted" else len(subject)]
     many = "U" in subject or "Z" in subject

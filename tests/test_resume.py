@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import spacy  # noqa: F401 (imported once, not in every process)
@@ -68,7 +69,7 @@ def ended(child: int) -> int:
 def whole(results: Path) -> dict:
     """What must be equal: every file of the one run, but not how long things took and how much memory."""
     (place,) = results.glob("*/[!.]*")
-    found = {path.name: path.read_bytes() for path in place.iterdir()}
+    found: dict[str, Any] = {path.name: path.read_bytes() for path in place.iterdir()}
     assert found.keys() == {"config.json", "epochs.jsonl", "model.safetensors", "report.txt", "result.json"}
     found["result.json"] = json.loads(found["result.json"])
     assert found["result.json"].pop("seconds").keys() == {"prepare", "prune", "train", "evaluate", "save"}

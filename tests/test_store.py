@@ -60,6 +60,7 @@ def run(tmp_path):
 
 def finish(place: store.Run, result: object = None, replace: bool = False) -> None:
     with place.writing(replace) as stage:
+        assert stage is not None
         stage.json("result.json", {"value": 1} if result is None else result)
         stage.text("report.txt", "In words.\n")
 

@@ -47,7 +47,8 @@ def worker(clock, monkeypatch):
         def __init__(self) -> None:
             read, write = os.pipe()
             self.replies, self.answers = os.fdopen(read), os.fdopen(write, "w", buffering=1)
-            self.job, self.ready = None, False
+            self.job: int | None = None
+            self.ready = False
             self.answer({"ready": True})
 
         def answer(self, reply: dict) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 
 from Experiments.grading.bench import CPU, Bench, Check, Verdict
 from Utils import load
@@ -46,7 +47,7 @@ def _cost(bench: Bench) -> Verdict:
         pair = [_timed(body) for body in bodies]
         seconds.append((pair[0], pair[1]) if k % 2 else (pair[1], pair[0]))
     ratio = statistics.median(a / b for a, b in seconds)
-    figures = {
+    figures: dict[str, Any] = {
         "beside": name,
         "seconds": statistics.median(a for a, _ in seconds),
         "our_seconds": statistics.median(b for _, b in seconds),

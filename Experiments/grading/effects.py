@@ -20,6 +20,7 @@ def _state(model: nn.Module) -> dict[str, dict[str, Any]]:
     """All that scoring could change, by what a row is about, then by name."""
     buffers = dict(model.named_buffers())
     tensors = {**dict(model.named_parameters()), **buffers}
+    numpys: Any = np.random.get_state()  # a tuple, which numpy declares to be that or a dictionary
     return {
         "weights": {name: p.detach().clone() for name, p in model.named_parameters()},
         "masks": {name: b.detach().clone() for name, b in buffers.items() if name.endswith("_mask")},
@@ -34,7 +35,7 @@ def _state(model: nn.Module) -> dict[str, dict[str, Any]]:
         "generators": {
             "torch's": torch.get_rng_state(),
             "Python's": random.getstate(),
-            "numpy's": np.random.get_state()[1].tolist() + [np.random.get_state()[2]],
+            "numpy's": numpys[1].tolist() + [numpys[2]],
         },
         "settings": {
             "the default type": torch.get_default_dtype(),
@@ -57,7 +58,7 @@ def _look(bench: Bench, training: bool) -> tuple[dict, dict]:
     key = f"effects {training}"
     if key not in bench.memory:
         trial = bench.trial("conv", density=0.8)
-        model = trial.model.train(training)
+        model: Any = trial.model.train(training)
         model[1].bias.requires_grad_(False)
         model[8].weight.grad = torch.full_like(model[8].weight, 3.0)
         before = _state(model)

@@ -92,5 +92,5 @@ def _training(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.Dropout):
             module.eval()
         if hasattr(module, "track_running_stats"):
-            module.track_running_stats = False
+            module.track_running_stats = False  # type: ignore[assignment]  # torch declares: tensors or modules alone
     return model

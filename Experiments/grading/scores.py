@@ -26,6 +26,7 @@ def _alive(tensors: list[Tensor], trial: Trial) -> Tensor:
 def _against(bench: Bench, subject: str, density: float) -> Verdict:
     trial = bench.trial(subject, density=density)
     before = copy.deepcopy(trial.model)
+    assert bench.truth is not None  # see rows
     named = truth.REFERENCES[bench.truth](before, trial.names, trial.batches)
     right = _alive([named[name] for name in trial.names], trial)
     tensors = trial.score()

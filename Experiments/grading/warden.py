@@ -42,6 +42,7 @@ def messages(request: dict[str, Any], limit: float, room: str) -> Iterator[tuple
     )
     os.close(write)
     try:
+        assert process.stdin is not None  # a pipe, as asked for
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
             pipe.write(json.dumps(request).encode())
         yield from _read(process, read, limit)

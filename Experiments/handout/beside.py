@@ -1,4 +1,4 @@
-"""Our accuracies beside the public solutions' and the paper's, with a verdict for each cell."""
+"""Our accuracies compared with those of public solutions and the paper, with a verdict for each cell."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def places(profile: Profile) -> Iterator[tuple[str, Network, Column, float]]:
 
 
 def compare(found: Found, cells: Mapping[Key, Public]) -> tuple[Entry, Public | None, Verdict]:
-    """Return ours, the public solutions' at equal epochs (None where there is none), and the verdict."""
+    """Return our entry, the public solutions' at equal epochs (None if there is none), and the verdict."""
     ours, cell = entry(found, top1), found.cell
     pruner = f"{cell.pruner}+amp" if cell.pruner == PRECISION_PRUNER and cell.amp not in (None, "off") else cell.pruner
     public = cells.get((cell.network.name, pruner, cell.compression, cell.pre_epochs, cell.post_epochs))
@@ -45,13 +45,13 @@ def compare(found: Found, cells: Mapping[Key, Public]) -> tuple[Entry, Public | 
 
 
 def printed(network: Network, pruner: str, compression: float) -> float | None:
-    """Return the paper's own accuracy of VGG16 after ten epochs; it names neither network nor data."""
+    """Return the paper's accuracy of VGG16 after ten epochs; None for other networks."""
     cells = paper.read().image_table.cells
     return cells.get((compression, pruner)) if network == VGG16 else None
 
 
 def table(profile: Profile, holdings: Holdings) -> Table:
-    """Return the table: for each cell ours, the paper's, the public median, range and number, and the verdict."""
+    """Return the table: for each cell our accuracy, the paper's, the public median, range and number, the verdict."""
     cells = solutions.read()
     rows, records, founds = [], [], []
     for question, network, column, compression in places(profile):
@@ -91,7 +91,7 @@ def table(profile: Profile, holdings: Holdings) -> Table:
 
 
 def _shown(public: Public | None) -> list[str]:
-    """Return median, range and number as the table shows them."""
+    """Return the public median, range and number in words."""
     if public is None:
         return [DASH, DASH, "0"]
     if public.few:

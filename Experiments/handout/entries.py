@@ -1,4 +1,4 @@
-"""One cell of a table: a mean over seeds, or the reason why it is blank."""
+"""A cell of a table: a mean over seeds, or the reason why it is blank."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from Utils.study.quality import ACCURACY
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
 
-SEEDS_FOR_HALF = 3  # seeds from which the half width of the interval is shown
+SEEDS_FOR_HALF = 3  # with fewer seeds, the interval is not shown
 
 
 class Absent(Exception):
-    """A run lacks a figure; the message says why."""
+    """An error for a figure that a run lacks; the message says why."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """`text`: as shown. `found`: mean over the runs that have the figure, None where none has; `why`: the reason."""
+    """A cell of a table."""
 
-    text: str
-    found: Interval | None
+    text: str  # as shown
+    found: Interval | None  # mean over the runs that have the figure; None if none has
     amp: str
-    why: str = ""
+    why: str = ""  # the reason for missing runs or figures
 
     @property
     def mean(self) -> float | None:
+        """Return the mean, or None without one."""
         return None if self.found is None else self.found.mean
 
     def record(self) -> dict[str, Any]:
         """Return the columns of the CSV."""
-        found = self.found
-        half = found.half if found and found.count >= SEEDS_FOR_HALF else None
+        mean = self.found
+        half = mean.half if mean and mean.count >= SEEDS_FOR_HALF else None
         return {
-            "mean": None if found is None else found.mean,
+            "mean": None if mean is None else mean.mean,
             "half_width": half,
-            "seeds": 0 if found is None else found.count,
-            "precision": "" if found is None else precision(self.amp),
+            "seeds": 0 if mean is None else mean.count,
+            "precision": "" if mean is None else precision(self.amp),
             "why": self.why,
         }
 
@@ -52,7 +53,7 @@ def precision(amp: str) -> str:
 
 
 def entry(found: Found, figure: Callable[[Run], float], decimals: int = 2, scale: float = 1.0) -> Entry:
-    """Return the cell that shows a figure of these runs. `figure` raises Absent for a run that lacks it."""
+    """Return the cell for a figure of these runs. `figure` raises Absent for a run that lacks it."""
     values, reasons = [], [found.why] if found.why else []
     for run in found.runs:
         try:
@@ -83,7 +84,7 @@ def flop_fraction(run: Run) -> float:
 
 
 def peak(run: Run, phase: str) -> float:
-    """Return the most bytes in use in a phase. Raises Absent where they were not measured."""
+    """Return the most bytes in use in a phase. Raises Absent if they were not measured."""
     try:
         return float(run.result["peak_memory"][phase])
     except KeyError:
@@ -91,7 +92,7 @@ def peak(run: Run, phase: str) -> float:
 
 
 def seconds(run: Run, phase: str) -> float:
-    """Return the seconds that a phase took. Raises Absent where they were not measured."""
+    """Return the seconds that a phase took. Raises Absent if they were not measured."""
     try:
         return float(run.result["seconds"][phase])
     except KeyError:
@@ -99,7 +100,7 @@ def seconds(run: Run, phase: str) -> float:
 
 
 def caption(profile: Profile, founds: Iterable[Found], *more: str) -> str:
-    """Return what the figures were made with: epochs, seeds, device, precision, data."""
+    """Return the conditions of the figures in words: epochs, seeds, device, precision, data."""
     founds = list(founds)
     runs = [run for found in founds for run in found.runs]
     post, pre = profile.post_epochs, profile.pre_epochs

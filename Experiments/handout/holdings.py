@@ -1,4 +1,4 @@
-"""The runs that the handout's cells need: which are stored, where, and why the others are not."""
+"""The runs that the handout's cells need: those that are stored, and the reasons why others are missing."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ NOT_RUN, DAMAGED = "not run yet", "its files are damaged"
 
 @dataclass(frozen=True)
 class Found:
-    """The stored runs of a cell, one a seed, all in the precision `amp`; `why`: why some are missing, "" if none is."""
+    """The stored runs of a cell, one per seed, all in one precision."""
 
     cell: Cell
     runs: tuple[Run, ...]
     seeds: int  # how many were asked for
-    amp: str
-    why: str = ""
+    amp: str  # precision of all runs
+    why: str = ""  # why some are missing; "" if none is
 
 
 class Holdings:
-    """Looks runs up, first in --result-dir, then in the other stores. A run's settings give its directory's name."""
+    """A lookup of runs, first in --result-dir, then in the other stores. A run's settings give its directory's name."""
 
     def __init__(self, args: Namespace, profile: Profile) -> None:
         self.args, self.profile = args, profile
@@ -44,7 +44,7 @@ class Holdings:
         self.looked: dict[Cell, Found] = {}
 
     def look_again(self) -> None:
-        """Forget what was stored: runs have been made."""
+        """Forget all lookups, because runs have been made since."""
         self.looked.clear()
 
     def singleshot(self, cell: Cell, seed: int, amp: str) -> plan.Run:
@@ -72,13 +72,13 @@ class Holdings:
         return self.known[key]
 
     def _locate(self, args: Namespace) -> corpus.Located:
-        if args.dataset not in self.located:  # hashing a corpus's files takes its time
+        if args.dataset not in self.located:  # hashing a corpus's files takes time
             data = load.configured(args)
             self.located[args.dataset] = corpus.locate(data, Path(self.args.data_dir), args.source)
         return self.located[args.dataset]
 
     def _stored(self, run: plan.Run) -> Run | str:
-        """Return the run as it is stored, or why it is not there."""
+        """Return the stored run, or the reason why it is missing."""
         for place in (self.args.result_dir, *self.args.store):
             held = store.Run(place, "singleshot", run.place.config)
             if (result := held.stored()) is None:
@@ -94,14 +94,14 @@ class Holdings:
 
     def _in_precision(self, cell: Cell, amp: str) -> Found:
         each = [self._stored(self.singleshot(cell, seed, amp)) for seed in self.args.seed_list]
-        there = tuple(found for found in each if isinstance(found, Run))
-        missing = dict.fromkeys(found for found in each if isinstance(found, str))
+        there = tuple(run for run in each if isinstance(run, Run))
+        missing = dict.fromkeys(run for run in each if isinstance(run, str))
         return Found(cell, there, len(each), amp, "; ".join(missing))
 
     def of(self, cell: Cell) -> Found:
-        """Return the stored runs of a cell: of its precision, else of the one with the most seeds.
+        """Return the stored runs of a cell, in its precision, or else in the precision with the most seeds.
 
-        Where two have as many, it is the one that the command line asks for. Precisions are never mixed.
+        Of two precisions with equally many, the one of the command line is taken. Precisions are never mixed.
         """
         if cell not in self.looked:
             self.looked[cell] = self._look(cell)
@@ -115,13 +115,13 @@ class Holdings:
         return max((self._in_precision(cell, amp) for amp in order), key=lambda found: len(found.runs))
 
     def wanted(self, cells: Iterable[Cell]) -> list[plan.Run]:
-        """Return the runs to have, each once, in this order: what is stored in other stores is not made again."""
-        found: dict[str, plan.Run] = {}
+        """Return the runs to have, each once, in this order. Runs that other stores hold are not made again."""
+        planned: dict[str, plan.Run] = {}
         for cell in cells:
             held = self.of(cell)
             amp = held.amp if len(held.runs) == held.seeds else cell.amp or self.args.amp
             for seed in self.args.seed_list:
                 run = self.singleshot(cell, seed, amp)
                 if self.args.force or run.place.path.exists() or not isinstance(self._stored(run), Run):
-                    found.setdefault(run.name, run)
-        return list(found.values())
+                    planned.setdefault(run.name, run)
+        return list(planned.values())

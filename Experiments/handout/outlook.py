@@ -1,4 +1,4 @@
-"""How many hours the runs that are missing will take."""
+"""An estimate of the hours that the missing runs will take."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from Experiments.sweeping.estimate import Estimate
 from Utils import load
 from Utils.data import corpus
 
-STEPS = 2  # of training that a probe times, after one that warms up
+STEPS = 2  # training steps that a probe times, after a warm-up step
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """Seconds of all runs that are to be made, one after the other; `probed`: some come from timing a few steps."""
+    """The estimated time of all runs that are to be made."""
 
     runs: int
-    seconds: float
-    probed: bool
+    seconds: float  # one run after the other
+    probed: bool  # whether part of it comes from timed steps
 
     def text(self, workers: int) -> str:
-        """Return a sentence with the hours that so many workers take."""
+        """Return a sentence with the hours that this number of workers takes."""
         if not self.runs:
             return "Nothing is to be made."
         hours = self.seconds / 3600 / min(workers, self.runs)
@@ -38,7 +38,7 @@ class Outlook:
 
 
 class Estimator:
-    """Estimates from finished runs of the same kind; where there is none, from a few timed steps of its training."""
+    """An estimate from finished runs of the same kind or, if there are none, from a few timed training steps."""
 
     def __init__(self, args: Namespace) -> None:
         self.args = args
@@ -47,7 +47,7 @@ class Estimator:
         self.corpora: dict[str, corpus.Corpus] = {}
 
     def of(self, runs: Sequence[plan.Run]) -> Outlook:
-        """Estimate all of these runs."""
+        """Estimate the time of all these runs."""
         total, trained = 0.0, set()
         for run in runs:
             pre, post = run.args.pre_epochs, run.args.post_epochs
@@ -61,7 +61,7 @@ class Estimator:
         return Outlook(len(runs), total, bool(self.probes))
 
     def _epoch(self, run: plan.Run) -> float:
-        """Return the seconds of an epoch of training, from a few of its steps."""
+        """Return the seconds of a training epoch, estimated from a few steps."""
         args = run.args
         key = args.dataset, args.model_class, args.model, args.amp
         if key not in self.probes:

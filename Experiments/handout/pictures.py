@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from Experiments.handout import beside, entries, tables, weights
 from Experiments.handout.entries import Absent, entry
@@ -28,7 +29,7 @@ PLAIN, OTHER = "#5d6470", "#d55e00"  # fp32 and mixed precision
 
 
 def _by_compression(axes: Axes, profile: Profile) -> None:
-    """Make the horizontal axis one of compressions, each of the handout's with its tick."""
+    """Set the horizontal axis to compressions, with a tick for each one of the handout."""
     axes.set_xscale("log")
     axes.set_xticks(list(profile.compressions), [f"{compression:g}" for compression in profile.compressions])
     axes.set_xlim(profile.compressions[0] / 1.25, profile.compressions[-1] * 1.25)
@@ -36,7 +37,7 @@ def _by_compression(axes: Axes, profile: Profile) -> None:
 
 
 def _empty(axes: Axes, why: str) -> None:
-    """Clear a panel's axes and say in it why there is nothing to show."""
+    """Clear a panel's axes and write the reason why there is nothing to show."""
     axes.text(0.5, 0.5, why or "no run yet", transform=axes.transAxes, ha="center", va="center", color=style.MUTED)
     axes.minorticks_off()
     axes.set_xticks([])
@@ -45,7 +46,7 @@ def _empty(axes: Axes, why: str) -> None:
 
 
 def architectures(profile: Profile, holdings: Holdings) -> Picture:
-    """Draw question 1: a panel for each network, in it a bar for each pruner."""
+    """Draw question 1: one panel per network, with one bar per pruner."""
 
     def panel(network) -> Draw:
         def draw(axes: Axes) -> None:
@@ -64,7 +65,7 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
                 )  # fmt: skip
                 half = cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None
                 top = cell.found.mean + (half or 0.0)
-                place = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+                place: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
                 axes.annotate(f"{cell.found.mean:.2f}", (k, top), (0, 4 if half else 2), **place)
             names = [column.title.replace(", ", ",\n") for column in columns]
             axes.set_xticks(range(len(columns)), names, fontsize=8)
@@ -84,7 +85,7 @@ def curve(
     name: str, title: str, words: str, profile: Profile, holdings: Holdings, figure: Callable[[Run], float],
     log: bool = False, zero: bool = False,
 ) -> Picture:  # fmt: skip
-    """Draw a figure of the runs against compression, a line for each pruner."""
+    """Draw a figure of the runs against compression, one line per pruner."""
 
     def draw(axes: Axes) -> None:
         everything: list[float] = []
@@ -130,8 +131,8 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
 
 
 def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
-    """Draw what remains of each layer: two pictures for each compression, a panel for each pruner."""
-    found = []
+    """Draw what remains of each layer: two pictures per compression, one panel per pruner."""
+    pictures = []
     for compression in profile.compressions:
         sparsity, flop = tables.layer_figures(profile, holdings, compression)
         where = f"{profile.network.title}, compression {compression:g}"
@@ -143,8 +144,8 @@ def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
             for column in profile.columns():
                 why = holdings.of(profile.cell(profile.network, column, compression)).why
                 panels.append(draw(column.title, style.look(column.pruner).colour, columns.get(column.title), why))
-            found.append(canvas.picture(f"{name}-c{compression:g}", f"{title}: {where}", panels, height=3.0))
-    return found
+            pictures.append(canvas.picture(f"{name}-c{compression:g}", f"{title}: {where}", panels, height=3.0))
+    return pictures
 
 
 def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
@@ -155,7 +156,7 @@ def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw]:
-    """Return what draws a pruner's panel; all panels have one scale, up to the highest bar of any."""
+    """Return a function that draws a pruner's panel; all panels have one scale, up to the highest bar of all."""
     most = max([value for column in columns.values() for value in column.values()], default=1.0)
 
     def panel(title: str, colour: str, column: Mapping[str, float] | None, why: str) -> Draw:
@@ -168,7 +169,7 @@ def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw
             axes.bar(range(len(values)), values, 0.75, color=colour)
             for k, value in enumerate(values):
                 if value == 0.0:
-                    place = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+                    place: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
                     axes.annotate("0", (k, 0.0), (0, 2), **place)
             _layer_axis(axes, list(column))
             axes.set_ylim(0.0, 1.08 * most)
@@ -197,8 +198,8 @@ def _flops(title: str, colour: str, column: dict[str, tuple[int, int]] | None, w
 
 
 def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[float]) -> list[Picture]:
-    """Draw the kept weights: a picture for each pruner and compression, a panel for each layer."""
-    found = []
+    """Draw the kept weights: one picture per pruner and compression, one panel per layer."""
+    pictures = []
     for compression in compressions:
         for column in profile.columns():
             held = holdings.of(profile.cell(profile.network, column, compression))
@@ -210,19 +211,24 @@ def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[floa
                     raise Absent(held.why)
                 panels = [_histogram(k, layer, look.colour) for k, layer in enumerate(weights.read(held.runs[0]), 1)]
             except Absent as error:
-                panels = [lambda axes, why=str(error): _empty(axes, why)]
-            found.append(canvas.picture(name, title, panels, height=2.5))
-    return found
+                panels = [functools.partial(_empty, why=str(error))]
+            pictures.append(canvas.picture(name, title, panels, height=2.5))
+    return pictures
 
 
 def _histogram(number: int, layer: Layer, colour: str) -> Draw:
     def draw(axes: Axes) -> None:
         axes.set_title(f"{number}: {layer.name}", fontsize=9, pad=17)
         share = 1.0 - layer.share_pruned
-        bar = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
+        bar: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
         axes.barh(1.03, share, color=colour, **bar)
         axes.barh(1.03, 1.0 - share, left=share, color=style.GRID, **bar)
-        place = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "fontsize": 7.5}
+        place: dict[str, Any] = {
+            "xycoords": "axes fraction",
+            "textcoords": "offset points",
+            "ha": "right",
+            "fontsize": 7.5,
+        }
         words = f"{layer.pruned:,} pruned ({100 * layer.share_pruned:.1f} %)"
         axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, **place)
         if not layer.kept:
@@ -272,7 +278,7 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
 
 
 def public(profile: Profile, holdings: Holdings) -> Picture:
-    """Draw ours, the paper's and the public solutions' accuracy against compression, a panel for each pruner."""
+    """Draw our accuracy, the paper's and the public solutions' against compression, one panel per pruner."""
     cells = solutions.read()
 
     def panel(column) -> Draw:
@@ -280,7 +286,7 @@ def public(profile: Profile, holdings: Holdings) -> Picture:
             look, named = style.look(column.pruner), set()
 
             def label(words: str) -> str | None:
-                """Each kind of mark has one line in the legend."""
+                """Return the words only once, so that each kind of mark has one line in the legend."""
                 first = words not in named
                 named.add(words)
                 return words if first else None
@@ -290,14 +296,19 @@ def public(profile: Profile, holdings: Holdings) -> Picture:
                 ours, others, _ = beside.compare(found, cells)
                 own = beside.printed(profile.network, column.pruner, c)
                 if others is not None and not others.few:
-                    bar = {"color": style.MUTED, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
+                    bar: dict[str, Any] = {"color": style.MUTED, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
                     axes.plot([c, c], [others.low, others.high], label=label("public range"), **bar)
                 if others is not None:
                     axes.plot(c, others.median, "_", color=style.INK, markersize=10, label=label("public median"))
                 if own is not None:
                     axes.plot(c, own, "x", color=style.INK, markersize=5, label=label("paper"))
                 if ours.mean is not None:
-                    marker = {"marker": look.marker, "color": look.colour, "linestyle": "none", "zorder": 3}
+                    marker: dict[str, Any] = {
+                        "marker": look.marker,
+                        "color": look.colour,
+                        "linestyle": "none",
+                        "zorder": 3,
+                    }
                     axes.plot(c, ours.mean, markersize=5, label=label("ours"), **marker)
             axes.set_title(column.title)
             if not named:

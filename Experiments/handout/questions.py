@@ -1,4 +1,4 @@
-"""What the handout asks: its networks, pruners and compressions, and the runs that each question is about."""
+"""The handout's questions: its networks, pruners and compressions, and the runs that each question needs."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from Utils.study.tasks import pruner_title
 
 COMPRESSIONS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 PRUNERS = ("rand", "mag", "snip", "grasp", "synflow")
-ARCHITECTURE_COMPRESSION = 1.0  # of the question on architectures
+ARCHITECTURE_COMPRESSION = 1.0  # the compression of the question on architectures
 TRAINED_FIRST = ("mag",)  # pruners that score a trained network
-PRECISION_PRUNER = "rand"  # of the question on mixed precision
+PRECISION_PRUNER = "rand"  # the pruner of the question on mixed precision
 PRECISIONS = ("off", "bf16")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network with its data. `name` is the task's name among the public solutions."""
+    """A network with its data."""
 
-    name: str
+    name: str  # the task's name among the public solutions
     title: str
     dataset: str
     model_class: str
@@ -28,12 +28,12 @@ class Network:
 
 VGG16 = Network("cifar10-vgg16", "VGG16 on CIFAR-10", "cifar10", "lottery", "vgg16")
 FC = Network("mnist-fc", "FC on MNIST", "mnist", "default", "fc")
-SMALL = Network("cifar10-fc", "FC on CIFAR-10", "cifar10", "default", "fc")  # in VGG16's place where time is short
+SMALL = Network("cifar10-fc", "FC on CIFAR-10", "cifar10", "default", "fc")  # replaces VGG16 if time is short
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: a pruner, with or without a training before it."""
+    """A column of a table: a pruner, with or without training before it."""
 
     pruner: str
     trained_first: bool
@@ -42,54 +42,50 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one cell, which differ in their seeds alone. amp: the precision; None where either will do."""
+    """The runs of one cell, which differ only in their seeds."""
 
     network: Network
     pruner: str
     compression: float
     pre_epochs: int
     post_epochs: int
-    amp: str | None = None
+    amp: str | None = None  # precision; None if any will do
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How long the handout's runs train, and how exactly their test time is measured.
-
-    pre_epochs: of the pruners of TRAINED_FIRST; the others have none. network, compressions: those of questions 2 to 4.
-    shown: the compression whose weights are drawn. repeats: timings of each model. seconds: they take about so long.
-    reduced: what is less than the handout asks, "" where nothing is.
-    """
+    """The scale of the handout's runs: how long they train, and how exactly their test time is measured."""
 
     name: str
-    pre_epochs: int
+    pre_epochs: int  # for the pruners in TRAINED_FIRST; the others have none
     post_epochs: int
-    network: Network = VGG16
-    compressions: tuple[float, ...] = COMPRESSIONS
+    network: Network = VGG16  # for questions 2 to 4
+    compressions: tuple[float, ...] = COMPRESSIONS  # for questions 2 to 4
     source: str = "auto"
-    shown: float = 0.5
-    repeats: int = 7
-    seconds: float = 20.0
-    reduced: str = ""
+    shown: float = 0.5  # the compression whose weights are drawn
+    repeats: int = 7  # timings of each model
+    seconds: float = 20.0  # approximate time of all timings of a model
+    reduced: str = ""  # a sentence that says what is less than the handout asks for
 
     @property
     def networks(self) -> tuple[Network, ...]:
-        """Those of question 1."""
+        """Return the networks of question 1."""
         return self.network, FC
 
     def cell(self, network: Network, column: Column, compression: float, amp: str | None = None) -> Cell:
+        """Return the cell of a network, column and compression."""
         pre = self.pre_epochs if column.trained_first else 0
         return Cell(network, column.pruner, compression, pre, self.post_epochs, amp)
 
     def columns(self, untrained: bool = False) -> list[Column]:
-        """The pruners in the handout's order; untrained: those of TRAINED_FIRST a second time, without training."""
-        found = []
+        """Return the pruners in the handout's order; untrained: add those of TRAINED_FIRST without training."""
+        columns = []
         for pruner in PRUNERS:
             title = pruner_title(pruner)
-            found.append(Column(pruner, pruner in TRAINED_FIRST, title))
+            columns.append(Column(pruner, pruner in TRAINED_FIRST, title))
             if untrained and pruner in TRAINED_FIRST:
-                found.append(Column(pruner, False, f"{title}, untrained"))
-        return found
+                columns.append(Column(pruner, False, f"{title}, untrained"))
+        return columns
 
     def cells(self) -> Iterator[Cell]:
         """Yield the cells of all questions, each once, in the order in which they are made."""
@@ -100,7 +96,7 @@ class Profile:
                 yield cell
 
     def _in_turn(self) -> Iterator[Cell]:
-        for network in reversed(self.networks):  # the quick one first
+        for network in reversed(self.networks):  # the quicker one first
             for column in self.columns(untrained=True):
                 yield self.cell(network, column, ARCHITECTURE_COMPRESSION)
         for compression in self.compressions:

@@ -1,4 +1,4 @@
-"""All that is handed in: tables, figures, one page that shows them in the handout's order, and which answers what."""
+"""The files to hand in: tables, figures, and one page that shows them in the handout's order."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from Experiments.reporting.canvas import Picture
 from Experiments.reporting.table import DASH, Table
 from Utils.study.runs import Run
 
-EXPORTED = (("synflow", 1.0), ("synflow", 2.0), ("rand", 1.0))  # pruner, compression: the first that is kept
+EXPORTED = (("synflow", 1.0), ("synflow", 2.0), ("rand", 1.0))  # pruner, compression: the first stored one is used
 PAGE = "handout.md"
-# Question, what it asks for, the beginnings of the names of what answers it.
+# Question, what it asks for, prefixes of the names of the tables and figures that answer it.
 QUESTIONS = (
     ("1", "Architectures: accuracy of each pruner on both networks", ("1-",)),
     ("2a", "Tuning compression: test accuracy, its table and curve", ("2a-",)),
@@ -33,8 +33,8 @@ QUESTIONS = (
 
 
 def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
-    """Measure what is not measured and write everything; return the page and the folders of tables and figures."""
-    place = Path(args.result_dir) / "assignment" / profile.name
+    """Measure what has not been measured and write all files; return the page and the folders of tables and figures."""
+    folder = Path(args.result_dir) / "assignment" / profile.name
     times = Times(args, profile, Path(args.result_dir) / "assignment" / "test_time")
     founds = [
         holdings.of(profile.cell(profile.network, column, compression))
@@ -60,14 +60,14 @@ def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
         pictures.mixed_precision(profile, holdings),
         pictures.public(profile, holdings),
     ]
-    writing.tables(place, made_tables)
-    writing.pictures(place, made_pictures)
-    page = writing.text(place / PAGE, text(profile, made_tables, made_pictures))
-    return [page, place / "tables", place / "figures"]
+    writing.tables(folder, made_tables)
+    writing.pictures(folder, made_pictures)
+    page = writing.text(folder / PAGE, text(profile, made_tables, made_pictures))
+    return [page, folder / "tables", folder / "figures"]
 
 
 def _export(profile: Profile, holdings: Holdings, times: Times) -> tuple[Run | None, object]:
-    """Return the first of EXPORTED whose model is there, and what its exports cost."""
+    """Return the first run of EXPORTED whose model is stored, and the measurements of its exports."""
     columns = {column.pruner: column for column in profile.columns()}
     for pruner, compression in EXPORTED:
         for run in holdings.of(profile.cell(profile.network, columns[pruner], compression)).runs[:1]:
@@ -103,7 +103,7 @@ def histogram_table(profile: Profile, holdings: Holdings) -> Table:
 
 
 def text(profile: Profile, made_tables: Sequence[Table], made_pictures: Sequence[Picture]) -> str:
-    """Return the page in Markdown: what to hand in, then each question's tables and figures."""
+    """Return the page in Markdown: what to hand in, then the tables and figures of each question."""
     lines = [f"# Assignment one, profile {profile.name}", ""]
     if profile.reduced:
         lines += [f"**{profile.reduced}**", ""]

@@ -1,4 +1,4 @@
-"""The handout's tables, in its own order of rows and columns."""
+"""The handout's tables, with rows and columns in the handout's order."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def by_compression(
     decimals: int = 2,
     note: str = "",
 ) -> Table:
-    """Return a table of question 2, of one figure of the runs: rows are compressions, columns are pruners."""
+    """Return a table of question 2 for one figure of the runs: rows are compressions, columns are pruners."""
     columns = profile.columns()
     rows, records, founds = [], [], []
     for compression in profile.compressions:
@@ -98,7 +98,7 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Table]:
 
 
 def timings(profile: Profile, holdings: Holdings, times: Times) -> Table:
-    """Return the test time of each model with its spread, the loader's apart."""
+    """Return the test time of each model with its spread; the loader's time is listed separately."""
     rows, records, founds = [], [], []
     for compression in profile.compressions:
         for column in profile.columns():
@@ -136,9 +136,9 @@ def _flat(taken: Any) -> dict[str, Any]:
 
 
 def exports(run: Run | None, formats: Any) -> Table:
-    """Return the masked model's time beside that of its exports, which leave out what is zero.
+    """Return the masked model's time and that of its exports, which leave out zeros.
 
-    formats: as `Times.exported` returns them; None where nothing was measured.
+    formats: the result of `Times.exported`; None if nothing was measured.
     """
     rows, records = [], []
     for name, figures in (formats or {}).items():
@@ -164,21 +164,21 @@ def exports(run: Run | None, formats: Any) -> Table:
 
 def layers(profile: Profile, holdings: Holdings) -> list[Table]:
     """Return question 3's tables of what remains of each layer's weights and FLOP, two for each compression."""
-    found = []
+    result = []
     for compression in profile.compressions:
         sparsity, flop = layer_figures(profile, holdings, compression)
         for kind, words, columns in (
             ("3a-sparsity", "Question 3a: fraction of the weights that remains, by layer", sparsity),
             ("3c-flop", "Question 3c: FLOP that remains, by layer", flop),
         ):
-            found.append(_by_layer(profile, holdings, f"{kind}-c{compression:g}", words, compression, columns))
-    return found
+            result.append(_by_layer(profile, holdings, f"{kind}-c{compression:g}", words, compression, columns))
+    return result
 
 
 def layer_figures(profile: Profile, holdings: Holdings, compression: float) -> tuple[dict, dict]:
-    """Return, by column, {layer: fraction of its weights that remains} and {layer: (FLOP that remain, FLOP of all)}.
+    """Return, by column, {layer: fraction of its weights that remains} and {layer: (remaining FLOP, all FLOP)}.
 
-    Of the first seed: masks of other seeds are others.
+    They are those of the first seed, because each seed has other masks.
     """
     sparsity: dict[str, dict[str, float]] = {}
     flop: dict[str, dict[str, tuple[int, int]]] = {}
@@ -222,7 +222,7 @@ def _by_layer(
     return Table(name, f"{title}: {profile.network.title} at compression {compression:g}", header, rows, records, note)
 
 
-# What is compared between precisions: title, figure of a run, its scale, decimals.
+# Figures that are compared between precisions: title, figure of a run, its scale, decimals.
 PRECISION_FIGURES: tuple[tuple[str, Callable[[Run], float], float, int], ...] = (
     ("memory in training, MiB", lambda run: peak(run, "train"), MIB, 0),
     ("memory in pruning, MiB", lambda run: peak(run, "prune"), MIB, 0),

@@ -1,4 +1,4 @@
-"""The test time of finished runs: measured once, from the stored model, and kept with the run."""
+"""The test time of finished runs: measured once, from the stored model, and stored with the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("forward", "loader")
 
 
 class Times:
-    """Measures, keeps and finds test times. Where a store is not ours to write in, they are kept in `folder`."""
+    """The test times of runs, measured and stored. If a store is outside --result-dir, they are stored in `folder`."""
 
     def __init__(self, args: Namespace, profile: Profile, folder: Path) -> None:
         self.args, self.profile, self.folder = args, profile, folder
@@ -34,11 +34,11 @@ class Times:
         return (run.path if own else self.folder / run.name) / FILE
 
     def of(self, run: Run) -> Mapping[str, Any]:
-        """Return what was measured of a run. Raises Absent, with the reason, where nothing was."""
+        """Return the measurement of a run. Raises Absent, with the reason, if there is none."""
         try:
-            found = json.loads(self._place(run).read_text(encoding="utf-8"))
-            if all(found[name]["median"] > 0.0 for name in NAMES):
-                return found
+            measured = json.loads(self._place(run).read_text(encoding="utf-8"))
+            if all(measured[name]["median"] > 0.0 for name in NAMES):
+                return measured
         except FileNotFoundError:
             if not (run.path / "model.safetensors").is_file():
                 raise Absent(NO_MODEL) from None
@@ -51,7 +51,7 @@ class Times:
         return self.of(run)[name]["median"]
 
     def take(self, runs: Iterable[Run]) -> None:
-        """Measure each run of which nothing is kept, if its model is there."""
+        """Measure each run that has no measurement and whose model is stored."""
         waiting = [run for run in {run.path: run for run in runs}.values() if self._missing(run)]
         for number, run in enumerate(waiting, start=1):
             print(f"Test time {number}/{len(waiting)}: {run.name}", flush=True)
@@ -93,9 +93,9 @@ class Times:
         return self.corpora[config.data_key]
 
     def exported(self, run: Run) -> Mapping[str, Any] | None:
-        """Return the figures of the run's masked model and its exports, measured now if that was not done.
+        """Return the figures of the run's masked model and its exports, measured now if necessary.
 
-        None where the model is not kept, or cannot be exported or measured here.
+        None if the model is not stored, or cannot be exported or measured here.
         """
         if run.measurement is None:
             own = Path(self.args.result_dir).resolve() in run.path.resolve().parents

@@ -1,4 +1,4 @@
-"""Histograms of a trained network's weights, layer by layer: those that are kept, and the share that is pruned."""
+"""Histograms of a trained network's weights by layer: of the kept weights, with the share of pruned ones."""
 
 from __future__ import annotations
 
@@ -16,40 +16,44 @@ BINS = 40
 
 @dataclass(frozen=True)
 class Layer:
-    """`counts` of the kept weights between `edges`, [BINS] and [BINS + 1]; no edges where none is kept."""
+    """A histogram of one layer's kept weights."""
 
     name: str
     kept: int
     pruned: int
-    counts: np.ndarray
-    edges: np.ndarray
+    counts: np.ndarray  # number of kept weights in each bin, [BINS]
+    edges: np.ndarray  # edges of the bins, [BINS + 1]; empty if no weight is kept
     deviation: float  # standard deviation of the kept weights
 
     @property
     def share_pruned(self) -> float:
+        """Return the fraction of the weights that is pruned."""
         return self.pruned / (self.kept + self.pruned)
 
 
 def read(run: Run) -> list[Layer]:
-    """Read the prunable layers of a run, in the network's order. Raises Absent where the model is not there."""
+    """Read the prunable layers of a run, in the network's order. Raises Absent if the model is not stored."""
     from safetensors import SafetensorError, safe_open
 
-    found = []
+    layers = []
     try:
         with safe_open(run.path / "model.safetensors", "np") as file:
             for row in run.result["per_tensor"]:
                 if row["prunable"]:
                     name = ".".join(filter(None, (row["module"], row["param"])))
-                    found.append(_layer(name, file.get_tensor(name), file.get_tensor(f"{name}_mask")))
+                    layers.append(_layer(name, file.get_tensor(name), file.get_tensor(f"{name}_mask")))
     except FileNotFoundError:
         raise Absent(NO_MODEL) from None
     except (OSError, SafetensorError) as error:
         raise Absent(f"the model's file is damaged ({error})") from None
-    return found
+    return layers
 
 
 def _layer(name: str, weight: np.ndarray, mask: np.ndarray) -> Layer:
-    """Count the weights where the mask is 1. What is pruned is zero and would hide them, so it is counted apart."""
+    """Count the weights where the mask is 1.
+
+    Pruned weights are zero and would hide the others, so they are counted apart.
+    """
     values = weight[mask != 0].astype(np.float64)
     pruned = int(weight.size - values.size)
     if not values.size:
@@ -60,11 +64,14 @@ def _layer(name: str, weight: np.ndarray, mask: np.ndarray) -> Layer:
 
 
 def records(pruner: str, compression: float, layers: list[Layer]) -> list[dict[str, Any]]:
-    """Return a line of CSV a bin: how many kept weights lie between two values; of each layer the pruned apart."""
-    found = []
+    """Return one CSV line per bin: the number of kept weights between two values.
+
+    Pruned ones have a line of their own.
+    """
+    lines = []
     for layer in layers:
         common = {"compression": compression, "pruner": pruner, "layer": layer.name}
-        found.append({**common, "from": "pruned", "to": "pruned", "count": layer.pruned})
+        lines.append({**common, "from": "pruned", "to": "pruned", "count": layer.pruned})
         for k, number in enumerate(layer.counts.tolist()):
-            found.append({**common, "from": layer.edges[k], "to": layer.edges[k + 1], "count": number})
-    return found
+            lines.append({**common, "from": layer.edges[k], "to": layer.edges[k + 1], "count": number})
+    return lines

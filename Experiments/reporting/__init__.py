@@ -1,1 +1,1 @@
-"""What a study looks like: tables, figures, the page."""
+"""The parts of a report: tables, figures and the page."""

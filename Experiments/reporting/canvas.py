@@ -1,4 +1,4 @@
-"""What every figure is drawn on, as SVG and PNG, the same bytes each time: no date, no random names."""
+"""Drawing of figures as SVG and PNG. The files have the same bytes each time, without dates or random names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from Experiments.reporting import style
 from Utils.study.statistics import Interval
@@ -14,9 +14,9 @@ from Utils.study.statistics import Interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, HEIGHT = 4.4, 3.3  # inches of a panel, which the page shows at about that width, a narrow one too
-BELOW = 0.42  # inches from the axis to the legend, past the numbers and the label
-RC = {
+WIDTH, HEIGHT = 4.4, 3.3  # size of a panel in inches, about that on the page
+BELOW = 0.42  # inches from the axis to the legend, below numbers and label
+RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name with a $ is a name
     "svg.hashsalt": "study",
@@ -50,17 +50,17 @@ Draw = Callable[["Axes"], None]
 
 @dataclass(frozen=True)
 class Picture:
-    """`title`: what it shows, for those who do not see it. shown: whether the page has it, or files alone."""
+    """A figure in both formats."""
 
     name: str
-    title: str
+    title: str  # description for those who do not see it
     svg: str
     png: bytes
-    shown: bool = True
+    shown: bool = True  # on the page, not only in files
 
 
 def picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT, shown: bool = True) -> Picture:
-    """The panels side by side, at most three in a row."""
+    """Draw panels side by side, at most three in a row."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -70,7 +70,7 @@ def picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT
         figure = Figure(figsize=(WIDTH * across, height * down), layout="constrained")
         for k, draw in enumerate(draws):
             draw(figure.add_subplot(down, across, k + 1))
-        figure.draw_without_rendering()  # lays it out, once for both files
+        figure.draw_without_rendering()  # computes the layout once for both files
         figure.set_layout_engine("none")
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
@@ -79,7 +79,7 @@ def picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT
 
 
 def inline(picture: Picture) -> str:
-    """The SVG for use within a page: its colours are those of the page, its names are its own, nothing is fetched."""
+    """Return the SVG for use in a page: it uses the page's colours, has unique names, and loads nothing."""
     svg = picture.svg[picture.svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->\s*", "", svg, flags=re.DOTALL)
@@ -101,28 +101,28 @@ def _open(title: str, width: str, height: str) -> str:
 
 
 def each(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
-    """A picture a panel, each (end of its name, words, draw)."""
+    """Return one picture per panel (end of its name, words, draw)."""
     return [picture(f"{name}-{part}", f"{title}: {words}", [draw]) for part, words, draw in panels]
 
 
 def with_whole(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
-    """Those, for the page, and all of them as one, for use elsewhere."""
-    found = each(name, title, panels)
-    if found:
-        found.append(picture(name, title, [draw for _, _, draw in panels], shown=False))
-    return found
+    """Return one picture per panel for the page, and one of all panels for use elsewhere."""
+    pictures = each(name, title, panels)
+    if pictures:
+        pictures.append(picture(name, title, [draw for _, _, draw in panels], shown=False))
+    return pictures
 
 
 def curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str, marker: str, title: str, line="-"):
-    """Means joined by a line, bars for the intervals."""
+    """Draw means joined by a line, with bars for their intervals."""
     means = [point.mean for point in found]
     axes.plot(x, means, color=colour, marker=marker, linestyle=line, markersize=5, linewidth=1.5, label=title, zorder=3)
-    barred = [(at, point) for at, point in zip(x, found, strict=True) if point.half is not None]
+    barred = [(at, point, point.half) for at, point in zip(x, found, strict=True) if point.half is not None]
     if barred:
         axes.errorbar(
-            [at for at, _ in barred],
-            [point.mean for _, point in barred],
-            [point.half for _, point in barred],
+            [at for at, _, _ in barred],
+            [point.mean for _, point, _ in barred],
+            [half for _, _, half in barred],
             fmt="none",
             ecolor=colour,
             elinewidth=1,
@@ -132,14 +132,14 @@ def curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str
 
 
 def limits(axes: Axes, values: Sequence[float]) -> None:
-    """Room for all single values; an interval that is wider runs out of the panel rather than flatten the rest."""
+    """Set the vertical axis to include all values. A wider interval is cut off at the panel's edge."""
     low, high = min(values), max(values)
-    room = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
-    axes.set_ylim(low - room, high + room)
+    margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+    axes.set_ylim(low - margin, high + margin)
 
 
 def legend(axes: Axes, columns: int = 5) -> None:
-    """Below the axis, where it hides nothing."""
+    """Draw the legend below the axis, where it hides nothing."""
     from matplotlib.transforms import ScaledTranslation
 
     axes.minorticks_off()
@@ -156,6 +156,6 @@ def legend(axes: Axes, columns: int = 5) -> None:
 
 
 def log(axes: Axes) -> None:
-    """Densities as a reader writes them: 0.01, not a power."""
+    """Use a logarithmic axis with plain numbers such as 0.01, not powers."""
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")

@@ -1,4 +1,4 @@
-"""Tables of the comparison: what is retained, one pruner against another, the paper's claims."""
+"""Tables of the comparison: retained performance, pruner against pruner, the paper's claims."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LISTED = 4  # statements of a claim shown in the table; compare.json has all
 
 @dataclass(frozen=True)
 class Comparison:
-    """The tables with something in them, the claims last, and the claims themselves."""
+    """The tables of the comparison that have rows, and the claims."""
 
     tables: list[Table]
     claims: list[claims.Claim]
@@ -25,7 +25,7 @@ class Comparison:
 
     @property
     def contrasts(self) -> list[Table]:
-        """All but the table of the claims."""
+        """Return the tables except the one of the claims."""
         return self.tables[:-1]
 
     def markdown(self, runs: bool = False) -> str:
@@ -55,7 +55,7 @@ class Comparison:
 
 
 def compare(study: Study) -> Comparison:
-    """Return what the comparison of these runs shows."""
+    """Return the comparison of these runs."""
     pairs = [found for task in study.tasks for found in contrasts.pruners(task)]
     variants = [found for task in study.tasks for found in contrasts.variants(task)]
     first, second = map(pruner_title, (contrasts.FIRST, contrasts.SECOND))
@@ -96,19 +96,20 @@ def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, tuple, str]]:
 
 
 def retained_table(tasks: Sequence[Task]) -> Table:
+    """Return the table of retained performance by task, variant, pruner and compression."""
     rows, records = [], []
     compressions = sorted({c for task in tasks for variant in task.variants for c in task.compressions(variant)})
     for task, variant, pruner in _series(tasks):
         row = [task.title, label(variant), pruner_title(pruner)]
         for c in compressions:
-            found = interval(retained.retained(task, pruner, c, variant).values())
+            mean = interval(retained.retained(task, pruner, c, variant).values())
             density = interval(task.values(pruner, c, variant, "density").values())
-            row.append(spread(found and found.scaled(100.0), 1))
-            if found is not None and density is not None:
+            row.append(spread(mean and mean.scaled(100.0), 1))
+            if mean is not None and density is not None:
                 records.append(
                     {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": pruner}
-                    | {"compression": c, "density": density.mean, "retained": found.mean, "half_width": found.half}
-                    | {"seeds": found.count, "chance": task.chance}
+                    | {"compression": c, "density": density.mean, "retained": mean.mean, "half_width": mean.half}
+                    | {"seeds": mean.count, "chance": task.chance}
                 )
         rows.append(row)
     header = ["task", "setting", "pruner", *(f"at {c:g}, %" for c in compressions)]
@@ -117,16 +118,17 @@ def retained_table(tasks: Sequence[Task]) -> Table:
 
 
 def threshold_table(tasks: Iterable[Task]) -> Table:
+    """Return the table of the compressions up to which each level is retained."""
     rows, records = [], []
     for task, variant, pruner in _series(tasks):
-        found = retained.thresholds(task, pruner, variant)
-        shown = [threshold.text() for threshold in found] or ["no dense run above chance", *[DASH] * 2]
+        levels = retained.thresholds(task, pruner, variant)
+        shown = [threshold.text() for threshold in levels] or ["no dense run above chance", *[DASH] * 2]
         rows.append([task.title, label(variant), pruner_title(pruner), *shown])
         records += [
             {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": pruner}
             | {"level": t.level, "compression": t.value, "low": t.low, "high": t.high}
             | {"highest_measured": t.highest, "seeds": t.seeds}
-            for t in found
+            for t in levels
         ]
     header = ["task", "setting", "pruner", *(f"{100 * level:g} % retained" for level in retained.LEVELS)]
     note = (
@@ -137,9 +139,10 @@ def threshold_table(tasks: Iterable[Task]) -> Table:
     return Table("thresholds", "Compression up to which so much is retained", header, rows, records, note)
 
 
-def contrast_table(name: str, title: str, found: Iterable[contrasts.Contrast]) -> Table:
+def contrast_table(name: str, title: str, compared: Iterable[contrasts.Contrast]) -> Table:
+    """Return a table of contrasts."""
     rows, records = [], []
-    for contrast in found:
+    for contrast in compared:
         mean, setting = contrast.interval, label(contrast.variant)
         shown = "one seed: no interval" if mean.half is None else f"{mean.low:+.2f} to {mean.high:+.2f}"
         p = f"{contrast.p:.3g} (smallest possible {contrast.smallest_p:.3g})"
@@ -158,9 +161,10 @@ def contrast_table(name: str, title: str, found: Iterable[contrasts.Contrast]) -
     return Table(name, title, header, rows, records, note)
 
 
-def claim_table(found: Iterable[claims.Claim]) -> Table:
+def claim_table(judged: Iterable[claims.Claim]) -> Table:
+    """Return the table of the claims with their verdicts."""
     rows, records = [], []
-    for claim in found:
+    for claim in judged:
         deciding = [statement.text() for statement in claim.deciding]
         more = [f"and {len(deciding) - LISTED} more"] if len(deciding) > LISTED else []
         shown = "; ".join(deciding[:LISTED] + more) or "no runs"

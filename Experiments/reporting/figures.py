@@ -1,10 +1,10 @@
-"""The figures of a report: what of the study each shows."""
+"""The figures of a report."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from Experiments.reporting import canvas, speed, style
 from Experiments.reporting.canvas import Draw, Picture
@@ -17,14 +17,14 @@ from Utils.study.tasks import Task, in_order
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STEP = 0.012  # of the axis, by which pruners stand apart so that their bars do not hide each other
-LABELLED = 45  # layers beyond which not every one is labelled
+STEP = 0.012  # fraction of the axis by which pruners are shifted, so that their bars do not overlap
+LABELLED = 45  # with more layers, not every one is labelled
 
 
 def all_pictures(study: Study) -> dict[str, list[Picture]]:
-    """By section of the page."""
+    """Return the pictures by section of the page."""
     pruned = [task for task in study.tasks if task.pruners()]
-    curves = [task for task in pruned if _is_curve(task)] or pruned  # a lone point tells more in a table
+    curves = [task for task in pruned if _is_curve(task)] or pruned  # a single point is better shown in a table
     return {
         "metric": canvas.with_whole(
             "metric",
@@ -39,13 +39,14 @@ def all_pictures(study: Study) -> dict[str, list[Picture]]:
 
 
 def _is_curve(task: Task) -> bool:
-    """Whether there are runs at more than one compression, dense ones among them."""
+    """Return whether there are runs at more than one compression, including dense ones."""
     return len(task.compressions()) + bool(task.runs("", 0.0)) > 1
 
 
 def _metric(task: Task, figure: str, words: str) -> Draw:
     def draw(axes: Axes) -> None:
-        pruners, everything = task.pruners(), []
+        pruners = task.pruners()
+        everything: list[float] = []
         widest = max(task.compressions())
         for k, pruner in enumerate(pruners):
             look, shift = style.look(pruner), (k - (len(pruners) - 1) / 2) * STEP * widest
@@ -58,12 +59,12 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
             canvas.curve(
                 axes, [x for x, _ in points], [point for point in found if point], look.colour, look.marker, look.title
             )
-        axes.set_xlim(-0.06 * widest, 1.06 * widest)  # from dense on, even where no dense run is
+        axes.set_xlim(-0.06 * widest, 1.06 * widest)  # starts at dense, even without a dense run
         canvas.limits(axes, everything)
         low, high = axes.get_ylim()
         if low < task.chance < high:
             axes.axhline(task.chance, color=style.MUTED, linestyle=":", linewidth=1)
-            place = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
+            place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
             axes.annotate("chance", (0.0, task.chance), (0, 2), **place)
         axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %")
         axes.set_title(task.title, pad=18 if task.unlike_paper else None)
@@ -76,7 +77,7 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
 
 
 def retained_pictures(study: Study) -> list[Picture]:
-    """A panel a pruner, a line a task: solid for text, broken for images."""
+    """Return one panel per pruner with one line per task, solid for text and dashed for images."""
     tasks = [task for task in study.tasks if task.pruners()]
     names = in_order(pruner for task in tasks for pruner in task.pruners())
     names = [name for name in names if any(retained(task, name, 0.0) for task in tasks if name in task.pruners())]
@@ -115,12 +116,12 @@ def retained_pictures(study: Study) -> list[Picture]:
 
 
 def short(layer: str) -> str:
-    """`transformer.encoder.layers.0.linear1` -> `encoder.0.linear1`."""
+    """Shorten a layer's name: `transformer.encoder.layers.0.linear1` -> `encoder.0.linear1`."""
     return layer.removeprefix("transformer.").replace(".layers.", ".")
 
 
 def _layers(task: Task) -> list[Picture]:
-    """Density by layer, a picture a compression; none where there is but one layer to prune."""
+    """Return the density by layer, one picture per compression; none if there is only one layer to prune."""
     names = list(dict.fromkeys(name for placed in task.placed for name in placed.run.layers()))
     if len(names) < 2:
         return []
@@ -167,6 +168,6 @@ def _layers(task: Task) -> list[Picture]:
 
 
 def _orders(task: Task) -> list[Picture]:
-    """BLEU with n-grams up to each order, a panel an order."""
+    """Return BLEU with n-grams up to each order, one panel per order."""
     panels = [(str(n), f"BLEU-{n}", _metric(task, f"bleu_{n}", f"BLEU-{n}")) for n in range(1, 5)]
     return canvas.each(f"bleu-{task.name}", f"BLEU by n-gram order: {task.title}", panels)

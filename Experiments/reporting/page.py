@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no network, no script."""
+"""The report as one self-contained HTML page, without network access or scripts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def build(
     comparison: Comparison,
     pictures: Mapping[str, Sequence[Picture]],
 ) -> str:
+    """Return the page."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     commits = len({run.result.get("commit") for run in study.runs})
     sections = [
@@ -87,7 +88,7 @@ def _paper(study: Study, tables: Sequence[Table]) -> str:
 
 
 def _claims(study: Study) -> str:
-    """A card a claim: verdict, the figures that decide it, and the runs behind it; last, what no run speaks of."""
+    """Return one card per claim with its verdict, deciding figures and runs; then the claims without runs."""
     cards = "".join(_card(claim) for claim in study.claims if claim.statements)
     open_ones: dict[str, list[str]] = {}
     for claim in study.claims:

@@ -1,4 +1,4 @@
-"""Tables of what the runs came to, the paper's figures beside them."""
+"""Tables of the results, with the paper's figures for comparison."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DECIMALS = {"metric": 2, "flop_sparsity": 3}
 
 
 def all_tables(study: Study) -> dict[str, list[Table]]:
-    """By section of the page."""
+    """Return the tables by section of the page."""
     return {
         "paper": [table for printed in study.paper.tables for table in beside_paper(printed, study.tasks)],
         "results": [results(study.tasks)],
@@ -38,17 +38,18 @@ def all_tables(study: Study) -> dict[str, list[Table]]:
 
 
 def is_translation(task: Task) -> bool:
+    """Return whether the task is a translation."""
     return any("translation" in placed.run.result for placed in task.placed)
 
 
-def _numbers(found: Interval | None) -> dict[str, Any]:
-    if found is None:
+def _numbers(mean: Interval | None) -> dict[str, Any]:
+    if mean is None:
         return {"mean": None, "half_width": None, "seeds": 0}
-    return {"mean": found.mean, "half_width": found.half, "seeds": found.count}
+    return {"mean": mean.mean, "half_width": mean.half, "seeds": mean.count}
 
 
 def beside_paper(printed: PaperTable, tasks: list[Task]) -> list[Table]:
-    """One a task that it speaks of; one without figures of ours if there is none."""
+    """Return one table per task that the paper's table is about, or one without our figures if there is none."""
     of = [task for task in tasks if printed.of.items() <= {"dataset": task.dataset, "model": task.model}.items()]
     names = [printed.name if len(of) == 1 else f"{printed.name}-{task.name}" for task in of]
     tables = [_beside(printed, task, name) for task, name in zip(of, names, strict=True)]
@@ -66,11 +67,11 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
         row = [f"{c:g}"]
         for pruner in pruners:
             value = printed.cells.get((c, pruner))
-            found = _figure(printed, task, pruner, c)
+            mean = _figure(printed, task, pruner, c)
             if pruner in printed.pruners:
                 row.append(DASH if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:g}")
-            row.append(spread(found, DECIMALS[printed.figure]))
-            records.append({"compression": c, "pruner": pruner, "paper": value, **_numbers(found)})
+            row.append(spread(mean, DECIMALS[printed.figure]))
+            records.append({"compression": c, "pruner": pruner, "paper": value, **_numbers(mean)})
         rows.append(row)
     header = ["compression"]
     for pruner in pruners:
@@ -96,7 +97,7 @@ def _figure(printed: PaperTable, task: Task | None, pruner: str, compression: fl
 
 
 def _points(task: Task, variant: Variant = MAIN) -> Iterable[tuple[str, float]]:
-    """(pruner, compression) of a variant; its dense runs once, under no pruner, if they are not another variant's."""
+    """Yield (pruner, compression) of a variant; its dense runs once, with pruner "", if they are its own."""
     if task.runs("", 0.0, variant) and variant == plain(variant):
         yield "", 0.0
     for pruner in task.pruners(variant):
@@ -109,21 +110,22 @@ def _named(pruner: str) -> str:
 
 
 def results(tasks: list[Task]) -> Table:
+    """Return the table of all means over seeds."""
     rows, records = [], []
     for task in tasks:
         for variant in task.variants:
             for pruner, c in _points(task, variant):
                 by_seed = task.values(pruner, c, variant)
-                found, density, flops = (
+                mean, density, flops = (
                     interval(task.values(pruner, c, variant, figure).values())
                     for figure in ("metric", "density", "flop_sparsity")
                 )
-                if found is None or density is None or flops is None:
+                if mean is None or density is None or flops is None:
                     continue
                 each = ", ".join(f"{value:.2f}" for value in by_seed.values())
                 rows.append(
                     [task.title, label(variant), _named(pruner), f"{c:g}", f"{density.mean:.4g}", f"{flops.mean:.4g}"]
-                    + [f"{spread(found)} {task.metric.title}", each]
+                    + [f"{spread(mean)} {task.metric.title}", each]
                 )
                 records.append(
                     {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": _named(pruner)}
@@ -133,7 +135,7 @@ def results(tasks: list[Task]) -> Table:
                         "flop_sparsity": flops.mean,
                         "metric": task.metric.key,
                     }
-                    | _numbers(found)
+                    | _numbers(mean)
                     | {"by_seed": " ".join(f"{seed}={value!r}" for seed, value in by_seed.items())}
                 )
     header = ["task", "setting", "pruner", "compression", "density", "FLOP sparsity", "mean ± half width", "each seed"]
@@ -159,7 +161,7 @@ def further(tasks: list[Task]) -> Table:
 
 
 def reached(tasks: list[Task]) -> Table:
-    """Runs by the number of classes that some path of kept weights still reaches, where a mask has cut any off."""
+    """Return the runs by the number of classes with a path of kept weights, where a mask has cut off any class."""
     rows, records = [], []
     for task in tasks:
         groups: dict[tuple[float, int], list[Run]] = {}
@@ -190,7 +192,7 @@ def reached(tasks: list[Task]) -> Table:
 
 
 def moved(tasks: list[Task]) -> Table:
-    """The test loss of the masked network before any training after it, beside that before the pruning."""
+    """Return the test loss of the network before pruning and directly after it, before any further training."""
     pruners = in_order(pruner for task in tasks for pruner in task.pruners())
     rows, records = [], []
     for task in tasks:
@@ -211,7 +213,7 @@ def moved(tasks: list[Task]) -> Table:
 
 
 def _span(values: list[float]) -> str:
-    """`9.3 (9.28 to 9.33)`."""
+    """Return the median with the range, such as `9.3 (9.28 to 9.33)`."""
     if not values:
         return DASH
     ends = [f"{value:.3g}" for value in (min(values), max(values))]
@@ -219,21 +221,21 @@ def _span(values: list[float]) -> str:
 
 
 def layers(task: Task) -> Table:
-    """Density of each prunable tensor, mean over seeds."""
+    """Return the density of each prunable tensor, averaged over seeds."""
     columns = [(pruner, c) for pruner, c in _points(task) if c > 0.0]
-    found: dict[str, dict[tuple[str, float], float]] = {}
+    by_layer: dict[str, dict[tuple[str, float], float]] = {}
     for pruner, c in columns:
         each = [run.layers() for run in task.runs(pruner, c).values()]
         for name in each[0]:
             values = [densities[name] for densities in each if name in densities]
-            found.setdefault(name, {})[pruner, c] = math.fsum(values) / len(values)
+            by_layer.setdefault(name, {})[pruner, c] = math.fsum(values) / len(values)
     rows = [
         [name, *(f"{densities[key]:.4f}" if key in densities else DASH for key in columns)]
-        for name, densities in found.items()
+        for name, densities in by_layer.items()
     ]
     records = [
         {"layer": name, "pruner": pruner, "compression": c, "density": value}
-        for name, densities in found.items()
+        for name, densities in by_layer.items()
         for (pruner, c), value in densities.items()
     ]
     header = ["layer", *(f"{pruner_title(pruner)} {c:g}" for pruner, c in columns)]
@@ -242,22 +244,23 @@ def layers(task: Task) -> Table:
 
 
 def bleu(task: Task) -> Table:
-    """BLEU with n-grams up to each order."""
+    """Return BLEU with n-grams up to each order."""
     rows, records = [], []
     for pruner, c in _points(task):
         figures = {f"bleu_{n}": interval(task.values(pruner, c, figure=f"bleu_{n}").values()) for n in range(1, 5)}
         rows.append([_named(pruner), f"{c:g}", *map(spread, figures.values())])
         records += [
-            {"pruner": _named(pruner), "compression": c, "figure": key, **_numbers(found)}
-            for key, found in figures.items()
+            {"pruner": _named(pruner), "compression": c, "figure": key, **_numbers(mean)}
+            for key, mean in figures.items()
         ]
     header = ["pruner", "compression", *(f"BLEU-{n}" for n in range(1, 5))]
     return Table(f"bleu-{task.name}", f"BLEU by n-gram order: {task.title}", header, rows, records)
 
 
 def examples(task: Task) -> Table:
-    """What the first seed's network writes, at each compression."""
-    rows, records = [], []
+    """Return translations by the first seed's network, at each compression."""
+    rows: list[list[str]] = []
+    records: list[dict[str, Any]] = []
     for k in range(SHOWN):
         for pruner, c in _points(task):
             seed, run = next(iter(task.runs(pruner, c).items()))
@@ -272,7 +275,7 @@ def examples(task: Task) -> Table:
 
 
 def data(tasks: list[Task]) -> Table:
-    """What data stood behind the figures."""
+    """Return the table of the data that the figures are based on."""
     rows, records = [], []
     for task in tasks:
         for source, counts, notes in dict.fromkeys(_behind(placed.run) for placed in task.placed):
@@ -291,7 +294,7 @@ def _behind(run: Run) -> tuple[str, str, str]:
 
 
 def versions(runs: list[Run]) -> Table:
-    """What code, on what, made the runs: a line for each that differs."""
+    """Return the table of code versions and machines that made the runs, one line per combination."""
     counts: dict[tuple[str, str, str], int] = {}
     for run in runs:
         packages = ", ".join(f"{name} {version}" for name, version in run.result["versions"].items() if version)
@@ -309,7 +312,7 @@ def versions(runs: list[Run]) -> Table:
 
 
 def run_list(tasks: list[Task]) -> Table:
-    """Every run's directory with its figure, so that each number above can be traced."""
+    """Return the table of every run's directory and figure, so that each number can be traced."""
     rows, records = [], []
     for task in tasks:
         for placed in sorted(task.placed, key=lambda p: (p.run.pruner, p.run.compression, p.run.seed, p.run.path)):

@@ -1,4 +1,4 @@
-"""Measured speed: what pruning saves in seconds and bytes, where it was measured, beside what it costs."""
+"""Measured speed: the seconds and bytes that pruning saves, for runs that were measured, and what it costs."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from Utils.study.tasks import Task, label, pruner_title
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-AT_LEAST = (0.5, 2.0)  # of the axis of speed, so that what is chance looks like it
+AT_LEAST = (0.5, 2.0)  # least range of the speed axis, so that random differences look small
 DRAWN = sorted((format.marker, name) for name, format in FORMATS.items() if format.marker)  # the filled first
 
 
 def _measured(task: Task) -> Iterator[tuple[str, Run]]:
-    """Yield (setting, run) of those whose speed was measured, with the format that it is compared with."""
+    """Yield (setting, run) for the runs whose speed was measured."""
     for placed in task.placed:
         if placed.run.measurement is not None and REFERENCE in placed.run.measurement:
             yield label(placed.variant), placed.run
 
 
 def _faster(run: Run, name: str, size: str, of: str = "median") -> float:
-    """How many times as fast as the dense format's median; of: "median", "lowest" or "highest" of the seconds."""
+    """Return the speed relative to the dense format's median; of: "median", "lowest" or "highest" of the seconds."""
     formats = run.measurement
     assert formats is not None
     return formats[REFERENCE]["seconds"][size]["median"] / formats[name]["seconds"][size][of]
 
 
 def _sizes(run: Run) -> list[str]:
-    """Numbers of examples at a time that the measurement has, as it writes them."""
+    """Return the batch sizes of the measurement, as it writes them."""
     assert run.measurement is not None
     return sorted(run.measurement[REFERENCE]["seconds"], key=int)
 
 
 def table(tasks: Sequence[Task]) -> Table:
-    """A line a run and format."""
+    """Return a table with one line per run and format."""
     rows, records = [], []
     for task in tasks:
         for setting, run in _measured(task):
@@ -70,7 +70,7 @@ def _time(taken: dict[str, float], faster: float) -> str:
 
 
 def _record(task: Task, setting: str, run: Run, name: str, figures: dict[str, Any]) -> dict[str, Any]:
-    found = {
+    record = {
         "run": run.path.as_posix(),
         "dataset": task.dataset,
         "model": task.model,
@@ -83,13 +83,13 @@ def _record(task: Task, setting: str, run: Run, name: str, figures: dict[str, An
         **{key: figures[key] for key in ("parameters", "file_bytes", "memory_bytes", "multiply_adds")},
     }
     for size in _sizes(run):
-        found |= {f"seconds_{key}_{size}": value for key, value in figures["seconds"][size].items()}
-        found[f"times_dense_{size}"] = _faster(run, name, size)
-    return found
+        record |= {f"seconds_{key}_{size}": value for key, value in figures["seconds"][size].items()}
+        record[f"times_dense_{size}"] = _faster(run, name, size)
+    return record
 
 
 def pictures(tasks: Sequence[Task]) -> list[Picture]:
-    """The figure against measured speed: a panel a task and number of examples at a time."""
+    """Draw the metric against measured speed: one panel per task and batch size."""
     panels = []
     for task in tasks:
         runs = [run for _, run in _measured(task)]

@@ -1,4 +1,4 @@
-"""What a report is made from: the runs of the stores, their tasks, the paper's figures, the claims."""
+"""The content of a report: the runs of the stores, their tasks, the paper's figures, the claims."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ SAMPLES = "All runs are on GENERATED SAMPLES. These figures say nothing about th
 
 @dataclass(frozen=True)
 class Study:
-    """All of one source: real data, or samples where there is nothing else."""
+    """Runs of one source: real data, or samples if there is nothing else."""
 
     runs: list[runs.Run]
     paper: paper.Paper
 
     @property
     def on_samples(self) -> bool:
+        """Return whether the runs are on generated samples."""
         return self.runs[0].result["source"] != "real"
 
     @cached_property
     def tasks(self) -> list[tasks.Task]:
+        """Return the tasks of the runs."""
         return tasks.group(self.runs)
 
     @cached_property
     def claims(self) -> list[claims.Claim]:
+        """Return the paper's claims with their verdicts."""
         return claims.judge(self.tasks, self.paper)
 
 
 def gather(args: Namespace) -> Study:
-    """The study of `args.store`. Raises UserError where there is no run."""
+    """Read the runs of `args.store`. Raises UserError if there are none."""
     return Study(runs.of_one_source(runs.read(args.store)), paper.read())

@@ -1,4 +1,4 @@
-"""How pruners look, the same in every figure, and the colours that follow the reader's light or dark page."""
+"""The look of each pruner, the same in every figure, and colours that follow the page's light or dark theme."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from dataclasses import dataclass
 from Utils import load
 from Utils.study.tasks import pruner_title
 
-# Of figures as files; within the page they stand for the variables of its style sheet.
+# Colours of figures in files; in the page they are replaced by variables of its style sheet.
 INK, MUTED, GRID, BACK = "#1b1e23", "#5d6470", "#d8dce2", "#ffffff"
 THEME = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--grid)", BACK: "var(--card)"}
 
 
 @dataclass(frozen=True)
 class Look:
+    """The title, colour and marker of a pruner."""
+
     title: str
     colour: str
     marker: str
 
 
-# After Okabe and Ito: told apart with any colour vision, by marker without colours; contrast above 3 on both pages.
+# After Okabe and Ito: distinct with any colour vision, and by marker without colours; contrast above 3 on both pages.
 LOOKS = (("#7a7f87", "o"), ("#2c7fb8", "s"), ("#b35fa0", "^"), ("#d55e00", "D"), ("#009e73", "v"))
-OTHERS = "#8c6d31"  # pruners that came later, told apart by their markers
+OTHERS = "#8c6d31"  # all other pruners, distinct by their markers
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def look(pruner: str) -> Look:
+    """Return the look of a pruner."""
     names = list(load.PRUNERS)
-    place = names.index(pruner) if pruner in names else len(LOOKS)
-    colour, marker = LOOKS[place] if place < len(LOOKS) else (OTHERS, MARKERS[place % len(MARKERS)])
+    index = names.index(pruner) if pruner in names else len(LOOKS)
+    colour, marker = LOOKS[index] if index < len(LOOKS) else (OTHERS, MARKERS[index % len(MARKERS)])
     return Look(pruner_title(pruner), colour, marker)

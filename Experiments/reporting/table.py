@@ -1,4 +1,4 @@
-"""One table, for reading (Markdown, HTML) and for computing (CSV)."""
+"""A table in Markdown and HTML for readers, and in CSV for programs."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import Any
 from Utils.study.statistics import Interval
 
 DASH = "–"
-LONG = 70  # characters of a cell beyond which it may break
+LONG = 70  # a longer cell, in characters, may have line breaks
 
 
 @dataclass(frozen=True)
 class Table:
-    """`header` and `rows`: as shown, words. `records`: the same as plain values, a line of the CSV each."""
+    """A table and its contents as plain values."""
 
     name: str
     title: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    records: Sequence[Mapping[str, Any]]
+    rows: Sequence[Sequence[str]]  # words, as shown
+    records: Sequence[Mapping[str, Any]]  # plain values, one per line of the CSV
     note: str = ""
 
     def csv(self) -> str:
+        """Return the records as CSV."""
         out = io.StringIO()
         columns = list(dict.fromkeys(key for record in self.records for key in record))
         writer = csv.DictWriter(out, columns, lineterminator="\n")
@@ -35,13 +36,17 @@ class Table:
         return out.getvalue()
 
     def markdown(self) -> str:
+        """Return the table in Markdown, below its title."""
         lines = [self.header, ["---"] * len(self.header), *self.rows]
         body = "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
         note = f"\n{_cell(self.note)}\n" if self.note else ""
         return f"## {_cell(self.title)}\n\n{body}\n{note}"
 
     def html(self) -> str:
-        """The table in a box of its own that scrolls. Columns that hold nothing but numbers are set to the right."""
+        """Return the table in HTML, in a box that scrolls.
+
+        Columns with nothing but numbers are aligned to the right.
+        """
         columns = list(zip(*self.rows, strict=True)) or [()] * len(self.header)
         marks = [_mark(column) for column in columns]
         head = "".join(
@@ -62,21 +67,21 @@ class Table:
 
 
 def _mark(column: Sequence[str]) -> str:
-    """How a column with these cells is set: numbers to the right, long text with breaks."""
+    """Return the HTML class of a column with these cells: numbers on the right, long text with line breaks."""
     if all(cell[:1].isdigit() or cell[:1] in ("+", "-", DASH) for cell in column):
         return ' class="number"'
     return ' class="long"' if max(map(len, column)) > LONG else ""
 
 
 def _cell(text: str) -> str:
-    """Safe within a line of a Markdown table."""
+    """Escape text for a line of a Markdown table."""
     flat = " ".join(text.split())
     return html.escape(flat, quote=False).replace("|", "\\|").replace("`", "\\`").replace("*", "\\*")
 
 
-def spread(found: Interval | None, decimals: int = 2) -> str:
-    """Mean ± half width, and of how many seeds: "91.68 ± 0.45 (3)". No ± where all seeds agree or one is alone."""
-    if found is None:
+def spread(mean: Interval | None, decimals: int = 2) -> str:
+    """Return mean ± half width and the number of seeds: "91.68 ± 0.45 (3)". ± is left out if it is zero or unknown."""
+    if mean is None:
         return DASH
-    half = "" if not found.half else f" ± {found.half:.{decimals}f}"
-    return f"{found.mean:.{decimals}f}{half} ({found.count})"
+    half = "" if not mean.half else f" ± {mean.half:.{decimals}f}"
+    return f"{mean.mean:.{decimals}f}{half} ({mean.count})"

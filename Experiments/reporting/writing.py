@@ -1,4 +1,4 @@
-"""The files of a report, each written to the side and renamed."""
+"""Writing of a report's files, each under a temporary name and then renamed."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from Utils.store import files
 
 
 def text(path: Path, content: str) -> Path:
+    """Write a text file; return its path."""
     files.write_bytes(path, content.encode())
     return path
 
 
 def json(path: Path, content: object) -> Path:
+    """Write a JSON file; return its path."""
     files.write_json(path, content)
     return path
 
 
-def tables(place: Path, found: Iterable[Table]) -> list[Path]:
-    """tables/<name>.csv and .md of those with something in them."""
+def tables(folder: Path, written: Iterable[Table]) -> list[Path]:
+    """Write tables/<name>.csv and .md for each table that has rows; return the paths."""
     return [
-        text(place / "tables" / f"{table.name}.{kind}", content)
-        for table in found
+        text(folder / "tables" / f"{table.name}.{kind}", content)
+        for table in written
         if table.rows
         for kind, content in (("csv", table.csv()), ("md", table.markdown()))
     ]
 
 
-def pictures(place: Path, found: Iterable[Picture]) -> list[Path]:
-    """figures/<name>.svg and .png."""
-    return [path for made in found for path in picture(place / "figures", made)]
+def pictures(folder: Path, drawn: Iterable[Picture]) -> list[Path]:
+    """Write figures/<name>.svg and .png for each picture; return the paths."""
+    return [path for made in drawn for path in picture(folder / "figures", made)]
 
 
-def picture(place: Path, made: Picture) -> list[Path]:
-    """<name>.svg and .png."""
-    png = place / f"{made.name}.png"
+def picture(folder: Path, made: Picture) -> list[Path]:
+    """Write <name>.svg and .png; return the paths."""
+    png = folder / f"{made.name}.png"
     files.write_bytes(png, made.png)
-    return [text(place / f"{made.name}.svg", made.svg), png]
+    return [text(folder / f"{made.name}.svg", made.svg), png]

@@ -1,1 +1,1 @@
-"""The parts of a sweep: its grid, what is done of it, and who does the rest."""
+"""The parts of a sweep: the grid of runs, the plan, and the processes or cluster that make the runs."""

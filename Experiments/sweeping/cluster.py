@@ -1,4 +1,4 @@
-"""Runs on an existing Dask cluster, whose workers share this machine's disk with it."""
+"""Runs on an existing Dask cluster, whose workers share a disk with this machine."""
 
 from __future__ import annotations
 
@@ -25,29 +25,31 @@ FIRST = 120  # seconds within which it has a worker
 def outcomes(
     address: str, runs: Sequence[Run], place: Namespace, allows: Callable[[Run], bool] | None = None
 ) -> Iterator[tuple[Run, Ended]]:
-    """Make all runs; yields each with how it ended, in any order. What they result in is in the shared directory.
+    """Make all runs; yield each with how it ended, in any order. Their results are written to the shared directory.
 
-    allows: says whether a run may begin now. Where it is given the scheduler gets a run only when a worker is free for
-    it, the first in order that may begin; runs that never may are not yielded. Otherwise it gets all at once.
-
-    Dask gives a run whose worker is lost to another, a few times (its setting distributed.scheduler.allowed-failures).
-    place: the arguments that say where and how. Raises UserError where there is no such cluster, or a worker of it does
-    not see the same source, data and results.
+    place: the arguments that say where and how to run.
+    allows: says whether a run may begin now. If it is given, the scheduler gets a run only when a worker is free: the
+    first in order that is allowed. Runs that are never allowed are not yielded. Otherwise the scheduler gets all runs
+    at once.
+    If a worker is lost, Dask gives its run to another one, a few times (Dask's setting
+    distributed.scheduler.allowed-failures). Raises UserError if there is no such cluster, or if a worker does not see
+    the same source, data and results.
     """
     if not runs or (allows is not None and not any(map(allows, runs))):
         return
     with _connect(address) as client:
         _check(client, runs, place)
-        futures, waiting, make = {}, dict(enumerate(runs)), remote.maker()
+        futures: dict[Any, Run] = {}
+        waiting, make = dict(enumerate(runs)), remote.maker()
 
         def submit() -> list[Any]:
             """Send what may be sent; the futures."""
             sent = []
             while waiting:
-                number = next(iter(waiting))
+                number: int | None = next(iter(waiting))
                 if allows is not None:
                     busy = sum(not future.done() for future in futures)
-                    free = max(1, _size(client, address)) - busy  # with no worker left, one run waits for the next
+                    free = max(1, _size(client, address)) - busy  # if no worker is left, one run waits for the next one
                     number = next((k for k, run in waiting.items() if allows(run)), None) if free > 0 else None
                 if number is None:
                     break
@@ -69,7 +71,10 @@ def outcomes(
 def _gather(
     client: Any, address: str, futures: dict[Any, Run], submit: Callable[[], list[Any]]
 ) -> Iterator[tuple[Run, Ended]]:
-    """Yield the runs as they end. submit: sends more, at the beginning and after each."""
+    """Yield the runs as they end.
+
+    submit: sends more runs, at the beginning and after each.
+    """
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
@@ -89,7 +94,7 @@ def _gather(
 
 
 def _size(client: Any, address: str) -> int:
-    """Count the runs that the cluster's workers make at once."""
+    """Return how many runs the cluster's workers make at once."""
     try:
         return sum(client.nthreads().values())
     except OSError as error:
@@ -106,7 +111,7 @@ def _connect(address: str) -> Iterator[Any]:
         from distributed import Client
     except ImportError as error:
         raise UserError(f"--scheduler needs {error.name}; pip install -r requirements-cluster.txt") from error
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it tells in a traceback what we say in a line
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it prints a traceback where one line is enough
     try:
         client = Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -120,11 +125,11 @@ def _connect(address: str) -> Iterator[Any]:
 
 
 def _check(client: Any, runs: Sequence[Run], place: Namespace) -> None:
-    """Raises UserError unless every worker sees this source, these data files, and what is written to the results."""
+    """Raise UserError unless every worker sees this source, these data files, and files written to the results."""
     results, data = Path(place.result_dir).resolve(), Path(place.data_dir).resolve()
     text = uuid.uuid4().hex
     token = results / f".shared-{text}"
-    wanted = {"code": remote.digester()(str(ROOT)), "token": text, "data": []}
+    wanted: dict[str, Any] = {"code": remote.digester()(str(ROOT)), "token": text, "data": []}
     whole = [path for located in {run.located.entry: run.located for run in runs}.values() for path in _files(located)]
     sizes = {str(path.resolve()): path.stat().st_size for path in whole}
     files.write_bytes(token, text.encode())
@@ -149,7 +154,7 @@ def _check(client: Any, runs: Sequence[Run], place: Namespace) -> None:
 
 
 def _files(located: Any) -> list[Path]:
-    """What a corpus is read from; nothing for the sample, which is generated."""
+    """Return the files that a corpus is read from; none for the sample, which is generated."""
     if located.source == "sample":
         return []
     raw = [path for path in located.paths.values() if path.is_file()]

@@ -1,4 +1,4 @@
-"""How long runs will take, from finished ones of the same kind."""
+"""Estimates of how long runs will take, from finished runs of the same kind."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from Utils import settings
 
 
 class Estimate:
-    """From the finished runs of a result directory, and those that are added to them.
+    """An estimate from the finished runs of a result directory and from runs that are added.
 
-    device: "cpu" or "cuda", to go by such runs alone as were made there; None for all. A stored run that cannot be read
-    is passed over.
+    device: "cpu" or "cuda", to use only runs made there; None for all.
+    A stored run that cannot be read is ignored.
     """
 
     def __init__(self, result_dir: Path, device: str | None = None) -> None:
@@ -34,14 +34,14 @@ class Estimate:
             _put(self.stored, config, taken)
 
     def add(self, config: Mapping[str, Any], seconds: float) -> None:
-        """Take in a run that has just been made: here and now, so that such count before the stored ones of a kind."""
+        """Add a run that has just been made. Such runs are used in preference to stored ones of the same kind."""
         _put(self.added, config, seconds)
 
     def of(self, config: Mapping[str, Any]) -> float | None:
-        """Median seconds of the runs that are most like this one; None if none is."""
+        """Return the median seconds of the most similar runs; None if there are none."""
         for kind in _kinds(config):
-            if found := self.added.get(kind) or self.stored.get(kind):
-                return statistics.median(found)
+            if seconds := self.added.get(kind) or self.stored.get(kind):
+                return statistics.median(seconds)
         return None
 
 
@@ -51,7 +51,7 @@ def _put(known: dict[tuple, list[float]], config: Mapping[str, Any], seconds: fl
 
 
 def _kinds(config: Mapping[str, Any]) -> tuple[tuple, tuple]:
-    """Return what a run costs like, the closer kind first: that of its pruner, that of any."""
+    """Return the kinds of a run by cost, the closer one first: with its pruner, and with any pruner."""
     values = settings.complete(config)
     alike = tuple(repr(values.get(key)) for key in ("experiment", *settings.costing("run")))
     return (*alike, *(repr(values.get(key)) for key in settings.costing("scoring"))), alike

@@ -1,4 +1,4 @@
-"""The record of runs that failed: a JSON file each in `<result-dir>/failed/`, gone once the run succeeds."""
+"""The record of failed runs: one JSON file each in `<result-dir>/failed/`, deleted when the run succeeds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from pathlib import Path
 
 from Utils.store import files
 
-LINES = 40  # of the output's end
+LINES = 40  # lines of the output's end that are kept
 
 
 class Failures:
+    """The recorded failures of a result directory."""
+
     def __init__(self, result_dir: str) -> None:
         self.folder = Path(result_dir) / "failed"
 
     def message(self, name: str) -> str | None:
-        """Why the run of that name failed; None if no failure is recorded."""
+        """Return why the run of that name failed; None if no failure is recorded."""
         try:
             return str(json.loads((self.folder / f"{name}.json").read_text())["message"])
         except FileNotFoundError:
@@ -26,6 +28,7 @@ class Failures:
             return "a record that cannot be read"
 
     def record(self, name: str, message: str, command: Sequence[str], output: str) -> None:
+        """Record a failure with the command and the end of its output."""
         files.write_json(
             self.folder / f"{name}.json",
             {
@@ -38,5 +41,6 @@ class Failures:
         )
 
     def forget(self, name: str) -> None:
+        """Delete the record of a run."""
         with files.writing(self.folder):
             (self.folder / f"{name}.json").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A grid of runs, from a sweep file and from flags: each cell is the command line of one singleshot."""
+"""A grid of runs, from sweep files and flags. Each cell is the command line of one singleshot."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from Utils.commandline.parser import Parser, flag
 from Utils.errors import UserError
 from Utils.settings import Setting
 
-Table = dict[str, list[Any]]  # setting -> the values that are crossed with those of the others
-LISTS = ("seed", "compression", "pruner")  # settings with a flag --<setting>-list too; the first varies slowest
+Table = dict[str, list[Any]]  # setting -> values, which are crossed with those of the others
+LISTS = ("seed", "compression", "pruner")  # settings that also have a flag --<setting>-list; the first varies slowest
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One run as it is asked for: the words of its command line, and what they mean, checked and complete."""
+    """A run of the grid."""
 
-    words: tuple[str, ...]
-    args: Namespace
+    words: tuple[str, ...]  # its command line
+    args: Namespace  # their values, checked and complete
 
 
 def of_runs() -> dict[str, Setting]:
@@ -35,29 +35,29 @@ def of_runs() -> dict[str, Setting]:
 
 
 def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
-    """All cells of these sweep files, in their order, or of flags alone where there is no file.
+    """Return all cells of these sweep files, in their order, or of the flags alone if there is no file.
 
-    given: what the command line says, see `override`. The first setting of a table varies slowest. Raises UserError
-    that names file and setting.
+    given: the values of the command line, see `override`.
+    The first setting of a table varies slowest. Raises UserError that names the file and the setting.
     """
     parser = arguments.parser()
-    tables = [(file, table) for file in files for table in read(file, parser)] if files else [(None, {})]
-    found = []
-    for file, table in override(tables, given):
+    tables: list[tuple[str | None, Table]] = [(file, table) for file in files for table in read(file, parser)]
+    result = []
+    for file, table in override(tables if files else [(None, {})], given):
         for values in itertools.product(*table.values()):
             chosen = dict(zip(table, values, strict=True))
             words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
             try:
-                found.append(Cell(words, arguments.resolve(parser.parse_args(words))))
+                result.append(Cell(words, arguments.resolve(parser.parse_args(words))))
             except UserError as error:
                 varied = {key: value for key, value in chosen.items() if file is not None or len(table[key]) > 1}
                 where = ", ".join(f"{key} {_shown(value)}" for key, value in varied.items())
                 raise UserError(": ".join(filter(None, (file, where, str(error))))) from error
-    return found
+    return result
 
 
 def spelled(key: str, value: Any) -> list[str]:
-    """The words of a command line that give a setting this value: `--lr-drops 2 4`, `--seed=1`, `--shuffle=true`."""
+    """Return the words that set a setting on a command line: `--lr-drops 2 4`, `--seed=1`, `--shuffle=true`."""
     return [flag(key), *map(_shown, value)] if isinstance(value, list) else [f"{flag(key)}={_shown(value)}"]
 
 
@@ -68,7 +68,7 @@ def _shown(value: Any) -> str:
 
 
 def read(file: str, parser: Parser) -> list[Table]:
-    """The tables of a sweep file: each [[grid]] with the [settings] before it, or the [settings] alone."""
+    """Return the tables of a sweep file: each [[grid]] combined with the [settings], or the [settings] alone."""
     try:
         content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -76,7 +76,7 @@ def read(file: str, parser: Parser) -> list[Table]:
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file}: not TOML: {error}") from error
     for key in sorted(content.keys() - {"settings", "grid"}):
-        raise UserError(f"{file}: {key} stands outside [settings] and [[grid]]; these are all that a sweep file has")
+        raise UserError(f"{file}: {key} is outside [settings] and [[grid]]; a sweep file has only these")
     common, grids = content.get("settings", {}), content.get("grid", [{}])
     if not isinstance(common, dict) or not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UserError(f"{file}: settings is one table, [settings]; grid one or more, [[grid]]")
@@ -99,7 +99,7 @@ def _table(file: str, title: str, content: Mapping[str, Any], parser: Parser) ->
 
 
 def _values(where: str, value: Any, row: Setting, parser: Parser) -> list[Any]:
-    """The values to cross: those of a list; of a flag that takes several words, those of a list of lists."""
+    """Return the values to cross: those of a list, or, for a flag of several words, those of a list of lists."""
     several = row.words != 1
     crossed = isinstance(value, list) and (not several or any(isinstance(part, list) for part in value))
     values = value if crossed else [value]
@@ -117,11 +117,11 @@ def _values(where: str, value: Any, row: Setting, parser: Parser) -> list[Any]:
 
 
 def override(tables: list[tuple[str | None, Table]], given: Mapping[str, list[Any]]) -> list[tuple[str | None, Table]]:
-    """The tables, each with its file, with what the command line says, setting by setting, in place of what they say.
+    """Replace settings of the tables, each given with its file, by those of the command line.
 
-    But where tables differ in a setting of `LISTS` (SynFlow in one, with its own number of rounds, the others in
-    another), each keeps those of its values that are asked for, and is left out if none is; what no table has goes
-    to all.
+    A setting of `LISTS` may have different values in different tables (for example SynFlow in one of them, with its own
+    number of rounds). Then each table keeps those of its values that are asked for, and is left out if there are none.
+    A value that no table has is added to all.
     """
     for key, values in given.items():
         named = [value for _, table in tables for value in table.get(key, [])] if key in LISTS else []
@@ -129,7 +129,7 @@ def override(tables: list[tuple[str | None, Table]], given: Mapping[str, list[An
         changed = []
         for file, table in tables:
             kept = [value for value in values if value in table.get(key, values)] if key in LISTS else []
-            if found := [value for value in values if value in kept or value in new]:
-                changed.append((file, {**table, key: found}))
+            if chosen := [value for value in values if value in kept or value in new]:
+                changed.append((file, {**table, key: chosen}))
         tables = changed
     return tables

@@ -1,4 +1,4 @@
-"""The time limit of a sweep: which runs may still begin."""
+"""The time limit of a sweep, which decides which runs may still begin."""
 
 from __future__ import annotations
 
@@ -10,32 +10,31 @@ clock = time.monotonic
 
 
 class TimeLimit:
-    """So many seconds, counted from now."""
+    """A limit of so many seconds, counted from now."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.begun = seconds, clock()
 
     def allows(self, length: float | None, at: float | None = None) -> bool:
-        """Say whether a run may begin `at` seconds after the sweep's begin, which is now if None.
+        """Return whether a run may begin `at` seconds after the sweep's start; None means now.
 
-        length: the seconds that the run will take. None if they are not known: it may then begin as long as there is
-        time at all.
+        length: the seconds that the run will take. If it is None, the run may begin as long as any time is left.
         """
         at = clock() - self.begun if at is None else at
         return at < self.seconds and at + (length or 0.0) <= self.seconds
 
     def foresee(self, lengths: Sequence[float | None], workers: int) -> list[bool]:
-        """Say of each run whether it will begin, if `workers` at a time are made in this order, of these lengths.
+        """Return for each run whether it will begin, if `workers` at a time are made in this order with these lengths.
 
-        A run of unknown length is taken to need no time.
+        A run of unknown length counts as taking no time.
         """
         begins = [False] * len(lengths)
         waiting = list(range(len(lengths)))
-        free = [0.0] * workers  # when each worker has done what it was given; a heap
+        free = [0.0] * workers  # when each worker becomes free; a heap
         while waiting:
             at = heapq.heappop(free)
             number = next((number for number in waiting if self.allows(lengths[number], at)), None)
-            if number is None:  # the others are free later still
+            if number is None:  # the others become free even later
                 break
             waiting.remove(number)
             begins[number] = True

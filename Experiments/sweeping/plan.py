@@ -1,4 +1,4 @@
-"""Which runs a grid comes to, and what of them the store has already. Needs no torch."""
+"""The runs of a grid, and those of them that are stored. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -19,23 +19,21 @@ from Utils.study import quality
 
 @dataclass(frozen=True)
 class Run:
-    """A singleshot: its command line, where the data was found, its place in the store.
+    """A singleshot to be made."""
 
-    shares: it keeps its training before pruning for others, or begins from what another kept.
-    """
-
-    words: tuple[str, ...]
+    words: tuple[str, ...]  # its command line
     args: Namespace
-    located: corpus.Located
-    place: store.Run
-    shares: bool = False
+    located: corpus.Located  # its data
+    place: store.Run  # its directory in the store
+    shares: bool = False  # stores its training before pruning for others, or starts from a stored one
 
     @property
     def name(self) -> str:
+        """Return the name of its directory."""
         return self.place.path.name
 
     def command(self, place: Namespace, threads: int | None) -> list[str]:
-        """Its words and those that say where and how to do it."""
+        """Return its command line, including the words that say where and how to run."""
         words = [
             *self.words,
             f"--source={self.located.source}",
@@ -49,12 +47,12 @@ class Run:
 
 
 def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = False) -> list[Run]:
-    """The runs of these cells, each once, in their order. Fetches what data is missing, as the runs would.
+    """Return the runs of these cells, each once, in order. Missing data are downloaded, as the runs would do.
 
-    force: what is stored will be made again, so that no run of other settings stands for one of these.
+    force: stored runs will be made again, so no run with other settings replaces one of these.
     """
-    found: dict[str, Run] = {}
-    known: dict[tuple, corpus.Located] = {}  # hashing a corpus's files takes its time
+    planned: dict[str, Run] = {}
+    known: dict[tuple, corpus.Located] = {}  # hashing a corpus's files takes time
     for cell in cells:
         args, data = cell.args, load.configured(cell.args)
         key = data.name, repr(data.preparation), args.source
@@ -62,18 +60,18 @@ def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = F
             known[key] = corpus.locate(data, data_dir, args.source)
         args.result_dir = result_dir
         run = Run(cell.words, args, known[key], runs.find(args, known[key]))
-        found.setdefault(run.name, run)
-    return one_dense(list(found.values()), force)
+        planned.setdefault(run.name, run)
+    return one_dense(list(planned.values()), force)
 
 
-def one_dense(found: list[Run], force: bool) -> list[Run]:
-    """Return the runs with one dense run for all that would only repeat it: one that is stored, else the first."""
+def one_dense(planned: list[Run], force: bool) -> list[Run]:
+    """Replace all dense runs that would have the same bits by one of them: a stored one, else the first."""
     groups: dict[str, list[Run]] = {}
-    for run in found:
+    for run in planned:
         if run.args.compression == 0:
             groups.setdefault(_acting(run.place.config), []).append(run)
-    elsewhere = _dense_of_store(found[0].place.path.parent) if groups and not force else {}
-    for_all = {}
+    elsewhere = _dense_of_store(planned[0].place.path.parent) if groups and not force else {}
+    for_all: dict[str, Run] = {}
     for key, group in groups.items():
         chosen = next((run for run in group if run.place.stored()), None)
         if chosen is None:
@@ -86,40 +84,40 @@ def one_dense(found: list[Run], force: bool) -> list[Run]:
             f"dense runs: those of {pruners} stand for {len(others)} more; at compression 0 nothing is pruned, and all "
             f"would be the same"
         )
-    return list({run.name: run for run in (for_all.get(run.name, run) for run in found)}.values())
+    return list({run.name: run for run in (for_all.get(run.name, run) for run in planned)}.values())
 
 
 def _acting(config: Mapping[str, Any]) -> str:
-    """Return what two dense runs with the same bits have in common."""
+    """Return a key that is equal for dense runs with the same bits."""
     return store.digest(settings.acting_when_dense(config))
 
 
 def _dense_of_store(singleshots: Path) -> dict[str, store.Run]:
-    """The places of the dense runs in this directory, by what acts in them: of each the first by name."""
-    found: dict[str, store.Run] = {}
+    """Return the stored dense runs in this directory, by `_acting`; of equal ones the first by name."""
+    dense: dict[str, store.Run] = {}
     for path in sorted(singleshots.glob("*-c0-*/config.json")):
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # the sweep does not need it
             continue
-        if path.parent.name.endswith(f"-{store.digest(config)}"):  # the name that its settings give it
-            found.setdefault(_acting(config), store.Run(str(singleshots.parent), singleshots.name, config))
-    return found
+        if path.parent.name.endswith(f"-{store.digest(config)}"):  # its name matches its settings
+            dense.setdefault(_acting(config), store.Run(str(singleshots.parent), singleshots.name, config))
+    return dense
 
 
 def figure(result: Mapping[str, Any]) -> str:
-    """The main figure of a run's result and its seconds, in words."""
+    """Return the main figure of a run's result and its seconds, in words."""
     key = quality.of(result["final"]).key
     return f"{key} {result['final'][key]:.2f}, {spent(result):.1f} s"
 
 
 def spent(result: Mapping[str, Any]) -> float:
-    """Seconds that a run has taken."""
+    """Return the seconds that a run has taken."""
     return sum(result["seconds"].values())
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`."""
+    """Return seconds in words: `45 s`, `12 min`, `3 h 20 min`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

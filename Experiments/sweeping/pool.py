@@ -1,4 +1,4 @@
-"""Worker processes on this machine, that make runs side by side and are replaced when they die."""
+"""Worker processes on this machine. They make runs in parallel and are replaced when they die."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from Utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TRIES = 3  # of a run whose worker dies under it
-PATIENCE = 20.0  # seconds that a worker has to clear up when it is stopped
-SHOWN = 1 << 16  # bytes of a run's output that are looked at
+TRIES = 3  # attempts at a run whose worker dies
+PATIENCE = 20.0  # seconds that a stopped worker has to delete partial files
+SHOWN = 1 << 16  # bytes of a run's output that are read
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: what it printed, and its error, None where it went well."""
+    """The end of a run."""
 
-    error: str | None
-    output: str
+    error: str | None  # None if the run went well
+    output: str  # what the run printed
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share(workers: int, asked: int | None, wanted: int) -> int | None:
-    """Threads of torch for a run that would take `wanted` (0: all) if it were alone; None: as it would.
+    """Return torch's number of threads for a run that would use `wanted` (0: all) if it were alone; None: unchanged.
 
-    asked: what --threads says, which holds whatever the number of workers.
+    asked: the value of --threads, which applies for any number of workers.
     """
     if asked is not None or workers == 1:
         return asked
@@ -47,7 +47,7 @@ def share(workers: int, asked: int | None, wanted: int) -> int | None:
 
 
 class Worker:
-    """One process. It has a session of its own: a Ctrl-C at the terminal reaches the sweep, which stops it."""
+    """A worker process in its own session. So Ctrl-C at the terminal reaches only the sweep, which stops the worker."""
 
     def __init__(self) -> None:
         receive, send = os.pipe()
@@ -63,47 +63,52 @@ class Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))},
         )
         os.close(send)
+        assert self.process.stdin is not None  # a pipe, as asked for
+        self.commands = self.process.stdin
         self.replies = os.fdopen(receive)
         self.job: int | None = None
         self.ready = False
 
     def begin(self, job: int, command: Sequence[str]) -> None:
-        """Give it a run; `job` is the caller's number for it."""
+        """Start a run in the process; `job` is the caller's number for it."""
         self.job = job
-        os.lseek(self.log.fileno(), 0, os.SEEK_SET)  # for the process too: the open file is one
+        os.lseek(self.log.fileno(), 0, os.SEEK_SET)  # the process shares this open file
         os.ftruncate(self.log.fileno(), 0)
         try:
-            self.process.stdin.write(json.dumps(list(command)) + "\n")
-            self.process.stdin.flush()
+            self.commands.write(json.dumps(list(command)) + "\n")
+            self.commands.flush()
         except BrokenPipeError:
-            pass  # it has died: its replies end, and the run is given to another
+            pass  # it has died: its replies end, and another worker gets the run
 
     def output(self) -> str:
-        """The end of what the run has printed so far."""
+        """Return the end of what the run has printed so far."""
         size = os.fstat(self.log.fileno()).st_size
         return os.pread(self.log.fileno(), SHOWN, max(0, size - SHOWN)).decode(errors="replace")
 
     def reply(self) -> dict | None:
-        """The next, waited for; None if the process has died."""
+        """Wait for the next reply and return it; None if the process has died."""
         line = self.replies.readline()
         return json.loads(line) if line.endswith("\n") else None
 
     def death(self) -> str:
-        """What it died of."""
+        """Return how the process died."""
         code = self.process.wait()
         if code >= 0:
             return f"exit code {code}"
         return f"killed by {signal.Signals(-code).name}" + (", out of memory?" if code == -signal.SIGKILL else "")
 
     def release(self) -> None:
-        """No more runs for it. It ends; in the middle of a run at once, and clears away what it has half made."""
+        """Give the process no more runs, so that it ends.
+
+        In the middle of a run it ends at once and deletes partial files.
+        """
         try:
-            self.process.stdin.close()
+            self.commands.close()
         except BrokenPipeError:
             pass
 
     def stop(self) -> None:
-        """Release it and wait for its end; bring that about if it takes long."""
+        """Release the process and wait for its end; kill it if that takes long."""
         self.release()
         try:
             self.process.wait(PATIENCE)
@@ -116,17 +121,16 @@ class Worker:
 
 def outcomes(
     commands: Sequence[Sequence[str]], workers: int, allows: Callable[[int], bool] = lambda number: True
-) -> Iterator[tuple[int, Ended]]:
-    """Make all runs; yields (number of the command, how it ended) as they end, in any order.
+) -> Generator[tuple[int, Ended], None, None]:
+    """Make all runs; yield (number of the command, how it ended) as they end, in any order.
 
-    allows: asked whenever a worker is free, says whether the run of that number may begin now. The first in order that
-    may is begun, and where none may the worker goes; runs that never may are not yielded.
-
-    A run whose worker dies is made again by a new one, after all others; the third time it has failed. Raises UserError
-    if a worker cannot even start. However this ends, no worker is left.
+    allows: says whether the run of that number may begin now; it is asked whenever a worker is free. The first in order
+    that is allowed begins. If none is allowed, the worker ends. Runs that are never allowed are not yielded.
+    If a worker dies, its run is repeated after all others, by a new worker. At the third death the run has failed.
+    Raises UserError if a worker cannot start at all. No worker is left afterwards, however this ends.
     """
     waiting = list(range(len(commands)))
-    tries = collections.Counter()
+    tries: collections.Counter[int] = collections.Counter()
     living: list[Worker] = []
     with selectors.DefaultSelector() as selector:
 
@@ -158,6 +162,7 @@ def outcomes(
                         last = (output.splitlines() or ["it says nothing"])[-1]
                         raise UserError(f"a worker process does not start ({worker.death()}): {last}")
                     if reply is None:
+                        assert number is not None  # a worker that is ready has a run
                         death = worker.death()
                         dismiss(worker)
                         tries[number] += 1
@@ -170,11 +175,11 @@ def outcomes(
                             yield number, Ended(f"its worker died {TRIES} times, at last {death}", output)
                         continue
                     worker.ready, worker.job = True, None
-                    if number is not None:  # its outcome may decide on what is allowed next
+                    if number is not None:  # its outcome may decide what is allowed next
                         yield number, Ended(reply.get("error"), output)
                     feed(worker)
         finally:
-            for worker in living:  # all are told before the first is waited for
+            for worker in living:  # release all before waiting for the first
                 worker.release()
             for worker in living:
                 worker.stop()

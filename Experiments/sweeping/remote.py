@@ -1,7 +1,7 @@
-"""What is done on a cluster's workers.
+"""Functions that run on a cluster's workers.
 
-Functions inside a function have no name to be found by, so Dask sends them as they are: neither the scheduler nor the
-workers need to have imported anything of ours, and a worker that lacks our source can say so.
+Each is defined inside another function. So Dask sends its code, not its name, and neither the scheduler nor the workers
+need to have imported the project. A worker that lacks the source can report that.
 """
 
 from __future__ import annotations
@@ -11,24 +11,28 @@ from typing import Any
 
 
 def digester() -> Callable[[str], str | None]:
-    """digest(root): a sha256 of all source below it; None if there is none."""
+    """Return the function digest(root), which gives a sha256 of all source below `root`, or None if there is none."""
 
     def digest(root):
         import hashlib
         from pathlib import Path
 
-        found = hashlib.sha256()
-        rooms = ("Experiments", "Layers", "Models", "Pruners", "Utils")
-        sources = sorted(path for room in rooms for path in Path(root, room).rglob("*.py"))
+        content_hash = hashlib.sha256()
+        folders = ("Experiments", "Layers", "Models", "Pruners", "Utils")
+        sources = sorted(path for folder in folders for path in Path(root, folder).rglob("*.py"))
         for path in sources:
-            found.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
-        return found.hexdigest() if sources else None
+            content_hash.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+        return content_hash.hexdigest() if sources else None
 
     return digest
 
 
 def prober() -> Callable[..., dict[str, Any]]:
-    """probe(root, token file, {data file: bytes}): what a worker sees of these, and how many runs it makes at once."""
+    """Return the function probe(root, token, sizes), which gives what a worker sees and how many runs it makes at once.
+
+    token: a file; the result has its content.
+    sizes: {data file: bytes}; the result has those that are missing or have another size.
+    """
     digest = digester()
 
     def probe(root, token, sizes, dask_worker):
@@ -48,9 +52,9 @@ def prober() -> Callable[..., dict[str, Any]]:
 
 
 def maker() -> Callable[[str, str, list[str]], dict[str, Any]]:
-    """make(root, directory, words): `perform` in the worker's process, with what it printed, {"output": ...}.
+    """Return the function make(root, directory, words), which calls `perform` and adds what it printed as "output".
 
-    directory: where the paths among the words begin.
+    directory: the working directory, to which paths among the words are relative.
     """
 
     def make(root, directory, words):

@@ -1,4 +1,4 @@
-"""Which runs of a sweep begin with the same training before pruning, so that it is done once for all of them."""
+"""Sharing of the training before pruning between the runs of a sweep, so that it is done once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from Experiments.sweeping.plan import Run
 
 
 class Sharing:
-    """The runs to be made, by the file of the state that they share; a file goes when the last of its runs has ended.
+    """The runs to be made, grouped by the file of their shared state. A file is deleted after its last run.
 
-    force: each run trains by itself, for nothing that is kept may stand in for it.
+    force: nothing is shared, because nothing stored may replace a training.
     """
 
     def __init__(self, runs: Sequence[Run], force: bool) -> None:
@@ -27,11 +27,13 @@ class Sharing:
         return pretraining.place(str(run.place.path.parent.parent), run.place.config)
 
     def arranged(self, runs: Sequence[Run]) -> list[Run]:
-        """Return the runs, those that share a training marked so.
+        """Return the runs, with those that share a training marked.
 
-        Those that wait for another to train come last, so that no worker waits as long as there is other work.
+        Runs that wait for another one's training come last, so that no worker waits while there is other work.
         """
-        first, last, trained = [], [], set()
+        first: list[Run] = []
+        last: list[Run] = []
+        trained: set[Path] = set()
         for run in runs:
             place = self._place(run)
             if run.name not in self.groups.get(place, ()):
@@ -43,7 +45,7 @@ class Sharing:
         return first + last
 
     def ended(self, run: Run) -> None:
-        """Take out a run that is made or has failed."""
+        """Remove a run that is made or has failed."""
         place = self._place(run)
         if place in self.groups:
             self.groups[place].discard(run.name)

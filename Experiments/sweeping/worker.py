@@ -1,8 +1,8 @@
-"""A process that makes one run after the other, told which on standard input, in JSON lines.
+"""A process that makes one run after the other, as told by JSON lines on standard input.
 
-`python -m Experiments.sweeping.worker N` writes {"ready": true} to file descriptor N, then for every list of words on
-standard input the reply of `perform`. Its standard output and error are the runs' own. It ends when its standard input
-does; if that happens in the middle of a run, then whoever gave the run is gone, and it stops at once.
+`python -m Experiments.sweeping.worker N` writes {"ready": true} to file descriptor N. Then, for every list of words on
+standard input, it writes the reply of `perform`. Its standard output and error belong to the runs. It ends when its
+standard input ends. If that happens in the middle of a run, the parent process is gone, and it stops at once.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from Utils.errors import UserError
 
 
 def perform(words: Sequence[str]) -> dict[str, Any]:
-    """The singleshot with these words on its command line: {"seconds": wall time} or {"error": one line}.
+    """Make the singleshot with this command line; return {"seconds": wall time} or {"error": one line}.
 
-    A run draws from generators that it seeds itself; the one thing that it would leave to the next is put back: the
-    number of torch's threads.
+    A run seeds all its generators. Only torch's number of threads would affect the next run, so it is restored.
     """
     begun = time.perf_counter()
     threads = torch.get_num_threads()
@@ -38,7 +37,7 @@ def perform(words: Sequence[str]) -> dict[str, Any]:
         singleshot.run(arguments.parse(list(words)))
     except (UserError, FloatingPointError) as error:
         return {"error": str(error)}
-    except Exception as error:  # whatever it is, it is this run's, and the next may do well
+    except Exception as error:  # any error belongs to this run; the next run may succeed
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}".partition("\n")[0]}
     finally:
@@ -47,7 +46,7 @@ def perform(words: Sequence[str]) -> dict[str, Any]:
 
 
 class Jobs:
-    """The lines of standard input, read ahead by a thread so that its end is noticed in the middle of a run."""
+    """The lines of standard input. A thread reads ahead, so the end of the input is noticed in the middle of a run."""
 
     def __init__(self) -> None:
         self.lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -60,7 +59,9 @@ class Jobs:
             self.lines.put(line)
         self.lines.put(None)
         if self.begun > self.ended:
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            main = threading.main_thread().ident
+            assert main is not None  # it has been started
+            signal.pthread_kill(main, signal.SIGINT)
 
     def __iter__(self) -> Iterator[Any]:
         while (line := self.lines.get()) is not None:
@@ -69,6 +70,7 @@ class Jobs:
 
 
 def main() -> int:
+    """Read jobs and reply to each until standard input ends; return the exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     with os.fdopen(int(sys.argv[1]), "w", buffering=1) as replies:
 
@@ -82,7 +84,7 @@ def main() -> int:
                 reply(perform(words))
         except KeyboardInterrupt:
             return 130
-        except BrokenPipeError:  # no one is left to tell; the run is in the store
+        except BrokenPipeError:  # the parent is gone; the run is in the store
             return 1
     return 0
 

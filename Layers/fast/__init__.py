@@ -1,18 +1,18 @@
-"""Ways to compute less than a plain masked layer does, with the same results up to rounding.
+"""Shortcuts that compute less than a plain masked layer, with the same results up to rounding.
 
-All of this can be switched off: `use(False)`, on the command line `--plain`. Then every layer multiplies its mask with
-its weight and computes the whole product.
+`use(False)`, or `--plain` on the command line, switches all of them off. Then every layer multiplies its weight by its
+mask and computes the whole product.
 """
 
 _used = True
 
 
 def use(wanted: bool) -> None:
-    """Switch everything in this folder on or off, for the whole process."""
+    """Switch all shortcuts in this folder on or off, for the whole process."""
     global _used
     _used = wanted
 
 
 def used() -> bool:
-    """Return whether it is on."""
+    """Return whether the shortcuts are switched on."""
     return _used

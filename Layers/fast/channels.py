@@ -1,8 +1,8 @@
-"""Convolutions between the channels alone that their masks link, for as long as the masks stand.
+"""Convolutions restricted to the channels that their frozen masks connect.
 
-Where a mask leaves a channel of the input no weight, the channel changes nothing; where it leaves one of the output no
-weight, that one is its bias. A convolution without both is smaller, and gives the same outputs and gradients: those of
-a masked weight are zero either way. Only whole channels count; scattered zeros save nothing.
+If no weight of an input channel is kept, the channel has no effect. If no weight of an output channel is kept, the
+output is its bias. A convolution without these channels is smaller and gives the same outputs and gradients, because
+the gradient of a masked weight is zero anyway. Only whole channels help; scattered zeros save nothing.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from Layers import layers
 
-FULL = 8  # channels that a processor takes at once: a part is filled up to a multiple of it
+FULL = 8  # channels that a processor computes at once; a part has a multiple of it
 
 
 def _filled(alive: Tensor) -> Tensor | None:
-    """The indices of a channel-wise flag [C], others added up to a multiple of FULL, in order; None for all of them."""
+    """Return the sorted indices of set flags [C], with others up to a multiple of FULL; None for all channels."""
     wanted = min(alive.numel(), -(-max(int(alive.sum()), 1) // FULL) * FULL)
     if wanted == alive.numel():
         return None
-    first = torch.sort(alive.logical_not().byte(), stable=True).indices  # those alive come first, each kind in order
+    first = torch.sort(alive.logical_not().byte(), stable=True).indices  # set flags, then the others, each in order
     return first[:wanted].sort().values
 
 
@@ -30,7 +30,7 @@ def _chosen(tensor: Tensor, dim: int, indices: Tensor | None) -> Tensor:
 
 
 class ChannelPart:
-    """What of a convolution its mask leaves: channels [i] of the input and [o] of the output (None: all of them)."""
+    """The part of a convolution that its mask leaves: input channels [i] and output channels [o] (None: all)."""
 
     def __init__(self, mask: Tensor) -> None:
         links = mask.flatten(2).ne(0).any(2)
@@ -38,13 +38,13 @@ class ChannelPart:
         self.mask = self._of(mask)
 
     def _of(self, weight: Tensor) -> Tensor:
-        """[O, I, h, w] -> [o, i, h, w]."""
+        """Select the kept channels of a weight: [O, I, h, w] -> [o, i, h, w]."""
         return _chosen(_chosen(weight, 0, self.outputs), 1, self.inputs)
 
     def __call__(self, module: layers.Conv2d, data: Tensor) -> Tensor:
-        """The convolution of `data`, [B, I, H, W] -> [B, O, H', W']."""
+        """Convolve `data`: [B, I, H, W] -> [B, O, H', W']."""
         layout = layers.layout_of(data)
-        found = F.conv2d(
+        output = F.conv2d(
             _chosen(data, 1, self.inputs).contiguous(memory_format=layout),
             (self.mask * self._of(module.weight)).contiguous(memory_format=layout),
             None,
@@ -54,7 +54,7 @@ class ChannelPart:
         )
         bias = layers.masked(module, "bias")
         if self.outputs is None:
-            return found if bias is None else found + bias.view(1, -1, 1, 1)
-        bias = found.new_zeros(module.out_channels) if bias is None else bias.to(found.dtype)
-        constant = bias.view(1, -1, 1, 1).expand(len(found), -1, *found.shape[2:])
-        return constant.clone(memory_format=layout).index_add_(1, self.outputs, found)
+            return output if bias is None else output + bias.view(1, -1, 1, 1)
+        bias = output.new_zeros(module.out_channels) if bias is None else bias.to(output.dtype)
+        constant = bias.view(1, -1, 1, 1).expand(len(output), -1, *output.shape[2:])
+        return constant.clone(memory_format=layout).index_add_(1, self.outputs, output)

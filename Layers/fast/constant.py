@@ -1,7 +1,7 @@
-"""Layers whose mask leaves them no weight that matters: their output is their bias, and costs no product.
+"""Layers without any effective weight. Their output is their bias and costs no product.
 
-Behind such a layer every gradient is zero. It is passed on, not left out, for an optimizer tells a gradient of zero
-(momentum and weight decay go on) from none at all.
+Every gradient behind such a layer is zero. The zero is passed on, because an optimizer treats it differently from no
+gradient: momentum and weight decay continue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from Layers import layers
 
 
 class _Bias(torch.autograd.Function):
-    """(weight, bias [O] or None, data, empty output whose dimension `dim` has length O) -> the output, filled."""
+    """Fill `output`, which has length O in dimension `dim`, with the bias [O], or with zeros if the bias is None.
+
+    The gradients of weight and data are zero.
+    """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, data: Tensor, output: Tensor, dim: int) -> Tensor:
@@ -41,10 +44,10 @@ class _Bias(torch.autograd.Function):
 
 
 class ConstantPart:
-    """What computes a convolution or a matrix product of which no weight matters."""
+    """The computation of a convolution or Linear without any effective weight."""
 
     def __call__(self, module: layers.Conv2d | layers.Linear, data: Tensor) -> Tensor:
-        """As the layer's: [B, I, H, W] -> [B, O, H', W'], or [..., I] -> [..., O]."""
+        """Return the layer's output: [B, I, H, W] -> [B, O, H', W'], or [..., I] -> [..., O]."""
         dtype = torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else data.dtype
         if isinstance(module, layers.Conv2d):
             shape, dim = (len(data), module.out_channels, *module.size_after(data)), 1

@@ -1,4 +1,4 @@
-"""Frozen masks: layers compute only what their masks leave, in the quicker of the ways that there are."""
+"""Frozen masks: each layer computes only what its mask leaves, if that is quicker than the whole product."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from Layers.fast.patches import PatchPart, of_one_channel
 from Layers.fast.sparse import SparsePart
 from Layers.reading import Reading, of, replaced
 
-CHANNELS = 0.75  # the most of a convolution's weights that a part of it may have; above, picking costs what is saved
-DENSITY = 0.05  # the most of a matrix's weights that may be left; above, a whole product is the quicker one
-SIDES = 128  # outputs times inputs by outputs plus inputs, below which turning the data costs more than is saved
+CHANNELS = 0.75  # largest share of a convolution's weights in a part; above it, selecting channels costs what it saves
+DENSITY = 0.05  # largest share of kept weights in a matrix; above it, the whole product is quicker
+SIDES = 128  # least outputs * inputs / (outputs + inputs); below it, transposing the data costs more than it saves
 
 
 def _mask(module: nn.Module, weight: str) -> Tensor | None:
-    """None where the layer has none that it reads, and on a GPU, where no part has been measured to be quicker."""
+    """Return the mask that the layer uses, or None.
+
+    On a GPU it is None, because no part has been measured to be quicker.
+    """
     mask = layers.mask_of(module, weight)
     return mask if mask is not None and mask.device.type == "cpu" else None
 
@@ -46,7 +49,7 @@ def _matrix(mask: Tensor | None, weight: str, bias: str) -> SparsePart | None:
 
 
 def _identity(module: nn.Module) -> Callable[[nn.Module, Tensor], Tensor]:
-    """A residual connection's weight is not trained, so that nobody needs its gradient."""
+    """Return the computation of a residual connection. Its weight is not trained, so it needs no gradient."""
     product = layers.masked(module, "weight").detach()
     if product.eq(1.0).all():
         return lambda module, data: data
@@ -55,9 +58,9 @@ def _identity(module: nn.Module) -> Callable[[nn.Module, Tensor], Tensor]:
 
 
 def _part(module: nn.Module, idle: Tensor | None = None) -> Callable | None:
-    """What computes the layer in place of the whole; None where the whole is quicker.
+    """Return the computation that replaces the layer's `whole`; None if `whole` is quicker.
 
-    idle: flags [units] of outputs that nothing reads, so that they may be anything.
+    idle: flags [units] of outputs that nothing reads, so they may have any value.
     """
     if isinstance(module, layers.IDENTITIES):
         return _identity(module)
@@ -75,9 +78,10 @@ def _part(module: nn.Module, idle: Tensor | None = None) -> Callable | None:
 
 
 class Frozen(Reading):
-    """Reads as the way that it stands in for, but masks of ones are not multiplied, and `part` computes the output.
+    """A way of reading that skips masks of ones and lets `part` compute the output; all else is left to `before`.
 
-    full: the parameters whose mask is all ones; part: None where the whole is the quicker.
+    full: the parameters whose mask is all ones.
+    part: a function of the module and its inputs; None if the whole computation is quicker.
     """
 
     part: Callable | None = None
@@ -94,10 +98,10 @@ class Frozen(Reading):
 
 @contextmanager
 def fixed_masks(model: nn.Module) -> Iterator[None]:
-    """Inside, masks must not change, and gradients are differentiated once. Outputs are the same up to rounding.
+    """Compute less in the body, which must neither change masks nor differentiate gradients again.
 
-    Units that are known to reach no output (Layers/fast/unread.py) stay at their bias. A model of torch.compile stays
-    whole: new parts, and a new compilation with them, would come with each use of this.
+    Outputs are the same up to rounding. Units that are known to reach no output (Layers/fast/unread.py) keep their bias
+    as output. A model of torch.compile is left whole, because new parts would need a new compilation each time.
     """
     readings = {}
     if fast.used() and not hasattr(model, "_orig_mod"):
@@ -107,6 +111,6 @@ def fixed_masks(model: nn.Module) -> Iterator[None]:
                 full = frozenset(name for name, mask in masks if mask.all())
                 readings[module] = Frozen(of(module), full)
     with replaced(readings):
-        for module, reading in readings.items():  # what computes a layer depends on which masks are all ones
+        for module, reading in readings.items():  # a layer's part depends on which masks are all ones
             reading.part = _part(module, unread_of.get(module))
         yield

@@ -13,7 +13,7 @@ from Layers.reading import Reading, of, replaced
 
 
 class Products(Reading):
-    """Reads products that are there already; all else is left to the way that it stands in for."""
+    """A way of reading that returns stored products; all else is left to `before`, the way that it replaces."""
 
     def __init__(self, before: Reading, kept: Mapping[str, Tensor]) -> None:
         self.before, self.kept = before, kept
@@ -29,13 +29,13 @@ class Products(Reading):
 
 @contextmanager
 def products_kept(model: nn.Module) -> Iterator[None]:
-    """Inside, no `mask * parameter` is computed twice. Weights and masks must not change meanwhile."""
+    """Compute each `mask * parameter` only once in the body, which must not change weights or masks."""
     kept = {}
     with torch.no_grad():
         for module in model.modules() if fast.used() else ():
             names = [name for name, _ in layers.own_masks(module)]
-            found = {name: of(module).weight(module, name) for name in names}
+            products = {name: of(module).weight(module, name) for name in names}
             if names:
-                kept[module] = Products(of(module), {name: value for name, value in found.items() if value is not None})
+                kept[module] = Products(of(module), {name: w for name, w in products.items() if w is not None})
         with replaced(kept):
             yield

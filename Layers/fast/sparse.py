@@ -1,7 +1,8 @@
-"""Products with a matrix of few weights, in time proportional to the weights that are left, forward and backward.
+"""Products with a sparse matrix, in time proportional to the number of kept weights, forward and backward.
 
-With the weights W [O, I] in compressed rows (CSR), `Y^T = W X^T`. With `G` the gradient of Y, that of X is `G W`, and
-that of a weight (o, i) is a dot product of two columns, `G[:, o] . X[:, i]`, taken for the kept weights alone.
+The weights W [O, I] are stored in compressed rows (CSR), and `Y^T = W X^T`. If `G` is the gradient of Y, the gradient
+of X is `G W`. The gradient of a weight (o, i) is the dot product of two columns, `G[:, o] . X[:, i]`, and is computed
+for kept weights only.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from torch.nn import functional as F
 
 from Layers.layers import masked
 
-LARGE = 1 << 22  # numbers of an output, from which on it is quicker written in place than turned
+LARGE = 1 << 22  # size of an output from which writing in place is quicker than transposing
 
 
 class Pattern:
-    """Where the kept weights of a mask [O, I] are; at least one is."""
+    """The positions of the kept weights of a mask [O, I]; there is at least one."""
 
     def __init__(self, mask: Tensor) -> None:
         self.shape = mask.shape
@@ -36,11 +37,11 @@ class Pattern:
             self.matrix(mask[kept])
 
     def matrix(self, values: Tensor) -> Tensor:
-        """CSR [O, I] of the kept weights [n]."""
+        """Return the kept weights [n] as a CSR matrix [O, I]."""
         return _csr(self.starts, self.columns, values, self.shape)
 
     def transposed(self, values: Tensor) -> Tensor:
-        """CSR [I, O]."""
+        """Return the kept weights [n] as the transposed CSR matrix [I, O]."""
         return _csr(self.transposed_starts, self.rows, values[self.order], self.shape[::-1])
 
 
@@ -53,7 +54,7 @@ def _csr(starts: Tensor, indices: Tensor, values: Tensor, shape: torch.Size) -> 
 
 
 class _Product(torch.autograd.Function):
-    """(weight [O, I], bias [O] or None, data [n, I], pattern) -> [n, O]; once differentiable."""
+    """Multiply: (weight [O, I], bias [O] or None, data [n, I], pattern) -> [n, O]; differentiable once."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, data: Tensor, pattern: Pattern) -> Tensor:
@@ -61,12 +62,12 @@ class _Product(torch.autograd.Function):
         ctx.save_for_backward(values, data)
         ctx.pattern = pattern
         matrix = pattern.matrix(values)
-        found = data.new_empty(len(data), len(weight))
-        if found.numel() >= LARGE:
-            torch.addmm(values.new_zeros(()), matrix, data.t(), beta=0, out=found.t())
+        output = data.new_empty(len(data), len(weight))
+        if output.numel() >= LARGE:
+            torch.addmm(values.new_zeros(()), matrix, data.t(), beta=0, out=output.t())
         else:
-            found.copy_((matrix @ data.t().contiguous()).t())
-        return found if bias is None else found.add_(bias)
+            output.copy_((matrix @ data.t().contiguous()).t())
+        return output if bias is None else output.add_(bias)
 
     @staticmethod
     @once_differentiable
@@ -86,26 +87,26 @@ class _Product(torch.autograd.Function):
 
 
 class SparsePart:
-    """What computes a layer's product with one of its weights [O, I] while that weight's mask stands."""
+    """The computation of a layer's product with one of its weights [O, I] while its mask is frozen."""
 
     def __init__(self, mask: Tensor, weight: str, bias: str) -> None:
         self.mask, self.weight, self.bias = mask, weight, bias
         self.patterns: dict[tuple[int, int], Pattern | None] = {}
 
     def _pattern(self, first: int, end: int) -> Pattern | None:
-        """Of these rows; None if they have no weight."""
+        """Return the pattern of these rows; None if no weight of them is kept."""
         if (first, end) not in self.patterns:
             mask = self.mask[first:end]
             self.patterns[first, end] = Pattern(mask) if mask.any() else None
         return self.patterns[first, end]
 
     def __call__(self, module: nn.Module, data: Tensor, rows: slice | None = None) -> Tensor:
-        """`data` [..., I] -> [..., O]; rows: only these of the outputs."""
+        """Multiply `data` [..., I] -> [..., O]; rows: a slice of the outputs."""
         first, end, _ = (rows or slice(None)).indices(len(self.mask))
         pattern = self._pattern(first, end)
         bias = masked(module, self.bias, rows)
-        if pattern is None or torch.is_autocast_cpu_enabled():  # in a narrower type, which has no such products
+        if pattern is None or torch.is_autocast_cpu_enabled():  # a narrower type has no sparse products
             return F.linear(data, masked(module, self.weight, rows), bias)
         weight = getattr(module, self.weight)[first:end]
-        found = _Product.apply(weight, bias, data.reshape(-1, data.shape[-1]), pattern)
-        return found.view(*data.shape[:-1], len(weight))
+        output = _Product.apply(weight, bias, data.reshape(-1, data.shape[-1]), pattern)
+        return output.view(*data.shape[:-1], len(weight))

@@ -1,8 +1,8 @@
 """Convolution, normalisation and ReLU in a form that is cheap to differentiate twice.
 
-Torch's own second derivatives of these three compute what nobody asked for, or compute it slowly: that of a convolution
-by its weight is a convolution with kernels of the size of the image, that of a normalisation by running statistics goes
-through a dozen passes over the activations, that of a ReLU fills and adds tensors of zeros.
+Torch's own second derivatives of these three are slow or compute more than is needed. For a convolution's weight it
+convolves with kernels as large as the image. For a normalisation by running statistics it makes a dozen passes over the
+activations. For a ReLU it fills and adds tensors of zeros.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from torch.overrides import TorchFunctionMode
 
 from Layers import fast
 
-# A convolution y = x * w is linear in both x and w. Its derivatives by either, given the slope at y, are linear in that
-# slope and in the other; so every derivative of every order is again one of these three maps.
+# A convolution y = x * w is linear in x and in w. Its derivative by one of them, given the slope at y, is linear in the
+# slope and in the other. So every derivative of every order is again one of these three maps.
 
 
 class _Output(Function):
-    """x [B, C, H, W], w [D, C / groups, h, w] -> x * w + bias. geometry: (stride, padding, dilation, groups)."""
+    """Convolve: x [B, C, H, W], w [D, C / groups, h, w] -> x * w + bias.
+
+    geometry: (stride, padding, dilation, groups).
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, geometry: tuple) -> Tensor:
@@ -42,7 +45,10 @@ class _Output(Function):
 
 
 def _derivative(slope: Tensor, x: Tensor, w: Tensor, geometry: tuple, which: int) -> Tensor:
-    """That of x * w by x (which = 0) or by w (1); the other of the two is read, of this one its shape alone."""
+    """Return the derivative of x * w by x (which = 0) or by w (1), for a slope at the output.
+
+    Of the tensor that it differentiates by, only the shape is used.
+    """
     stride, padding, dilation, groups = geometry
     wanted = [which == 0, which == 1, False]
     return torch.ops.aten.convolution_backward(
@@ -51,7 +57,7 @@ def _derivative(slope: Tensor, x: Tensor, w: Tensor, geometry: tuple, which: int
 
 
 class _Input(Function):
-    """The derivative of x * w by x for a slope at the output: shaped like x."""
+    """The derivative of x * w by x for a slope at the output, shaped like x."""
 
     @staticmethod
     def forward(ctx: Any, slope: Tensor, w: Tensor, x: Tensor, geometry: tuple) -> Tensor:
@@ -68,7 +74,7 @@ class _Input(Function):
 
 
 class _Weight(Function):
-    """The derivative of x * w by w for a slope at the output: shaped like w."""
+    """The derivative of x * w by w for a slope at the output, shaped like w."""
 
     @staticmethod
     def forward(ctx: Any, slope: Tensor, x: Tensor, w: Tensor, geometry: tuple) -> Tensor:
@@ -85,7 +91,7 @@ class _Weight(Function):
 
 
 class _Affine(Function):
-    """x [B, C, ...] -> scale * x + shift, by channel."""
+    """Scale and shift each channel: x [B, C, ...] -> scale * x + shift."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -106,7 +112,7 @@ class _Affine(Function):
 
 
 class _Gate(Function):
-    """x where `output`, a ReLU's, is above zero, else 0. Constant in `output` but at the kink."""
+    """Pass x on where `output`, the output of a ReLU, is above zero, else 0. Its derivative by `output` is zero."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, output: Tensor) -> Tensor:
@@ -130,7 +136,7 @@ class _ReLU(Function):
         return _Gate.apply(slope, ctx.saved_tensors[0].detach())
 
 
-SMALL = 64  # pixels of an image up to which torch's own second derivative of a convolution is the quicker on a CPU
+SMALL = 64  # pixels of an image up to which torch's own second derivative of a convolution is quicker on a CPU
 
 
 def _conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1) -> Tensor:
@@ -159,10 +165,10 @@ def _relu(input, inplace=False) -> Tensor:
 
 
 class TwiceDifferentiable(TorchFunctionMode):
-    """Inside, F.conv2d, F.batch_norm by running statistics and F.relu are those above, in any model.
+    """A mode in which F.conv2d, F.relu, and F.batch_norm by running statistics are the functions above, in any model.
 
-    Values are those of torch up to rounding, to derivatives of every order. A first derivative costs what it costs in
-    torch; for that alone this is of no use.
+    Values and derivatives of every order are those of torch up to rounding. A first derivative costs the same as in
+    torch, so this mode helps only with second derivatives.
     """
 
     forms = {F.conv2d: _conv2d, F.batch_norm: _batch_norm, F.relu: _relu, torch.relu: _relu}
@@ -172,5 +178,5 @@ class TwiceDifferentiable(TorchFunctionMode):
 
 
 def twice_differentiable() -> AbstractContextManager:
-    """Return a context in which second derivatives are cheap, or a plain one where Layers/fast is switched off."""
+    """Return a context in which second derivatives are cheap, or an empty one if Layers/fast is switched off."""
     return TwiceDifferentiable() if fast.used() else nullcontext()

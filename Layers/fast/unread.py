@@ -1,4 +1,4 @@
-"""Units that nothing reads, kept with the model for as long as its masks are those under which they were found."""
+"""Units that nothing reads, stored with the model and valid as long as its masks do not change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from Layers import layers
 
 
 def _masks(model: nn.Module) -> dict[str, Tensor]:
-    """Those that their layers do not ignore, by name, as flags."""
+    """Return the masks that layers do not ignore, by name, as flags."""
     return {
         f"{path}.{name}": mask != 0
         for path, module in model.named_modules()
@@ -20,20 +20,21 @@ def _masks(model: nn.Module) -> dict[str, Tensor]:
 
 
 def note(model: nn.Module, flags: Mapping[str, Tensor]) -> None:
-    """Remember of `model` which units of a layer, by its name, reach no output under the masks that it has now.
+    """Store which units of each layer, by its name, reach no output under the model's present masks.
 
-    flags: boolean, [units] each; see Pruners/dead.py, which finds them.
+    flags: boolean, [units] each, as found by Pruners/dead.py.
     """
     flags = {name: flag for name, flag in flags.items() if flag.any()}
-    model.unread = (flags, _masks(model)) if flags else None
+    # torch declares that attributes set from outside are tensors or modules.
+    model.unread = (flags, _masks(model)) if flags else None  # type: ignore[assignment]
 
 
 def noted(model: nn.Module) -> dict[str, Tensor]:
-    """Return the flags [units] by layer name, as `note` was given them; none if a mask has changed since."""
-    found = getattr(model, "unread", None)
-    if found is None:
+    """Return the flags [units] by layer name that `note` stored; none if a mask has changed since."""
+    stored = getattr(model, "unread", None)
+    if stored is None:
         return {}
-    flags, then = found
+    flags, then = stored
     now = _masks(model)
     same = now.keys() == then.keys() and all(
         mask.device == then[name].device and mask.equal(then[name]) for name, mask in now.items()
@@ -42,5 +43,5 @@ def noted(model: nn.Module) -> dict[str, Tensor]:
 
 
 def of(model: nn.Module) -> dict[nn.Module, Tensor]:
-    """Return the flags of `noted` by the layer itself."""
+    """Return the flags of `noted` by layer."""
     return {model.get_submodule(name): flag for name, flag in noted(model).items()}

@@ -1,4 +1,4 @@
-"""From the command line to checked, complete settings, before anything is loaded."""
+"""Reading of the command line: it returns checked, complete settings before anything is loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Utils.machine.seeds import STREAMS
 
 
 def parser(experiment: str = "singleshot") -> Parser:
-    """Return the parser of an experiment; what is not said of a run is None there (see `resolve`)."""
+    """Return the parser of an experiment. A run's setting that is not given has the value None (see `resolve`)."""
     recipe = load.recipe(experiment)
     top = Parser(recipe.__doc__.partition("\n")[0])
     top.add_settings("experiment")
@@ -24,7 +24,7 @@ def parser(experiment: str = "singleshot") -> Parser:
 
 
 def parse(arguments: list[str] | None = None) -> Namespace:
-    """Read the command line; every setting is checked and has a value."""
+    """Read the command line. Every setting is checked and has a value afterwards."""
     given = sys.argv[1:] if arguments is None else arguments
     first = Parser(add_help=False)
     first.add_argument("--experiment", default=settings.by_name()["experiment"].default)
@@ -36,7 +36,7 @@ def parse(arguments: list[str] | None = None) -> Namespace:
 
 
 def resolve(args: Namespace) -> Namespace:
-    """Fill in the defaults and check every value against its registry. Raises UserError in one line."""
+    """Fill in the defaults and check every value against its registry. Raises UserError."""
     if args.dataset is None:
         args.dataset = settings.by_name()["dataset"].default
     data = load.dataset(args.dataset)
@@ -72,20 +72,20 @@ def resolve(args: Namespace) -> Namespace:
 
 
 def _refuse(args: Namespace, idle: Mapping[str, str]) -> None:
-    """Raise UserError if a setting is given that means nothing to what idle[setting] names."""
+    """Raise UserError if a setting is given that has no effect on idle[setting]."""
     for name, taker in idle.items():
         if getattr(args, name, None) is not None:
             raise UserError(f"{flag(name)} means nothing to {taker}; leave it out")
 
 
 def leaves_weights(compression: float) -> None:
-    """Raise UserError if a compression is beyond any model."""
+    """Raise UserError if a compression leaves no weight of any model."""
     if 1.0 - 10.0**-compression == 1.0:
         raise UserError(f"--compression {compression:g} leaves no weight; choose a smaller one")
 
 
 def limit(name: str, value: int, a_core: int) -> None:
-    """Raise UserError if `value` is more than `a_core` for each core of this machine."""
+    """Raise UserError if `value` exceeds `a_core` per core of this machine."""
     cores = os.cpu_count() or 1
     if value > a_core * cores:
         raise UserError(f"{flag(name)} {value}: this machine has {cores} cores; choose at most {a_core * cores}")

@@ -1,4 +1,4 @@
-"""Kinds of values on the command line: from a word to a value, or an error that says what was expected."""
+"""Types of values on the command line: each converts a word to a value or raises an error."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
 def switch(text: str) -> bool:
-    """Read the word after a flag such as --prune-bias: assignment one wrote True and False there."""
+    """Convert the word after a flag such as --prune-bias to a bool. Assignment one wrote True and False there."""
     if text.lower() not in TRUE + FALSE:
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text.lower() in TRUE
 
 
 def run_or_switch(text: str) -> str | None:
-    """Read what follows --pretrained: a run, or assignment one's False, which is None; its True has nothing to load."""
+    """Convert the word after --pretrained: a run, or assignment one's False, which becomes "".
+
+    Assignment one's True is an error, because no weights are published.
+    """
     if text.lower() in TRUE:
         raise argparse.ArgumentTypeError("no weights are published; name the directory of a finished run")
     return "" if text.lower() in FALSE else text

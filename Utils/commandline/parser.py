@@ -1,9 +1,11 @@
-"""argparse, filled from the rows of Utils/settings.py."""
+"""The argument parser, filled from the rows of Utils/settings.py."""
 
 from __future__ import annotations
 
 import argparse
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from Utils import load, settings
@@ -11,6 +13,7 @@ from Utils.commandline.kinds import KINDS, switch
 from Utils.errors import UserError
 from Utils.settings import Setting
 
+PROJECT = Path(__file__).resolve().parent.parent.parent / "pyproject.toml"
 EPILOG = "A default that differs between data sets is followed by theirs."
 NOTES = {
     "translation": "for data sets that are translated",
@@ -22,7 +25,7 @@ ORIGINAL = ("pruner_list", "prune_epoch_list", "compression_list", "level_list",
 
 
 def flag(name: str) -> str:
-    """Return the flag of a setting: `--train-batch-size` of "train_batch_size"."""
+    """Return the flag of a setting: `--train-batch-size` for "train_batch_size"."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -32,14 +35,22 @@ def originals() -> list[str]:
 
 
 def names(options: Iterable[str]) -> str:
-    """Return names as the help shows them: {a,b}."""
+    """Return names in the form of the help: {a,b}."""
     return "{" + ",".join(options) + "}"
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse whose errors are a UserError of one line.
+class Version(argparse.Action):
+    """Print the version, which pyproject.toml states, and exit with code 0."""
 
-    Of flags only those of the published assignment may be shortened, as its handout does (--post-epoch).
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]["version"])
+        parser.exit()
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser whose errors are UserErrors of one line.
+
+    Only flags of the published assignment may be abbreviated, as its handout does (--post-epoch).
     """
 
     def __init__(self, title: str = "", add_help: bool = True) -> None:
@@ -51,22 +62,27 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
             add_help=add_help,
         )
+        if add_help:
+            words = "show the version and exit"
+            self.add_argument("--version", action=Version, nargs=0, default=argparse.SUPPRESS, help=words)
         self.usual: list[tuple[argparse.Action, Setting, Any]] = []  # flags of settings with their usual values
 
     def error(self, message: str) -> Any:
+        """Raise UserError."""
         raise UserError(f"{message}; --help lists the flags")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the words, after completing abbreviated flags."""
         return super().parse_known_args([self._whole(word) for word in args or ()], namespace)
 
     def format_help(self) -> str:
-        """Return the help; it names the defaults of all data sets, which nothing else needs to know of."""
+        """Return the help, with the defaults of all data sets."""
         for action, row, usual in self.usual:
             action.help = row.help + _families(row) + _shown_default(row, usual)
         return super().format_help()
 
     def _whole(self, word: str) -> str:
-        """Return the word, or the whole flag of which it is the beginning; what follows a "=" is kept."""
+        """Return the word, or the full flag that it abbreviates; a part after "=" is kept."""
         beginning, equals, value = word.partition("=")
         if not beginning.startswith("--") or len(beginning) == 2 or beginning in self._option_string_actions:
             return word
@@ -80,8 +96,9 @@ class Parser(argparse.ArgumentParser):
     ) -> None:
         """Add the flags of these groups of settings.
 
-        without: settings that the experiment has no flag for, or a flag of its own. defaults: the experiment's own.
-        A flag that says what to run is None where it is not given, so that its default can be the data set's.
+        without: settings for which the experiment has no flag, or a flag of its own.
+        defaults: the experiment's own defaults.
+        A flag that says what to run is None if it is not given, so that the data set can decide its default.
         """
         for title in groups:
             group = self.add_argument_group(title, NOTES.get(title))
@@ -93,7 +110,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _add(group: Any, row: Setting, own: Any, usual: Any) -> argparse.Action:
-    """Add the flag of a row; own: the experiment's default, None where it has none, so that `usual` is the row's."""
+    """Add the flag of a row; own: the experiment's default, or None. usual: the default without a data set."""
     default = usual if row.place and not row.by_data else own
     options: dict[str, Any] = {"type": KINDS[row.kind], "default": default, "metavar": row.metavar}
     if row.choices:
@@ -119,7 +136,7 @@ def _families(row: Setting) -> str:
 
 
 def _shown_default(row: Setting, usual: Any) -> str:
-    """Return the default in brackets, and beside it those of data sets that have another."""
+    """Return the default in brackets, followed by different defaults of data sets."""
     if "(default" in row.help or row.kind == "switch":
         return ""
     others: dict[str, list[str]] = {}
@@ -128,7 +145,7 @@ def _shown_default(row: Setting, usual: Any) -> str:
         if value != usual:
             others.setdefault(_words(value), []).append(name)
     shown = [] if usual in (None, "") else [_words(usual)]
-    shown += [f"{', '.join(found)}: {value}" for value, found in others.items()]
+    shown += [f"{', '.join(datasets)}: {value}" for value, datasets in others.items()]
     return f" (default: {'; '.join(shown)})" if shown else ""
 
 

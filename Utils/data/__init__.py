@@ -1,1 +1,1 @@
-"""Corpora: what is published, how it is read, prepared and kept, and batches of it."""
+"""Data sets: how the published files are read, prepared and cached, and how batches are made."""

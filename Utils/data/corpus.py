@@ -1,6 +1,6 @@
-"""Where a corpus comes from: prepared cache, raw files, download, or the generated sample.
+"""Location and loading of a corpus: from the prepared cache, raw files, a download, or the generated sample.
 
-`locate` decides, without torch and in milliseconds; `load` brings the tensors.
+`locate` decides which of them is used, without torch and in milliseconds. `load` reads the tensors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from Utils import console
 from Utils.data import download
@@ -23,25 +23,26 @@ if TYPE_CHECKING:
     from Utils.data.examples import Examples
 
 SOURCES = ("auto", "real", "sample")
-FORMAT = 1  # of a cache entry; part of its name
-TEXTS = ("words", "lines")  # what a cache entry holds as text files
-RETRY_AFTER = 600.0  # seconds for which `auto` takes an unreachable server to be still unreachable
+FORMAT = 1  # version of the cache entries' format; part of their names
+TEXTS = ("words", "lines")  # parts of a cache entry that are text files
+RETRY_AFTER = 600.0  # seconds before `auto` tries an unreachable server again
 
 _kept: dict[Path, Corpus] | None = None  # see keep_loaded
 
 
 @dataclass(frozen=True)
 class Located:
-    """What will be loaded. `files`: sha256 by name of the raw files ({} for the sample); `key` names the content."""
+    """The source of a corpus that is about to be loaded."""
 
     dataset: Dataset
     data_dir: Path
-    source: str
-    files: Mapping[str, str]
+    source: str  # "real" or "sample"
+    files: Mapping[str, str]  # sha256 of each raw file by path; {} for the sample
 
     @property
     def key(self) -> str:
-        identity = {
+        """Return a hash that identifies the content."""
+        identity: dict[str, Any] = {
             "format": FORMAT,
             "dataset": self.dataset.name,
             "preparation": dict(self.dataset.preparation),
@@ -51,52 +52,57 @@ class Located:
 
     @property
     def entry(self) -> Path:
+        """Return the directory of the cache entry."""
         return self.data_dir / "prepared" / f"{self.dataset.name}-{self.source}-{self.key}"
 
     @property
     def paths(self) -> dict[str, Path]:
+        """Return the raw files below the data directory, by `path` of `dataset.raw`."""
         return {raw.path: self.data_dir / raw.path for raw in self.dataset.raw}
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A loaded data set. shape: of one input, without the batch; files: sha256 by name; rows: by split; words: the
-    vocabularies by name; lines: raw text by name; classes: the names of the outputs."""
+    """A loaded data set."""
 
     dataset: Dataset
-    source: str
-    key: str
-    files: dict[str, str]
-    rows: dict[str, int]
-    words: dict[str, list[str]]
-    lines: dict[str, list[str]]
-    notes: list[str]
-    shape: tuple[int, ...]
-    classes: Sequence[str]
+    source: str  # "real" or "sample"
+    key: str  # hash that identifies the content
+    files: dict[str, str]  # sha256 of each source file by name
+    rows: dict[str, int]  # number of examples by split
+    words: dict[str, list[str]]  # vocabularies by name
+    lines: dict[str, list[str]]  # raw text by name
+    notes: list[str]  # remarks to the user
+    shape: tuple[int, ...]  # shape of one input, without the batch
+    classes: Sequence[str]  # names of the outputs
     splits: dict[str, Examples]
 
     @property
     def vocab(self) -> dict[str, int]:
+        """Return the size of each vocabulary by name."""
         return {name: len(words) for name, words in self.words.items()}
 
     @property
     def train(self) -> Examples:
+        """Return the training examples."""
         return self.splits["train"]
 
     @property
     def test(self) -> Examples:
+        """Return the test examples."""
         return self.splits["test"]
 
     @property
     def num_classes(self) -> int:
+        """Return the number of classes."""
         return len(self.classes)
 
 
 def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
-    """Decide where `dataset` comes from, fetching its raw files if they are wanted and missing.
+    """Decide where `dataset` comes from; missing raw files are downloaded if they are needed.
 
-    Raises UserError if `source` is "sample" and the data set has none, and if the corpus is neither there nor to be had
-    and no sample may take its place.
+    Raises UserError if `source` is "sample" and the data set has none, and if the corpus is neither there nor can be
+    downloaded and no sample may take its place.
     """
     sample = Located(dataset, data_dir, "sample", {})
     if source == "sample":
@@ -128,26 +134,26 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
 
 
 def _newest_entry(dataset: Dataset, data_dir: Path) -> Located | None:
-    """The latest prepared form of the real corpus, for a machine to which only that was carried."""
-    found = []
+    """Return the latest cache entry of the real corpus, for a machine that has no raw files."""
+    candidates = []
     for meta in (data_dir / "prepared").glob(f"{dataset.name}-real-*/meta.json"):
         try:
             located = Located(dataset, data_dir, "real", json.loads(meta.read_text())["files"])
             if located.entry == meta.parent:
-                found.append((meta.stat().st_mtime, located))
+                candidates.append((meta.stat().st_mtime, located))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-    return max(found, key=lambda item: item[0])[1] if found else None
+    return max(candidates, key=lambda item: item[0])[1] if candidates else None
 
 
 def _fetch(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> str | None:
-    """Download the missing raw files; the reason if that is not possible now."""
+    """Download the missing raw files; return the reason if that is not possible now."""
     mark = data_dir / "prepared" / f".{dataset.name}-unreachable"
     try:
         if not insist and time.time() - mark.stat().st_mtime < RETRY_AFTER:
             return mark.read_text()
     except OSError:
-        pass  # no mark: not tried lately
+        pass  # no mark: not tried recently
     try:
         if dataset.fetch:
             dataset.fetch(data_dir)
@@ -166,25 +172,25 @@ def _fetch(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> str
 
 
 def keep_loaded() -> None:
-    """From now on this process keeps the corpus it has loaded last: many runs on one data set read it once."""
+    """Keep the latest loaded corpus in this process from now on, so that many runs on one data set read it once."""
     global _kept
     _kept = {} if _kept is None else _kept
 
 
 def load(located: Located) -> Corpus:
-    """The corpus, from its cache entry or else prepared now and cached. No run changes a loaded corpus."""
+    """Load the corpus from its cache entry, or prepare and cache it. A loaded corpus is never changed."""
     if _kept is None:
         return _load(located)
     if located.entry not in _kept:
-        _kept.clear()  # first, so that there is never room needed for two
+        _kept.clear()  # first, so that memory never holds two
         _kept[located.entry] = _load(located)
     return _kept[located.entry]
 
 
 def _load(located: Located) -> Corpus:
     damaged = located.entry.exists()
-    found = _read_entry(located) if damaged else None
-    prepared, hashes = found or _prepare(located, replace=damaged)
+    cached = _read_entry(located) if damaged else None
+    prepared, hashes = cached or _prepare(located, replace=damaged)
     for remark in prepared.notes:
         console.note(f"{located.dataset.title}: {remark}")
     return Corpus(
@@ -203,7 +209,7 @@ def _load(located: Located) -> Corpus:
 
 
 def _read_entry(located: Located) -> tuple[Prepared, dict[str, str]] | None:
-    """The prepared corpus and the hashes of what it was made from; None, with a warning, if the entry is damaged."""
+    """Return the prepared corpus and the hashes of its sources; None, with a warning, if the entry is damaged."""
     from safetensors.torch import load as load_tensors
 
     entry = located.entry
@@ -219,14 +225,14 @@ def _read_entry(located: Located) -> tuple[Prepared, dict[str, str]] | None:
         tensors = load_tensors(content["data.safetensors"])
         words, lines = (_texts(content, kind) for kind in TEXTS)
         return Prepared(tensors, meta["rows"], words, meta["notes"], lines), meta["made_from"]
-    except Exception as error:  # whatever is wrong with it, it can be made again
+    except Exception as error:  # whatever the error is, the entry can be made again
         console.warn(f"prepared data {entry} is damaged ({error}); it is made again")
         return None
 
 
 def _texts(content: Mapping[str, bytes], kind: str) -> dict[str, list[str]]:
-    found = {name: text for name, text in content.items() if name.startswith(f"{kind}-")}
-    return {name[len(kind) + 1 : -len(".txt")]: text.decode().split("\n") for name, text in found.items()}
+    named = {name: text for name, text in content.items() if name.startswith(f"{kind}-")}
+    return {name[len(kind) + 1 : -len(".txt")]: text.decode().split("\n") for name, text in named.items()}
 
 
 def _check(meta: Mapping) -> str:

@@ -1,4 +1,7 @@
-"""What a data set tells the rest of the project about itself. Imports neither torch nor numpy: the help needs it."""
+"""The description of a data set for the rest of the project.
+
+It imports neither torch nor numpy, because --help uses it.
+"""
 
 from __future__ import annotations
 
@@ -15,58 +18,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RawFile:
-    """A file of the corpus as published.
+    """A file of the corpus as published."""
 
-    path: below the data directory. url, md5: where it is published, and its checksum there; both empty for a file that
-    is published nowhere, which the user puts in place.
-    """
-
-    path: str
+    path: str  # below the data directory
+    # Where it is published, and its checksum there; both empty for a file that the user puts in place.
     url: str = ""
     md5: str = ""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A corpus as it is cached: tensors, the number of rows by split, vocabularies, remarks to the user, raw lines."""
+    """A corpus in the form in which it is cached."""
 
     tensors: dict[str, Tensor]
-    rows: dict[str, int]
-    words: dict[str, list[str]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    lines: dict[str, list[str]] = field(default_factory=dict)
+    rows: dict[str, int]  # number of examples by split
+    words: dict[str, list[str]] = field(default_factory=dict)  # vocabularies by name
+    notes: list[str] = field(default_factory=list)  # remarks to the user
+    lines: dict[str, list[str]] = field(default_factory=dict)  # raw text by name
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One data set: a file below Utils/data/sets that makes one of these, and a line in Utils.load.DATASETS."""
+    """The description of one data set.
+
+    A file in Utils/data/sets makes it, and Utils.load.DATASETS has a line for it.
+    """
 
     name: str
     title: str  # its name in sentences and tables
-    kind: str  # what a model for it must take: "image", "text" or "translation"
-    model_class: str  # of the model that is trained where nothing else is asked for
-    model: str
+    kind: str  # input of its models: "image", "text" or "translation"
+    model_class: str  # default of --model-class
+    model: str  # default of --model
     raw: tuple[RawFile, ...]
-    # All settings that the prepared data depends on. They are part of the cache entry's name.
-    preparation: Mapping[str, Any]
-    # The raw files' paths, by the `path` of `raw` -> the corpus. Raises UserError that names file and line.
+    preparation: Mapping[str, Any]  # all settings that the prepared data depends on; part of the cache entry's name
+    # Raw files by `path` of `raw` -> the corpus; raises UserError with file and line.
     read: Callable[[Mapping[str, Path]], Prepared]
-    splits: Callable[[Prepared], dict[str, Examples]]  # -> examples by split, "train" and "test" at least
-    shape: Callable[[Prepared], tuple[int, ...]]  # -> the shape of one input, without the batch
-    classes: Callable[[Prepared], Sequence[str]]  # -> the names of the outputs, in order
-    # Settings in which it differs from the general ones of Utils/settings.py. A flag that only some data sets take is
-    # named here by each that takes it.
+    splits: Callable[[Prepared], dict[str, Examples]]  # "train" and "test" at least
+    shape: Callable[[Prepared], tuple[int, ...]]  # shape of one input, without the batch
+    classes: Callable[[Prepared], Sequence[str]]  # names of the outputs, in order
+    # Settings whose defaults differ from those of Utils/settings.py. A flag that only some data sets accept has an
+    # entry in each of them.
     defaults: Mapping[str, Any]
-    # -> the generated stand-in of `--source sample`; None where there is none.
-    sample: Callable[[], Prepared] | None = None
-    sample_version: int = 1  # grows when the sample changes
-    evaluation: str = "Utils.training.evaluate:Accuracy"  # the place of the class that measures a model on it
-    # Settings of the command line -> the data set with those that are its own. Raises UserError.
+    sample: Callable[[], Prepared] | None = None  # generates the sample of `--source sample`; None if there is none
+    sample_version: int = 1  # to be increased when the sample changes
+    evaluation: str = "Utils.training.evaluate:Accuracy"  # module:class that evaluates a model
+    # Settings -> the data set with them; raises UserError of one line.
     configure: Callable[[Mapping[str, Any]], Dataset] | None = None
-    # Brings all raw files below the data directory, where they are not to be had one by one at their urls. Raises
-    # download.Unreachable where no server answers or the answer is not the published file, UserError where it cannot be
-    # written. No file has its final name before it is whole.
+    # Downloads all raw files below the data directory, if they have no url each. A file gets its final name only when
+    # it is complete. Raises download.Unreachable if no server answers or the content is not the published one, and
+    # UserError if a file cannot be written.
     fetch: Callable[[Path], None] | None = None
 
 
-PER_CLASS = {"prune_dataset_ratio": 10}  # how many examples score a classifier, as in assignment one
+PER_CLASS = {"prune_dataset_ratio": 10}  # examples per class for scoring, as in assignment one

@@ -1,4 +1,4 @@
-"""One file from the network, whole and checked, or nothing."""
+"""Download of one file, completely and with a checksum, or not at all."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ from tqdm import tqdm
 from Utils.errors import UserError
 from Utils.store import files
 
-PATIENCE = 5.0  # seconds until a server has to have answered, and between two pieces of a file
+PATIENCE = 5.0  # seconds to wait for a server's answer, and for each piece of a file
 
 
 class Unreachable(Exception):
-    """No server answered in time; the text says why."""
+    """A failed download: no server answered in time, or the content was not the published one. The text says why."""
 
 
 def _open(url: str):
-    """The answer of `url`. A thread, because looking up a host's name obeys no time limit of its own."""
-    found: list = []
+    """Return the response of `url`.
+
+    It is opened in a thread, because looking up a host name has no time limit of its own.
+    """
+    answers: list = []
 
     def ask() -> None:
         try:
-            found.append(urllib.request.urlopen(url, timeout=PATIENCE))
-        except Exception as error:  # handed to the thread that waits, which raises it
-            found.append(error)
+            answers.append(urllib.request.urlopen(url, timeout=PATIENCE))
+        except Exception as error:  # the waiting thread raises it
+            answers.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(PATIENCE)
-    if not found:
+    if not answers:
         raise Unreachable(f"{url} did not answer within {PATIENCE:g} seconds")
-    if isinstance(found[0], Exception):
-        reason = getattr(found[0], "reason", None) or found[0]
-        raise Unreachable(f"{url}: {reason}") from found[0]
-    return found[0]
+    if isinstance(answers[0], Exception):
+        reason = getattr(answers[0], "reason", None) or answers[0]
+        raise Unreachable(f"{url}: {reason}") from answers[0]
+    return answers[0]
 
 
 def fetch(url: str, path: Path, md5: str) -> None:
-    """Write the content of `url` to `path`, with a progress bar on a terminal.
+    """Download `url` to `path`, with a progress bar on a terminal.
 
-    Raises Unreachable if no server answers within 5 seconds or the transfer breaks off, UserError if what came does not
-    have the checksum `md5` (32 hex digits) or cannot be written. In neither case is `path` written.
+    Raises Unreachable if no server answers within 5 seconds or the transfer is interrupted. Raises UserError if the
+    content does not have the checksum `md5` (32 hex digits) or cannot be written. In both cases `path` is not written.
     """
     content = bytearray()
     with _open(url) as answer:
@@ -61,7 +64,7 @@ def fetch(url: str, path: Path, md5: str) -> None:
                 raise Unreachable(f"{url} broke off after {len(content)} bytes: {error}") from error
     if size is not None and len(content) != size:
         raise Unreachable(f"{url} broke off after {len(content)} of {size} bytes")
-    found = hashlib.md5(content).hexdigest()
-    if found != md5:
-        raise UserError(f"{url} has the md5 {found}, not the published {md5}; put the file at {path} by hand")
+    actual = hashlib.md5(content).hexdigest()
+    if actual != md5:
+        raise UserError(f"{url} has the md5 {actual}, not the published {md5}; put the file at {path} by hand")
     files.write_bytes(path, bytes(content))

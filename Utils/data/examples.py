@@ -1,10 +1,10 @@
-"""Examples as flat tensors: a split of a data set that hands out batches without Python work per row."""
+"""Examples as flat tensors: a split of a data set that makes batches without Python code per example."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -14,22 +14,24 @@ from Layers.bags import Bags
 from Layers.pairs import BOS, EOS, PAD, Pairs
 
 SIDES = ("source", "target")
-ROOM = 0.25  # of a GPU's free memory that may go to examples
+ROOM = 0.25  # largest share of a GPU's free memory for examples
 
 
 class Examples(Protocol):
-    """n examples. `arrange` takes an order of their numbers, [m] int64; its batch(a, b) is examples a to b of that.
+    """The examples of a split.
 
-    A batch lies on the device that the examples lie on; `resident` brings them there.
-
-    seed: decides, for the whole order at once, how examples that are varied in training are varied; None: not at all.
-
-    targets: those of all examples in one row. lengths: [n, k] what makes examples alike, most important column first,
-    where a batch of unlike ones would cost padding; None where it costs nothing.
+    `arrange(order, seed)` takes numbers of examples, [m] int64. It returns a function batch(a, b) that makes a batch of
+    the examples order[a:b], on the device of the examples. The seed decides, for the whole order, how examples are
+    augmented; None: not at all.
     """
 
-    targets: Tensor
-    lengths: Tensor | None
+    @property
+    def targets(self) -> Tensor: ...
+
+    @property
+    def lengths(self) -> Tensor | None: ...
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def __len__(self) -> int: ...
 
@@ -37,7 +39,7 @@ class Examples(Protocol):
 
 
 def resident(examples: Examples, device: torch.device) -> Examples:
-    """The examples on `device`, where there is room for them beside a model; else as they are."""
+    """Return the examples on `device` if they fit beside a model, else unchanged."""
     if device.type != "cuda":
         return examples
     tensors = {f.name: value for f in fields(examples) if isinstance(value := getattr(examples, f.name), Tensor)}
@@ -48,15 +50,15 @@ def resident(examples: Examples, device: torch.device) -> Examples:
 
 @dataclass
 class Images:
-    """pixels uint8 [n, C, H, W], targets int64 [n]; batches are float, (pixel / 255 - mean) / std by channel.
+    """Images with labels. Batches are float: (pixel / 255 - mean) / std by channel.
 
-    In training an image is varied: crop: a window of its own size is cut at random out of the image with so many black
-    pixels on each side; flip: it is mirrored with probability 1/2.
+    For augmentation, an image is padded by `crop` black pixels on each side, and a window of its old size is cut out at
+    random. With `flip` it is mirrored with probability 1/2.
     """
 
-    pixels: Tensor
-    targets: Tensor
-    mean: Tensor
+    pixels: Tensor  # uint8 [n, C, H, W]
+    targets: Tensor  # int64 [n]
+    mean: Tensor  # mean of pixels in 0..255, by channel
     std: Tensor
     crop: int = 0
     flip: bool = False
@@ -64,18 +66,23 @@ class Images:
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], split: str, mean, std, crop: int = 0, flip: bool = False) -> Images:
+        """Make the examples of a split from `<split>_pixels` and `<split>_targets`.
+
+        mean, std: by channel, for pixels in [0, 1].
+        """
         pixels = tensors[f"{split}_pixels"]
-        as_float = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (mean, std))
-        return cls(pixels, tensors[f"{split}_targets"], *as_float, crop, flip)
+        mean, std = (torch.tensor(values).view(-1, 1, 1) * 255 for values in (mean, std))
+        return cls(pixels, tensors[f"{split}_targets"], mean, std, crop, flip)
 
     def __len__(self) -> int:
         return self.targets.numel()
 
     def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Tensor, Tensor]]:
-        varied = seed is not None and (self.crop or self.flip)
         device = self.pixels.device
         order = order.to(device)
-        windows = [part.to(device) for part in self._windows(len(order), seed)] if varied else None
+        windows = None
+        if seed is not None and (self.crop or self.flip):
+            windows = [part.to(device) for part in self._windows(len(order), seed)]
 
         def batch(a: int, b: int) -> tuple[Tensor, Tensor]:
             chosen = order[a:b]
@@ -85,7 +92,7 @@ class Images:
         return batch
 
     def _windows(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Which row, [count, H], and which column, [count, W], of its padded image each of an image's pixels is."""
+        """Return the row [count, H] and column [count, W] in its padded image from which each pixel is taken."""
         draw = torch.Generator().manual_seed(seed)
         height, width = self.pixels.shape[2:]
         down, right = torch.randint(2 * self.crop + 1, (2, count, 1), generator=draw)
@@ -96,37 +103,38 @@ class Images:
         return down + torch.arange(height), right + columns
 
     def _cut(self, chosen: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """[B, C, H, W]: those windows of the chosen images, all at once; channels lie last in memory."""
+        """Return those windows of the chosen images, [B, C, H, W], all at once. Channels are last in memory."""
         padded = F.pad(self.pixels[chosen], [self.crop] * 4).permute(0, 2, 3, 1)
         numbers = torch.arange(len(chosen), device=padded.device).view(-1, 1, 1)
         return padded[numbers, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
 
 
 def _lay_out(ids: Tensor, offsets: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows ids[offsets[k]:offsets[k + 1]] one after the other in a new order: (ids int64, begins [m], lengths [m]).
+    """Concatenate the rows ids[offsets[k]:offsets[k + 1]] in a new order; return (ids int64, begins [m], lengths [m]).
 
-    All at once, so that a batch is then a slice.
+    Afterwards a batch is just a slice.
     """
     order = order.to(offsets.device)
     starts = offsets[order]
     lengths = offsets[order + 1] - starts
     begins = lengths.cumsum(0) - lengths
-    places = torch.repeat_interleave(starts - begins, lengths)
-    places += torch.arange(len(places), device=places.device)
-    return ids[places].long(), begins, lengths
+    positions = torch.repeat_interleave(starts - begins, lengths)
+    positions += torch.arange(len(positions), device=positions.device)
+    return ids[positions].long(), begins, lengths
 
 
 @dataclass
 class Texts:
-    """Text k is ids[offsets[k]:offsets[k + 1]]: ids int32 [N], offsets int64 [n + 1], targets int64 [n]."""
+    """Texts with labels: text k is ids[offsets[k]:offsets[k + 1]]."""
 
-    ids: Tensor
-    offsets: Tensor
-    targets: Tensor
+    ids: Tensor  # int32 [N]
+    offsets: Tensor  # int64 [n + 1]
+    targets: Tensor  # int64 [n]
     lengths = None
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], split: str) -> Texts:
+        """Make the examples of a split from `<split>_ids`, `<split>_offsets` and `<split>_targets`."""
         return cls(*(tensors[f"{split}_{part}"] for part in ("ids", "offsets", "targets")))
 
     def __len__(self) -> int:
@@ -145,20 +153,20 @@ class Texts:
 
 @dataclass
 class Sentences:
-    """Sentence pairs: source k is source_ids[source_offsets[k]:source_offsets[k + 1]], target k likewise.
+    """Sentence pairs: source k is source_ids[source_offsets[k]:source_offsets[k + 1]], and target k likewise.
 
-    Each row is <bos> words <eos>; ids int32 [N], offsets int64 [n + 1]. A batch's targets are those of all positions in
-    one row: what comes after <bos>, after the first word, and so on to <eos>, pair by pair.
+    Each sentence is <bos> words <eos>. The targets of a batch are one flat tensor. Pair by pair, it holds the token
+    after <bos>, the token after the first word, and so on to <eos>.
     """
 
-    source_ids: Tensor
-    source_offsets: Tensor
+    source_ids: Tensor  # int32 [N]
+    source_offsets: Tensor  # int64 [n + 1]
     target_ids: Tensor
     target_offsets: Tensor
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor], split: str) -> Sentences:
-        """From rows of words alone, `<split>_source_ids` and so on."""
+        """Make the examples of a split from words without <bos> and <eos>: `<split>_source_ids` and so on."""
         sides = (framed(tensors[f"{split}_{side}_ids"], tensors[f"{split}_{side}_offsets"]) for side in SIDES)
         return cls(*next(sides), *next(sides))
 
@@ -167,20 +175,22 @@ class Sentences:
 
     @property
     def targets(self) -> Tensor:
+        """Return the target tokens of all pairs in one row."""
         inner = torch.ones_like(self.target_ids, dtype=torch.bool)
         inner[self.target_offsets[:-1]] = False
         return self.target_ids[inner].long()
 
     @property
     def lengths(self) -> Tensor:
+        """Return the lengths [n, 2] of sources and targets."""
         return torch.stack([self.source_offsets.diff(), self.target_offsets.diff()], dim=1).cpu()
 
     def source(self, k: int) -> Tensor:
-        """[S] the token numbers of source sentence k, <bos> and <eos> among them, on the CPU."""
+        """Return source sentence k, token numbers [S] with <bos> and <eos>, on the CPU."""
         return self.source_ids[self.source_offsets[k] : self.source_offsets[k + 1]].long().cpu()
 
     def target(self, k: int) -> Tensor:
-        """[T] those of target sentence k likewise."""
+        """Return target sentence k, token numbers [T] with <bos> and <eos>, on the CPU."""
         return self.target_ids[self.target_offsets[k] : self.target_offsets[k + 1]].long().cpu()
 
     def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Pairs, Tensor]]:
@@ -197,21 +207,21 @@ class Sentences:
 
 
 def framed(ids: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows ids[offsets[k]:offsets[k + 1]] with <bos> before and <eos> behind each, and their offsets."""
+    """Add <bos> before and <eos> after each row ids[offsets[k]:offsets[k + 1]]; return (ids, offsets)."""
     count = offsets.numel() - 1
     longer = offsets + 2 * torch.arange(count + 1)
     whole = ids.new_empty(ids.numel() + 2 * count)
     inner = torch.ones_like(whole, dtype=torch.bool)
-    for places, token in ((longer[:-1], BOS), (longer[1:] - 1, EOS)):
-        whole[places] = token
-        inner[places] = False
+    for positions, token in ((longer[:-1], BOS), (longer[1:] - 1, EOS)):
+        whole[positions] = token
+        inner[positions] = False
     whole[inner] = ids
     return whole, longer
 
 
 def _padded(ids: Tensor, begins: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows ids[begin:begin + length] as one padded tensor [B, longest], and where it is not padding, boolean."""
+    """Return rows ids[begin:begin + length] as a padded tensor [B, longest], and a mask that is False at padding."""
     columns = torch.arange(int(lengths.max()), device=lengths.device)
     real = columns < lengths.unsqueeze(1)
-    places = (begins.unsqueeze(1) + columns).clamp_max(ids.numel() - 1)
-    return torch.where(real, ids[places], PAD), real
+    positions = (begins.unsqueeze(1) + columns).clamp_max(ids.numel() - 1)
+    return torch.where(real, ids[positions], PAD), real

@@ -15,15 +15,17 @@ from Utils.machine import seeds
 
 
 class Loader:
-    """Yields (data, target); each `iter` is the next epoch. Every example comes exactly once an epoch.
+    """An iterable of (data, target) batches; each `iter` starts the next epoch. Every example comes once per epoch.
 
-    batch_size: examples a batch, the last may be shorter. shuffle: another order every epoch. augment: examples are
-    varied where they know how, as for training; None: as `shuffle`. Both are given by `seed` and the epoch's number
-    alone. length: only so many examples, drawn once by `seed` (all if None or too large). workers: so many threads put
-    batches together ahead of their use; 0 does it when asked. The batches do not depend on workers.
-
-    Where examples have lengths, a batch holds such of like lengths: the epoch's order is sorted by them, so that chance
-    decides among equals alone, cut into batches, and these are shuffled.
+    batch_size: examples per batch; the last batch may be smaller.
+    shuffle: use another order in every epoch.
+    augment: augment examples, as for training; None: if `shuffle` is set. Order and augmentation depend only on `seed`
+    and the epoch's number.
+    length: use only this many examples, drawn once from `seed`; all if None or too large.
+    workers: number of threads that prepare batches ahead of time; 0 prepares each when it is asked for. The batches do
+    not depend on it.
+    If examples have lengths, a batch holds examples of similar length. The epoch's order is sorted by length, with
+    random order among equals. It is then cut into batches, and these are shuffled.
     """
 
     def __init__(
@@ -49,24 +51,24 @@ class Loader:
         return torch.randperm(count, generator=torch.Generator().manual_seed(seeds.derive(self.seed, *purpose)))
 
     def state(self) -> dict[str, int]:
-        """Return the number of epochs that have begun, for `restore`."""
+        """Return the number of epochs that have started, for `restore`."""
         return {"epoch": self.epoch}
 
     def restore(self, state: dict[str, int]) -> None:
-        """Go on after the epochs of that state."""
+        """Continue after the epochs of that state."""
         self.epoch = state["epoch"]
 
     def __len__(self) -> int:
         return -(-self.indices.numel() // self.batch_size)
 
     def batches(self, epoch: int) -> tuple[Tensor, ...]:
-        """The numbers of the examples of each batch of that epoch, the first being 0."""
+        """Return the numbers of the examples in each batch of an epoch (from 0)."""
         order = self.indices
         if self.shuffle:
             order = order[self._permutation(len(order), "order", epoch)]
         if self.examples.lengths is None:
             return order.split(self.batch_size)
-        for column in reversed(self.examples.lengths.unbind(1)):  # the least important first, each sort stable
+        for column in reversed(self.examples.lengths.unbind(1)):  # the least important first; each sort is stable
             order = order[column[order].argsort(stable=True)]
         batches = order.split(self.batch_size)
         if self.shuffle:

@@ -1,7 +1,7 @@
-"""Text preparation: tokens, vocabularies, token numbers, and back. The one place that knows of torchtext and spaCy.
+"""Text preparation: tokens, vocabularies, token numbers, and back. Only this module imports torchtext and spaCy.
 
-torchtext is retired and loads with no newer torch. Where it does not load, the equivalents below take over; they give
-the same tokens and the same vocabularies.
+torchtext is no longer maintained and does not load with newer torch. If it does not load, the functions below replace
+it. They give the same tokens and vocabularies.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import numpy as np
 
 UNKNOWN = "<unk>"
 
-# In this order: a quote inside `<br />` is gone before that is looked for.
+# The order matters: a quote inside `<br />` is removed before `<br />` is searched for.
+_SET_OFF: tuple[tuple[str, str], ...]
 _SET_OFF = (("'", " '  "), ('"', ""), (".", " . "), ("<br />", " "), (",", " , "), ("(", " ( "), (")", " ) "))
 _SET_OFF += (("!", " ! "), ("?", " ? "), (";", " "), (":", " "))
 
 
 def basic_english(line: str) -> list[str]:
-    """Lower case; . , ( ) ! ? ' are tokens of their own, \" ; : and `<br />` vanish, white space separates."""
+    """Split a line into lower-case tokens: . , ( ) ! ? ' are tokens, double quotes ; : and `<br />` are removed."""
     line = line.lower()
     for mark, replacement in _SET_OFF:
         line = line.replace(mark, replacement)
@@ -31,8 +32,8 @@ def basic_english(line: str) -> list[str]:
 
 
 def build_vocabulary(tokens: Iterable[Sequence[str]], specials: Sequence[str], min_freq: int = 1) -> list[str]:
-    """`specials`, then every token seen at least `min_freq` times, the frequent first, equals in code point order."""
-    counts = Counter()
+    """Return `specials`, then each token seen `min_freq` times or more, by falling frequency, then code point."""
+    counts: Counter[str] = Counter()
     for row in tokens:
         counts.update(row)
     for special in specials:
@@ -43,7 +44,7 @@ def build_vocabulary(tokens: Iterable[Sequence[str]], specials: Sequence[str], m
 
 @functools.cache
 def torchtext() -> ModuleType | None:
-    """The package, or None where it is not installed or was built for another torch."""
+    """Return the package torchtext, or None if it is not installed or was built for another torch."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -58,7 +59,10 @@ def torchtext() -> ModuleType | None:
 
 
 def tokenizer(name: str) -> Callable[[str], list[str]]:
-    """The tokenizer called `name`: "basic_english", or "spacy:de", the rules of spaCy for German, and so on."""
+    """Return the tokenizer called `name`: "basic_english", or "spacy:de" for spaCy's German rules, and so on.
+
+    Raises ValueError for an unknown name.
+    """
     family, _, language = name.partition(":")
     if family == "spacy" and language in SPACING:
         return _spacy(language)
@@ -70,7 +74,7 @@ def tokenizer(name: str) -> Callable[[str], list[str]]:
 
 @functools.cache  # the rules of some languages take seconds to compile
 def _spacy(language: str) -> Callable[[str], list[str]]:
-    """spaCy's rule tokenizer: that of its trained models too, and no model is needed for it."""
+    """Return spaCy's rule tokenizer. It is the tokenizer of spaCy's trained models too, but needs no model."""
     import spacy
 
     rules = spacy.blank(language).tokenizer
@@ -78,7 +82,7 @@ def _spacy(language: str) -> Callable[[str], list[str]]:
 
 
 def vocabulary(tokens: Iterable[Sequence[str]], specials: Sequence[str], min_freq: int = 1) -> list[str]:
-    """The words by number, as `build_vocabulary` says."""
+    """Return the words in the order of their numbers, as `build_vocabulary` does."""
     package = torchtext()
     if package is None:
         return build_vocabulary(tokens, specials, min_freq)
@@ -87,9 +91,9 @@ def vocabulary(tokens: Iterable[Sequence[str]], specials: Sequence[str], min_fre
 
 
 def encode(tokens: Sequence[Sequence[str]], words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Token numbers of all rows in one, int32 [N], and int64 [rows + 1] offsets: row k is ids[offsets[k]:offsets[k+1]].
+    """Return the token numbers of all rows, int32 [N], and offsets int64 [rows + 1].
 
-    A token that is not in `words` becomes `<unk>`.
+    Row k is ids[offsets[k]:offsets[k+1]]. A token that is not in `words` becomes `<unk>`.
     """
     number = {word: k for k, word in enumerate(words)}
     unknown = number[UNKNOWN]
@@ -101,18 +105,14 @@ def encode(tokens: Sequence[Sequence[str]], words: Sequence[str]) -> tuple[np.nd
 
 @dataclass(frozen=True)
 class Spacing:
-    """Where a language puts no space around a token of spaCy's; what has a default is alike in most of them.
+    """The spacing rules of a language: where no space is written around a token of spaCy's."""
 
-    close: marks with none before them; open: with none after; clitics: the same of words; joint: marks with none on
-    either side between two words; pairs: words that spaCy takes apart.
-    """
-
-    close: str
-    open: str
-    clitics: frozenset[str] = frozenset()
-    joint: str = "-/"
-    pairs: frozenset[tuple[str, str]] = frozenset()
-    elision: bool = False  # l' d' qu' go with the next word, -nous -vous with the one before
+    close: str  # marks without a space before them
+    open: str  # marks without a space after them
+    clitics: frozenset[str] = frozenset()  # words without a space before them
+    joint: str = "-/"  # marks without a space on either side between two words
+    pairs: frozenset[tuple[str, str]] = frozenset()  # words that spaCy splits
+    elision: bool = False  # l' d' qu' join the next word, -nous -vous the previous one
     possessive: bool = False  # an apostrophe after s ends the word: the boys' dog
 
 
@@ -131,19 +131,20 @@ SPACING = {
 
 
 def detokenize(tokens: Sequence[str], language: str) -> str:
-    """Running text from tokens of "spacy:`language`", as that language is usually written; for scores and for people.
+    """Join tokens of "spacy:`language`" to running text, spaced as usual in that language, for scores and for readers.
 
-    It undoes the tokenizer except where only the writer can know ("can not" or "cannot", an odd quote).
+    It undoes the tokenizer, except where tokens are ambiguous ("can not" or "cannot", an odd quote). Raises ValueError
+    for a language without rules.
     """
     rules = SPACING.get(language)
     if rules is None:
         raise ValueError(f"no spacing is known for {language!r}")
     text, tight = "", True  # tight: the next token follows without a space
-    quoted: set[str] = set()  # the marks of which one is open
+    quoted: set[str] = set()  # quotation marks that are open
     for k, token in enumerate(tokens):
         last = tokens[k - 1] if k else ""
         after = tokens[k + 1] if k + 1 < len(tokens) else ""
-        before = follow = False  # does it cling to the token before, to the one after?
+        before = follow = False  # no space before it, no space after it
         if token in ('"', "'"):
             alone = token == "'" and token not in quoted and token not in tokens[k + 1 :]
             if alone and rules.possessive and last[-1:] in ("s", "S"):

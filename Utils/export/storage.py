@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -52,7 +53,7 @@ def block(name: str, matrix: Tensor) -> dict[str, Tensor]:
 WAYS = {"whole": whole, "bits": bits, "columns": columns, "block": block}
 
 
-def size(tensors: dict[str, Tensor]) -> int:
+def size(tensors: Mapping[str, Tensor]) -> int:
     """Bytes."""
     return sum(value.numel() * value.element_size() for value in tensors.values())
 

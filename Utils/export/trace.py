@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -68,7 +69,7 @@ def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Mod
     if node.op == "call_function" and node.target is getattr:
         return sources[0]  # the parts of a batch: an operation takes the batch whole
     if node.op == "call_module":
-        module = model.get_submodule(node.target)
+        module = model.get_submodule(str(node.target))
         kind = next((known for known in LAYERS if isinstance(module, known)), None)
         step = None if kind is None else LAYERS[kind](module)
     else:
@@ -81,7 +82,7 @@ def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Mod
         raise Unknown(f"the step {what}")
     if not step:
         return sources[0]
-    name = node.target if node.op == "call_module" else node.name
+    name = str(node.target) if node.op == "call_module" else node.name
     if any(step["output"] == name for step in found.program):
         raise Unknown(f"the layer {name}, which is used twice")
     tensors = {role: value.detach().cpu().float().contiguous() for role, value in step.pop("tensors", {}).items()}
@@ -99,7 +100,7 @@ def _given(**tensors: Tensor | None) -> dict[str, Tensor]:
     return {role: value for role, value in tensors.items() if value is not None}
 
 
-def _linear(module: nn.Linear) -> dict[str, Any]:
+def _linear(module: nn.Linear | nn.Conv2d) -> dict[str, Any]:
     return {"op": "linear", "tensors": _given(**{name: layers.masked(module, name) for name in ("weight", "bias")})}
 
 
@@ -112,7 +113,7 @@ def _conv(module: nn.Conv2d) -> dict[str, Any] | None:
 
 def _norm(module: _BatchNorm) -> dict[str, Any] | None:
     """In eval mode a scale and a shift a channel, by the running statistics."""
-    if module.running_mean is None:
+    if module.running_mean is None or module.running_var is None:
         return None
     weight, bias = (layers.masked(module, name) for name in ("weight", "bias"))
     scale = (module.running_var.double() + module.eps).rsqrt() * (1.0 if weight is None else weight.double())
@@ -140,7 +141,7 @@ def _flat(first: int = 1, last: int = -1) -> dict[str, Any] | None:
     return {"op": "flatten"} if (first, last) == (1, -1) else None
 
 
-LAYERS = {
+LAYERS: dict[type[nn.Module], Callable[[Any], dict[str, Any] | None]] = {
     nn.Linear: _linear,
     nn.Conv2d: _conv,
     nn.BatchNorm1d: _norm,
@@ -155,7 +156,7 @@ LAYERS = {
 }
 """By type of layer: module -> operation with its tensors, {} if it hands on its input, None if it cannot be done."""
 
-FUNCTIONS = {
+FUNCTIONS: dict[Any, Callable[..., dict[str, Any] | None]] = {
     F.relu: lambda inplace=False: {"op": "relu"},
     torch.relu: lambda: {"op": "relu"},
     operator.add: lambda: {"op": "add"},
@@ -171,12 +172,13 @@ def _fold_scales(found: Draft, result: str) -> None:
     """Every affine step whose input nothing else reads, right behind a matrix, becomes part of that matrix."""
     readers = Counter(name for step in found.program for name in step["inputs"]) + Counter([result])
     makers = {step["output"]: step for step in found.program}
-    kept, renamed = [], {}
+    kept: list[dict[str, Any]] = []
+    renamed: dict[str, str] = {}
     for step in found.program:
         step["inputs"] = [renamed.get(name, name) for name in step["inputs"]]
         source = makers.get(step["inputs"][0])
-        foldable = step["op"] == "affine" and source is not None and source["op"] in NORMALISED
-        if not foldable or readers[step["inputs"][0]] > 1:
+        foldable = step["op"] == "affine" and readers[step["inputs"][0]] <= 1
+        if source is None or source["op"] not in NORMALISED or not foldable:
             kept.append(step)
             continue
         scale = found.tensors.pop(step["tensors"]["weight"]).double()

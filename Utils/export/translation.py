@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from Layers.attention import MultiheadAttention
 from Layers.layers import masked
 from Layers.pairs import PAD
 from Utils.data.corpus import Corpus
+from Utils.data.examples import Sentences
 from Utils.errors import UserError
+from Utils.export import reach
 from Utils.export.draft import Draft
 from Utils.training import decode
 
@@ -116,7 +118,8 @@ def _source_attention(name: str, attention: MultiheadAttention, tensors: Tensors
 
 def use(data: Corpus, size: int, device: torch.device) -> Callable[[nn.Module], Any]:
     """What a model is for: translations of the first `size` sentences of the test split, as one batch."""
-    sources = [data.test.source(k) for k in range(min(size, len(data.test)))]
+    test = cast(Sentences, data.test)
+    sources = [test.source(k) for k in range(min(size, len(test)))]
     return lambda model: decode.translate(model, sources, device)
 
 
@@ -160,9 +163,9 @@ def _smaller_feed(entry: Entry, tensors: Tensors) -> Entry:
     """Hidden units with no way in say the same for ever, those with no way out say it to nobody."""
     name = entry["name"]
     enter, bias, leave = (tensors[f"{name}.{part}"] for part in ("in.weight", "in.bias", "out.weight"))
-    fixed = ~enter.ne(0).any(1)
-    _carry(name, tensors, leave[:, fixed], bias[fixed].relu())
-    kept = ~fixed & leave.ne(0).any(0)
+    entered = reach.fed(enter)
+    _carry(name, tensors, leave[:, ~entered], bias[~entered].relu())
+    kept = entered & reach.read(leave)
     if not kept.any():
         return _constant(name, tensors)
     tensors[f"{name}.in.weight"], tensors[f"{name}.in.bias"] = enter[kept], bias[kept]
@@ -178,8 +181,9 @@ def _smaller_attention(entry: Entry, tensors: Tensors) -> Entry:
     if not heads:
         return _constant(name, tensors)
     query, value = max(1, *(len(head[0][0]) for head in heads)), max(len(head[2][0]) for head in heads)
-    padded = ([_padded(head[k], size) for head in heads] for k, size in enumerate((query, query, value)))
-    parts = [tuple(map(torch.stack, zip(*part, strict=True))) for part in padded]
+    sizes = (query, query, value)
+    padded = ([_padded(head[k], size) for head in heads] for k, size in enumerate(sizes))
+    parts = [(torch.stack([w for w, _ in part]), torch.stack([b for _, b in part])) for part in padded]
     if entry["kind"] == "self":
         _join(tensors, f"{name}.in", *parts)
     else:
@@ -200,18 +204,18 @@ def _apart(entry: Entry, tensors: Tensors) -> tuple[list, list, list, list]:
         )
         for kind in ("weight", "bias")
     )
-    parts = [list(zip(weight, bias, strict=True)) for weight, bias in zip(weights, biases, strict=True)]
-    return *parts, list(tensors[f"{name}.out.weight"].split(value, 1))
+    queries, keys, values = (list(zip(weight, bias, strict=True)) for weight, bias in zip(weights, biases, strict=True))
+    return queries, keys, values, list(tensors[f"{name}.out.weight"].split(value, 1))
 
 
 def _smaller_head(
     name: str, tensors: Tensors, query: tuple, key: tuple, value: tuple, leave: Tensor
-) -> tuple[tuple, tuple, tuple, Tensor]:
+) -> tuple[Any, ...]:
     """One head's query, key, value and output columns, of the dimensions that matter."""
     # A value that is the same at all positions is so after the attention too: its weights add up to one.
-    fixed = ~value[0].ne(0).any(1)
-    _carry(name, tensors, leave[:, fixed], value[1][fixed])
-    kept = ~fixed & leave.ne(0).any(0)
+    entered = reach.fed(value[0])
+    _carry(name, tensors, leave[:, ~entered], value[1][~entered])
+    kept = entered & reach.read(leave)
     return *_smaller_scores(query, key), (value[0][kept], value[1][kept]), leave[:, kept]
 
 
@@ -222,8 +226,7 @@ def _smaller_scores(query: tuple[Tensor, Tensor], key: tuple[Tensor, Tensor]) ->
     it; for the same reason no key needs its bias. Dimensions where the query is the same at all positions add up to
     one, whose query is 1.
     """
-    moves = key[0].ne(0).any(1)
-    asks = query[0].ne(0).any(1)
+    moves, asks = reach.fed(key[0]), reach.fed(query[0])
     kept = moves & asks
     weights, biases = query[0][kept], query[1][kept]
     keys = key[0][kept]

@@ -15,7 +15,7 @@ exported, and in which "layout" of images, by examples at a time; also "classes"
 "shape" of an input.
 """
 
-from .forms import CONV, LINEAR, Form, block
+from .forms import CONV, LINEAR, Form, block, links
 from .loading import KINDS, PLACES, PLANES, VERSION, build, by_place, load, nearest
 from .network import Network, spread
 from .translator import Translator
@@ -34,6 +34,7 @@ __all__ = [
     "block",
     "build",
     "by_place",
+    "links",
     "load",
     "nearest",
     "spread",

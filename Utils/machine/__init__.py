@@ -1,1 +1,1 @@
-"""What depends on the machine: random streams, memory, clocks."""
+"""Machine-dependent code: random streams, memory, clocks."""

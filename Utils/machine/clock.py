@@ -1,4 +1,4 @@
-"""Seconds by purpose."""
+"""Measurement of wall time by purpose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """`with clock("train"):` adds the body's wall time to `seconds["train"]`, less what inner bodies add to theirs."""
+    """A stopwatch: `with clock("train"):` adds the body's wall time, without inner bodies, to `seconds["train"]`."""
 
     def __init__(self, *purposes: str) -> None:
         self.seconds = dict.fromkeys(purposes, 0.0)
@@ -16,16 +16,16 @@ class Clock:
         self._since = 0.0
 
     def reading(self) -> dict[str, float]:
-        """The seconds up to now."""
+        """Return the seconds until now, by purpose."""
         self._charge()
         return dict(self.seconds)
 
     def state(self) -> dict[str, float]:
-        """Return the seconds up to now, for `restore`."""
+        """Return the seconds until now, for `restore`."""
         return self.reading()
 
     def restore(self, state: dict[str, float]) -> None:
-        """Go on from the seconds of that state."""
+        """Continue from the seconds of that state."""
         self._charge()
         self.seconds = dict(state)
 

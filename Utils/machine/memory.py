@@ -1,4 +1,4 @@
-"""What the C library does with freed memory, and what a body needs of it."""
+"""Memory of the process: how the C library treats freed memory, and how much a body uses."""
 
 from __future__ import annotations
 
@@ -12,27 +12,30 @@ if TYPE_CHECKING:
     import torch
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h
-CLEAR = "5"  # written to clear_refs: the peak of resident memory begins anew (proc(5))
+CLEAR = "5"  # written to clear_refs, it resets the peak of resident memory (proc(5))
 
 
 def keep_freed() -> None:
-    """Have glibc keep freed memory for the next allocation of its size; elsewhere, nothing.
+    """Make glibc keep freed memory for later allocations. Other C libraries are left alone.
 
-    Without it a tensor of megabytes is given back to the system when it dies, and its successor in the next step is
-    fetched page by page again, each page zeroed first: a sizeable part of a convolution's time on the CPU.
+    Otherwise every large tensor is returned to the system when it is freed. The next one is then mapped page by page
+    and zeroed again. That is a sizeable part of a convolution's time on the CPU.
     """
-    _set(32 << 20, 1 << 30)  # the first is the most that glibc takes
+    _set(32 << 20, 1 << 30)  # the first is the largest that glibc accepts
 
 
 def give_back() -> None:
-    """Have glibc give back freed memory at once, so that what is resident is what is used; elsewhere, nothing."""
+    """Make glibc return freed memory at once, so that resident memory is memory in use.
+
+    Other C libraries are left alone.
+    """
     _set(1 << 16, 1 << 16)
 
 
 def added(body: Callable[[], object]) -> int:
-    """Bytes of resident memory that `body` needs at its peak beyond what stood before, as Linux keeps it.
+    """Return the bytes of resident memory that `body` needs at its peak, beyond those before it, as counted by Linux.
 
-    Raises OSError or LookupError where the system does not say. (What getrusage says began in the parent process.)
+    Raises OSError or LookupError if the system does not count it. (The peak of getrusage includes the parent process.)
     """
     give_back()
     Path("/proc/self/clear_refs").write_text(CLEAR)
@@ -43,15 +46,15 @@ def added(body: Callable[[], object]) -> int:
 
 @contextlib.contextmanager
 def peak(device: torch.device, phase: str, peaks: dict[str, int]) -> Iterator[None]:
-    """Put the most memory in use within the body, in bytes, into `peaks[phase]`; if it is there, the larger stays.
+    """Store the most memory in use during the body, in bytes, in `peaks[phase]`; a larger earlier value stays.
 
-    On a GPU that is what torch has allocated there, on a CPU what is resident of the process, libraries and all. Where
-    the system does not say, nothing is put there. The peak begins anew with the body.
+    On a GPU this is the memory that torch has allocated. On a CPU it is the resident memory of the process, including
+    libraries. Nothing is stored if the system does not count it. Earlier peaks are not counted.
     """
     _begin_peak(device)
     yield
-    if (found := _peak(device)) is not None:
-        peaks[phase] = max(found, peaks.get(phase, 0))
+    if (most := _peak(device)) is not None:
+        peaks[phase] = max(most, peaks.get(phase, 0))
 
 
 def _begin_peak(device: torch.device) -> None:

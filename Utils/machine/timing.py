@@ -1,4 +1,4 @@
-"""torch's benchmark timer: warms up, chooses how often to run, counts its own cost out."""
+"""Timing with torch's benchmark timer, which warms up, chooses the number of calls and subtracts its own cost."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from typing import Any
 
 import torch
 
-with contextlib.redirect_stderr(io.StringIO()):  # its import remarks on a CUDA toolkit without a GPU
+with contextlib.redirect_stderr(io.StringIO()):  # its import prints a remark if there is a CUDA toolkit but no GPU
     from torch.utils.benchmark import Timer
 
 
 def timer(body: Callable[[], Any]) -> Timer:
-    """Of one call of `body`, with torch's present number of threads."""
+    """Return a timer of one call of `body`, with torch's present number of threads."""
     return Timer("body()", globals={"body": body}, num_threads=torch.get_num_threads())
 
 
 def medians(bodies: Mapping[str, Callable[[], Any]], repeats: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds of one call of each, `repeats` medians over `seconds` or more, all in turn so that drift favours none."""
-    found: dict[str, list[float]] = {name: [] for name in bodies}
+    """Return the seconds of one call of each body: `repeats` medians, each over at least `seconds`.
+
+    The bodies are timed in turn, so that drift favours none.
+    """
+    result: dict[str, list[float]] = {name: [] for name in bodies}
     timers = {name: timer(body) for name, body in bodies.items()}
     for repeat in range(repeats):
-        for name in bodies if repeat % 2 == 0 else reversed(bodies):
-            found[name].append(timers[name].blocked_autorange(min_run_time=seconds).median)
-    return found
+        for name in bodies if repeat % 2 == 0 else reversed(list(bodies)):
+            result[name].append(timers[name].blocked_autorange(min_run_time=seconds).median)
+    return result

@@ -1,1 +1,1 @@
-"""Where runs are kept, and files that are whole or not there."""
+"""The result store, and files that are written completely or not at all."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written to the side, then renamed."""
+"""Files that are written completely or not at all: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from Utils.errors import UserError
 
 
 def sha256(path: Path) -> str:
+    """Return the SHA-256 hash of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def md5(path: Path) -> str:
+    """Return the MD5 hash of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
 @contextlib.contextmanager
 def writing(what: Path) -> Iterator[None]:
-    """Turn an operating system's refusal to write `what` (read-only, full, no such place) into a UserError."""
+    """Turn an OSError in the body (read-only, disk full, no such directory) into a UserError that names `what`."""
     try:
         yield
     except OSError as error:
@@ -37,7 +39,7 @@ def writing(what: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step; UserError where it cannot be written, and the old file stays."""
+    """Replace `path` by `content` in one step. If it cannot be written, raise UserError and keep the old file."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -53,21 +55,21 @@ def write_bytes(path: Path, content: bytes) -> None:
             raise
 
 
-NUMBERS = re.compile(r"\[\s+(-?\d[^\s,]*(?:,\s+-?\d[^\s,]*)*)\s+\]")  # a list of them, as json.dumps spreads it
+NUMBERS = re.compile(r"\[\s+(-?\d[^\s,]*(?:,\s+-?\d[^\s,]*)*)\s+\]")  # a list of numbers as json.dumps indents it
 
 
 def write_json(path: Path, value: object) -> None:
-    """Indented, but a list of numbers in one line. White space in strings is escaped, so that none is ever touched."""
+    """Write indented JSON, with each list of numbers on one line. Strings are not changed."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    text = NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
+    text = NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text)
     write_bytes(path, f"{text}\n".encode())
 
 
 @contextlib.contextmanager
 def staged(target: Path, replace: bool = False) -> Iterator[Path]:
-    """A directory beside `target` to fill, which takes its place when the body ends well and vanishes when it does not.
+    """Yield a new directory that becomes `target` if the body succeeds and is deleted if it fails.
 
-    If `target` has come into being meanwhile (another process was faster), it stays unless `replace` is set.
+    If another process has made `target` meanwhile, that one stays unless `replace` is set.
     """
     with writing(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,10 @@ def staged(target: Path, replace: bool = False) -> Iterator[Path]:
 
 
 def put(part: Path, target: Path, replace: bool) -> None:
-    """Rename `part` to `target`. What stands there stays, or goes aside if `replace`, and comes back if that fails."""
+    """Rename `part` to `target`. An existing `target` stays, unless `replace` is set.
+
+    A replaced target is first moved aside, and moved back if renaming fails.
+    """
     while True:
         try:
             part.rename(target)
@@ -98,8 +103,8 @@ def put(part: Path, target: Path, replace: bool) -> None:
             part.rename(target)
             return
         except FileNotFoundError:
-            continue  # another process has just moved it aside: try again
-        finally:  # also after an interrupt: what went aside is never lost
+            continue  # another process has just moved it: try again
+        finally:  # also after an interrupt, so that the old target is never lost
             if (aside / "old").exists() and not target.exists():
                 with contextlib.suppress(OSError):
                     (aside / "old").rename(target)

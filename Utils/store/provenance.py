@@ -1,4 +1,4 @@
-"""What a result was made with."""
+"""The software and the machine that made a result."""
 
 from __future__ import annotations
 
@@ -11,45 +11,46 @@ PACKAGES = ("torch", "torchvision", "torchtext", "torchmetrics", "spacy", "numpy
 
 
 def versions() -> dict[str, str | None]:
-    """The version of Python and of every package that can bear on a result; None where one is not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    """Return the version of Python and of every package that can affect a result; None if it is not installed."""
+    result: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            result[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            found[package] = None
-    return found
+            result[package] = None
+    return result
 
 
 def machine(device) -> dict[str, object]:
+    """Return the platform, the device, the number of threads, the GPU's name, and whether shortcuts are off."""
     import torch
 
     from Layers import fast
 
-    found: dict[str, object] = {"platform": platform.platform(terse=True), "device": str(device)}
-    found["threads"] = torch.get_num_threads()
+    result: dict[str, object] = {"platform": platform.platform(terse=True), "device": str(device)}
+    result["threads"] = torch.get_num_threads()
     if not fast.used():
-        found["plain"] = True
+        result["plain"] = True
     if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-    return found
+        result["gpu"] = torch.cuda.get_device_name(device)
+    return result
 
 
 def bearing(device) -> dict[str, object]:
-    """What else than its settings bears on the bits of a run."""
+    """Return everything besides its settings that the bits of a run depend on."""
     import torch
 
-    found = machine(device)
+    described = machine(device)
     return {
         "commit": commit(),
         "torch": torch.__version__,
-        **{key: found[key] for key in ("device", "threads", "gpu", "plain") if key in found},
+        **{key: described[key] for key in ("device", "threads", "gpu", "plain") if key in described},
     }
 
 
 def commit() -> str | None:
-    """The commit of the code, with "+changes" if tracked files differ from it; None outside a repository."""
-    root = Path(__file__).resolve().parent.parent
+    """Return the commit of the code, with "+changes" if tracked files differ from it; None outside a repository."""
+    root = Path(__file__).resolve().parent.parent.parent
 
     def git(*arguments: str) -> str:
         return subprocess.run(

@@ -1,4 +1,4 @@
-"""The result store: a directory for each run, named by its settings, that appears when the run is complete."""
+"""The result store: one directory per run, named by its settings, which appears when the run is complete."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from Utils import console
 from Utils.errors import UserError
 from Utils.store import files, lock
 
-LOCK, CHECKPOINT = "lock", "checkpoint.safetensors"  # beside the files of a run in the making
+LOCK, CHECKPOINT = "lock", "checkpoint.safetensors"  # beside the files of an unfinished run
 SHEET = "sheet.json"  # in the directory of a graded class, which lies among the runs
 
 
 def digest(config: Mapping[str, Any]) -> str:
+    """Return a hash of all settings, ten hexadecimal digits."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def name(config: Mapping[str, Any]) -> str:
-    """Readable prefix and hash of all settings: the same command finds its own results again."""
+    """Return the name of a run: a readable prefix and a hash of all settings.
+
+    So a command finds its own results again.
+    """
     parts = [config["dataset"]]
     if config["source"] == "sample":
         parts.append("sample")
-    pruner = re.sub(r"[^\w.+-]", "-", config["pruner"].rpartition("/")[2])  # of a file's class: file.py-Class
+    pruner = re.sub(r"[^\w.+-]", "-", config["pruner"].rpartition("/")[2])  # a user's class becomes file.py-Class
     parts += [config["model"], pruner, f"c{config['compression']:g}"]
     if "levels" in config:
         parts.append(f"l{config['levels']}")
@@ -38,7 +42,7 @@ def name(config: Mapping[str, Any]) -> str:
 
 
 class Run:
-    """One run's directory `<result_dir>/<experiment>/<name>`, and its files while they are being made."""
+    """The directory of one run, `<result_dir>/<experiment>/<name>`."""
 
     def __init__(self, result_dir: str, experiment: str, config: Mapping[str, Any], expid: str = "") -> None:
         if expid and not re.fullmatch(r"[\w+-][\w.+-]*", expid):
@@ -47,9 +51,9 @@ class Run:
         self.path = Path(result_dir) / experiment / (expid or name(config))
 
     def stored(self) -> dict[str, Any] | None:
-        """The complete result of exactly these settings, or None.
+        """Return the complete result with exactly these settings, or None.
 
-        Raises UserError if the directory holds a run with other settings (possible with --expid), or is not readable.
+        Raises UserError if the directory holds a run with other settings (possible with --expid) or cannot be read.
         """
         with files.writing(self.path):
             if not self.path.exists():
@@ -72,6 +76,7 @@ class Run:
         return result
 
     def report(self) -> str:
+        """Return the stored report, or result.json as text if there is none."""
         try:
             return (self.path / "report.txt").read_text()
         except OSError:
@@ -79,11 +84,11 @@ class Run:
 
     @contextlib.contextmanager
     def writing(self, replace: bool) -> Iterator[Stage | None]:
-        """Room to write the run's files in, which become the run when the body ends well.
+        """Yield a stage for the files of the run; they become the run when the body succeeds.
 
-        One process at a time: a second one waits, and finds None if the first has made the run. What a body leaves that
-        is interrupted or killed after a checkpoint is there again for the next. Everything vanishes without a
-        checkpoint, after a FloatingPointError, which would come again, and with `replace`, which begins afresh.
+        Only one process at a time makes the run. A second process waits, and gets None if the first has made it. After
+        an interruption, a checkpoint is kept for the next process. All files are deleted if there is no checkpoint,
+        after a FloatingPointError (which would occur again), and with `replace` (which starts anew).
         """
         part = self.path.parent / f".{self.path.name}.part"
         with contextlib.ExitStack() as stack:
@@ -111,7 +116,7 @@ class Run:
 
 
 class Stage:
-    """The files of a run in the making."""
+    """The files of an unfinished run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -121,7 +126,7 @@ class Stage:
         self.pending: Future | None = None
 
     def prepare(self, config: Mapping[str, Any], afresh: bool) -> None:
-        """Keep what an earlier process left of a run with these settings; else begin with nothing but them."""
+        """Keep the checkpoint that an earlier process left of a run with these settings; delete everything else."""
         try:
             same = not afresh and json.loads((self.path / "config.json").read_text()) == config
         except (OSError, ValueError):
@@ -134,14 +139,14 @@ class Stage:
 
     @property
     def checkpoint(self) -> Path | None:
-        """The last whole checkpoint of this run; None where there is none."""
+        """Return the latest complete checkpoint of this run; None if there is none."""
         path = self.path / CHECKPOINT
         return path if path.exists() else None
 
     def save(self, content: Callable[[], bytes]) -> None:
-        """Replace the checkpoint by what `content` returns. It is called and written in a thread of its own.
+        """Replace the checkpoint by the bytes that `content` returns; it is called and its result written in a thread.
 
-        The old checkpoint stays until the new one is whole. An error is raised by the next call, or by `close`.
+        The old checkpoint stays until the new one is complete. An error is raised by the next call, or by `close`.
         """
         self._written()
         self.pending = self.writer.submit(lambda: files.write_bytes(self.path / CHECKPOINT, content()))
@@ -152,22 +157,24 @@ class Stage:
             self.pending = None
 
     def abandon(self, keep: bool) -> None:
-        """The run has broken off: if `keep`, its last checkpoint stays, else nothing does."""
-        with contextlib.suppress(Exception):  # what broke the run off is told, not what came of it
+        """End an interrupted run; if `keep`, its latest checkpoint stays, else all files are deleted."""
+        with contextlib.suppress(Exception):  # the error that interrupted the run is reported, not a later one
             self._written()
         if not (keep and (self.path / CHECKPOINT).exists()):
             shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
-        """Nothing is left to be written, and what only served the making is gone."""
+        """Finish writing and delete the checkpoint."""
         self._written()
         self.writer.shutdown()
         (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def json(self, name: str, value: object) -> None:
+        """Write a JSON file."""
         files.write_json(self.path / name, value)
 
     def text(self, name: str, value: str) -> None:
+        """Write a text file."""
         files.write_bytes(self.path / name, value.encode())
 
     def epoch(self, record: dict[str, Any]) -> None:
@@ -179,12 +186,12 @@ class Stage:
         return {"epochs": self.epochs}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Make epochs.jsonl hold the lines of that state."""
+        """Write the lines of that state to epochs.jsonl."""
         self.epochs = state["epochs"]
         self.text("epochs.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.epochs))
 
     def model(self, name: str, model: Any) -> None:
-        """Weights and masks of a torch module, as safetensors."""
+        """Write the weights and masks of a torch module as safetensors."""
         from safetensors.torch import save
 
         tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}

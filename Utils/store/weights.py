@@ -1,4 +1,4 @@
-"""Weights of a finished run as the start of another."""
+"""Loading of the weights of a finished run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def find(flag: str, place: str) -> Path:
-    """The safetensors file that `place`, a run's directory or a file, stands for; UserError if there is none.
+    """Return the safetensors file that `place` means, a run's directory or a file; UserError if there is none.
 
-    flag: the one that names the place, for the error.
+    flag: the flag that names the place, for the error.
     """
     path = Path(place)
     path = path / "model.safetensors" if path.is_dir() else path
@@ -25,14 +25,14 @@ def find(flag: str, place: str) -> Path:
 
 
 def fingerprint(place: str | None) -> str | None:
-    """What the weights are, wherever they lie: the file's sha256."""
+    """Return the sha256 of the weights' file, which identifies them wherever they are stored."""
     return None if place is None else files.sha256(find("--pretrained", place))
 
 
 def load(model: nn.Module, path: Path, masks: bool = False) -> None:
-    """Copy the weights of a safetensors file in; UserError if they are not those of such a model.
+    """Copy the weights of a safetensors file into `model`; UserError if they do not fit it.
 
-    masks: the masks too; a weight that they leave out counts nothing, whatever its value.
+    masks: copy the masks too. A weight under a zero mask has no effect, whatever its value.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -43,7 +43,7 @@ def load(model: nn.Module, path: Path, masks: bool = False) -> None:
         raise UserError(f"{path} is not a whole safetensors file ({error}); name another run") from error
     wanted = {name: value for name, value in model.state_dict().items() if masks or not name.endswith("_mask")}
     for name in sorted(wanted.keys() | stored.keys()):
-        here, there = (tuple(found[name].shape) if name in found else None for found in (wanted, stored))
+        here, there = (tuple(side[name].shape) if name in side else None for side in (wanted, stored))
         if here != there:
             raise UserError(f"{path}: {name} has the shape {there}, the model's has {here}; name a run of this model")
     model.load_state_dict(stored, strict=False)

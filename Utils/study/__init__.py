@@ -1,1 +1,4 @@
-"""Many runs together: read from the store, grouped, averaged, compared. Needs neither torch nor a corpus."""
+"""Analysis of many runs: they are read from the store, grouped, averaged and compared.
+
+It needs no torch and no corpus.
+"""

@@ -1,4 +1,4 @@
-"""What the paper claims, put to the runs at hand. RULE says when a claim holds."""
+"""The paper's claims, tested on the stored runs. RULE says when a claim holds."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ RULE = (
     "where all of it lies on the other side, and is undecided where the interval includes the border or there are "
     f"fewer than {MIN_SEEDS} (paired) seeds. A claim holds if all its statements do; it does not hold if one does not."
 )
-EQUAL = 0.5  # points of accuracy or BLEU within which two settings count as equal
-COLLAPSED = 0.5  # of the dense network's performance above chance: less is a collapse
-HIGH_DENSITY = 0.5  # compressions up to which the density is high
+EQUAL = 0.5  # two settings within this many points of accuracy or BLEU count as equal
+COLLAPSED = 0.5  # retaining less than this fraction of the dense performance is a collapse
+HIGH_DENSITY = 0.5  # up to this compression the density counts as high
 
 RAND, MAG, GRASP, SYNFLOW = "rand", "mag", "grasp", "synflow"
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A number that is claimed to lie between `low` and `high`; `signed`: a difference, shown with its sign."""
+    """A number that is claimed to lie between `low` and `high`."""
 
     label: str
-    found: Interval
-    runs: tuple[Run, ...]
+    found: Interval  # the measured number
+    runs: tuple[Run, ...]  # on which it is based
     low: float = -math.inf
     high: float = math.inf
-    signed: bool = True
+    signed: bool = True  # a difference, shown with its sign
 
     @property
     def verdict(self) -> str:
+        """Return whether the interval lies inside the bounds, outside, or across one of them (undecided)."""
         if self.found.count < MIN_SEEDS:
             return UNDECIDED
         if self.low < self.found.low and self.found.high < self.high:
@@ -50,6 +51,7 @@ class Statement:
         return UNDECIDED
 
     def text(self) -> str:
+        """Return the statement's label and number in words."""
         seeds = f"{self.found.count} seed{'s' * (self.found.count != 1)}"
         sign = "+" if self.signed else ""
         numbers = [f"{value:{sign}.2f}" for value in (self.found.mean, self.found.low, self.found.high)]
@@ -59,53 +61,56 @@ class Statement:
 
 @dataclass(frozen=True)
 class Claim:
-    """`where`: the task it is put to, or what tasks it would be; `border`: what is asked of each number, in words."""
+    """A claim of the paper about one task, with its statements."""
 
     name: str
-    where: str
-    border: str
+    where: str  # the task, or the kind of task if there is none
+    border: str  # the bounds of each number, in words
     statements: tuple[Statement, ...]
 
     @property
     def verdict(self) -> str:
-        found = {statement.verdict for statement in self.statements}
-        if FAILS in found:
+        """Return the verdict: a claim fails if one statement fails, and holds if all hold."""
+        verdicts = {statement.verdict for statement in self.statements}
+        if FAILS in verdicts:
             return FAILS
-        return HOLDS if found == {HOLDS} else UNDECIDED
+        return HOLDS if verdicts == {HOLDS} else UNDECIDED
 
     @property
     def deciding(self) -> list[Statement]:
-        """Those that make the verdict what it is."""
+        """Return the statements that have the claim's own verdict."""
         return [statement for statement in self.statements if statement.verdict == self.verdict]
 
     @property
     def runs(self) -> list[Run]:
+        """Return the runs behind all statements, each once."""
         return list({run.path: run for statement in self.statements for run in statement.runs}.values())
 
 
 @dataclass(frozen=True)
 class Question:
-    """A claim before there are runs. `of`: tells the tasks that it speaks of; each gets a claim of its own."""
+    """A claim that has not been applied to tasks yet. Each task that it is about gets its own claim."""
 
     name: str
     where: str
     border: str
-    of: Callable[[Task], bool]
+    of: Callable[[Task], bool]  # whether it is about a task
     statements: Callable[[Task], Iterable[Statement]]
 
 
 def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
-    """Every claim; undecided, and without statements, where no run speaks of it."""
-    found = []
+    """Return every claim. A claim that no run is about is undecided and has no statements."""
+    judged = []
     for question in questions(tasks, paper):
         of = [task for task in tasks if question.of(task)]
-        found += [Claim(question.name, task.title, question.border, tuple(question.statements(task))) for task in of]
+        judged += [Claim(question.name, task.title, question.border, tuple(question.statements(task))) for task in of]
         if not of:
-            found.append(Claim(question.name, question.where, question.border, ()))
-    return found
+            judged.append(Claim(question.name, question.where, question.border, ()))
+    return judged
 
 
 def questions(tasks: list[Task], paper: Paper) -> list[Question]:
+    """Return the paper's claims as questions, with bounds from the paper's tables."""
     accuracies = paper.table("metric", dataset=paper.classification)
     bleus = paper.table("metric", dataset=paper.translation)
     images = paper.image_table
@@ -214,57 +219,61 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
 
 
 def is_image(task: Task) -> bool:
+    """Return whether the task has images."""
     return task.kind == "image"
 
 
 def _statement(label: str, values: Iterable[float], runs: Iterable[Run], low: float, high: float) -> list[Statement]:
-    """One, or none where there are no values."""
-    found = interval(values)
-    return [] if found is None else [Statement(label, found, tuple(runs), low, high)]
+    """Return one statement, or none if there are no values."""
+    mean = interval(values)
+    return [] if mean is None else [Statement(label, mean, tuple(runs), low, high)]
 
 
 def _paired(
     task: Task, label: str, first: tuple[str, float], second: tuple[str, float], low: float, high: float
 ) -> list[Statement]:
-    """On the metric of `first` less that of `second`, each (pruner, compression)."""
+    """Return the statement on the metric of `first` minus that of `second`, by seed; each is (pruner, compression)."""
     by_seed = paired(task.values(*first), task.values(*second))
     runs = [task.runs(*side)[seed] for seed in by_seed for side in (first, second)]
     return _statement(label, by_seed.values(), runs, low, high)
 
 
 def falls(task: Task, pruners: Iterable[str]) -> list[Statement]:
+    """State that the metric falls from dense to each compression."""
     return [
-        found
+        statement
         for pruner in pruners
         for c in task.compressions(pruner=pruner)
-        for found in _paired(task, f"{pruner_title(pruner)} 0 - {c:g}", (pruner, 0.0), (pruner, c), 0.0, math.inf)
+        for statement in _paired(task, f"{pruner_title(pruner)} 0 - {c:g}", (pruner, 0.0), (pruner, c), 0.0, math.inf)
     ]
 
 
 def against(
     task: Task, first: str, second: str, compressions: Iterable[float], low: float, high: float = math.inf
 ) -> list[Statement]:
+    """State that `first` minus `second` lies between `low` and `high` at each compression."""
     return [
-        found
+        statement
         for c in compressions
-        for found in _paired(
+        for statement in _paired(
             task, f"{pruner_title(first)} - {pruner_title(second)} at {c:g}", (first, c), (second, c), low, high
         )
     ]
 
 
 def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> list[Statement]:
+    """State that the metric changes by at most `margin` from dense, up to the compression `highest`."""
     return [
-        found
+        statement
         for pruner in pruners
         for c in task.compressions(pruner=pruner)
         if c <= highest
-        for found in _paired(task, f"{pruner_title(pruner)} {c:g} - 0", (pruner, c), (pruner, 0.0), -margin, margin)
+        for statement in _paired(task, f"{pruner_title(pruner)} {c:g} - 0", (pruner, c), (pruner, 0.0), -margin, margin)
     ]
 
 
 def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
-    """Which of the two is nearer to what is printed; the label shows both."""
+    """State that the test accuracy is nearer to the printed one than the train accuracy is; the label shows both."""
     test = task.values("", 0.0, figure=f"final_{ACCURACY.key}")
     train = task.values("", 0.0, figure="final_train_top1")
     seeds = [seed for seed in test if seed in train]
@@ -278,8 +287,11 @@ def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
 
 
 def more_sensitive(text: Task, image: Task) -> list[Statement]:
-    """Each pruner that both have, on what is retained (percent), a seed's mean over the compressions of both."""
-    found = []
+    """State for each common pruner that the image task retains more (percent) than the text task.
+
+    Each seed's value is its mean over the compressions that both tasks have.
+    """
+    statements = []
     for pruner in text.pruners():
         common = [c for c in text.compressions(pruner=pruner) if c in image.compressions(pruner=pruner)]
         sides = [_mean_retained(task, pruner, common) for task in (image, text)]
@@ -293,12 +305,12 @@ def more_sensitive(text: Task, image: Task) -> list[Statement]:
                 for seed in side
             ]
             runs += [run for task in (image, text) for run in task.runs(pruner, 0.0).values()]
-            found.append(Statement(f"{image.title}, {pruner_title(pruner)} at {at} (%)", gap, tuple(runs), 0.0))
-    return found
+            statements.append(Statement(f"{image.title}, {pruner_title(pruner)} at {at} (%)", gap, tuple(runs), 0.0))
+    return statements
 
 
 def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[str, float]:
-    """In percent, by seed, of the seeds that have all the compressions."""
+    """Return the mean retained performance in percent, by seed, for the seeds that have all the compressions."""
     each: list[Mapping[str, float]] = [retained(task, pruner, c) for c in compressions]
     if not each:
         return {}
@@ -310,21 +322,23 @@ def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[s
 
 
 def collapses(task: Task, pruner: str) -> list[Statement]:
-    found = []
+    """State that less than COLLAPSED of the dense performance is retained at each low compression."""
+    statements = []
     for c in task.compressions(pruner=pruner):
         if c <= HIGH_DENSITY:
             values = {seed: 100.0 * share for seed, share in retained(task, pruner, c).items()}
             runs = [*task.runs(pruner, c).values(), *task.runs(pruner, 0.0).values()]
-            found += [
+            statements += [
                 replace(statement, signed=False)
                 for statement in _statement(
                     f"{pruner_title(pruner)} at {c:g} (%)", values.values(), runs, -math.inf, 100.0 * COLLAPSED
                 )
             ]
-    return found
+    return statements
 
 
 def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
+    """State that the metric at a compression equals chance."""
     values = [value - task.chance for value in task.values(pruner, compression).values()]
     return _statement(
         f"{pruner_title(pruner)} at {compression:g}", values, task.runs(pruner, compression).values(), -EQUAL, EQUAL
@@ -332,13 +346,13 @@ def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
 
 
 def best(task: Task, pruner: str, highest: float, variant: Variant) -> list[Statement]:
-    """State that a pruner, in a variant, is above each other one, in the main settings, up to a compression."""
-    found = []
+    """State that a pruner in a variant is better than each other one in the main settings, up to `highest`."""
+    statements = []
     for other in [other for other in task.pruners() if other != pruner]:
         for c in [c for c in task.compressions(variant, pruner) if c <= highest]:
             by_seed = paired(task.values(pruner, c, variant), task.values(other, c))
             sides = (task.runs(pruner, c, variant), task.runs(other, c))
             runs = [side[seed] for seed in by_seed for side in sides]
             label = f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}"
-            found += _statement(label, by_seed.values(), runs, 0.0, math.inf)
-    return found
+            statements += _statement(label, by_seed.values(), runs, 0.0, math.inf)
+    return statements

@@ -1,4 +1,4 @@
-"""Two ways of doing the same thing, paired by seed: one pruner against another, a variant against what it varies."""
+"""Differences between two settings, paired by seed: between two pruners, or between a variant and its baseline."""
 
 from __future__ import annotations
 
@@ -14,48 +14,53 @@ FIRST, SECOND = "grasp", "rand"  # the paper's question
 
 @dataclass(frozen=True)
 class Contrast:
-    """`what`: first against second. by_seed: the differences of the metric; p: of the sign-flip test."""
+    """The difference of the metric between two settings, by seed."""
 
     task: Task
-    what: str
+    what: str  # first against second, in words
     variant: Variant
     pruner: str
     compression: float
-    by_seed: Mapping[str, float]
+    by_seed: Mapping[str, float]  # differences of the metric
     runs: tuple[Run, ...]
 
     @property
     def interval(self) -> Interval:
-        found = interval(self.by_seed.values())
-        assert found is not None  # no contrast is made of no seeds
-        return found
+        """Return the mean difference with its 95 % interval."""
+        result = interval(self.by_seed.values())
+        assert result is not None  # every contrast has a seed
+        return result
 
     @property
     def p(self) -> float:
+        """Return the p-value of the sign-flip test."""
         return sign_flip(self.by_seed.values())
 
     @property
     def smallest_p(self) -> float:
+        """Return the smallest p-value that is possible with this number of seeds."""
         return smallest_p(len(self.by_seed))
 
 
 def pruners(task: Task, first: str = FIRST, second: str = SECOND) -> list[Contrast]:
-    """`first` against `second` at each compression of each variant that has both with a common seed."""
-    found = []
+    """Compare `first` with `second` at each compression of each variant in which both have a common seed."""
+    result = []
     for variant in task.variants:
         for compression in task.compressions(variant):
             sides = [(name, compression, variant) for name in (first, second)]
-            found += _contrast(
+            result += _contrast(
                 task, f"{pruner_title(first)} - {pruner_title(second)}", variant, first, compression, *sides
             )
-    return found
+    return result
 
 
 def variants(task: Task) -> list[Contrast]:
-    """Each variant by pruner and compression: ablations, scopes, kinds of layer against the same training without
-    them, another training against the main one.
+    """Compare each variant with its baseline, by pruner and compression.
+
+    Ablations, scopes and kinds of layer are compared with the same training without them, another training with the
+    main one.
     """
-    found = []
+    result = []
     for variant in task.variants:
         if variant != MAIN:
             training = plain(variant)
@@ -64,8 +69,8 @@ def variants(task: Task) -> list[Contrast]:
             for pruner in task.pruners(variant):
                 for compression in task.compressions(variant, pruner):
                     sides = [(pruner, compression, variant), (pruner, compression, base)]
-                    found += _contrast(task, what, variant, pruner, compression, *sides)
-    return found
+                    result += _contrast(task, what, variant, pruner, compression, *sides)
+    return result
 
 
 def _contrast(

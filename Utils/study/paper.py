@@ -1,4 +1,4 @@
-"""The figures of the paper, to stand beside ours. They are kept in paper.json and nowhere else."""
+"""The paper's figures, for comparison with this project's. They are stored only in paper.json."""
 
 from __future__ import annotations
 
@@ -12,21 +12,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table of the paper.
-
-    of: the task that it is about, {"dataset": ...} and, where it is one of several models, {"model": ...}. figure: the
-    key in Run.figures of what it shows. cells: (compression, pruner) -> the figure printed there. settings: pruner ->
-    the settings in which its runs differ from the other pruners'.
-    """
+    """A table of the paper."""
 
     name: str
     title: str
-    of: Mapping[str, str]
-    figure: str
+    of: Mapping[str, str]  # its task: {"dataset": ...}, and {"model": ...} if the data set has several
+    figure: str  # a key of Run.figures
     note: str
     pruners: tuple[str, ...]
-    cells: Mapping[tuple[float, str], float]
-    settings: Mapping[str, Mapping[str, Any]]
+    cells: Mapping[tuple[float, str], float]  # (compression, pruner) -> printed value
+    settings: Mapping[str, Mapping[str, Any]]  # pruner -> settings in which its runs differ from the others'
 
     def variant(self, pruner: str) -> tuple[tuple[str, str], ...]:
         """Return how a pruner's runs differ from the others', as a `tasks.Variant`."""
@@ -34,33 +29,37 @@ class PaperTable:
 
     @property
     def compressions(self) -> list[float]:
+        """Return the compressions of its rows."""
         return sorted({compression for compression, _ in self.cells})
 
     def column(self, pruner: str) -> dict[float, float]:
+        """Return the printed values of a pruner, by compression."""
         return {compression: value for (compression, name), value in self.cells.items() if name == pruner}
 
 
 @dataclass(frozen=True)
 class Paper:
-    """`classification`, `translation`: the data sets of its two text tasks."""
+    """The paper's tables."""
 
     name: str
     note: str
-    classification: str
-    translation: str
+    classification: str  # data set of its text classification
+    translation: str  # data set of its translation
     tables: tuple[PaperTable, ...]
 
     @property
     def image_table(self) -> PaperTable:
-        """The accuracies on images."""
+        """Return the table of the accuracies on images."""
         return next(table for table in self.tables if table.name == "images")
 
     def table(self, figure: str, **of: str) -> PaperTable:
+        """Return the table of this figure about these tasks."""
         return next(table for table in self.tables if table.figure == figure and table.of == of)
 
 
 @functools.lru_cache(maxsize=1)
 def read() -> Paper:
+    """Read paper.json."""
     stored = json.loads(Path(__file__).with_name("paper.json").read_text(encoding="utf-8"))
     return Paper(**{**stored, "tables": tuple(map(_table, stored["tables"]))})
 

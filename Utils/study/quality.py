@@ -1,7 +1,7 @@
-"""The figure that a run is judged by: what each is called, how it is shown, and what guessing would reach.
+"""The figure by which a run is judged: its name, how it is shown, and what guessing reaches.
 
-`METRICS` is the one table of them: `sweep`, `report` and the claims read it, in its order. How many parameters and
-multiply-adds a model has is counted in `Utils.metrics`.
+`METRICS` is the one table of these figures. `sweep`, `report` and the claims read it, in its order. The numbers of
+parameters and multiply-adds of a model are counted in `Utils.metrics`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
+    """A figure by which runs are judged."""
+
     key: str  # its name among a run's final figures; its values are in percent
     title: str
     chance: Callable[[int], float]  # number of classes -> what a guess reaches
@@ -29,7 +31,7 @@ METRICS = (  # of a run that has several, the first counts: the accuracy of a tr
 
 
 def of(final: Mapping[str, float]) -> Metric:
-    """Return the metric of a run with these final figures. Raises KeyError where there is none."""
+    """Return the metric of a run with these final figures. Raises KeyError if there is none."""
     for metric in METRICS:
         if metric.key in final:
             return metric

@@ -1,4 +1,4 @@
-"""Performance on one scale, (metric - chance) / (dense - chance), and up to which compression so much is retained."""
+"""Retained performance, (metric - chance) / (dense - chance), and the compression up to which a level is retained."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from Utils.study.statistics import CONFIDENCE
 from Utils.study.tasks import MAIN, Task, Variant
 
 LEVELS = (0.95, 0.90, 0.50)
-DRAWS = 2_000  # of the bootstrap
-MIN_SEEDS = 3  # fewer have no interval, and decide nothing
+DRAWS = 2_000  # samples of the bootstrap
+MIN_SEEDS = 3  # with fewer there is no interval and no verdict
 
 
 def retained(task: Task, pruner: str, compression: float, variant: Variant = MAIN) -> dict[str, float]:
-    """By seed, against the mean of the dense runs. Empty without dense runs that do better than chance."""
+    """Return the retained performance by seed, relative to the mean of the dense runs.
+
+    It is empty unless there are dense runs that do better than chance.
+    """
     dense = list(task.values(pruner, 0.0, variant).values())
     reach = math.fsum(dense) / len(dense) - task.chance if dense else 0.0
     if reach <= 0.0:
@@ -26,9 +29,9 @@ def retained(task: Task, pruner: str, compression: float, variant: Variant = MAI
 
 
 def crossing(compressions: Sequence[float], values: Sequence[float], level: float) -> float:
-    """Where `values` first fall below `level`, linear between the points; infinity where they never do.
+    """Return where `values` first fall below `level`, linear between the points; infinity if they never do.
 
-    compressions: ascending; the first value is at least `level` in any curve that starts dense (where it is 1).
+    compressions: ascending. The first value is at least `level` in any curve that starts dense (where it is 1).
     """
     if values[0] < level:
         return compressions[0]
@@ -41,22 +44,20 @@ def crossing(compressions: Sequence[float], values: Sequence[float], level: floa
 
 @dataclass(frozen=True)
 class Threshold:
-    """The compression up to which `level` is retained; infinite where that is above `highest`, the highest measured.
-
-    low, high: the 95 % interval, by bootstrap over seeds; None with fewer than MIN_SEEDS.
-    """
+    """The compression up to which `level` is retained."""
 
     level: float
-    value: float
-    low: float | None
+    value: float  # infinite if it lies above `highest`
+    low: float | None  # ends of the 95 % interval, by bootstrap over seeds; None with fewer than MIN_SEEDS
     high: float | None
-    highest: float
+    highest: float  # highest measured compression
     seeds: int
 
     def _shown(self, value: float) -> str:
         return f"above {self.highest:g}" if math.isinf(value) else f"{value:.2f}"
 
     def text(self) -> str:
+        """Return the threshold and its interval in words."""
         if self.low is None or self.high is None:
             return f"{self._shown(self.value)} (no interval: {self.seeds} seed{'s' * (self.seeds != 1)})"
         if math.isinf(self.low):
@@ -65,7 +66,10 @@ class Threshold:
 
 
 def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Threshold]:
-    """One a level of LEVELS; none without dense runs that do better than chance, or without pruned ones."""
+    """Return one threshold per level of LEVELS.
+
+    There are none without pruned runs, or without dense runs that do better than chance.
+    """
     compressions = [0.0, *task.compressions(variant, pruner)]
     by_compression = [task.values(pruner, compression, variant) for compression in compressions]
     if len(compressions) < 2 or not retained(task, pruner, 0.0, variant):
@@ -75,7 +79,7 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
     drawn = _draws(by_compression, means) - task.chance
     curves = drawn[drawn[:, 0] > 0.0] / drawn[drawn[:, :1].ravel() > 0.0, :1]
     seeds = min(map(len, by_compression))
-    found = []
+    result = []
     for level in LEVELS:
         low = high = None
         if seeds >= MIN_SEEDS:
@@ -83,14 +87,14 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
             edge = round(len(values) * (1.0 - CONFIDENCE) / 2.0)
             low, high = values[edge], values[-1 - edge]
         value = crossing(compressions, curve.tolist(), level)
-        found.append(Threshold(level, value, low, high, compressions[-1], seeds))
-    return found
+        result.append(Threshold(level, value, low, high, compressions[-1], seeds))
+    return result
 
 
 def _draws(by_compression: Sequence[Mapping[str, float]], means: np.ndarray) -> np.ndarray:
-    """Means over seeds drawn with replacement, [DRAWS, compressions]: the same seeds at every compression.
+    """Return means over seeds drawn with replacement, [DRAWS, compressions], with the same seeds at every compression.
 
-    A compression that has none of the seeds drawn keeps the mean of all its seeds.
+    A compression without any of the drawn seeds keeps the mean of all its seeds.
     """
     seeds = sorted({seed for values in by_compression for seed in values})
     table = np.array([[values.get(seed, np.nan) for values in by_compression] for seed in seeds])

@@ -1,4 +1,4 @@
-"""All complete runs of some stores, as objects and as one flat table."""
+"""Complete runs of some stores, as objects and as one flat table."""
 
 from __future__ import annotations
 
@@ -26,33 +26,36 @@ DEFAULT_STORES = ("Results/study", "Results/data")
 
 @dataclass(frozen=True)
 class Run:
-    """One run: where it lies, what it was made with (config.json) and what came out (result.json)."""
+    """A stored run."""
 
     path: Path
-    settings: Mapping[str, Any]
-    result: Mapping[str, Any]
+    settings: Mapping[str, Any]  # config.json
+    result: Mapping[str, Any]  # result.json
 
     @property
     def name(self) -> str:
+        """Return the name of its directory."""
         return self.path.name
 
     @cached_property
     def metric(self) -> quality.Metric:
+        """Return the metric by which it is judged."""
         return quality.of(self.result["final"])
 
     @property
     def compression(self) -> float:
+        """Return its compression."""
         return float(self.settings["compression"])
 
     @property
     def pruner(self) -> str:
-        """Its name; one that came from a file has the beginning of the file's checksum behind it."""
+        """Return the pruner's name; for a pruner from a file, the start of the file's checksum follows."""
         name, code = self.settings["pruner"], self.settings.get("pruner_sha256")
         return f"{name} {code[:6]}" if code else name
 
     @property
     def seed(self) -> str:
-        """One number where all random streams have it, else each stream's."""
+        """Return the common seed of all random streams, or each stream's seed if they differ."""
         each = {stream: self.settings[f"{stream}_seed"] for stream in STREAMS}
         if len(set(each.values())) == 1:
             return str(each[STREAMS[0]])
@@ -60,9 +63,9 @@ class Run:
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """What is averaged over seeds. Fractions are those that remain."""
+        """Return the figures that are averaged over seeds. Fractions are those that remain."""
         parameters, flops, final = self.result["parameters"], self.result["flops"], self.result["final"]
-        found = {
+        result = {
             "metric": final[self.metric.key],
             "density": parameters["prunable_kept"] / parameters["prunable"],
             "parameter_sparsity": parameters["kept"] / parameters["total"],
@@ -71,13 +74,13 @@ class Run:
         }
         for point in ("pre_prune", "post_prune"):
             if "test_loss" in self.result.get(point, {}):
-                found[f"{point}_loss"] = self.result[point]["test_loss"]
+                result[f"{point}_loss"] = self.result[point]["test_loss"]
         scores = self.result.get("translation", {}).get("final", {})
-        found |= {key: value for key, value in scores.items() if key.startswith("bleu_")}
-        return {key: float(value) for key, value in found.items()}
+        result |= {key: value for key, value in scores.items() if key.startswith("bleu_")}
+        return {key: float(value) for key, value in result.items()}
 
     def layers(self) -> dict[str, float]:
-        """Density of each prunable tensor, in the model's order."""
+        """Return the density of each prunable tensor, in the model's order."""
         return {
             f"{row['module']}.{row['param']}".removesuffix(".weight"): row["kept"] / row["size"]
             for row in self.result["per_tensor"]
@@ -86,7 +89,7 @@ class Run:
 
     @cached_property
     def measurement(self) -> Mapping[str, Any] | None:
-        """What `--experiment measure` found, by format; None where that was not done or is damaged."""
+        """Return the result of `--experiment measure` by format; None if it is missing or damaged."""
         try:
             formats = json.loads((self.path / "measurement.json").read_text())["formats"]
             counted = ["parameters", "file_bytes", "memory_bytes"]
@@ -105,12 +108,13 @@ class Run:
 
     @property
     def classes(self) -> int:
+        """Return the number of classes."""
         return int(self.result["dead"]["classes"]["total"])
 
     def check(self) -> None:
-        """Raise KeyError, TypeError, ValueError or the like where what others rely on is missing or no number.
+        """Raise KeyError, TypeError, ValueError or the like if an entry that others rely on is missing or invalid.
 
-        Raises UserError for a run that is whole, but whose recipe did not measure the model at the end.
+        Raises UserError for a complete run whose recipe did not measure the model at the end.
         """
         if "final" not in self.result:
             raise UserError('its recipe measures no point called "final"')
@@ -126,27 +130,27 @@ class Run:
 
 
 def read(stores: Iterable[str] | None) -> list[Run]:
-    """The runs `<store>/<experiment>/<name>/`, in order of stores and names; None: the default stores that exist.
+    """Read the runs `<store>/<experiment>/<name>/`, in order of stores and names; None: the default stores that exist.
 
-    The same settings twice count once. What is no complete run is named in a warning and left out. Raises UserError
-    for a store that is not there, and where there is no run at all.
+    Runs with equal settings count once. An incomplete run is left out with a warning. Raises UserError if a store does
+    not exist, or if there is no run at all.
     """
-    places = [Path(place) for place in (DEFAULT_STORES if stores is None else stores)]
-    if stores is not None and (missing := [place for place in places if not place.is_dir()]):
+    folders = [Path(folder) for folder in (DEFAULT_STORES if stores is None else stores)]
+    if stores is not None and (missing := [folder for folder in folders if not folder.is_dir()]):
         raise UserError(f"--store {missing[0]}: no such directory")
-    found: dict[tuple[str, str], Run] = {}
-    for place in places:
-        for path in sorted(place.glob("*/*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(place).parts)
+    result: dict[tuple[str, str], Run] = {}
+    for folder in folders:
+        for path in sorted(folder.glob("*/*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
             if path.is_dir() and not hidden and not (path / store.SHEET).is_file():
                 run = _read(path)
                 if run is not None:
-                    found.setdefault(
+                    result.setdefault(
                         (run.settings.get("experiment", path.parent.name), store.digest(run.settings)), run
                     )
-    if not found:
-        raise UserError(f"no complete run below {', '.join(map(str, places))}; make one, or name its --store")
-    return list(found.values())
+    if not result:
+        raise UserError(f"no complete run below {', '.join(map(str, folders))}; make one, or name its --store")
+    return list(result.values())
 
 
 def _read(path: Path) -> Run | None:
@@ -164,7 +168,7 @@ def _read(path: Path) -> Run | None:
 
 
 def of_one_source(runs: list[Run]) -> list[Run]:
-    """The runs on real data if there are any, with a warning if others had to go; else those on samples, loudly."""
+    """Return the runs on real data, with a warning about others; if there are none, those on samples, with an alarm."""
     real = [run for run in runs if run.result["source"] == "real"]
     if real:
         if len(real) < len(runs):
@@ -175,7 +179,7 @@ def of_one_source(runs: list[Run]) -> list[Run]:
 
 
 def table(runs: Iterable[Run]) -> pd.DataFrame:
-    """A row a run: its directory, all settings, all final figures, commit and seconds. Lists are written as JSON."""
+    """Return one row per run: its directory, all settings, all final figures, commit and seconds. Lists are JSON."""
     import pandas as pd
 
     rows = [
@@ -192,9 +196,9 @@ def table(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def settings(run: Run) -> list[tuple[str, Any]]:
-    """Return all settings of a run by name, those that came after it at the value by which it was made.
+    """Return all settings of a run by name, including those added after it, with the value that it was made with.
 
-    Initial weights are among them only for a model class that has some to choose from.
+    Initial weights are included only for a model class that offers a choice of them.
     """
     values = rows.complete(run.settings)
     if not any(run.settings["model_class"] in classes for classes in load.INITS.values()):

@@ -1,4 +1,4 @@
-"""The public solutions of assignment one, to stand beside ours. Their figures are in assignment_one.csv alone."""
+"""Public solutions of assignment one, for comparison. Their figures are stored only in assignment_one.csv."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CSV = Path(__file__).with_name("assignment_one.csv")
-FEW = 3  # solutions below which their range says too little
+FEW = 3  # with fewer solutions, their range says too little
 INSIDE, OUTSIDE, NOT_COMPARABLE = "inside", "outside", "not comparable"
 
 Key = tuple[str, str, float, int, int]  # task, pruner, compression, epochs before and after pruning
@@ -18,7 +18,7 @@ Key = tuple[str, str, float, int, int]  # task, pruner, compression, epochs befo
 
 @dataclass(frozen=True)
 class Public:
-    """Test accuracy (top-1, percent) of one cell over so many solutions."""
+    """The test accuracy (top-1, percent) of one cell over several solutions."""
 
     median: float
     low: float
@@ -27,51 +27,53 @@ class Public:
 
     @property
     def few(self) -> bool:
+        """Return whether there are too few solutions to compare with."""
         return self.solutions < FEW
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`word`: "inside", "outside" or "not comparable"; `why`: how far outside, or what forbids the comparison."""
+    """The result of a comparison with the public solutions."""
 
-    word: str
-    why: str = ""
+    word: str  # INSIDE, OUTSIDE or NOT_COMPARABLE
+    why: str = ""  # how far outside, or what prevents the comparison
 
     def __str__(self) -> str:
         return f"{self.word}: {self.why}" if self.why else self.word
 
 
 def parse(text: str) -> dict[Key, Public]:
-    """Read the lines of the CSV file. Raises ValueError that names the line where one makes no sense."""
-    found: dict[Key, Public] = {}
+    """Read the lines of the CSV file. Raises ValueError that names an invalid line."""
+    cells: dict[Key, Public] = {}
     for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
         try:
             epochs = [float(row[name]) for name in ("pre_epochs", "post_epochs")]
             key = (row["task"], row["pruner"], float(row["compression"]), int(epochs[0]), int(epochs[1]))
-            cell = Public(*(float(row[name]) for name in ("median", "min", "max")), int(row["solutions"]))
+            cell = Public(float(row["median"]), float(row["min"]), float(row["max"]), int(row["solutions"]))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"line {number} of the public solutions: {error}") from error
         whole = all(epoch.is_integer() and epoch >= 0 for epoch in epochs)
         if not (whole and cell.solutions > 0 and 0.0 <= cell.low <= cell.median <= cell.high <= 100.0):
             raise ValueError(f"line {number} of the public solutions is out of order")
-        if key in found:
+        if key in cells:
             raise ValueError(f"line {number} of the public solutions repeats a cell")
-        found[key] = cell
-    return found
+        cells[key] = cell
+    return cells
 
 
 @functools.lru_cache(maxsize=1)
 def read() -> dict[Key, Public]:
-    """Return the cells that the project carries."""
+    """Return the cells of the CSV file of this project."""
     return parse(CSV.read_text(encoding="utf-8"))
 
 
 def verdict(ours: float | None, public: Public | None, obstacle: str = "", half: float | None = None) -> Verdict:
-    """Say whether our accuracy (percent) lies within the range of the public solutions at equal epochs.
+    """Return whether our accuracy (percent) lies in the range of the public solutions at equal epochs.
 
-    ours: None where we have no figure; it is rounded to two decimals, as theirs are. obstacle: what forbids the
-    comparison whatever the figures, if anything does. half: half the width of our mean's 95 % interval, None where it
-    has none; a mean outside the range whose interval reaches it is outside still, and `why` says so.
+    ours: None if there is no figure; it is rounded to two decimals, like theirs.
+    obstacle: the reason why they cannot be compared at all, or "".
+    half: half the width of our mean's 95 % interval, None if it has none. A mean outside the range counts as outside
+    even if its interval reaches the range; then `why` says so.
     """
     if ours is None or math.isnan(ours):
         return Verdict(NOT_COMPARABLE, "no figure of ours")

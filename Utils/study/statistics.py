@@ -1,4 +1,4 @@
-"""Means over seeds and how far to trust them."""
+"""Means over seeds and their uncertainty."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.95
-ENUMERATED = 20  # signs up to which a permutation test goes through all 2^n; beyond, it draws DRAWN of them
+ENUMERATED = 20  # a permutation test uses all 2^n signs up to this n; above, it draws DRAWN of them
 DRAWN = 100_000
 
 
 def incomplete_beta(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), by its continued fraction (Lentz's method)."""
+    """Return the regularised incomplete beta function I_x(a, b), from its continued fraction (Lentz's method)."""
     if x <= 0.0 or x >= 1.0:
         return float(x >= 1.0)
-    if x > (a + 1.0) / (a + b + 2.0):  # where the fraction converges slowly, its mirror image is quick
+    if x > (a + 1.0) / (a + b + 2.0):  # here the fraction converges slowly, but its mirror image quickly
         return 1.0 - incomplete_beta(1.0 - x, b, a)
     front = math.exp(
         math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
@@ -39,7 +39,7 @@ def incomplete_beta(x: float, a: float, b: float) -> float:
 
 
 def t_quantile(probability: float, freedom: float) -> float:
-    """The number that Student's t with `freedom` > 0 degrees stays below with `probability`, in (0, 1)."""
+    """Return the quantile of Student's t with `freedom` > 0 degrees at `probability` in (0, 1)."""
     if probability < 0.5:
         return -t_quantile(1.0 - probability, freedom)
 
@@ -59,26 +59,32 @@ def t_quantile(probability: float, freedom: float) -> float:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of `count` values and half the width of its 95 % interval; one value alone has none (`half` is None)."""
+    """A mean of `count` values and half the width of its 95 % interval.
+
+    A single value has no interval (`half` is None).
+    """
 
     mean: float
     half: float | None
     count: int
 
     def scaled(self, factor: float) -> Interval:
+        """Return the interval multiplied by a factor."""
         return Interval(factor * self.mean, None if self.half is None else factor * self.half, self.count)
 
     @property
     def low(self) -> float:
+        """Return the lower end, or minus infinity without an interval."""
         return -math.inf if self.half is None else self.mean - self.half
 
     @property
     def high(self) -> float:
+        """Return the upper end, or infinity without an interval."""
         return math.inf if self.half is None else self.mean + self.half
 
 
 def interval(values: Iterable[float]) -> Interval | None:
-    """Student's t interval of the mean; None of no values."""
+    """Return the mean with Student's t interval; None if there are no values."""
     values = list(values)
     if not values:
         return None
@@ -90,7 +96,10 @@ def interval(values: Iterable[float]) -> Interval | None:
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> Interval | None:
-    """Mean of `first` less that of `second`, not paired: Welch's interval. `count` is the smaller one's."""
+    """Return the mean of `first` minus that of `second`, unpaired, with Welch's interval.
+
+    `count` is the smaller of the two numbers of values.
+    """
     a, b = interval(first), interval(second)
     if a is None or b is None:
         return None
@@ -108,14 +117,15 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Interval | No
 
 
 def paired(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
-    """`first` less `second` by seed, for the seeds that both have."""
+    """Return `first` minus `second` by seed, for the seeds that both have."""
     return {seed: first[seed] - second[seed] for seed in first if seed in second}
 
 
 def sign_flip(differences: Iterable[float]) -> float:
-    """Two-sided p of a permutation test: how often random signs give a sum at least as far from 0 as the one seen.
+    """Return the two-sided p-value of a permutation test.
 
-    Exact, through all 2^n signs, up to ENUMERATED differences; beyond, from DRAWN signs of a fixed seed.
+    It is the fraction of random sign changes that give a sum at least as far from 0 as the observed one. Up to
+    ENUMERATED differences it is exact, over all 2^n signs. For more, DRAWN signs are drawn with a fixed seed.
     """
     values = np.array(list(differences), dtype=np.float64)
     seen = abs(values.sum()) - 1e-9 * np.abs(values).sum()  # sums in another order round differently
@@ -129,5 +139,5 @@ def sign_flip(differences: Iterable[float]) -> float:
 
 
 def smallest_p(count: int) -> float:
-    """The least that `sign_flip` can give for `count` differences: all of one sign, and its mirror image."""
+    """Return the smallest value of `sign_flip` for `count` differences, which occurs when all have one sign."""
     return min(1.0, 2.0 ** (1 - count)) if count <= ENUMERATED else 1.0 / (1 + DRAWN)

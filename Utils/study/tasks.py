@@ -1,9 +1,10 @@
-"""Which runs may be averaged: tasks, and within a task the settings that differ from its main ones.
+"""Grouping of runs that may be averaged: into tasks, and within a task by settings that differ from the main ones.
 
-A task is a data set with a model. Within it, runs are averaged over seeds only where all other settings are equal.
-One value of each setting is the task's main one: the default, which is the paper's, where a run has it, else the most
-numerous, among runs that are no ablation and of a training that has a dense run, without which nothing can be said of
-the others. A run's *variant* is what it has other than that; the empty variant is the main one.
+A task is a data set with a model. Within a task, runs are averaged over seeds only if all other settings are equal.
+Each setting has a main value in a task. It is the default, which is the paper's, if a run has it. Otherwise it is the
+most frequent value, among the runs that are nearest to the defaults and whose training has a dense run, because nothing
+can be said about runs without one. A run's *variant* is the set of its settings that differ from the main ones. The
+empty variant is the main one.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ ROUNDS = "prune_epochs"  # each pruner has its own main value
 
 
 def encoded(value: Any) -> str:
+    """Return a value as JSON."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -51,13 +53,13 @@ def _without_rounds(run: Run) -> Variant:
 
 
 def _differing(part: Variant, main: Variant) -> Variant:
-    """What `part` has other than `main`; a setting that only `main` has counts as null."""
+    """Return the settings of `part` that differ from `main`; a setting that only `main` has counts as null."""
     mine, theirs = dict(part), dict(main)
     return tuple((key, mine.get(key, "null")) for key in sorted(mine | theirs) if mine.get(key) != theirs.get(key))
 
 
 def _choose(parts: Iterable[Variant], ideal: Mapping[str, str]) -> Variant:
-    """The part that agrees with `ideal` as far as that goes; else the most numerous, of those the nearest to it."""
+    """Return the part that agrees with `ideal`, if any; else the most frequent, and of equals the nearest to it."""
     counts = Counter(parts)
 
     def order(part: Variant) -> tuple:
@@ -68,26 +70,26 @@ def _choose(parts: Iterable[Variant], ideal: Mapping[str, str]) -> Variant:
 
 
 def _away(part: Variant, ideal: Mapping[str, str]) -> Variant:
-    """Settings of `part` that `ideal` knows and has otherwise."""
+    """Return the settings of `part` for which `ideal` has another value."""
     return tuple((key, value) for key, value in part if key in ideal and ideal[key] != value)
 
 
 def ideal_settings(dataset: str) -> dict[str, str]:
     """Return the defaults, which are the assignment's and the paper's, as JSON."""
     try:
-        found = settings.defaults(load.dataset(dataset).defaults)
-    except UserError:  # a data set of someone else's
-        found = settings.defaults({})
-    return {key: encoded(value) for key, value in found.items() if value is not None}
+        usual = settings.defaults(load.dataset(dataset).defaults)
+    except UserError:  # an unknown data set
+        usual = settings.defaults({})
+    return {key: encoded(value) for key, value in usual.items() if value is not None}
 
 
 def plain(variant: Variant) -> Variant:
-    """The same training, nothing else done to the pruned network."""
+    """Return the variant with the same training and main pruning settings."""
     return tuple((key, value) for key, value in variant if not settings.is_pruning(key))
 
 
 def label(variant: Variant) -> str:
-    """In words: "mask scope local, shuffle"."""
+    """Return a variant in words: "mask scope local, shuffle"."""
     words = []
     for key, value in variant:
         name = key.replace("_", " ")
@@ -101,12 +103,12 @@ def label(variant: Variant) -> str:
 
 
 def pruner_title(pruner: str) -> str:
-    """The pruner's name as it is written: GraSP, not grasp."""
+    """Return the pruner's name as it is written: GraSP, not grasp."""
     return load.PRUNERS[pruner].partition(":")[2] if pruner in load.PRUNERS else pruner
 
 
 def in_order(pruners: Iterable[str]) -> list[str]:
-    """Each once, in the order of the registry; those that are not there at the end."""
+    """Return each pruner once, in the order of the registry; unknown ones come last."""
     order = list(load.PRUNERS)
     return sorted(set(pruners), key=lambda name: (order.index(name) if name in order else len(order), name))
 
@@ -120,7 +122,7 @@ class Placed:
 
 
 class Task:
-    """All runs of a data set with a model, each in its place."""
+    """A data set with a model, and all its runs, each with its variant."""
 
     def __init__(self, runs: list[Run]) -> None:
         first = runs[0]
@@ -163,31 +165,31 @@ class Task:
         self.placed = [Placed(run, self._variant(run)) for run in runs]
 
     def _variant(self, run: Run) -> Variant:
-        found = _differing(_part(run, False), self.training)
+        training = _differing(_part(run, False), self.training)
         pruning = _differing(_without_rounds(run), self.pruning)
         if run.compression == 0.0:
             acting = settings.acting_when_dense(dict(pruning))
-            return tuple(sorted(found + tuple(acting.items())))
+            return tuple(sorted(training + tuple(acting.items())))
         rounds = _differing(_rounds(run), self.rounds.get(run.pruner, _rounds(run)))
-        return tuple(sorted(found + pruning + rounds))
+        return tuple(sorted(training + pruning + rounds))
 
     @cached_property
     def variants(self) -> list[Variant]:
-        """The main one first, then by label."""
+        """Return the variants, the main one first, then by label."""
         return sorted({placed.variant for placed in self.placed} | {MAIN}, key=lambda v: (v != MAIN, label(v)))
 
     def pruners(self, variant: Variant = MAIN) -> list[str]:
-        """In the order of the registry; those with a pruned run."""
-        found = {p.run.pruner for p in self.placed if p.variant == variant and p.run.compression > 0.0}
-        return in_order(found)
+        """Return the pruners that have a pruned run, in the order of the registry."""
+        names = {p.run.pruner for p in self.placed if p.variant == variant and p.run.compression > 0.0}
+        return in_order(names)
 
     def compressions(self, variant: Variant = MAIN, pruner: str | None = None) -> list[float]:
-        """Those above 0 at which a run exists, of this pruner or of any."""
-        found = [p.run for p in self.placed if p.variant == variant and (pruner is None or p.run.pruner == pruner)]
-        return sorted({run.compression for run in found if run.compression > 0.0})
+        """Return the compressions above 0 at which this pruner (None: any pruner) has a run."""
+        runs = [p.run for p in self.placed if p.variant == variant and (pruner is None or p.run.pruner == pruner)]
+        return sorted({run.compression for run in runs if run.compression > 0.0})
 
     def runs(self, pruner: str, compression: float, variant: Variant = MAIN) -> dict[str, Run]:
-        """By seed. At compression 0: the dense runs of whatever pruner and pruning settings, each seed once."""
+        """Return the runs by seed. At compression 0 these are all dense runs, each seed once, of any pruner."""
         if compression > 0.0:
             wanted = [p.run for p in self.placed if p.variant == variant and p.run.compression == compression]
             return {run.seed: run for run in _by_seed(wanted) if run.pruner == pruner}
@@ -200,18 +202,18 @@ class Task:
     def values(
         self, pruner: str, compression: float, variant: Variant = MAIN, figure: str = "metric"
     ) -> dict[str, float]:
-        """A figure of Run.figures by seed, of the runs that have it."""
-        found = self.runs(pruner, compression, variant)
-        return {seed: run.figures[figure] for seed, run in found.items() if figure in run.figures}
+        """Return a figure of Run.figures by seed, for the runs that have it."""
+        runs = self.runs(pruner, compression, variant)
+        return {seed: run.figures[figure] for seed, run in runs.items() if figure in run.figures}
 
 
 def _by_seed(runs: Iterable[Run]) -> list[Run]:
-    """Seed 2 before seed 10."""
+    """Sort the runs by seed, with seed 2 before seed 10."""
     return sorted(runs, key=lambda run: (len(run.seed), run.seed, run.name))
 
 
 def group(runs: Iterable[Run]) -> list[Task]:
-    """The tasks of these runs, in the order of the registry: data sets, then models."""
+    """Return the tasks of these runs, in the order of the registry: data sets, then models."""
     by_task: dict[tuple, list[Run]] = {}
     for run in runs:
         key = (run.settings["dataset"], run.settings["model"])

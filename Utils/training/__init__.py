@@ -1,1 +1,1 @@
-"""Training, pruning and measuring a model."""
+"""Training, pruning and evaluation of a model."""

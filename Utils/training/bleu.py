@@ -1,4 +1,4 @@
-"""BLEU (Papineni et al. 2002) of a test set, and what it is made of. All figures in percent."""
+"""BLEU (Papineni et al. 2002) of a test set, and its parts, in percent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ if TYPE_CHECKING:
 
 
 def bleu(outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]], weights: Sequence[float]) -> dict:
-    """{bleu, bleu_1 ... bleu_4, precisions, brevity_penalty} of tokenised sentences, one reference each.
+    """Return {bleu, bleu_1 ... bleu_4, precisions, brevity_penalty} of tokenised sentences, one reference each.
 
-    bleu: with `weights` for the n-gram orders 1, 2, ... (scaled to sum to one); bleu_n: with equal weights up to n;
-    precisions: of n = 1 to 4, clipped; brevity_penalty: in (0, 1], or 0 where there is no output.
+    bleu: with `weights` for the n-gram orders 1, 2, ... (scaled to sum to one).
+    bleu_n: with equal weights up to order n.
+    precisions: clipped, for n = 1 to 4.
+    brevity_penalty: in [0, 1], not in percent; 0 if there is no output.
     """
     from torchmetrics.text import BLEUScore
 
@@ -27,7 +29,7 @@ def bleu(outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]], 
         return metric
 
     chosen = measured(weights)
-    # torchmetrics gives 0 as soon as an order has no match, also one of weight 0.
+    # torchmetrics returns 0 if any order has no match, even an order of weight 0.
     value = float(chosen.compute()) if all(weights) else _geometric(chosen, weights)
     by_order = [measured([1.0 / n] * n) for n in range(1, 5)]
     return {
@@ -44,7 +46,7 @@ def _precisions(counts: BLEUScore) -> list[float]:
 
 
 def _brevity(counts: BLEUScore) -> float:
-    """exp(1 - r / c) for an output of length c shorter than its reference's r, else 1."""
+    """Return exp(1 - r / c) if the output's length c is below the reference's length r, else 1."""
     ours, theirs = float(counts.preds_len), float(counts.target_len)
     if ours == 0.0:
         return 0.0
@@ -52,7 +54,10 @@ def _brevity(counts: BLEUScore) -> float:
 
 
 def _geometric(counts: BLEUScore, weights: Sequence[float]) -> float:
-    """The weighted geometric mean of the precisions times the brevity penalty; orders of weight 0 do not count."""
+    """Return the weighted geometric mean of the precisions times the brevity penalty.
+
+    Orders of weight 0 do not count.
+    """
     terms = [(w, share) for w, share in zip(weights, _precisions(counts), strict=True) if w]
     if not all(share for _, share in terms):
         return 0.0
@@ -60,7 +65,7 @@ def _geometric(counts: BLEUScore, weights: Sequence[float]) -> float:
 
 
 def sacrebleu(outputs: Sequence[str], references: Sequence[str]) -> float:
-    """BLEU of running text under sacreBLEU's own tokenizer 13a (Post 2018), comparable across papers."""
+    """Return BLEU of running text with sacreBLEU's own tokenizer 13a (Post 2018), which is comparable across papers."""
     from torchmetrics.text import SacreBLEUScore
 
     return 100.0 * float(SacreBLEUScore()(list(outputs), [[line] for line in references]))

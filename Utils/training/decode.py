@@ -1,7 +1,7 @@
-"""From a trained model to translations: greedy decoding and beam search, whole test sets in batches.
+"""Translation with a trained model: greedy decoding and beam search, for whole test sets in batches.
 
-The model has `begin(source, room) -> state`, `step(tokens, state) -> logits`, `likeliest_step(tokens, state) -> tokens`
-and states with `keep(rows)` (see Models.seq2seq), so that each step costs one position, whatever came before.
+The model has `begin(source, room) -> state`, `step(tokens, state) -> logits` and `likeliest_step(tokens, state) ->
+tokens`. Its states have `keep(rows)`. So each step computes one position only (see Models.seq2seq).
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from Layers.fast.products import products_kept
 from Layers.modes import modes_kept
 from Layers.pairs import BOS, EOS, PAD
 
-LONGER = 5  # a translation has at most so many tokens more than its source, <bos> and <eos> counted in both
+LONGER = 5  # a translation has at most this many tokens more than its source, both with <bos> and <eos>
 BATCH = 256  # sentences decoded together
-GPU_BATCH = 2048  # and on a GPU, which takes hardly longer for more
-WORTH_IT = 0.75  # finished sentences leave the batch once no more than this share of it goes on
+GPU_BATCH = 2048  # the same on a GPU, which takes hardly longer for more
+WORTH_IT = 0.75  # finished sentences are removed from the batch when at most this share is unfinished
 
 
 def batch_size(device: torch.device) -> int:
-    """The most sentences, each counted once for each beginning that a beam keeps of it, decoded together there."""
+    """Return how many sentences are decoded together at most; with a beam, each hypothesis counts as one."""
     return BATCH if device.type == "cpu" else GPU_BATCH
 
 
 @torch.no_grad()
 def translate(model: nn.Module, sources: Sequence[Tensor], device: torch.device, beam: int = 1) -> list[list[int]]:
-    """Translations of `sources` (each [S], <bos> words <eos>), token numbers without <bos> and <eos>, in order.
+    """Translate `sources` (each [S], <bos> words <eos>); return token numbers without <bos> and <eos>, in order.
 
-    beam: 1 takes the likeliest token at each step; K > 1 keeps the K likeliest beginnings, see `beam_search`.
+    beam: 1 takes the likeliest token at each step; K > 1 keeps the K likeliest hypotheses, see `beam_search`.
     """
-    found: list[list[int]] = [[] for _ in sources]
+    translations: list[list[int]] = [[] for _ in sources]
     order = sorted(range(len(sources)), key=lambda k: len(sources[k]))
     size = max(1, batch_size(device) // beam)
     with modes_kept(model), products_kept(model):
@@ -44,18 +44,21 @@ def translate(model: nn.Module, sources: Sequence[Tensor], device: torch.device,
             limits = torch.tensor([len(sources[k]) + LONGER - 1 for k in numbers], device=device)
             rows = greedy(model, source, limits) if beam == 1 else beam_search(model, source, limits, beam)
             for k, row in zip(numbers, rows, strict=True):
-                found[k] = row
-    return found
+                translations[k] = row
+    return translations
 
 
 def greedy(model: nn.Module, source: Tensor, limits: Tensor) -> list[list[int]]:
-    """source [B, S], limits [B]: the most tokens of each translation, <eos> counted -> token numbers without <eos>."""
-    room = int(limits.max())
-    state = model.begin(source, room)
-    chosen = torch.full((len(source), room), EOS, device=source.device)
+    """Translate `source` [B, S], taking the likeliest token at each step; return token numbers without <eos>.
+
+    limits: [B] the most tokens of each translation, including <eos>.
+    """
+    length = int(limits.max())
+    state = model.begin(source, length)
+    chosen = torch.full((len(source), length), EOS, device=source.device)
     rows = torch.arange(len(source), device=source.device)
     tokens = torch.full_like(rows, BOS)
-    for position in range(room):
+    for position in range(length):
         tokens = model.likeliest_step(tokens, state)
         chosen[rows, position] = tokens
         going = ((chosen[rows, : position + 1] != EOS).all(1) & (limits[rows] > position + 1)).nonzero().flatten()
@@ -72,24 +75,24 @@ def _to_end(tokens: list[int]) -> list[int]:
 
 
 def beam_search(model: nn.Module, source: Tensor, limits: Tensor, beam: int) -> list[list[int]]:
-    """As `greedy`, from the `beam` likeliest beginnings of each sentence at each step.
+    """Do the same as `greedy`, with the `beam` likeliest hypotheses of each sentence at each step.
 
-    A beginning that ends with <eos>, or is as long as its limit, is complete and leaves the beam to those that go on.
-    The translation is the complete one with the highest mean log-probability a token, <eos> counted.
+    A hypothesis that ends with <eos> or reaches its limit is complete and leaves the beam. The translation is the
+    complete hypothesis with the highest mean log-probability per token, including <eos>.
     """
-    count, room = len(source), int(limits.max())
-    state = model.begin(source, room)
+    count, length = len(source), int(limits.max())
+    state = model.begin(source, length)
     state.keep(torch.arange(count, device=source.device).repeat_interleave(beam))
     total = torch.full((count, beam), -torch.inf, device=source.device)
-    total[:, 0] = 0.0  # all beginnings are the same at first
-    begun = torch.full((count, beam, room), EOS, device=source.device)
+    total[:, 0] = 0.0  # all hypotheses are the same at first
+    begun = torch.full((count, beam, length), EOS, device=source.device)
     tokens = torch.full((count * beam,), BOS, device=source.device)
     best, best_mean = begun[:, 0].clone(), torch.full((count,), -torch.inf, device=source.device)
     first = torch.arange(count, device=source.device).unsqueeze(1) * beam
-    for position in range(room):
+    for position in range(length):
         gain = model.step(tokens, state).log_softmax(1).unflatten(0, (count, beam))
-        total, places = (total.unsqueeze(2) + gain).flatten(1).topk(beam, dim=1)
-        parents, tokens = places // gain.shape[2], places % gain.shape[2]
+        total, indices = (total.unsqueeze(2) + gain).flatten(1).topk(beam, dim=1)
+        parents, tokens = indices // gain.shape[2], indices % gain.shape[2]
         begun = begun.gather(1, parents.unsqueeze(2).expand_as(begun))
         begun[:, :, position] = tokens
         over = (tokens == EOS) | (limits.unsqueeze(1) <= position + 1)

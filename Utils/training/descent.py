@@ -1,4 +1,4 @@
-"""The optimizer of a training, and the schedule of its learning rate."""
+"""The optimizer of a training and its learning rate schedule."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from Utils.training.adam import Adam
 
 
 class Descent:
-    """The `optimizer` of a model's parameters and the `scheduler` of its learning rate.
+    """The `optimizer` of a model's parameters and the `scheduler` of the learning rate.
 
-    args: the settings `optimizer`, those that are its own, `lr`, `lr_drops` (epochs), `lr_drop_rate`, `weight_decay`.
+    args: the settings `optimizer`, `lr`, `lr_drops` (epochs), `lr_drop_rate`, `weight_decay`, and those of the
+    optimizer.
     """
 
     def __init__(self, model: nn.Module, args: Namespace) -> None:
@@ -24,19 +25,19 @@ class Descent:
         self.begin()
 
     def begin(self, epoch: int = 0) -> None:
-        """Build both anew, without any memory of earlier steps, for a training of which `epoch` epochs are past."""
+        """Build a new optimizer and scheduler, without state, for a training in which `epoch` epochs are done."""
         self.begun, args = epoch, self.args
         parameters = list(generator.parameters(self.model))
         kind, arguments = load.optimizer(args.optimizer, args)
         lr = args.lr * args.lr_drop_rate ** sum(drop <= epoch for drop in args.lr_drops)
         self.optimizer = kind(parameters, lr=lr, weight_decay=args.weight_decay, **arguments)
         if fast.used() and isinstance(self.optimizer, Adam) and parameters[0].device.type == "cpu":
-            self.optimizer.attach(self.model)  # a GPU is quicker at the whole embedding than at its rows
+            self.optimizer.attach(self.model)  # a GPU updates the whole embedding quicker than its rows
         drops = [drop - epoch for drop in args.lr_drops if drop > epoch]
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, drops, args.lr_drop_rate)
 
     def state(self) -> dict[str, Any]:
-        """Return the optimizer's memory of each parameter, by number, the learning rates and the schedule's place."""
+        """Return the optimizer's state of each parameter (by number), the learning rates and the scheduler's state."""
         memory = self.optimizer.state_dict()["state"]
         return {
             "begun": self.begun,
@@ -46,7 +47,7 @@ class Descent:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state of the same model and settings."""
+        """Continue from a state of the same model and settings."""
         self.begin(state["begun"])
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         memory = {
@@ -60,7 +61,7 @@ class Descent:
 
 
 def _placed(value: Any, parameter: Tensor) -> Any:
-    """Copy what has the parameter's shape to the parameter's own layout and device; return all else as it is."""
+    """Copy a tensor of the parameter's shape to the parameter's layout and device; return other values unchanged."""
     if isinstance(value, Tensor) and value.shape == parameter.shape:
         return torch.empty_like(parameter).copy_(value)
     return value

@@ -1,4 +1,4 @@
-"""Loss and accuracy over a loader, and what a run reports of them."""
+"""Loss and accuracy over a loader, and the figures that a run reports."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TOP = (1, 2, 5)
 
 @torch.no_grad()
 def evaluate(model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> dict[str, float]:
-    """{loss, top1, top2, top5}: mean loss an example, accuracies in percent, in eval mode; the modes are put back.
+    """Return {loss, top1, top2, top5} in eval mode: mean loss per example, accuracies in percent.
 
-    top-k only where there are that many classes. Beside them the means of `Utils.load.measures`, by name. Raises
-    FloatingPointError if the loss or one of these is not finite.
+    top-k is left out if there are fewer than k classes. Beside them are the means of `Utils.load.measures`, by name.
+    The train / eval modes are restored. Raises FloatingPointError if the loss or one of these is not finite.
     """
     count, correct, of_each = 0, {}, load.measures()
     totals = {name: torch.zeros((), dtype=torch.float64, device=device) for name in ("loss", *of_each)}
@@ -51,9 +51,10 @@ def evaluate(model: nn.Module, loss: Callable, dataloader: Iterable, device: tor
 
 
 class Accuracy:
-    """What is measured of a model in a run. A data set with other figures names a class with these methods.
+    """The evaluation of a run by loss and accuracy. A data set with other figures names a class with these methods.
 
-    data: the loaded data set; args: settings of the command line.
+    data: the loaded data set.
+    args: settings of the command line.
     """
 
     splits = ("train", "test")
@@ -67,38 +68,39 @@ class Accuracy:
     def measure(
         self, model: nn.Module, loss: Callable, point: str, known: Mapping[str, float] = MappingProxyType({})
     ) -> dict[str, float]:
-        """Measure whole splits, as {<split>_loss, <split>_top1, ...}; the training split, the longest, only at the end.
+        """Evaluate on whole splits; return {<split>_loss, <split>_top1, ...}.
 
-        point: when, a key of result.json. known: figures of a point since which nothing has happened; what they hold
-        is taken from them.
+        The training split takes longest and is evaluated only at the point "final".
+        point: the name of this moment, a key of result.json.
+        known: figures measured earlier on the same weights, which are reused.
         """
-        found = dict(known)
+        result = dict(known)
         for split, loader in self.loaders.items():
             if f"{split}_loss" not in known and (split != "train" or point == "final"):
                 figures = evaluate(model, loss, loader, self.device)
-                found |= {f"{split}_{key}": value for key, value in figures.items()}
-        return found
+                result |= {f"{split}_{key}": value for key, value in figures.items()}
+        return result
 
     def after_epoch(self, model: nn.Module, loss: Callable, epoch: int) -> dict[str, float]:
-        """The test split after an epoch (from 1) of training."""
+        """Evaluate the test split after an epoch (from 1) of training."""
         return {f"test_{key}": value for key, value in evaluate(model, loss, self.loaders["test"], self.device).items()}
 
     def inputs(self) -> Iterable[Any]:
-        """Batches of the same 1,000 test inputs, whatever the run, for `signal.spread`."""
+        """Return batches of 1,000 test inputs for `signal.spread`, the same ones in every run."""
         loader = self.loaders["test"]
         return (data for data, _ in Loader(loader.examples, loader.batch_size, length=signal.INPUTS))
 
     def state(self) -> dict[str, Any]:
-        """Return what has been found so far, as JSON values, for `restore` in another process."""
+        """Return the findings so far as JSON values, for `restore` in another process."""
         return {}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what that state has found."""
+        """Continue from the findings in `state`."""
 
     def findings(self) -> dict[str, Any]:
-        """What else belongs in result.json."""
+        """Return further entries of result.json."""
         return {}
 
     def words(self) -> str:
-        """What else belongs in the report, lines that each end."""
+        """Return further lines of the report, each with its line break."""
         return ""

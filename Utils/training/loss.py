@@ -1,4 +1,4 @@
-"""Cross entropy for outputs as wide as a vocabulary."""
+"""Cross entropy that is quick for outputs as wide as a vocabulary."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from Layers import fast
 
-BLOCK = 1 << 20  # logits that a CPU works on at a time: they stay in the cache from the first pass to the last
+BLOCK = 1 << 20  # logits that a CPU processes at a time, so that they stay in its cache
 
 
 class CrossEntropy(nn.CrossEntropyLoss):
-    """nn.CrossEntropyLoss() of logits [n, classes] and targets [n], the mean in float32 or better.
+    """The mean cross entropy of logits [n, classes] and targets [n], in float32 or a wider type.
 
-    On a CPU large inputs go block by block, and the gradient is made in the same pass: neither log-probabilities nor
-    float32 copies of all logits are ever written out. A GPU would wait for the launch of each block's kernels.
+    On a CPU, large inputs are computed block by block, and the gradient in the same pass. So neither log-probabilities
+    nor float32 copies of all logits are written to memory. A GPU would wait for the launch of each block's kernels.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class _Blocks(torch.autograd.Function):
         for a in range(0, len(logits), rows):
             here = slice(a, a + rows)
             likely = _wide(logits[here]).log_softmax(1)
-            place = target[here].unsqueeze(1)
-            own = likely.gather(1, place)
+            index = target[here].unsqueeze(1)
+            own = likely.gather(1, index)
             total = total - own.sum()
-            if wanted:  # (softmax - one-hot) / n
-                likely.exp_().scatter_(1, place, own.exp() - 1).div_(len(logits))
+            if gradient is not None:  # (softmax - one-hot) / n
+                likely.exp_().scatter_(1, index, own.exp() - 1).div_(len(logits))
                 gradient[here] = likely
         if wanted:
             ctx.save_for_backward(logits, target)

@@ -1,4 +1,4 @@
-"""The one pruning routine."""
+"""The pruning loop, the same for every pruner and task."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from Utils.load import SCHEDULES
 
 
 def density_after(density: float, schedule: str, epoch: int, epochs: int) -> float:
-    """The density to prune to in `epoch` (from 1) of `epochs`; in the last it is `density` itself.
+    """Return the density to prune to in round `epoch` (from 1) of `epochs`; in the last round it is `density` itself.
 
-    exponential: density^(epoch / epochs) (Tanaka et al. 2020, algorithm 1); linear: equal shares of what goes.
+    "exponential" gives density^(epoch / epochs) (Tanaka et al. 2020, algorithm 1). "linear" removes an equal number of
+    weights in each round. Raises ValueError for another schedule.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {schedule!r}")
@@ -27,7 +28,10 @@ def density_after(density: float, schedule: str, epoch: int, epochs: int) -> flo
 
 @torch.no_grad()
 def reinitialize(model: nn.Module, seed: int) -> None:
-    """Draw new initial weights from `seed`; masks stay. The model's own `reset_parameters` goes over its layers'."""
+    """Draw new initial weights from `seed`. Masks stay.
+
+    The model's `reset_parameters` overrides those of its layers.
+    """
     devices = [p.device.index for p in model.parameters() if p.is_cuda][:1]
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
@@ -51,11 +55,14 @@ def prune_loop(
     shuffle: bool = False,
     invert: bool = False,
 ) -> None:
-    """Score and mask `epochs` times down to `density`, then set what is pruned to zero.
+    """Score and mask the weights `epochs` times, down to `density`, then set the pruned weights to zero.
 
-    invert: the lowest scores stay. shuffle: at the end each mask is permuted within its tensor. reinitialize_from: a
-    seed to draw new weights from at the end. train_mode: score with batch statistics and dropout. The model's train /
-    eval modes are as before afterwards. Raises FloatingPointError for a NaN score, ValueError for an unusable density.
+    reinitialize_from: a seed to draw new weights from at the end.
+    train_mode: score with batch statistics and dropout.
+    shuffle: permute each mask within its tensor at the end.
+    invert: keep the lowest scores instead of the highest.
+    The train / eval modes of the model are restored afterwards. Raises FloatingPointError for a NaN score and
+    ValueError for an unusable density or schedule.
     """
     with modes_kept(model):
         model.train(train_mode)

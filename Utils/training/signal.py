@@ -1,4 +1,4 @@
-"""How much of its input a network's output still shows: the signal that pruning leaves."""
+"""The signal of a network: how much its output varies with its input."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from torch import nn
 from Layers.fast.fixed import fixed_masks
 from Layers.modes import modes_kept
 
-INPUTS = 1_000  # of the test split
+INPUTS = 1_000  # number of test inputs
 
 
 @torch.no_grad()
 def spread(model: nn.Module, inputs: Iterable[Any], device: torch.device) -> float:
-    """Measure sqrt(mean over outputs of the variance over inputs) of the logits, in eval mode.
+    """Return sqrt(mean over outputs of the variance over inputs) of the logits, in eval mode.
 
-    inputs: batches as the model takes them, without targets; a batch of B inputs gives [B * n, classes] logits, n the
-    same for all. Exactly 0 if every input gives the same logits. The modes are put back. Raises FloatingPointError if a
-    logit is not finite.
+    inputs: batches as the model takes them, without targets. A batch of B inputs gives [B * n, classes] logits, with
+    the same n for all batches.
+    The result is exactly 0 if every input gives the same logits. The train / eval modes are restored. Raises
+    FloatingPointError if a logit is not finite.
     """
     count, first = 0, None
     with modes_kept(model), fixed_masks(model):
         model.eval()
         for data in inputs:
             logits = model(data.to(device)).reshape(len(data), -1).double()
-            if first is None:  # sums of differences from one input: where all are alike they stay exactly zero
+            if first is None:  # sum differences from one input: if all are equal, the sums stay exactly zero
                 first = logits[0].clone()
                 total, squares = torch.zeros_like(first), torch.zeros_like(first)
             logits -= first
@@ -42,10 +43,10 @@ def spread(model: nn.Module, inputs: Iterable[Any], device: torch.device) -> flo
 
 
 def share(after: float, before: float) -> float | None:
-    """Divide the signal after pruning by the dense network's before it; None where that is 0."""
+    """Divide the signal after pruning by the signal of the dense network; None if the latter is 0."""
     return after / before if before > 0.0 else None
 
 
 def report(before: float, after: float) -> dict[str, float | None]:
-    """Return both and the share that is kept, as result.json holds them."""
+    """Return both signals and the fraction that is kept, as in result.json."""
     return {"before": before, "after": after, "kept": share(after, before)}

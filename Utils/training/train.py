@@ -1,4 +1,4 @@
-"""The one training routine, for every task whose loader yields (data, target)."""
+"""The training loop, the same for every task whose loader yields (data, target)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from Layers.fast.fixed import fixed_masks
 
-CHECK_EVERY = 64  # batches between two looks at the loss, which on a GPU wait for it
+CHECK_EVERY = 64  # batches between two checks of the loss; on a GPU each check waits for it
 
 
 def _finite(losses: list[Tensor], first: int) -> None:
@@ -30,11 +30,11 @@ def train_epoch(
     log: Callable[[int, float], None] | None = None,
     amp: torch.dtype | None = None,
 ) -> float:
-    """One pass over the loader in train mode; the mean loss of its batches, each weighted by its examples.
+    """Train for one pass over the loader; return the mean loss of its batches, weighted by their numbers of targets.
 
-    log(batch, loss): called every 64 batches. amp: the type that matrix products are computed in (torch.autocast); the
-    parameters and the sums between layers keep their own. Masks must not change meanwhile. Raises FloatingPointError,
-    naming the batch, if a loss is not finite.
+    log(batch, loss): called every 64 batches.
+    amp: the number type of matrix products (torch.autocast); parameters and sums between layers keep theirs.
+    Masks must not change during the epoch. Raises FloatingPointError, naming the batch, if a loss is not finite.
     """
     model.train()
     losses: list[Tensor] = []
@@ -78,9 +78,11 @@ def train(
     amp: torch.dtype | None = None,
     done: int = 0,
 ) -> None:
-    """Passes up to the number `epochs`, of which `done` have been made before.
+    """Train up to epoch number `epochs`, of which `done` have been done before.
 
-    after_epoch(epoch from 1, mean train loss) evaluates, logs or saves; log(epoch, batch, loss).
+    after_epoch(epoch from 1, mean train loss): called after each epoch, to evaluate, log or save.
+    log(epoch, batch, loss): called every 64 batches.
+    Raises FloatingPointError, naming the batch and the epoch, if a loss is not finite.
     """
     for epoch in range(done + 1, epochs + 1):
         watch = None if log is None else lambda batch, value, epoch=epoch: log(epoch, batch, value)

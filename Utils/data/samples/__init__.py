@@ -1,1 +1,1 @@
-"""Generators of the stand-in corpora used when the real ones are not there."""
+"""Generators of samples that replace the real corpora if those are not available."""

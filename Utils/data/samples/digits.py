@@ -1,9 +1,13 @@
-"""Drawn digits in the manner of MNIST, white strokes on black: the stand-in for the real images.
+"""Generated digits like those of MNIST, white strokes on black: the sample that replaces the real images.
 
-A digit is a few strokes, each a smooth curve through control points on a unit square. Every sample jitters the control
-points, applies a random affine transform and draws the strokes with a random width, anti-aliased by the distance to
-them. Sloppy writing, stray strokes, bars that hide a part and pixel noise keep the task from being trivial.
+A digit is a few strokes, each a smooth curve through control points in a unit square. For every image the control
+points are jittered, a random affine transform is applied, and the strokes are drawn with a random width. They are
+anti-aliased by the distance to them. Sloppy writing, stray strokes, bars that hide a part, and pixel noise make the
+task harder.
 """
+
+import tomllib
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +19,7 @@ SEED = 19_981_101
 
 # Knobs of the difficulty.
 BOX = 20.0  # side of the digit's square in pixels, before the transform
-POINT_JITTER = 0.036  # of a control point, standard deviation as a share of that side
+POINT_JITTER = 0.036  # standard deviation of a control point, as a share of that side
 SLOPPY = (0.12, 2.8)  # share of the images with a larger jitter, and how many times larger: some are unreadable
 ROTATION = 0.10  # radians, standard deviation
 SHEAR = (0.12, 0.14)  # mean (writing leans to the right) and standard deviation
@@ -23,8 +27,8 @@ SCALE = (0.85, 1.06)
 ASPECT = 0.10  # standard deviation of the logarithm of width : height
 SHIFT = 0.4  # pixels, standard deviation
 WIDTH = (0.85, 1.75)  # half the stroke width in pixels
-BAR_SHARE = 0.33  # of the images: a black bar hides a part of the digit
-STROKE_SHARE = 0.30  # of the images: a stray stroke crosses the square
+BAR_SHARE = 0.33  # share of the images in which a black bar hides a part of the digit
+STROKE_SHARE = 0.30  # share of the images in which a stray stroke crosses the square
 NOISE = 0.10  # standard deviation at white = 1
 
 STEPS = 4  # straight pieces between two control points
@@ -32,221 +36,13 @@ BATCH = 100  # images drawn at once: the arrays of a batch fit into the processo
 
 # (digit, share of the digit's samples, strokes); a stroke is a list of (x, y), y downwards.
 SHAPES: list[tuple[int, float, list[list[tuple[float, float]]]]] = [
-    (
-        0,
-        0.7,
-        [
-            [
-                (0.52, 0.02),
-                (0.26, 0.16),
-                (0.17, 0.50),
-                (0.27, 0.85),
-                (0.52, 0.98),
-                (0.76, 0.84),
-                (0.84, 0.50),
-                (0.74, 0.16),
-                (0.50, 0.02),
-            ]
-        ],
-    ),
-    (
-        0,
-        0.3,
-        [
-            [
-                (0.66, 0.06),
-                (0.38, 0.10),
-                (0.22, 0.40),
-                (0.24, 0.76),
-                (0.46, 0.97),
-                (0.70, 0.82),
-                (0.80, 0.48),
-                (0.68, 0.14),
-                (0.40, 0.03),
-            ]
-        ],
-    ),
-    (1, 0.6, [[(0.52, 0.02), (0.50, 0.35), (0.50, 0.66), (0.48, 0.98)]]),
-    (1, 0.4, [[(0.32, 0.24), (0.44, 0.14), (0.54, 0.02)], [(0.54, 0.02), (0.53, 0.50), (0.52, 0.98)]]),
-    (
-        2,
-        0.6,
-        [
-            [(0.18, 0.24), (0.32, 0.05), (0.62, 0.03), (0.78, 0.24), (0.66, 0.48), (0.40, 0.72), (0.16, 0.95)],
-            [(0.16, 0.95), (0.50, 0.93), (0.86, 0.94)],
-        ],
-    ),
-    (
-        2,
-        0.4,
-        [
-            [
-                (0.20, 0.20),
-                (0.42, 0.02),
-                (0.72, 0.12),
-                (0.72, 0.38),
-                (0.50, 0.68),
-                (0.26, 0.92),
-                (0.16, 0.84),
-                (0.30, 0.76),
-                (0.56, 0.90),
-                (0.86, 0.92),
-            ]
-        ],
-    ),
-    (
-        3,
-        0.7,
-        [
-            [(0.20, 0.12), (0.44, 0.02), (0.72, 0.12), (0.70, 0.34), (0.44, 0.46)],
-            [(0.44, 0.46), (0.74, 0.56), (0.80, 0.80), (0.54, 0.98), (0.18, 0.88)],
-        ],
-    ),
-    (
-        3,
-        0.3,
-        [
-            [(0.20, 0.05), (0.50, 0.05), (0.78, 0.05)],
-            [(0.78, 0.05), (0.58, 0.24), (0.42, 0.42)],
-            [(0.42, 0.42), (0.72, 0.48), (0.80, 0.74), (0.56, 0.97), (0.18, 0.88)],
-        ],
-    ),
-    (
-        4,
-        0.6,
-        [
-            [(0.34, 0.04), (0.26, 0.32), (0.16, 0.58)],
-            [(0.16, 0.58), (0.50, 0.57), (0.88, 0.55)],
-            [(0.68, 0.06), (0.66, 0.50), (0.63, 0.98)],
-        ],
-    ),
-    (
-        4,
-        0.4,
-        [
-            [(0.64, 0.02), (0.38, 0.32), (0.12, 0.64)],
-            [(0.12, 0.64), (0.50, 0.64), (0.88, 0.64)],
-            [(0.64, 0.02), (0.64, 0.50), (0.63, 0.98)],
-        ],
-    ),
-    (
-        5,
-        0.6,
-        [
-            [(0.78, 0.04), (0.54, 0.05), (0.30, 0.06)],
-            [(0.30, 0.06), (0.27, 0.26), (0.24, 0.44)],
-            [(0.24, 0.44), (0.52, 0.38), (0.78, 0.54), (0.76, 0.82), (0.50, 0.98), (0.18, 0.88)],
-        ],
-    ),
-    (
-        5,
-        0.4,
-        [
-            [
-                (0.84, 0.04),
-                (0.58, 0.06),
-                (0.36, 0.10),
-                (0.26, 0.30),
-                (0.44, 0.44),
-                (0.68, 0.58),
-                (0.70, 0.82),
-                (0.46, 0.97),
-                (0.18, 0.90),
-            ]
-        ],
-    ),
-    (
-        6,
-        0.6,
-        [
-            [
-                (0.68, 0.04),
-                (0.40, 0.22),
-                (0.22, 0.54),
-                (0.26, 0.86),
-                (0.52, 0.98),
-                (0.78, 0.82),
-                (0.70, 0.58),
-                (0.46, 0.54),
-                (0.24, 0.72),
-            ]
-        ],
-    ),
-    (
-        6,
-        0.4,
-        [
-            [
-                (0.50, 0.02),
-                (0.30, 0.30),
-                (0.22, 0.64),
-                (0.34, 0.92),
-                (0.60, 0.96),
-                (0.76, 0.76),
-                (0.62, 0.56),
-                (0.40, 0.60),
-                (0.26, 0.78),
-            ]
-        ],
-    ),
-    (7, 0.7, [[(0.16, 0.08), (0.50, 0.06), (0.84, 0.05)], [(0.84, 0.05), (0.62, 0.38), (0.50, 0.66), (0.42, 0.98)]]),
-    (
-        7,
-        0.3,
-        [
-            [(0.16, 0.08), (0.50, 0.06), (0.84, 0.05)],
-            [(0.84, 0.05), (0.60, 0.46), (0.40, 0.98)],
-            [(0.32, 0.52), (0.52, 0.50), (0.74, 0.49)],
-        ],
-    ),
-    (
-        8,
-        0.6,
-        [
-            [
-                (0.74, 0.16),
-                (0.50, 0.02),
-                (0.26, 0.16),
-                (0.34, 0.38),
-                (0.62, 0.56),
-                (0.76, 0.80),
-                (0.50, 0.98),
-                (0.24, 0.80),
-                (0.38, 0.56),
-                (0.66, 0.36),
-                (0.74, 0.16),
-            ]
-        ],
-    ),
-    (
-        8,
-        0.4,
-        [
-            [(0.50, 0.02), (0.28, 0.14), (0.34, 0.40), (0.52, 0.46), (0.70, 0.36), (0.72, 0.14), (0.50, 0.02)],
-            [(0.52, 0.46), (0.26, 0.60), (0.26, 0.88), (0.52, 0.98), (0.78, 0.86), (0.74, 0.60), (0.52, 0.46)],
-        ],
-    ),
-    (
-        9,
-        0.6,
-        [
-            [(0.76, 0.22), (0.52, 0.03), (0.26, 0.16), (0.28, 0.42), (0.54, 0.50), (0.76, 0.26)],
-            [(0.76, 0.22), (0.74, 0.60), (0.66, 0.98)],
-        ],
-    ),
-    (
-        9,
-        0.4,
-        [
-            [(0.76, 0.16), (0.48, 0.03), (0.24, 0.22), (0.34, 0.46), (0.62, 0.44), (0.76, 0.18)],
-            [(0.76, 0.16), (0.78, 0.52), (0.66, 0.84), (0.40, 0.97), (0.22, 0.88)],
-        ],
-    ),
+    (shape["digit"], shape["share"], [[(x, y) for x, y in stroke] for stroke in shape["strokes"]])
+    for shape in tomllib.loads(Path(__file__).with_name("digits.toml").read_text(encoding="utf-8"))["shape"]
 ]
 
 
 def _spline(points: int) -> np.ndarray:
-    """Matrix [(points - 1) * STEPS + 1, points]: control points of a stroke -> points on its Catmull-Rom curve."""
+    """Return a matrix [(points - 1) * STEPS + 1, points] from control points to points on their Catmull-Rom curve."""
     # A point before the first and after the last, by reflection: the curve runs through both ends.
     padded = np.zeros((points + 2, points))
     padded[1:-1] = np.eye(points)
@@ -259,7 +55,10 @@ def _spline(points: int) -> np.ndarray:
 
 
 def _pieces(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], count: int) -> np.ndarray:
-    """Straight pieces of `count` jittered copies of a digit, float64 [count, pieces, 2 ends, 2 (x, y)], unit square."""
+    """Return straight pieces of `count` jittered copies of a digit, in a unit square.
+
+    The shape is float64 [count, pieces, 2 ends, 2 (x, y)].
+    """
     pieces = []
     jitter = POINT_JITTER * np.where(rng.random(count) < SLOPPY[0], SLOPPY[1], 1.0)[:, None]
     moved: dict[tuple[float, float], np.ndarray] = {}  # strokes that share a point must stay joined
@@ -274,7 +73,7 @@ def _pieces(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], 
 
 
 def _transform(rng: np.random.Generator, pieces: np.ndarray) -> np.ndarray:
-    """The pieces in pixels, each sample under its own random rotation, shear, scale and shift; same shape."""
+    """Return the pieces in pixels, each image with its own random rotation, shear, scale and shift; same shape."""
     count = len(pieces)
     angle = ROTATION * rng.standard_normal(count)
     shear = SHEAR[0] + SHEAR[1] * rng.standard_normal(count)
@@ -288,7 +87,7 @@ def _transform(rng: np.random.Generator, pieces: np.ndarray) -> np.ndarray:
 
 
 def _distance(pieces: np.ndarray) -> np.ndarray:
-    """Distance in pixels from every pixel's centre to the nearest piece, float32 [count, SIDE, SIDE]."""
+    """Return the distance in pixels of every pixel's centre to the nearest piece, float32 [count, SIDE, SIDE]."""
     # On a grid, the last bit of a sine or an exponential (which differs between machines) cannot reach a pixel.
     pieces = np.rint(pieces * 1_024) / 1_024
     start = pieces[:, :, 0]
@@ -318,12 +117,12 @@ def _distance(pieces: np.ndarray) -> np.ndarray:
 
 
 def _ink(pieces: np.ndarray, half_width: np.ndarray) -> np.ndarray:
-    """Ink 0..1 of strokes with the given half widths (pixels, [count]), float32 [count, SIDE, SIDE]."""
+    """Return the ink in [0, 1] of strokes with the given half widths (pixels, [count]), float32 [count, SIDE, SIDE]."""
     return np.clip(half_width.astype(np.float32)[:, None, None] + 0.5 - _distance(pieces), 0, 1)
 
 
 def _random_line(rng: np.random.Generator, count: int, length: tuple[float, float]) -> np.ndarray:
-    """One straight piece per sample with its middle near the centre, [count, 1, 2, 2] in pixels."""
+    """Return one straight piece per image with its middle near the centre, [count, 1, 2, 2] in pixels."""
     middle = rng.uniform(SIDE * 0.2, SIDE * 0.8, (count, 2))
     angle = rng.uniform(0, np.pi, count)
     reach = rng.uniform(*length, count)[:, None] / 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -331,7 +130,7 @@ def _random_line(rng: np.random.Generator, count: int, length: tuple[float, floa
 
 
 def _draw(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], count: int) -> np.ndarray:
-    """`count` images of one shape, uint8 [count, SIDE, SIDE]."""
+    """Return `count` images of one shape, uint8 [count, SIDE, SIDE]."""
     image = _ink(_transform(rng, _pieces(rng, strokes, count)), rng.uniform(*WIDTH, count))
     stray = (rng.random(count) < STROKE_SHARE) * rng.uniform(0.5, 1.0, count)
     line = _ink(_random_line(rng, count, (5, 14)), rng.uniform(0.3, 1.0, count))
@@ -344,7 +143,7 @@ def _draw(rng: np.random.Generator, strokes: list[list[tuple[float, float]]], co
 
 
 def _part(rng: np.random.Generator, total: int) -> tuple[np.ndarray, np.ndarray]:
-    """(images uint8 [total, SIDE, SIDE], labels uint8 [total]), the ten digits equally often, shuffled."""
+    """Return (images uint8 [total, SIDE, SIDE], labels uint8 [total]), all ten digits equally often, shuffled."""
     images, labels = [], []
     for digit in range(10):
         shapes = [(share, strokes) for label, share, strokes in SHAPES if label == digit]
@@ -357,6 +156,6 @@ def _part(rng: np.random.Generator, total: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def generate() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The corpus: {"train": 6,000 images, "test": 1,000 images} as (uint8 [n, 28, 28], labels 0..9 uint8 [n])."""
+    """Return {"train": 6,000 images, "test": 1,000 images} as (uint8 [n, 28, 28], labels 0..9 uint8 [n])."""
     rng = np.random.Generator(np.random.PCG64(SEED))
     return {"train": _part(rng, TRAIN_IMAGES), "test": _part(rng, TEST_IMAGES)}

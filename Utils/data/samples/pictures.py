@@ -1,12 +1,12 @@
-"""German descriptions of pictures and their English translations, from a small grammar: the stand-in for a corpus.
+"""Generated German picture descriptions with English translations: the sample that replaces the real captions.
 
-The German obeys its rules: gender, case and number decide articles and endings, the verb comes second and agrees with
-its subject, a prefix such as `hoch` or `an` goes to the end, and so does the verb of a relative clause. Each German
-sentence has one English sentence and the other way round, so both directions can be learned.
+The German sentences follow the grammar. Gender, case and number decide articles and endings. The verb comes second and
+agrees with its subject. A prefix such as `hoch` or `an` goes to the end, and so does the verb of a relative clause.
+Each German sentence has exactly one English sentence and vice versa, so both directions can be learned.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ Pair = tuple[str, str]  # German, English
 
 
 class Noun(NamedTuple):
-    """weak: a masculine that has the plural's form in all cases but the nominative (der Junge, den Jungen)."""
+    """A noun. weak: masculine, with the plural's form in all cases except the nominative (der Junge, den Jungen)."""
 
     singular: str
     gender: str
@@ -40,16 +40,17 @@ class Noun(NamedTuple):
     weak: bool
 
     def form(self, case: int, plural: bool) -> str:
+        """Return the German noun in that case and number."""
         if not plural:
             return self.plural if self.weak and case != NOMINATIVE else self.singular
         return self.plural + ("n" if case == DATIVE and self.plural[-1] not in "ns" else "")
 
 
 class Verb(NamedTuple):
-    """A verb with what it takes: `objects` in `case`, none for `tanzt`.
+    """A verb and its possible objects in `case`; a verb like `tanzt` has none.
 
-    own: the word that belongs to it, before the object (`läuft durch einen Wald`) if `directed`, else at the end of
-    the clause (`hält ein Schild hoch`, `spielt Fußball`); "" where there is none.
+    own: a word that belongs to the verb, or "". It comes before the object if `directed` (`läuft durch einen Wald`),
+    else at the end of the clause (`hält ein Schild hoch`, `spielt Fußball`).
     """
 
     singular: str
@@ -62,14 +63,18 @@ class Verb(NamedTuple):
 
 
 def _nouns(table: str) -> dict[str, Noun]:
-    """By their German singular. An item of the table: singular, gender (w: weak masculine), plural, English, plural."""
+    """Return the nouns of a table by German singular.
+
+    Columns: singular, gender (w: weak), plural, English, English plural.
+    """
     rows = (item.split() for item in table.split(","))
-    return {row[0]: Noun(row[0], row[1].replace("w", "m"), *row[2:], weak=row[1] == "w") for row in rows}
+    return {row[0]: Noun(row[0], row[1].replace("w", "m"), row[2], row[3], row[4], row[1] == "w") for row in rows}
 
 
 def _pairs(text: str) -> list[Pair]:
-    """`German = English`, one a comma."""
-    return [tuple(side.strip() for side in item.split("=")) for item in text.split(",")]
+    """Return the pairs of a list `German = English, ...`."""
+    sides = (item.split("=") for item in text.split(","))
+    return [(german.strip(), english.strip()) for german, english in sides]
 
 
 ADULTS = _nouns("""
@@ -105,7 +110,7 @@ OF_MADE = _pairs("groß=big, klein=small, alt=old, neu=new")
 OF_ADULTS = _pairs("jung=young, alt=old, groß=tall, lächelnd=smiling")
 OF_CHILDREN = _pairs("klein=little, fröhlich=cheerful, lächelnd=smiling")
 OF_ANIMALS = _pairs("groß=big, schwarz=black, weiß=white, braun=brown")
-PLAIN = "Apfel Banane Kuchen Baum Felsen Bach See Wald"  # of any size, but neither new nor blue
+PLAIN = "Apfel Banane Kuchen Baum Felsen Bach See Wald"  # things of any size, but neither new nor blue
 MADE = "Haus Gebäude Kirche Brücke Mauer Brunnen Tunnel Bild Buch Zeitung Brief Schild"
 
 WORN_IN, WORN_WITH = "Hemd Jacke Mantel Pullover T-Shirt", "Hut Mütze Schal Rucksack Tasche Regenschirm"
@@ -154,7 +159,7 @@ MOVING = {  # prepositions of direction, with the accusative
 
 
 def _verb(entry: str, objects: str = "", directed: bool = False) -> Verb:
-    """From an entry of the tables above: `third person singular, plural, own word or - = English`."""
+    """Return the verb of a table entry: `third person singular, plural, own word or - = English`."""
     german, english = (side.strip() for side in entry.removeprefix("+").split("="))
     singular, plural, own = german.split()
     case = DATIVE if entry.startswith("+") else ACCUSATIVE
@@ -173,20 +178,25 @@ CLAUSES = (  # (how likely, verbs, who does it, how likely is a place)
 
 
 class _Writer:
-    """Writes pairs of sentences; holds the random numbers, so one object is one corpus."""
+    """A writer of sentence pairs. It holds the random generator, so one object writes one corpus."""
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.Generator(np.random.PCG64(seed))
 
     def maybe(self, chance: float) -> bool:
+        """Return True with probability `chance`."""
         return self.rng.random() < chance
 
     def one(self, items: Iterable) -> Any:
+        """Draw one item."""
         items = list(items)
         return items[int(self.rng.integers(len(items)))]
 
     def phrase(self, noun: Noun, case: int, adjective: Pair = ("", ""), count: Pair | None = None) -> Pair:
-        """`einen roten Hut`; in the plural if there is a count: `zwei rote Hüte`, or for ("", "") `rote Hüte`."""
+        """Return a phrase such as `einen roten Hut`.
+
+        With a count it is plural: `zwei rote Hüte`, or `rote Hüte` for ("", "").
+        """
         plural = count is not None
         german, english = adjective
         if german:
@@ -196,15 +206,16 @@ class _Writer:
         return " ".join(f"{count[0]} {german} {noun.form(case, plural)}".split()), f"{count[1]} {english}".strip()
 
     def adjective(self, noun: Noun) -> Pair:
-        """One that fits the noun, or none."""
+        """Draw an adjective that fits the noun, or none."""
         if not self.maybe(0.4):
             return "", ""
-        groups = (ADULTS, OF_ADULTS), (CHILDREN, OF_CHILDREN), (ANIMALS, OF_ANIMALS)
+        groups: list[tuple[Collection[str], list[Pair]]]
+        groups = [(ADULTS, OF_ADULTS), (CHILDREN, OF_CHILDREN), (ANIMALS, OF_ANIMALS)]
         groups += (PLAIN.split(), OF_ANY), (MADE.split(), OF_MADE)
         return self.one(next((words for nouns, words in groups if noun.singular in nouns), COLOURS))
 
     def worn(self, noun: Noun, plural: bool) -> Pair:
-        """What follows a subject: `, der einen roten Hut trägt,` or `in einem roten Hemd` or `mit einem roten Hut`."""
+        """Return worn clothes: `, der einen roten Hut trägt,`, `in einem roten Hemd` or `mit einem roten Hut`."""
         form = self.rng.random()
         clause = form < 0.25
         names = " ".join(CLOTHES) if clause else WORN_IN if form < 0.65 else WORN_WITH
@@ -218,7 +229,7 @@ class _Writer:
         return f", {who} {german} {finite},", f" who {does} wearing {english}"
 
     def subject(self, nouns: list[Noun]) -> tuple[str, str, bool, Noun]:
-        """(German, English, is the verb plural, the noun), in the nominative."""
+        """Return a subject: (German, English, whether the verb is plural, the noun)."""
         noun, form = self.one(nouns), self.rng.random()
         human = noun.singular not in ANIMALS
         if form < 0.07:
@@ -235,14 +246,16 @@ class _Writer:
         return german + worn[0], english + worn[1], plural, noun
 
     def place(self) -> Pair:
+        """Draw a place, such as `im Park`."""
         if self.maybe(0.6):
             return self.one(PLACES)
         prepositions, names = self.one(AROUND.items())
         noun = NOUNS[self.one(names.split())]
-        return tuple(map(" ".join, zip(prepositions, self.phrase(noun, DATIVE, self.adjective(noun)), strict=True)))
+        german, english = self.phrase(noun, DATIVE, self.adjective(noun))
+        return f"{prepositions[0]} {german}", f"{prepositions[1]} {english}"
 
     def sentence(self) -> Pair:
-        """(German, English). In German the verb is second, the place goes before the object or before the verb."""
+        """Return (German, English). In German the verb is second; the place goes before the object or to the front."""
         _, verbs, nouns, placed = CLAUSES[int(self.rng.choice(len(CLAUSES), p=[clause[0] for clause in CLAUSES]))]
         verb = self.one(verbs)
         german, english, plural, noun = self.subject(nouns)
@@ -263,17 +276,20 @@ class _Writer:
 
 
 def _written(sentence: str) -> str:
-    """With a capital letter and a full stop, which swallows the comma of a relative clause."""
+    """Add a capital letter and a full stop, which replaces the last comma of a relative clause."""
     return f"{sentence[0].upper()}{sentence[1:].rstrip(',')}."
 
 
 def _words(pair: Pair) -> list[list[str]]:
-    """The words of each side, without the marks."""
+    """Return the words of each side, without punctuation."""
     return [side.rstrip(".").replace(",", "").split() for side in pair]
 
 
 def generate() -> dict[str, list[Pair]]:
-    """The corpus: (German, English) by split, "train", "val" and "test" of `SIZES`, no German sentence twice."""
+    """Return (German, English) pairs by split, "train", "val" and "test" of `SIZES`.
+
+    No German sentence occurs twice.
+    """
     writer = _Writer(SEED)
     seen: set[str] = set()
     counts: tuple[Counter, Counter] = (Counter(), Counter())

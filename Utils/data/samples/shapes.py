@@ -1,8 +1,8 @@
-"""Drawn shapes in colour, 32 x 32: the stand-in for photographs of ten or of a hundred classes.
+"""Generated coloured shapes, 32 x 32 pixels: the sample that replaces photographs of ten or of a hundred classes.
 
-With ten classes the shape alone decides and its colour is chance; with a hundred both decide. Size, place, rotation and
-proportions vary, backgrounds fade from one dull colour to another under noise, and strokes hide a part. Every shape has
-an axis of symmetry and turns as often to the left as to the right, so that a mirror image keeps its label.
+With ten classes, only the shape decides the label and its colour is random. With a hundred, both decide it. Size,
+position, rotation and proportions vary. Backgrounds fade between two dull colours, and noise and strokes are added.
+Every shape has an axis of symmetry and is rotated to both sides equally often, so a mirror image keeps its label.
 """
 
 import numpy as np
@@ -39,13 +39,13 @@ COLOURS = {
 }
 
 GRID = 2 * SIDE  # cells from the middle of a shape to the edge of its table of distances
-REACH = 1.5  # what of the plane that table shows, in radii
+REACH = 1.5  # half the width of that table, in radii
 
 Outline = np.ndarray  # the corners of a polygon, [n, 2 (x, y)], y downwards, in radii around the middle
 
 
 def _star(corners: int, inner: float = 1.0) -> Outline:
-    """A regular polygon with a corner at the top; with inner < 1 a star with so many points."""
+    """Return a regular polygon with a corner at the top; with inner < 1, a star with that many points."""
     angles = np.arange(2 * corners) * np.pi / corners
     radii = np.where(np.arange(2 * corners) % 2, inner, 1.0)
     return np.stack([radii * np.sin(angles), -radii * np.cos(angles)], axis=1)
@@ -60,7 +60,7 @@ def _box(width: float, height: float, x: float = 0.0) -> Outline:
 
 
 def _mirrored(right: list[tuple[float, float]]) -> Outline:
-    """The outline whose right half runs from the top to the bottom through these corners."""
+    """Return the outline whose right half goes from the top to the bottom through these corners."""
     return np.array(right + [(-x, y) for x, y in reversed(right)])
 
 
@@ -72,7 +72,7 @@ def _heart() -> Outline:
 
 
 def _crescent() -> Outline:
-    """A bowl: the lower part of a disc out of which a smaller one is cut at the top."""
+    """Return a bowl: the lower part of a disc, from which a smaller disc is cut at the top."""
     outer, inner = (np.linspace(-angle, angle, 24) for angle in (2.2, 1.9))
     return np.concatenate(
         [
@@ -98,14 +98,17 @@ SHAPES: dict[str, list[Outline]] = {
 
 
 def names(classes: int) -> list[str]:
-    """What the 10 or 100 labels mean, in order."""
+    """Return the meanings of the 10 or 100 labels, in order."""
     if classes == len(SHAPES):
         return list(SHAPES)
     return [f"{colour} {shape}" for shape in SHAPES for colour in COLOURS]
 
 
 def _distances(outlines: list[Outline]) -> np.ndarray:
-    """Distance to the edge, in radii and negative inside, float32 [2 GRID, 2 GRID], of the cells around the middle."""
+    """Return the distance to the edge, in radii and negative inside, of the cells around the middle.
+
+    Its shape is float32 [2 GRID, 2 GRID].
+    """
     cells = (np.arange(2 * GRID) + 0.5) / GRID * REACH - REACH
     x, y = cells[None, :, None], cells[:, None, None]
     nearest, inside = np.full((2 * GRID, 2 * GRID), np.inf), np.zeros((2 * GRID, 2 * GRID), dtype=bool)
@@ -125,7 +128,7 @@ def _distances(outlines: list[Outline]) -> np.ndarray:
 
 
 def _cover(rng: np.random.Generator, tables: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """How far each pixel is covered, 0..1, by an image's shape under a random transform, float32 [n, SIDE, SIDE]."""
+    """Return how far a randomly transformed shape covers each pixel, in [0, 1], float32 [n, SIDE, SIDE]."""
     count = len(shapes)
     radius = rng.uniform(*RADIUS, count)
     angle = rng.uniform(-ROTATION, ROTATION, count)
@@ -147,7 +150,7 @@ def _cover(rng: np.random.Generator, tables: np.ndarray, shapes: np.ndarray) -> 
 
 
 def _stroke(rng: np.random.Generator, count: int) -> np.ndarray:
-    """How far a random straight stroke covers each pixel, float32 [count, SIDE, SIDE]."""
+    """Return how far a random straight stroke covers each pixel, in [0, 1], float32 [count, SIDE, SIDE]."""
     angle = rng.uniform(0, np.pi, count)
     across, offset = np.stack([np.cos(angle), np.sin(angle)]), rng.uniform(-0.45, 0.45, count) * SIDE
     across, offset, half = (np.rint(part * 1_024) / 1_024 for part in (across, offset, rng.uniform(*WIDTH, count)))
@@ -158,7 +161,7 @@ def _stroke(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def _background(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
-    """Two dull colours that stand out from `colour` [n, 3], one fading into the other, float32 [n, 3, SIDE, SIDE]."""
+    """Return a fade between two dull colours that differ from `colour` [n, 3], float32 [n, 3, SIDE, SIDE]."""
     count = len(colour)
     tries = rng.uniform(0.15, 0.85, (count, 32, 2, 1)) + 0.10 * rng.standard_normal((count, 32, 2, 3))
     apart = ((tries - colour[:, None, None]) ** 2).sum(axis=3).min(axis=2)
@@ -173,7 +176,7 @@ def _background(rng: np.random.Generator, colour: np.ndarray) -> np.ndarray:
 
 
 def _draw(rng: np.random.Generator, tables: np.ndarray, shapes: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """An image of each of these shapes in these colours, uint8 [n, 3, SIDE, SIDE]."""
+    """Return one image for each of these shapes and colours, uint8 [n, 3, SIDE, SIDE]."""
     count = len(shapes)
     palette = np.array(list(COLOURS.values()))
     tint = palette[colours] * rng.uniform(*BRIGHTNESS, (count, 1)) + TINT * rng.standard_normal((count, 3))
@@ -189,9 +192,9 @@ def _draw(rng: np.random.Generator, tables: np.ndarray, shapes: np.ndarray, colo
 
 
 def generate(classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """The corpus of 10 or 100 classes: its parts "train" and "test" as (uint8 [n, 3, 32, 32], labels uint8 [n]).
+    """Return the splits "train" and "test" for 10 or 100 classes: (uint8 [n, 3, 32, 32], labels uint8 [n]).
 
-    Every label is as frequent as any other, in random order.
+    All labels are equally frequent, in random order.
     """
     rng = np.random.Generator(np.random.PCG64([SEED, classes]))
     tables = np.stack([_distances(outlines) for outlines in SHAPES.values()])

@@ -1,1 +1,1 @@
-"""One file a data set: what it is, how its raw files are read, what stands in for them."""
+"""Data sets, one per file: the description, how raw files are read, and the generated sample."""

@@ -23,10 +23,10 @@ RAW = (
 
 
 def rows(path: Path) -> list[tuple[int, str]]:
-    """(label, text) of each row of a CSV file: a label from 1, then one or more text columns, joined by a space.
+    """Return the (label, text) rows of a CSV file. Columns: a label from 1, then text columns, joined by a space.
 
-    Raises UserError with file and line for an empty or cut-off file, a row without text, a label that is not one of
-    the classes, bytes that are not UTF-8.
+    Raises UserError with file and line for an empty or truncated file, a row without text, an unknown label, or bytes
+    that are not UTF-8.
     """
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     try:
@@ -37,7 +37,7 @@ def rows(path: Path) -> list[tuple[int, str]]:
             f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
         ) from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    found: list[tuple[int, str]] = []
+    result: list[tuple[int, str]] = []
     line = 1
     try:
         for row in reader:
@@ -49,34 +49,35 @@ def rows(path: Path) -> list[tuple[int, str]]:
                     raise UserError(
                         f"{path}:{line}: label {row[0][:20]!r} is not in 1 to {len(CLASSES)}; mend or remove it"
                     )
-                found.append((LABELS[label], " ".join(row[1:])))
+                result.append((LABELS[label], " ".join(row[1:])))
             line = reader.line_num + 1
     except csv.Error as error:
         raise UserError(f"{path}:{line}: not a whole CSV row ({error}); is the file cut off? fetch it again") from error
-    if not found:
+    if not result:
         raise UserError(f"{path}: holds no rows; remove it to have it fetched again")
-    return found
+    return result
 
 
 def prepare(splits: Mapping[str, list[tuple[int, str]]], notes: list[str]) -> Prepared:
-    """Tokens once and for all: the vocabulary from the training rows, every split as flat token numbers."""
+    """Tokenize all rows, build the vocabulary from the training rows, and encode every split as flat token numbers."""
     import torch
 
     from Utils.data import text
 
     tokenize = text.tokenizer(TOKENIZER)
-    tokens = {split: [tokenize(line) for _, line in found] for split, found in splits.items()}
+    tokens = {split: [tokenize(line) for _, line in pairs] for split, pairs in splits.items()}
     words = text.vocabulary(tokens["train"], [text.UNKNOWN])
     tensors = {}
-    for split, found in splits.items():
+    for split, pairs in splits.items():
         ids, offsets = text.encode(tokens[split], words)
         tensors[f"{split}_ids"] = torch.from_numpy(ids)
         tensors[f"{split}_offsets"] = torch.from_numpy(offsets)
-        tensors[f"{split}_targets"] = torch.tensor([label - 1 for label, _ in found])
-    return Prepared(tensors, {split: len(found) for split, found in splits.items()}, {"text": words}, notes)
+        tensors[f"{split}_targets"] = torch.tensor([label - 1 for label, _ in pairs])
+    return Prepared(tensors, {split: len(pairs) for split, pairs in splits.items()}, {"text": words}, notes)
 
 
 def read(paths: Mapping[str, Path]) -> Prepared:
+    """Read and prepare the raw files. Files that are not the published ones are used, with a remark in `notes`."""
     notes = []
     splits = {}
     for raw in RAW:
@@ -89,12 +90,14 @@ def read(paths: Mapping[str, Path]) -> Prepared:
 
 
 def sample() -> Prepared:
+    """Generate and prepare the sample."""
     from Utils.data.samples import news
 
     return prepare(news.generate(), [])
 
 
 def splits(prepared: Prepared) -> dict:
+    """Return the examples of each split."""
     from Utils.data.examples import Texts
 
     return {split: Texts.of(prepared.tensors, split) for split in prepared.rows}
@@ -113,7 +116,7 @@ DATASET = Dataset(
     sample_version=1,
     splits=splits,
     shape=lambda prepared: (len(prepared.words["text"]),),
-    # One thread: the arithmetic of a batch is so small that a second one gains nothing and waits for the first.
+    # One thread: a batch needs so little arithmetic that a second thread gains nothing.
     classes=lambda prepared: CLASSES,
     defaults=PER_CLASS | {"threads": 1},
 )

@@ -1,6 +1,6 @@
-"""What CIFAR-10 and CIFAR-100 (Krizhevsky 2009) share: colour photographs, 32 x 32, published as one archive each.
+"""Code shared by CIFAR-10 and CIFAR-100 (Krizhevsky 2009): colour photographs of 32 x 32 pixels.
 
-torchvision reads them and knows the checksums of the archive and of what is in it.
+Each is published as one archive. torchvision reads it and knows the checksums of the archive and its files.
 """
 
 from __future__ import annotations
@@ -23,18 +23,22 @@ from Utils.store import files
 if TYPE_CHECKING:
     import numpy as np
 
-CROP = 4  # black pixels on each side of a training image, before a window of its old size is cut out
+CROP = 4  # black pixels added to each side of a training image before a window of its old size is cut out
 
 
 def published(title: str) -> Any:
-    """The class of torchvision.datasets that knows the published files."""
+    """Return the class of torchvision.datasets that knows the published files."""
     from torchvision import datasets
 
     return getattr(datasets, title.replace("-", ""))
 
 
-def prepare(splits: Mapping[str, tuple[np.ndarray, Sequence[int]]], names: Sequence[str]) -> Prepared:
-    """splits: (images uint8 [n, 3, 32, 32], labels) by name; names: those of the labels, kept as lines "classes"."""
+def prepare(splits: Mapping[str, tuple[np.ndarray, Sequence[int] | np.ndarray]], names: Sequence[str]) -> Prepared:
+    """Make the tensors from arrays.
+
+    splits: (images uint8 [n, 3, 32, 32], labels) by name.
+    names: the names of the labels, stored as lines "classes".
+    """
     import numpy as np
     import torch
 
@@ -46,7 +50,10 @@ def prepare(splits: Mapping[str, tuple[np.ndarray, Sequence[int]]], names: Seque
 
 
 def read(paths: Mapping[str, Path], title: str, raw: Sequence[RawFile]) -> Prepared:
-    """The files `raw`. Raises UserError, naming the first that is not the published one, before any is unpickled."""
+    """Read the files `raw`.
+
+    Raises UserError, before any is unpickled, naming the first that is not the published one.
+    """
     for file in raw:
         if files.md5(paths[file.path]) != file.md5:
             raise UserError(
@@ -59,23 +66,24 @@ def read(paths: Mapping[str, Path], title: str, raw: Sequence[RawFile]) -> Prepa
 
 
 def fetch(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
-    """Bring the files `raw` below `data_dir`: the archive is fetched, checked and unpacked to the side, then renamed.
+    """Download the files `raw` below `data_dir`.
 
-    Raises download.Unreachable where it cannot be had or another file comes, UserError where it cannot be written. What
-    has been there stays until each new file takes its place, whole.
+    The archive is checked and unpacked elsewhere, then the files are renamed.
+    Raises download.Unreachable if the archive cannot be downloaded or is not the published one, and UserError if it
+    cannot be written. Existing files stay until a complete new file replaces them.
     """
     theirs = published(title)
     console.note(f"{title}: fetching {theirs.url} (170 MB)")
-    side = data_dir / f".{theirs.base_folder}.{uuid.uuid4().hex}"  # not made before there is something to put there
+    side = data_dir / f".{theirs.base_folder}.{uuid.uuid4().hex}"  # created only when there is something to put into it
     try:
         try:
             download.fetch(theirs.url, side / theirs.filename, theirs.tgz_md5)
         except UserError as error:
-            if isinstance(error.__cause__, OSError):  # the disk is at fault, not the server
+            if isinstance(error.__cause__, OSError):  # the disk failed, not the server
                 raise
             raise download.Unreachable(f"{theirs.url} gave another file than the published one") from error
         with files.writing(data_dir / theirs.base_folder):
-            with contextlib.redirect_stdout(io.StringIO()):  # torchvision tells of each step
+            with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints each step
                 theirs(side, download=True)
             for file in raw:
                 (data_dir / file.path).parent.mkdir(exist_ok=True)
@@ -85,15 +93,17 @@ def fetch(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
 
 
 def sample(classes: int) -> Prepared:
+    """Generate and prepare the sample."""
     from Utils.data.samples import shapes
 
     return prepare(shapes.generate(classes), shapes.names(classes))
 
 
 def splits(prepared: Prepared, mean: Sequence[float], std: Sequence[float]) -> dict:
+    """Return the examples of each split; mean, std: by channel, for pixels in [0, 1]."""
     from Utils.data.examples import Images
 
-    varied = {"train": {"crop": CROP, "flip": True}}
+    varied: dict[str, dict[str, Any]] = {"train": {"crop": CROP, "flip": True}}
     return {split: Images.of(prepared.tensors, split, mean, std, **varied.get(split, {})) for split in prepared.rows}
 
 
@@ -107,7 +117,12 @@ def dataset(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> Dataset:
-    """archive: the url; md5: by file of `folder`; mean, std: of the training pixels in [0, 1], by colour."""
+    """Return the description of the data set.
+
+    archive: its url.
+    md5: checksum of each file of `folder`.
+    mean, std: of the training pixels in [0, 1], by colour.
+    """
     raw = tuple(RawFile(f"{folder}/{file}", archive, checksum) for file, checksum in md5.items())
     return Dataset(
         name=name,

@@ -24,11 +24,11 @@ MD5 = {
 }
 RAW = tuple(RawFile(f"MNIST/raw/{name}", f"{HOME}/{name}", md5) for name, md5 in MD5.items())
 CLASSES = tuple("0123456789")
-MEAN, STD = (0.1307,), (0.3081,)  # of the training pixels, in [0, 1]
+MEAN, STD = (0.1307,), (0.3081,)  # for the training pixels in [0, 1]
 
 
 def idx(path: Path, md5: str) -> np.ndarray:
-    """The uint8 array of a gzipped IDX file. Raises UserError unless it is the published file."""
+    """Return the uint8 array of a gzipped IDX file. Raises UserError unless it is the published file."""
     import numpy as np
 
     if files.md5(path) != md5:
@@ -39,7 +39,7 @@ def idx(path: Path, md5: str) -> np.ndarray:
 
 
 def prepare(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Prepared:
-    """splits: (images uint8 [n, 28, 28], labels uint8 [n]) by name."""
+    """Make the tensors from arrays; splits: (images uint8 [n, 28, 28], labels uint8 [n]) by name."""
     import torch
 
     tensors = {}
@@ -50,6 +50,7 @@ def prepare(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Prepared:
 
 
 def read(paths: Mapping[str, Path]) -> Prepared:
+    """Read and prepare the raw files. Raises UserError if a file is not the published one."""
     arrays = {name: idx(paths[f"MNIST/raw/{name}"], md5) for name, md5 in MD5.items()}
     return prepare(
         {
@@ -60,12 +61,14 @@ def read(paths: Mapping[str, Path]) -> Prepared:
 
 
 def sample() -> Prepared:
+    """Generate and prepare the sample."""
     from Utils.data.samples import digits
 
     return prepare(digits.generate())
 
 
 def splits(prepared: Prepared) -> dict:
+    """Return the examples of each split."""
     from Utils.data.examples import Images
 
     return {split: Images.of(prepared.tensors, split, MEAN, STD) for split in prepared.rows}

@@ -1,4 +1,7 @@
-"""Multi30k, task 1 (Elliott et al. 2016): captions of pictures in four languages, tokens of spaCy's rules."""
+"""Multi30k, task 1 (Elliott et al.
+
+2016): captions of pictures in four languages, split into tokens by spaCy's rules.
+"""
 
 from __future__ import annotations
 
@@ -73,9 +76,9 @@ Pair = tuple[str, str]  # a line of the source and its translation
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a gzipped text file, without the white space around them.
+    """Return the lines of a gzipped text file, without surrounding white space.
 
-    Raises UserError with the file, and the line where there is one, for a damaged or empty file, an empty line, bytes
+    Raises UserError with the file, and the line if there is one, for a damaged or empty file, an empty line, or bytes
     that are not UTF-8.
     """
     try:
@@ -84,8 +87,8 @@ def lines(path: Path) -> list[str]:
         raise UserError(f"{path}: not a whole gzip file ({error}); remove it to have it fetched again") from error
     if not content.strip():
         raise UserError(f"{path}: holds no lines; remove it to have it fetched again")
-    found = []
-    # At line feeds alone: str.splitlines knows other ends of lines, and would shift one language against the other.
+    result = []
+    # Split at line feeds only. str.splitlines splits at other characters too, which would misalign the languages.
     for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), start=1):
         try:
             text = line.decode("utf-8").strip()
@@ -95,12 +98,15 @@ def lines(path: Path) -> list[str]:
             ) from error
         if not text:
             raise UserError(f"{path}:{number}: an empty line; each line needs a text, as its translation has one")
-        found.append(text)
-    return found
+        result.append(text)
+    return result
 
 
 def pairs(source: Path, target: Path) -> list[Pair]:
-    """Line k of the one file with line k of the other. Raises UserError, also for a line without a counterpart."""
+    """Pair line k of one file with line k of the other.
+
+    Raises UserError if the files differ in length or are damaged.
+    """
     sides = lines(source), lines(target)
     counts = [len(side) for side in sides]
     if counts[0] != counts[1]:
@@ -113,10 +119,10 @@ def pairs(source: Path, target: Path) -> list[Pair]:
 
 
 def prepare(splits: Mapping[str, Sequence[Pair]], source: str, target: str, notes: list[str]) -> Prepared:
-    """Tokens once and for all: each language's vocabulary from its training lines, every split as flat token numbers.
+    """Tokenize all lines, build each language's vocabulary from its training lines, and encode every split.
 
-    Tensors of a split: `<split>_source_ids` int32 [N] and `<split>_source_offsets` int64 [pairs + 1], target likewise;
-    words only, without `<bos>` and `<eos>`. The raw lines of the test split stay beside them, for the scores.
+    Tensors of a split: `<split>_source_ids` int32 [N] and `<split>_source_offsets` int64 [pairs + 1], target likewise.
+    They hold words only, without `<bos>` and `<eos>`. The raw lines of the test split are kept for the scores.
     """
     import torch
 
@@ -126,18 +132,18 @@ def prepare(splits: Mapping[str, Sequence[Pair]], source: str, target: str, note
     for side, language in enumerate((source, target)):
         name = ("source", "target")[side]
         tokenize = text.tokenizer(f"spacy:{language}")
-        tokens = {split: [tokenize(pair[side]) for pair in found] for split, found in splits.items()}
+        tokens = {split: [tokenize(pair[side]) for pair in rows] for split, rows in splits.items()}
         words[language] = text.vocabulary(tokens["train"], SPECIALS, MIN_FREQ)
         for split, rows in tokens.items():
             ids, offsets = text.encode(rows, words[language])
             tensors[f"{split}_{name}_ids"] = torch.from_numpy(ids)
             tensors[f"{split}_{name}_offsets"] = torch.from_numpy(offsets)
         kept[f"test_{name}"] = [pair[side] for pair in splits["test"]]
-    return Prepared(tensors, {split: len(found) for split, found in splits.items()}, words, notes, kept)
+    return Prepared(tensors, {split: len(rows) for split, rows in splits.items()}, words, notes, kept)
 
 
-def raw_files(source: str, target: str, test_set: str) -> dict[str, tuple[RawFile, RawFile]]:
-    """(source, target) by split."""
+def raw_files(source: str, target: str, test_set: str) -> dict[str, tuple[RawFile, ...]]:
+    """Return the (source, target) files by split."""
     return {
         split: tuple(
             RawFile(f"multi30k/{part}.{language}.gz", f"{HOME}/{part}.{language}.gz", MD5[part][language])
@@ -148,6 +154,7 @@ def raw_files(source: str, target: str, test_set: str) -> dict[str, tuple[RawFil
 
 
 def read(paths: Mapping[str, Path], source: str, target: str, test_set: str) -> Prepared:
+    """Read and prepare the raw files. Files that are not the published ones are used, with a remark in `notes`."""
     notes, splits = [], {}
     for split, raw in raw_files(source, target, test_set).items():
         splits[split] = pairs(*(paths[file.path] for file in raw))
@@ -160,6 +167,7 @@ def read(paths: Mapping[str, Path], source: str, target: str, test_set: str) -> 
 
 
 def sample(source: str, target: str) -> Prepared:
+    """Generate and prepare the sample. Raises UserError for a language that it does not have."""
     from Utils.data.samples import pictures
 
     for language in (source, target):
@@ -168,19 +176,20 @@ def sample(source: str, target: str) -> Prepared:
                 f"the generated sample of {TITLE} has no {language!r}, only {' and '.join(pictures.LANGUAGES)}; "
                 f"choose among these, or put the real files there"
             )
-    sides = [pictures.LANGUAGES.index(language) for language in (source, target)]
-    splits = {split: [tuple(pair[k] for k in sides) for pair in found] for split, found in pictures.generate().items()}
+    a, b = (pictures.LANGUAGES.index(language) for language in (source, target))
+    splits = {split: [(pair[a], pair[b]) for pair in found] for split, found in pictures.generate().items()}
     return prepare(splits, source, target, [])
 
 
 def splits(prepared: Prepared) -> dict:
+    """Return the examples of each split."""
     from Utils.data.examples import Sentences
 
     return {split: Sentences.of(prepared.tensors, split) for split in prepared.rows}
 
 
 def check(source: str, target: str, test_set: str) -> None:
-    """Raises UserError, in a line that says what there is, unless the files hold this pair in this test set."""
+    """Raise UserError, saying what is available, unless the corpus has this language pair in this test set."""
     if test_set not in TEST_SETS:
         raise UserError(f"--test-set {test_set}: {TITLE} has no such test set; it has {', '.join(TEST_SETS)}")
     for flag, language in (("src", source), ("tgt", target)):
@@ -194,7 +203,10 @@ def check(source: str, target: str, test_set: str) -> None:
 
 
 def configured(settings: Mapping[str, Any]) -> Dataset:
-    """The data set of settings "src", "tgt" (languages) and "test_set". Raises UserError where there is no such."""
+    """Return the data set for the settings "src", "tgt" (languages) and "test_set".
+
+    Raises UserError if there is none.
+    """
     source, target, test_set = settings["src"], settings["tgt"], settings["test_set"]
     check(source, target, test_set)
     return Dataset(

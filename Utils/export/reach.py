@@ -1,0 +1,119 @@
+"""Which units of an export have a way in, a path of weights from the input, and a way out, one to an output.
+
+Both exporters ask here. Links are weights that are not zero, whatever place of an image they act at, so that what has
+no way is dead for certain and may be taken out. `Pruners.dead` tells a run what its masks cut off, which is another
+question: it asks of any model that can be called, also of those that no export knows, and sees masks alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from Utils import exported
+
+MATRICES = ("linear", "conv")
+
+
+def fed(matrix: Tensor, before: Tensor | None = None) -> Tensor:
+    """Return [O]: which outputs of a matrix [O, I, ...] have a way in. before: which inputs have, [I]; None for all."""
+    links = exported.links(matrix)
+    return (links if before is None else links & before).any(1)
+
+
+def read(matrix: Tensor, after: Tensor | None = None) -> Tensor:
+    """Return [I]: which inputs of a matrix [O, I, ...] have a way out. after: which outputs have, [O]; None for all."""
+    links = exported.links(matrix)
+    return (links if after is None else links & after.unsqueeze(1)).any(0)
+
+
+class Ways:
+    """The channels of each value of an `exported.Network` that have a way in, a way out, or have to stay.
+
+    Values that elementwise steps join (a sum and its terms, what goes in and out of a ReLU) keep the same channels.
+    """
+
+    def __init__(
+        self, program: Sequence[Mapping[str, Any]], tensors: Mapping[str, Tensor], sizes: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """Follow the program. sizes: of each value, by name, [B, channels, ...]; of texts [1]."""
+        self.program, self.tensors, self.sizes = program, tensors, sizes
+        self.root = {name: name for name in sizes}
+        self.way_in: dict[str, Tensor] = {"data": torch.ones(_channels(sizes["data"]), dtype=torch.bool)}
+        self.way_out = {name: torch.zeros(_channels(size), dtype=torch.bool) for name, size in sizes.items()}
+        for step in program:
+            if step["op"] not in (*MATRICES, "flatten", "bag"):
+                for name in step["inputs"]:
+                    self.root[self._group(name)] = self._group(step["output"])
+            self.way_in[step["output"]] = self._forward(step)
+        result = program[-1]["output"]
+        self.way_out[result][:] = True
+        for step in reversed(program):
+            for name, found in zip(step["inputs"], self._backward(step), strict=True):
+                self.way_out[name] |= found
+        self.kept = self._kept(result)
+
+    def keeps(self, name: str) -> Tensor:
+        """Return which channels of that value stay."""
+        return self.kept[self._group(name)]
+
+    def _group(self, name: str) -> str:
+        """Return the root of the values that share their channels with this one."""
+        while self.root[name] != name:
+            name = self.root[name]
+        return name
+
+    def _weight(self, step: Mapping[str, Any]) -> Tensor:
+        return self.tensors[step["tensors"]["weight"]]
+
+    def _forward(self, step: Mapping[str, Any]) -> Tensor:
+        if step["op"] == "bag":
+            return self._weight(step).ne(0).any(0)
+        before = [self.way_in[name] for name in step["inputs"]]
+        if step["op"] in MATRICES:
+            return fed(self._weight(step), before[0])
+        if step["op"] == "affine":
+            return before[0] & self._weight(step).ne(0)
+        if step["op"] == "flatten":
+            return before[0].repeat_interleave(_places(self.sizes[step["inputs"][0]]))
+        return torch.stack(before).any(0)
+
+    def _backward(self, step: Mapping[str, Any]) -> list[Tensor]:
+        after = self.way_out[step["output"]]
+        if step["op"] in MATRICES:
+            return [read(self._weight(step), after)]
+        if step["op"] == "bag":
+            return [self.way_out["data"]]
+        if step["op"] == "affine":
+            return [after & self._weight(step).ne(0)]
+        if step["op"] == "flatten":
+            return [after.unflatten(0, (-1, _places(self.sizes[step["inputs"][0]]))).any(1)]
+        return [after] * len(step["inputs"])
+
+    def _kept(self, result: str) -> dict[str, Tensor]:
+        """Return the channels that stay, by group. Of the input and of the classes all do."""
+        kept: dict[str, Tensor] = {}
+        for name in self.way_in:
+            root = self._group(name)
+            alive = self.way_in[name] & self.way_out[name]
+            kept[root] = kept.get(root, torch.zeros_like(alive)) | alive
+        for name in ("data", result):
+            kept[self._group(name)][:] = True
+        for alive in kept.values():  # torch has no convolution of no channels
+            alive[0] |= not alive.any()
+        for step in self.program:  # a feature of a flattened image stays where its channel does
+            if step["op"] == "flatten":
+                places = _places(self.sizes[step["inputs"][0]])
+                kept[self._group(step["output"])] = kept[self._group(step["inputs"][0])].repeat_interleave(places)
+        return kept
+
+
+def _channels(size: tuple[int, ...]) -> int:
+    return size[1] if len(size) > 1 else size[0]
+
+
+def _places(size: tuple[int, ...]) -> int:
+    return torch.Size(size[2:]).numel()
