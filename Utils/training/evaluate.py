@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from Layers.fast.fixed import fixed_masks
 from Layers.modes import modes_kept
@@ -28,7 +28,8 @@ def evaluate(model: nn.Module, loss: Callable, dataloader: Iterable, device: tor
     top-k is left out if there are fewer than k classes. Beside them are the means of `Utils.load.measures`, by name.
     The train / eval modes are restored. Raises FloatingPointError if the loss or one of these is not finite.
     """
-    count, correct, of_each = 0, {}, load.measures()
+    count, of_each = 0, load.measures()
+    correct: dict[int, Tensor] = {}
     totals = {name: torch.zeros((), dtype=torch.float64, device=device) for name in ("loss", *of_each)}
     with modes_kept(model), fixed_masks(model):
         model.eval()
