@@ -86,7 +86,7 @@ ROWS = (
     Setting(
         "source", "data", "text",
         "real: the corpus or an error; sample: a small generated stand-in; auto: the corpus if it is there or can be "
-        "fetched, else the sample, with a warning",
+        "fetched, else the sample if there is one, with a warning",
         "auto", choices=("source", "SOURCES"), axis=True, cost="run",
     ),
     Setting("src", "translation", "text", "language to translate from", metavar="LANG", own=True, since=None),

@@ -244,7 +244,7 @@ def _prepare(located: Located, replace: bool) -> tuple[Prepared, dict[str, str]]
 
     dataset = located.dataset
     if located.source == "sample":
-        assert dataset.sample is not None  # see locate
+        assert dataset.sample is not None  # `locate` has seen to that
         prepared = dataset.sample()
     else:
         if not all(path.is_file() for path in located.paths.values()):

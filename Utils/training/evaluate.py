@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from Layers.fast.fixed import fixed_masks
 from Layers.modes import modes_kept
@@ -29,7 +29,7 @@ def evaluate(model: nn.Module, loss: Callable, dataloader: Iterable, device: tor
     The train / eval modes are restored. Raises FloatingPointError if the loss or one of these is not finite.
     """
     count, of_each = 0, load.measures()
-    correct: dict[int, Any] = {}
+    correct: dict[int, Tensor] = {}
     totals = {name: torch.zeros((), dtype=torch.float64, device=device) for name in ("loss", *of_each)}
     with modes_kept(model), fixed_masks(model):
         model.eval()

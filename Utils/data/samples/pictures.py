@@ -108,8 +108,8 @@ def _verb(entry: str, objects: str = "", directed: bool = False) -> Verb:
 PEOPLE = [*ADULTS.values(), *CHILDREN.values()]
 ALL = [*PEOPLE, *ANIMALS.values()]
 CLAUSES = (  # (how likely, verbs, who does it, how likely is a place)
-    (0.45, [_verb(*item) for item in WITH_OBJECT.items()], PEOPLE, 0.4),
-    (0.15, [_verb(*item, directed=True) for item in MOVING.items()], ALL, 0.0),
+    (0.45, [_verb(entry, objects) for entry, objects in WITH_OBJECT.items()], PEOPLE, 0.4),
+    (0.15, [_verb(entry, objects, directed=True) for entry, objects in MOVING.items()], ALL, 0.0),
     (0.20, [_verb(entry) for entry in OF_PEOPLE.split(",")], PEOPLE, 1.0),
     (0.20, [_verb(entry) for entry in AT_REST.split(",")], ALL, 1.0),
 )
