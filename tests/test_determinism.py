@@ -185,7 +185,7 @@ def test_derived_seeds_differ_by_every_part_of_their_purpose(root):
     purposes += [(11, "order", 0), (1,), (1, "order"), (1, ""), (1, "or", "der")]
     found = [seeds.derive(*purpose) for purpose in purposes]
     assert len(set(found)) == len(purposes) and all(0 <= seed < 2**63 for seed in found)
-    code = f"from Utils import seeds; print([seeds.derive(*purpose) for purpose in {purposes!r}])"
+    code = f"from Utils.machine import seeds; print([seeds.derive(*purpose) for purpose in {purposes!r}])"
     env = {**os.environ, "PYTHONHASHSEED": "7"}
     shown = subprocess.run([sys.executable, "-c", code], cwd=root, env=env, capture_output=True, text=True, check=True)
     assert json.loads(shown.stdout) == found

@@ -40,7 +40,7 @@ def test_every_setting_has_one_flag_and_every_flag_of_a_run_is_a_setting():
     actions = arguments.parser("multishot")._actions
     flags = [option for action in actions for option in action.option_strings]
     assert len(flags) == len(set(flags))
-    lists = {"level_list", "compression_list", "help"}
+    lists = {"level_list", "compression_list", "help", "version"}
     study = {row.name for group in ("study", "sharing") for row in settings.of(group)}
     assert {action.dest for action in actions} - lists == {row.name for row in settings.ROWS if row.kind} - study
 
