@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import Namespace
 
 from Utils import load
 from Utils.commandline import arguments as commandline
@@ -17,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         args = commandline.parse(arguments)
-        result = load.recipe(args.experiment).run(args)
+        result = _run(args)
     except (UserError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -28,6 +29,16 @@ def main(arguments: list[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     return result if isinstance(result, int) else 0
+
+
+def _run(args: Namespace) -> object:
+    """Run the experiment; raise UserError where code of the user's own ends the process, as sys.exit() does."""
+    try:
+        return load.recipe(args.experiment).run(args)
+    except SystemExit as error:
+        raise UserError(
+            f"SystemExit({error.code!r}) was raised in the run, by a file of your own; nothing is saved"
+        ) from error
 
 
 if __name__ == "__main__":

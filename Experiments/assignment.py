@@ -25,7 +25,7 @@ def flags(top: Parser) -> None:
         "--profile",
         default="colab",
         metavar=names(PROFILES),
-        help="colab: 10 epochs, Mag trained for 10 before it is pruned; full: 100, and 200; smoke: seconds, on a "
+        help="colab: 10 epochs, Mag trained for 10 before; full: 100, and 200; smoke: a minute or two, on a "
         "generated sample (default: colab)",
     )
     add("--seed-list", nargs="+", type=count, default=[1], metavar="N", help="seeds of the runs (default: 1)")
@@ -90,6 +90,6 @@ def _make(args: Namespace, wanted: list) -> int:
     """Print how long the missing runs will take and make them; return the exit code."""
     from Experiments.handout.outlook import Estimator
 
-    missing = [run for run in wanted if args.force or run.place.stored() is None]
+    missing = [run for run in wanted if args.force or run.place.whole() is None]
     print(Estimator(args).of(missing).text(args.workers), flush=True)
     return sweep.make(args, wanted) if wanted else 0

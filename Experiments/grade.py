@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -51,6 +52,8 @@ def check(args: Namespace) -> Namespace:
         raise UserError("--gpu means nothing to grade, which works on the CPU; leave it out")
     if args.sheet and Path(args.sheet).is_dir():
         raise UserError(f"--sheet {args.sheet} is a directory; name a file")
+    if args.sheet and Path(args.sheet).exists() and not _is_sheet(Path(args.sheet)):
+        raise UserError(f"--sheet {args.sheet} is another file, not a sheet; choose another name")
     if args.graded_as is not None:
         load.known("pruner", args.graded_as, load.PRUNERS)
     elif found.attribute.lower() in load.PRUNERS:
@@ -61,6 +64,15 @@ def check(args: Namespace) -> Namespace:
         args.threads = 1
     args.plugin = found
     return args
+
+
+def _is_sheet(path: Path) -> bool:
+    """Return whether a file is a sheet of an earlier grading, which may be replaced."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "rows" in content
 
 
 def run(args: Namespace) -> int:

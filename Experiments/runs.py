@@ -31,6 +31,8 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
     located = corpus.locate(load.configured(args), Path(args.data_dir), args.source)
     run = find(args, located)
     if not args.force and (result := _stored(run)) is not None:
+        if args.plain:
+            console.note("--plain changes nothing of what is stored")
         return result
     with run.writing(replace=args.force) as stage:
         if stage is not None:

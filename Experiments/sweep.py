@@ -112,7 +112,7 @@ def make(args: Namespace, runs: list) -> int:
 
     limit = TimeLimit(args.time_limit) if args.time_limit else None
     failures = Failures(args.result_dir)
-    done = {run.name for run in runs if not args.force and run.place.stored() is not None}
+    done = {run.name for run in runs if not args.force and run.place.whole() is not None}
     before = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
     failed = {name: why for name, why in before.items() if why is not None and name not in done}
     waiting = [run for run in runs if run.name not in done and run.name not in failed]
@@ -182,7 +182,7 @@ class Sweep:
         """Record how a run has ended; return the line about it."""
         from Experiments.sweeping import plan
 
-        result = None if ended.error else run.place.stored()
+        result = None if ended.error else run.place.whole()
         if result is not None:
             self.done.add(run.name)
             self.failures.forget(run.name)
@@ -217,7 +217,7 @@ def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str], li
     left = {run.name: (length, fits) for run, length, fits in zip(to_do, lengths, begins, strict=True)}
     for run in runs:
         if run.name in done:
-            state = f"done: {plan.figure(run.place.stored())}"
+            state = f"done: {plan.figure(run.place.whole())}"
         elif run.name in failed:
             state = f"failed before: {failed[run.name]}"
         else:

@@ -272,7 +272,7 @@ def pruner(name: str, sha256: str | None = None) -> Any:
         kind = file.load()
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"--pruner {name}: {type(error).__name__} as it was imported: {error}") from error
     return functools.partial(_find("Pruners.guest:Guest"), kind)
 

@@ -58,7 +58,7 @@ ROWS = (
         "experiment", "experiment", "text", "the recipe; with --help: its flags", "singleshot",
         choices=("experiment", "EXPERIMENTS"), original=True,
     ),
-    _place("experiment", "data_dir", "text", "where data is kept", "Data", metavar="DIR"),
+    _place("experiment", "data_dir", "path", "where data is kept", "Data", metavar="DIR"),
     _place("experiment", "gpu", "count", "number of the GPU to use where there is one", 0, original=True),
     _switch("experiment", "no_cuda", "use the CPU even if there is a GPU", place=True, original=True),
     _place("experiment", "threads", "count", "threads of torch's arithmetic; 0: torch's own choice", 0, by_data=True),
@@ -70,8 +70,8 @@ ROWS = (
         "run", "expid", "text", "name of the result's directory (default: made from all settings)", "",
         metavar="NAME", original=True,
     ),
-    _place("run", "result_dir", "text", "where results are kept", "Results/data", metavar="DIR", original=True),
-    _switch("run", "force", "run again and replace the stored result of the same settings", place=True),
+    _place("run", "result_dir", "path", "where results are kept", "Results/data", metavar="DIR", original=True),
+    _switch("run", "force", "run again and replace the run that is stored under its name", place=True),
     _place("run", "workers", "count", "threads that put batches together ahead of use", 0, original=True),
     Setting("seed", "run", "count", "random seed of everything", 1, original=True, axis=True),
     _seed("init_seed", "initial weights"),
@@ -228,11 +228,11 @@ ROWS = (
     _switch("pruning", "invert", "reverse the order of the scores", original=True, dense=False),
     # The studies, not a run
     _place(
-        "study", "store", "text",
+        "study", "store", "path",
         "result directories to read (default: Results/study and Results/data, those that exist)", None,
         metavar="DIR", words="+",
     ),
-    _place("study", "report_dir", "text", "where to write", "Results/report", metavar="DIR"),
+    _place("study", "report_dir", "path", "where to write", "Results/report", metavar="DIR"),
     # A single run, beside others that train alike
     _switch(
         "sharing", "share_pretraining",

@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+import main
 from Utils import load
 from Utils.commandline import arguments as commandline
 from Utils.data import corpus
@@ -803,3 +805,29 @@ def test_an_interrupt_ends_in_one_word_and_leaves_nothing(cli, monkeypatch):
     outcome = cli(AGNEWS)
     assert outcome.code == 130 and outcome.err == "stopped\n"
     assert not list(outcome.results.rglob("*/*/*")) and not list(outcome.results.rglob(".*"))
+
+
+def test_force_leaves_what_is_no_run(cli):
+    """A directory of the user's own under that name is neither replaced nor touched."""
+    own = cli("--dataset mnist").results / "singleshot" / "mine" / "thesis.txt"
+    own.parent.mkdir()
+    own.write_text("mine", encoding="utf-8")
+    outcome = cli("--dataset mnist --expid mine --force")
+    assert outcome.code == 2 and "is no run" in outcome.err and outcome.err.count("\n") == 1
+    assert own.read_text(encoding="utf-8") == "mine" and len(list(own.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize("where", ["at the end of the file", "in score"])
+def test_a_pruner_that_ends_the_process_is_an_error_of_one_line(cli, tmp_path, where):
+    code = (
+        "from Pruners.pruners import Mag\nclass G(Mag):\n    def compute(self, *args):\n        raise SystemExit(0)\n"
+    )
+    file = tmp_path / "student.py"
+    file.write_text(code if where == "in score" else "class G: ...\nraise SystemExit(0)\n", encoding="utf-8")
+    outcome = cli(f"--dataset mnist --pruner {file}:G --compression 1")
+    assert outcome.code == 2 and "SystemExit" in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_an_empty_path_is_refused(cli):
+    for flag in ("--result-dir ''", "--data-dir ''", "--experiment report --store ''"):
+        assert main.main(shlex.split(flag)) == 2

@@ -303,3 +303,14 @@ def test_a_class_is_graded_as_what_it_is_called_or_as_is_said(tmp_path):
 
     assert graded_as(f"{path}:sNiP") == "snip" and graded_as(f"{path}:Mine") is None
     assert graded_as(f"{path}:Mine", "--as", "mag") == graded_as(f"{path}:sNiP", "--as", "mag") == "mag"
+
+
+def test_a_sheet_never_replaces_another_file(tmp_path, capsys):
+    """Neither the student's own source; a sheet of before it does replace."""
+    file = tmp_path / "student.py"
+    file.write_text("class Mag: ...\n", encoding="utf-8")
+    arguments = ["--experiment", "grade", "--pruner-file", f"{file}:Mag", "--checks", "interface", "--sheet"]
+    assert main.main([*arguments, str(file)]) == 2
+    assert "another file" in capsys.readouterr().err and file.read_text(encoding="utf-8") == "class Mag: ...\n"
+    sheet = tmp_path / "sheet.json"
+    assert main.main([*arguments, str(sheet)]) == 1 and main.main([*arguments, str(sheet)]) == 1

@@ -305,3 +305,9 @@ def test_streams_with_seeds_of_their_own_are_other_seeds(place):
     add(place, "agnews", "rand", 1.0, 1, 90.0)
     add(place, "agnews", "rand", 1.0, 1, 91.0, prune_seed=2)
     assert only_task(place).values("rand", 1.0) == {"1": 90.0, "init:1 data:1 prune:2": 91.0}
+
+
+def test_directories_that_are_no_runs_are_passed_over(place, capsys):
+    fill(place, "agnews", {"rand": {1.0: [90.0]}})
+    (place / "assignment" / "smoke" / "tables").mkdir(parents=True)
+    assert len(runs.read([str(place)])) == 1 and capsys.readouterr().err == ""

@@ -81,7 +81,7 @@ class Holdings:
         """Return the stored run, or the reason why it is missing."""
         for place in (self.args.result_dir, *self.args.store):
             held = store.Run(place, "singleshot", run.place.config)
-            if (result := held.stored()) is None:
+            if (result := held.whole()) is None:
                 continue
             found = Run(held.path, held.config, result)
             try:

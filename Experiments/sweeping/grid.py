@@ -80,6 +80,8 @@ def read(file: str, parser: Parser) -> list[Table]:
     common, grids = content.get("settings", {}), content.get("grid", [{}])
     if not isinstance(common, dict) or not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UserError(f"{file}: settings is one table, [settings]; grid one or more, [[grid]]")
+    if not common and not any(grids):
+        raise UserError(f"{file} says nothing: [settings] of all runs, or [[grid]]s of lists to cross")
     shared = _table(file, "settings", common, parser)
     return [shared | _table(file, f"grid {k}", grid, parser) for k, grid in enumerate(grids, start=1)]
 

@@ -73,10 +73,10 @@ def one_dense(planned: list[Run], force: bool) -> list[Run]:
     elsewhere = _dense_of_store(planned[0].place.path.parent) if groups and not force else {}
     for_all: dict[str, Run] = {}
     for key, group in groups.items():
-        chosen = next((run for run in group if run.place.stored()), None)
+        chosen = next((run for run in group if run.place.whole()), None)
         if chosen is None:
             place = elsewhere.get(key)
-            chosen = replace(group[0], place=place) if place and place.stored() else group[0]
+            chosen = replace(group[0], place=place) if place and place.whole() else group[0]
         for_all |= {run.name: chosen for run in group}
     if others := for_all.keys() - {run.name for run in for_all.values()}:
         pruners = ", ".join(dict.fromkeys(run.place.config["pruner"] for run in for_all.values()))

@@ -16,6 +16,13 @@ def switch(text: str) -> bool:
     return text.lower() in TRUE
 
 
+def path(text: str) -> str:
+    """Read a path; an empty one, such as an unset variable gives, would be the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path")
+    return text
+
+
 def run_or_switch(text: str) -> str | None:
     """Convert the word after --pretrained: a run, or assignment one's False, which becomes "".
 
@@ -48,6 +55,7 @@ positive = _number(float, 0.0, True, "a number above 0, at most 1e36")
 # The kinds that rows of Utils/settings.py name.
 KINDS: dict[str, Callable[[str], Any]] = {
     "text": str,
+    "path": path,
     "switch": switch,
     "run or switch": run_or_switch,
     "count": count,

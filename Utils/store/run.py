@@ -75,6 +75,14 @@ class Run:
             )
         return result
 
+    def whole(self) -> dict[str, Any] | None:
+        """Return what `stored` returns, or None with a warning where that raises: one bad run of many stops no other."""
+        try:
+            return self.stored()
+        except UserError as error:
+            console.warn(str(error))
+            return None
+
     def report(self) -> str:
         """Return the stored report, or result.json as text if there is none."""
         try:
@@ -91,6 +99,8 @@ class Run:
         after a FloatingPointError (which would occur again), and with `replace` (which starts anew).
         """
         part = self.path.parent / f".{self.path.name}.part"
+        if replace and self.path.exists() and not (self.path / "config.json").is_file():
+            raise UserError(f"{self.path} is no run; --force replaces runs alone: choose another --expid")
         with contextlib.ExitStack() as stack:
             with files.writing(self.path):
                 stack.enter_context(lock.held(part / LOCK, self._tell_of_waiting))

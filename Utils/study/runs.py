@@ -142,7 +142,8 @@ def read(stores: Iterable[str] | None) -> list[Run]:
     for folder in folders:
         for path in sorted(folder.glob("*/*")):
             hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if path.is_dir() and not hidden and not (path / store.SHEET).is_file():
+            is_run = any((path / name).exists() for name in ("config.json", "result.json", "model.safetensors"))
+            if is_run and not hidden and not (path / store.SHEET).is_file():
                 run = _read(path)
                 if run is not None:
                     result.setdefault(
