@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def tree(root, tmp_path_factory) -> Path:
 def call(tree: Path, cwd: Path, words: str, **settings) -> subprocess.CompletedProcess:
     """The script, with these settings in its environment."""
     env = {key: value for key, value in os.environ.items() if key not in ("DATA", "KNOWN", "WORK", "FILES", "CIFAR")}
-    env |= {"TMPDIR": str(cwd), **{key: str(value) for key, value in settings.items()}}
+    env |= {"TMPDIR": str(cwd), "PYTHON": sys.executable, **{key: str(value) for key, value in settings.items()}}
     return subprocess.run([tree / SCRIPT, *words.split()], cwd=cwd, env=env, capture_output=True, text=True)
 
 

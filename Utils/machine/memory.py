@@ -63,6 +63,7 @@ def _begin_peak(device: torch.device) -> None:
 
         torch.cuda.reset_peak_memory_stats(device)
         return
+    _trim()  # what an earlier phase has freed is no longer in use
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text(CLEAR, encoding="ascii")
 
@@ -84,10 +85,14 @@ def _status(key: str) -> int:
 
 
 def _set(mmap: int, trim: int) -> None:
-    try:
+    with contextlib.suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)
         libc.mallopt(MMAP_THRESHOLD, mmap)
         libc.mallopt(TRIM_THRESHOLD, trim)
-        libc.malloc_trim(0)
-    except (AttributeError, OSError, TypeError):
-        return
+    _trim()
+
+
+def _trim() -> None:
+    """Have glibc return what is free to the system; elsewhere, nothing."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)

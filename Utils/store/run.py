@@ -76,7 +76,7 @@ class Run:
         return result
 
     def whole(self) -> dict[str, Any] | None:
-        """Return what `stored` returns, or None with a warning where that raises: one bad run of many stops no other."""
+        """Return what `stored` returns, or None with a warning where that raises: one bad run stops no other."""
         try:
             return self.stored()
         except UserError as error:
