@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-LONG = "--dataset agnews --pruner snip --compression 1 --post-epochs 4 --train-batch-size 64"  # so long that it can be met in the middle
+# So long that it can be met in the middle.
+LONG = "--dataset agnews --pruner snip --compression 1 --post-epochs 4 --train-batch-size 64"
 LIMIT = 120  # seconds after which something that was waited for has not come
 
 
