@@ -127,7 +127,7 @@ def test_a_data_set(follow):
     (result,) = made.results()
     assert result["source"] == "real" and result["data"]["rows"] == {"train": 8, "test": 4}
     assert "Data: REAL reviews" in out and "1 runs, 1 tasks." in out
-    assert "Canteen reviews" in (made.tree / "Results" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Canteen reviews" in (made.tree / "Results" / "data" / "report" / "report.html").read_text(encoding="utf-8")
     refused = made.call("--dataset reviews --source sample")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == "error: Canteen reviews has no generated sample; leave --source out\n"
