@@ -127,7 +127,7 @@ def test_a_data_set(follow):
     (result,) = made.results()
     assert result["source"] == "real" and result["data"]["rows"] == {"train": 8, "test": 4}
     assert "Data: REAL reviews" in out and "1 runs, 1 tasks." in out
-    assert "Canteen reviews" in (made.tree / "Results" / "data" / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Canteen reviews" in (made.tree / "Results" / "report" / "report.html").read_text(encoding="utf-8")
     refused = made.call("--dataset reviews --source sample")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == "error: Canteen reviews has no generated sample; leave --source out\n"
@@ -160,7 +160,7 @@ def test_a_metric(follow):
     with torch.no_grad():
         right = model(batch).double().softmax(1)[torch.arange(1_000), target]
     assert result["final"]["test_certainty"] == pytest.approx(100 * float(right.mean()), rel=1e-5)
-    report = made.tree / "Results" / "report"
+    report = made.tree / "Results" / "data" / "report"
     lines = (report / "tables" / "further.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2 and repr(result["final"]["test_certainty"]) in lines[1]
     assert "<td>certainty</td>" in (report / "report.html").read_text(encoding="utf-8")
