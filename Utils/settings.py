@@ -290,10 +290,9 @@ def acting_before_pruning(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in late}
 
 
-def is_pruning(name: str) -> bool:
-    """Return whether a setting says how a network is pruned, not how it is trained."""
-    row = by_name().get(name)
-    return row is not None and row.group == "pruning"
+def of_pruning() -> set[str]:
+    """Return the names of the settings that say how a network is pruned, not how it is trained."""
+    return {row.name for row in ROWS if row.group == "pruning"}
 
 
 def defaults(of_data: Mapping[str, Any]) -> dict[str, Any]:

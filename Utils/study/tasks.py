@@ -36,11 +36,11 @@ def encoded(value: Any) -> str:
 
 
 def _part(run: Run, pruning: bool) -> Variant:
-    axes = {row.name for row in settings.ROWS if row.axis}
+    axes, of_pruning = {row.name for row in settings.ROWS if row.axis}, settings.of_pruning()
     return tuple(
         (key, encoded(value))
         for key, value in stored.settings(run)
-        if key not in axes and settings.is_pruning(key) == pruning and value is not None
+        if key not in axes and (key in of_pruning) == pruning and value is not None
     )
 
 
@@ -85,7 +85,8 @@ def ideal_settings(dataset: str) -> dict[str, str]:
 
 def plain(variant: Variant) -> Variant:
     """Return the variant with the same training and main pruning settings."""
-    return tuple((key, value) for key, value in variant if not settings.is_pruning(key))
+    of_pruning = settings.of_pruning()
+    return tuple((key, value) for key, value in variant if key not in of_pruning)
 
 
 def label(variant: Variant) -> str:
