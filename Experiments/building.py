@@ -13,18 +13,35 @@ from Layers import fast
 from Utils import console, generator, load
 from Utils.data import corpus
 from Utils.data.corpus import Corpus
-from Utils.data.examples import resident
+from Utils.data.examples import Examples, Part, resident
 from Utils.data.loader import Loader
 from Utils.errors import UserError
 from Utils.machine import seeds
 from Utils.store import weights
 
 
-def data(located: corpus.Located, device: torch.device) -> Corpus:
-    """Load the data set; its examples are kept on the device if they fit."""
+def data(located: corpus.Located, args: Namespace, device: torch.device) -> Corpus:
+    """Load the data set; its examples are kept on the device if they fit.
+
+    With `validation_size`, so many training examples become the split "validation"; with `train_size`, no more than so
+    many of the others are used. Raises UserError if there are too few.
+    """
     loaded = corpus.load(located)
     splits = {name: resident(examples, device) for name, examples in loaded.splits.items()}
-    return replace(loaded, splits=splits)
+    if args.validation_size or args.train_size:
+        splits |= _divided(splits["train"], args)
+    rows = {name: len(examples) for name, examples in splits.items()}
+    return replace(loaded, splits=splits, rows=rows)
+
+
+def _divided(train: Examples, args: Namespace) -> dict[str, Examples]:
+    held, used, count = args.validation_size, args.train_size, len(train)
+    if held + max(1, used) > count:
+        raise UserError(f"--validation-size {held} and --train-size {used}: there are only {count:,} training examples")
+    draw = torch.Generator().manual_seed(seeds.derive(args.data_seed, "validation"))
+    numbers = torch.randperm(count, generator=draw)
+    divided: dict[str, Examples] = {"train": Part(train, numbers[held : held + used if used else count])}
+    return divided | ({"validation": Part(train, numbers[:held])} if held else {})
 
 
 def train_loader(loaded: Corpus, args: Namespace) -> Loader:
@@ -62,6 +79,8 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     options = {} if args.init is None else {"init": args.init}
     make = load.model(args.model, args.model_class)
     model = make(loaded.shape, loaded.num_classes, args.dense_classifier, **options)
+    if args.prune_embedding:
+        generator.mask_embeddings(model)
     if args.pretrained:
         weights.load(model, weights.find("--pretrained", args.pretrained))
     layout = getattr(model, "memory_format", None) if device.type == "cpu" and fast.used() else None
@@ -71,8 +90,8 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
 
 
 def _pruner(model: nn.Module, args: Namespace) -> Any:
-    options = args.prune_bias, args.prune_batchnorm, args.prune_residual, args.prune_attention
-    masked = list(generator.masked_parameters(model, *options))
+    options = args.prune_bias, args.prune_batchnorm, args.prune_residual
+    masked = list(generator.masked_parameters(model, *options, args.prune_attention, args.prune_embedding))
     if not masked:
         raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
     make = load.pruner(args.pruner, args.pruner_sha256)

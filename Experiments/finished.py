@@ -65,6 +65,8 @@ def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
     from Utils import generator
 
     network = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
+    if config.prune_embedding:
+        generator.mask_embeddings(network)
     weights.load(network, file, masks=True)
     generator.ignore_masks(network, config.ignore_masks)
     return network.eval()

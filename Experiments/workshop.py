@@ -46,7 +46,7 @@ class Workshop:
     def _build(self, located: corpus.Located) -> None:
         args, device = self.args, self.device
         print(f"Loading {args.dataset} dataset.")
-        self.data = building.data(located, device)
+        self.data = building.data(located, args, device)
         self.train_loader = building.train_loader(self.data, args)
         self.prune_loader = building.prune_loader(self.data, args)
         self.evaluation = load.evaluation(self.data.dataset)(self.data, args, device)
@@ -227,7 +227,9 @@ class Workshop:
             self.model,
             self.pruner.scores,
             metrics.flop(self.model, data.shape, self.device),
-            lambda module: generator.prunable(module, args.prune_batchnorm, args.prune_residual, args.prune_attention),
+            lambda module: generator.prunable(
+                module, args.prune_batchnorm, args.prune_residual, args.prune_attention, args.prune_embedding
+            ),
         )
         parameters, flops = metrics.totals(table)
         result = {

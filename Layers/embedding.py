@@ -1,11 +1,15 @@
-"""Embeddings that can be trained a few rows at a time."""
+"""Embeddings: layers that turn an input into vectors. Those of words can be trained a few rows at a time."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from Layers.reading import PLAIN, Reading
+from Layers.layers import Linear, masked
+from Layers.reading import PLAIN, Reading, replaced
 
 
 class _Settling(nn.Module):
@@ -56,6 +60,23 @@ class Embedding(_Settling, nn.Embedding):
     def forward(self, input: Tensor) -> Tensor:
         if self.flow:
             self.reading.settle()
-            return self.weight.mean(0).expand(*input.shape, -1)
+            return masked(self, "weight").mean(0).expand(*input.shape, -1)
         table, ids = self.reading.table(self, input)
         return F.embedding(ids, table)
+
+
+class PatchEmbedding(Linear):
+    """A masked Linear on the pixels of image patches. It has a class of its own so that it differs from other Linears.
+
+    It is to an image what Embedding is to a text.
+    """
+
+
+@contextmanager
+def whole_tables(model: nn.Module) -> Iterator[None]:
+    """Make embeddings read their whole weight in the body, so that gradients reach it, not the rows of an optimizer."""
+    embeddings: list[Embedding | EmbeddingBag] = [m for m in model.modules() if isinstance(m, _Settling)]
+    for module in embeddings:
+        module.reading.settle()
+    with replaced({module: module.reading.whole_table() for module in embeddings}):
+        yield

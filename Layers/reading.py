@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Reading:
@@ -31,8 +33,19 @@ class Reading:
         return module.whole(*inputs)
 
     def table(self, module: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (weight [V, d], ids) for an embedding lookup, or the same lookup in a table of fewer rows."""
-        return module.weight, ids
+        """Return (weight [V, d], ids) for an embedding lookup, or the same lookup in a table of fewer rows.
+
+        A masked weight is multiplied by its mask only in the rows that are looked up.
+        """
+        mask = self.mask(module, "weight")
+        if mask is None:
+            return module.weight, ids
+        flat = ids.flatten()
+        return F.embedding(flat, module.weight) * mask[flat], torch.arange(len(flat), device=ids.device).view_as(ids)
+
+    def whole_table(self) -> Reading:
+        """Return the way of reading that looks up in the layer's own weight, with the same masks."""
+        return self
 
     def settle(self) -> None:
         """Bring the layer's own weight up to date, before others read or write it."""

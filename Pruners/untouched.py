@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from Layers.embedding import whole_tables
 from Layers.modes import modes_kept
 
 
@@ -25,7 +26,7 @@ def untouched(model: nn.Module, differentiable: Iterable[Tensor] = ()) -> Iterat
     wanted = {id(tensor) for tensor in differentiable}
     devices = sorted({tensor.device.index or 0 for tensor in tensors if tensor.is_cuda})
     try:
-        with torch.random.fork_rng(devices), modes_kept(model):
+        with torch.random.fork_rng(devices), modes_kept(model), whole_tables(model):
             for tensor, _, _ in flags:
                 tensor.requires_grad_(id(tensor) in wanted)
                 tensor.grad = None

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from Layers import layers
 from Layers.attention import MultiheadAttention, OutProjection
+from Layers.embedding import Embedding, EmbeddingBag, PatchEmbedding
 from Layers.reading import Raw
 
 RAW = Raw()
+EMBEDDINGS = (Embedding, EmbeddingBag, PatchEmbedding)
 
 
 class MaskedParameter(tuple[Tensor, Tensor]):
@@ -36,12 +38,17 @@ def trainable(module: nn.Module) -> bool:
     return not isinstance(module, layers.IDENTITIES)
 
 
-def prunable(module: nn.Module, batchnorm: bool, residual: bool, attention: str = "out") -> bool:
+def prunable(
+    module: nn.Module, batchnorm: bool, residual: bool, attention: str = "out", embedding: bool = False
+) -> bool:
     """Return whether the module's parameters are prunable: Linear and Conv2d always, the others if asked for.
 
     attention: "out" selects the projection after the attention heads, which is a Linear. "all" selects the query, key
     and value projections as well. "none" selects neither.
+    embedding: those of words, which need masks (`mask_embeddings`), and of image patches.
     """
+    if isinstance(module, EMBEDDINGS):
+        return embedding
     if isinstance(module, OutProjection):
         return attention != "none"
     if isinstance(module, MultiheadAttention):
@@ -70,14 +77,22 @@ def masked_parameters(
     batchnorm: bool = False,
     residual: bool = False,
     attention: str = "out",
+    embedding: bool = False,
 ) -> Iterator[MaskedParameter]:
     """Yield the (mask, parameter) pairs of every prunable module; biases only if `bias` is set."""
     for path, module in model.named_modules():
-        if prunable(module, batchnorm, residual, attention):
+        if prunable(module, batchnorm, residual, attention, embedding):
             for name, parameter in module.named_parameters(recurse=False):
                 if not name.endswith("bias") or bias:
                     full = f"{path}.{name}" if path else name
                     yield MaskedParameter(getattr(module, f"{name}_mask"), parameter, full)
+
+
+def mask_embeddings(model: nn.Module) -> None:
+    """Give the embeddings of words masks, which they have only if they are to be pruned."""
+    for module in model.modules():
+        if isinstance(module, (Embedding, EmbeddingBag)):
+            layers.register_masks(module)
 
 
 def ignore_masks(model: nn.Module, which: str) -> None:

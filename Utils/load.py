@@ -34,7 +34,7 @@ DATASETS = {
     "agnews": "Utils.data.sets.agnews:DATASET",
     "multi30k": "Utils.data.sets.multi30k:DATASET",
 }
-# class -> name -> (kind of input data, module:function)
+# class -> name -> (kinds of input data, with blanks between, module:function)
 MODELS = {
     "default": {
         "fc": ("image", "Models.mlp:fc"),
@@ -52,6 +52,10 @@ MODELS = {
             for wide in ("", "wide-")
         },
     },
+    "matched": {
+        "transformer": ("image text", "Models.matched:MatchedTransformer"),
+        "mlp": ("image text", "Models.matched:MatchedMLP"),
+    },
     "nlp": {
         "text-classification": ("text", "Models.text:TextClassificationModel"),
         "seq2seq": ("translation", "Models.seq2seq:Seq2SeqTransformer"),
@@ -65,6 +69,7 @@ PRUNERS = {
     "snip": "Pruners.pruners:SNIP",
     "grasp": "Pruners.pruners:GraSP",
     "synflow": "Pruners.pruners:SynFlow",
+    "grasp-abs": "Pruners.grasp:GraSPAbs",
 }
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("torch.optim:SGD", {}),
@@ -147,7 +152,9 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
 
     Raises UserError, which lists what fits, if a name is unknown or the model does not take this kind of data.
     """
-    fits = {cls: [name for name, (kind, _) in names.items() if kind == data.kind] for cls, names in MODELS.items()}
+    fits = {
+        cls: [name for name, (kinds, _) in names.items() if data.kind in kinds.split()] for cls, names in MODELS.items()
+    }
     fitting = "; ".join(f"--model-class {cls} --model {{{','.join(names)}}}" for cls, names in fits.items() if names)
     if model_class is not None:
         known("model class", model_class, MODELS)

@@ -104,6 +104,14 @@ ROWS = (
         "bleu_weights", "translation", "number", "weights of the n-gram orders 1, 2, ... in BLEU",
         metavar="W", words="+", own=True, since=None,
     ),
+    Setting(
+        "train_size", "data", "count", "training examples to use, drawn by --data-seed; 0: all that are there", 0,
+        since=0, cost="run",
+    ),
+    Setting(
+        "validation_size", "data", "count",
+        "training examples to hold out, drawn by --data-seed and measured after every epoch; 0: none", 0, since=0,
+    ),
     # Training
     Setting(
         "model_class", "training", "text", "family of models", choices=("model class", "MODELS"),
@@ -222,6 +230,11 @@ ROWS = (
     _switch("pruning", "prune_bias", "prune biases too", original=True, dense=False),
     _switch("pruning", "prune_batchnorm", "prune BatchNorm scales too", original=True, dense=False),
     _switch("pruning", "prune_residual", "prune residual connections too", original=True, dense=False),
+    _switch(
+        "pruning", "prune_embedding",
+        "prune what turns the input into vectors too: embeddings of words, and of image patches",
+        since=False, dense=False,
+    ),
     _switch("pruning", "prune_train_mode", "score in train mode: batch statistics, dropout", original=True),
     _switch("pruning", "reinitialize", "draw new initial weights after pruning", original=True),
     _switch("pruning", "shuffle", "permute each mask within its tensor after pruning", original=True, dense=False),

@@ -46,7 +46,7 @@ def refusal(outcome) -> str:
 
 def fitting(model_class: str, kind: str) -> str:
     """How a refusal names the models of a class that take this kind of data."""
-    names = [name for name, (taken, _) in load.MODELS[model_class].items() if taken == kind]
+    names = [name for name, (taken, _) in load.MODELS[model_class].items() if kind in taken.split()]
     assert {"fc", "conv", "text-classification"} & set(names)
     return f"--model-class {model_class} --model {{{','.join(names)}}}"
 

@@ -13,10 +13,16 @@ from Layers.pairs import PAD
 from Pruners.pruners import Mag
 from Utils import generator, load
 
-ALL = [(cls, name) for cls, models in load.MODELS.items() for name in models]
+ALL = [
+    (cls, name, kind)
+    for cls, models in load.MODELS.items()
+    for name, (kinds, _) in models.items()
+    for kind in kinds.split()
+]
 # Of a family of depths the shallowest stands for all, which are made of the same modules: at random weights and masks
 # the signal of a deep one fades before it arrives.
-NAMES = [("lottery", name) for name in ("vgg11", "vgg11-bn", "resnet20")] + [key for key in ALL if key[0] != "lottery"]
+SHALLOW = [("lottery", name, "image") for name in ("vgg11", "vgg11-bn", "resnet20")]
+NAMES = SHALLOW + [key for key in ALL if key[0] != "lottery"]
 # kind of data -> (input shape, classes, three examples). A new kind needs a line here before its models pass.
 KINDS = {
     "image": ((1, 28, 28), 10, lambda: nets.image_batches((1, 28, 28), 10, (3,))[0]),
@@ -25,9 +31,9 @@ KINDS = {
 }
 
 
-def _model(cls, name, dense=False):
+def _model(cls, name, kind, dense=False):
     """(a registered model with weights of no special value, data for it)."""
-    shape, classes, batch = KINDS[load.MODELS[cls][name][0]]
+    shape, classes, batch = KINDS[kind]
     model = nets.drawn(0, load.model(name, cls), shape, classes, dense)
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -37,21 +43,21 @@ def _model(cls, name, dense=False):
     return model, batch()[0]
 
 
-@pytest.mark.parametrize(("cls", "name"), NAMES)
+@pytest.mark.parametrize(("cls", "name", "kind"), NAMES)
 @pytest.mark.parametrize("seed", [0, 1])
-def test_nothing_under_a_zero_reaches_an_output(cls, name, seed):
+def test_nothing_under_a_zero_reaches_an_output(cls, name, kind, seed):
     """Outputs bit for bit as before whatever is written there, in train and eval mode; gradients exactly zero."""
-    model, data = _model(cls, name)
+    model, data = _model(cls, name, kind)
     before = copy.deepcopy(model.state_dict())
     assert nets.audit(model, data, density=0.3, seed=seed)
     for key, value in model.state_dict().items():  # the audit works on copies
         assert torch.equal(value, before[key])
 
 
-@pytest.mark.parametrize(("cls", "name"), NAMES)
-def test_every_masked_tensor_is_read(cls, name):
+@pytest.mark.parametrize(("cls", "name", "kind"), NAMES)
+def test_every_masked_tensor_is_read(cls, name, kind):
     """What is not masked does reach the outputs: otherwise the audit of that tensor would be idle."""
-    model, data = _model(cls, name)
+    model, data = _model(cls, name, kind)
     model.eval()  # dropout would change the outputs by itself
     nets.mask_at_random(model, 0.3)
     with torch.no_grad():
@@ -64,13 +70,13 @@ def test_every_masked_tensor_is_read(cls, name):
         assert torch.equal(model(data), expected)
 
 
-@pytest.mark.parametrize(("cls", "name"), NAMES)
-def test_every_linear_and_convolution_of_a_model_is_masked(cls, name):
+@pytest.mark.parametrize(("cls", "name", "kind"), NAMES)
+def test_every_linear_and_convolution_of_a_model_is_masked(cls, name, kind):
     """But for the classifier, if a dense one is asked for."""
-    model, _ = _model(cls, name)
+    model, _ = _model(cls, name, kind)
     plain = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and not isinstance(m, layers.MASKED)]
     assert plain == []
-    dense, data = _model(cls, name, dense=True)
+    dense, data = _model(cls, name, kind, dense=True)
     plain = [m for m in dense.modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and not isinstance(m, layers.MASKED)]
     assert len(plain) == 1 and plain[0].out_features == model(data).shape[-1]
     if list(nets.masked_tensors(dense)):

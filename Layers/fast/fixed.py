@@ -95,6 +95,12 @@ class Frozen(Reading):
     def output(self, module: nn.Module, *inputs: Any) -> Tensor:
         return self.before.output(module, *inputs) if self.part is None else self.part(module, *inputs)
 
+    def table(self, module: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self.before.table(module, ids)
+
+    def settle(self) -> None:
+        self.before.settle()
+
 
 @contextmanager
 def fixed_masks(model: nn.Module) -> Iterator[None]:

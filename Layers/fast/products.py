@@ -26,6 +26,12 @@ class Products(Reading):
             return self.before.weight(module, name, rows)
         return self.kept[name] if rows is None else self.kept[name][rows]
 
+    def table(self, module: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self.kept["weight"], ids
+
+    def settle(self) -> None:
+        self.before.settle()
+
 
 @contextmanager
 def products_kept(model: nn.Module) -> Iterator[None]:

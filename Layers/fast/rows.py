@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from Layers.reading import Reading
 
@@ -15,9 +15,10 @@ class Rows(Protocol):
 
     parameter: Tensor
 
-    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (table [U, d], places) for the rows that `ids` name.
+    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (rows [U], table [U, d], places) for the rows that `ids` name.
 
+        rows: their numbers, without repeats.
         table: the rows, as a leaf tensor that collects their gradient.
         places: the row of the table for each id, shaped like `ids`.
         """
@@ -29,19 +30,26 @@ class Rows(Protocol):
 class ByRows(Reading):
     """A way of reading that serves lookups with gradients from `rows`.
 
-    Others use the whole weight, brought up to date.
+    Others use the whole weight, brought up to date. Masks are those of `before`, the way that this one replaces.
     """
 
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
+    def __init__(self, rows: Rows, before: Reading) -> None:
+        self.rows, self.before = rows, before
+
+    def mask(self, module: nn.Module, name: str) -> Tensor | None:
+        return self.before.mask(module, name)
 
     def table(self, module: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
-        if self.rows.parameter is not module.weight:  # replaced by functional_call
-            return module.weight, ids
-        if torch.is_grad_enabled() and module.weight.requires_grad:
-            return self.rows.look_up(ids)
+        replaced = self.rows.parameter is not module.weight  # by functional_call
+        if not replaced and torch.is_grad_enabled() and module.weight.requires_grad:
+            rows, table, places = self.rows.look_up(ids)
+            mask = self.mask(module, "weight")
+            return table if mask is None else table * mask[rows], places
         self.settle()
-        return module.weight, ids
+        return self.before.table(module, ids)
+
+    def whole_table(self) -> Reading:
+        return self.before
 
     def settle(self) -> None:
         self.rows.catch_up()

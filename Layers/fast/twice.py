@@ -1,13 +1,14 @@
-"""Convolution, normalisation and ReLU in a form that is cheap to differentiate twice.
+"""Convolution, normalisation, ReLU and bags of embeddings in a form that is cheap to differentiate twice.
 
-Torch's own second derivatives of these three are slow or compute more than is needed. For a convolution's weight it
-convolves with kernels as large as the image. For a normalisation by running statistics it makes a dozen passes over the
-activations. For a ReLU it fills and adds tensors of zeros.
+Torch has no second derivative of a bag. Its second derivatives of the others are slow or compute more than is needed:
+for a convolution's weight it convolves with kernels as large as the image, for a normalisation by running statistics it
+makes a dozen passes over the activations, and for a ReLU it fills and adds tensors of zeros.
 """
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -164,19 +165,34 @@ def _relu(input, inplace=False) -> Tensor:
     return _ReLU.apply(input)
 
 
+def _embedding_bag(input, weight, offsets=None, mode="mean", **options) -> Tensor:
+    if not weight.requires_grad or mode != "mean" or offsets is None or options:
+        return F.embedding_bag(input, weight, offsets, mode=mode, **options)
+    lengths = torch.cat([offsets[1:], offsets.new_tensor([input.numel()])]) - offsets
+    bags = torch.repeat_interleave(lengths)
+    sums = weight.new_zeros(len(offsets), weight.shape[1]).index_add(0, bags, F.embedding(input, weight))
+    return sums / lengths.clamp_min(1).unsqueeze(1)
+
+
+NEEDED = {F.embedding_bag: _embedding_bag}
+CHEAPER = {F.conv2d: _conv2d, F.batch_norm: _batch_norm, F.relu: _relu, torch.relu: _relu}
+
+
 class TwiceDifferentiable(TorchFunctionMode):
-    """A mode in which F.conv2d, F.relu, and F.batch_norm by running statistics are the functions above, in any model.
+    """A mode in which the functions of `forms` are those above, in any model: {function of torch: replacement}.
 
     Values and derivatives of every order are those of torch up to rounding. A first derivative costs the same as in
     torch, so this mode helps only with second derivatives.
     """
 
-    forms = {F.conv2d: _conv2d, F.batch_norm: _batch_norm, F.relu: _relu, torch.relu: _relu}
+    def __init__(self, forms: Mapping[Callable, Callable] = MappingProxyType(NEEDED | CHEAPER)) -> None:
+        super().__init__()
+        self.forms = forms
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         return self.forms.get(function, function)(*args, **(kwargs or {}))
 
 
-def twice_differentiable() -> AbstractContextManager:
-    """Return a context in which second derivatives are cheap, or an empty one if Layers/fast is switched off."""
-    return TwiceDifferentiable() if fast.used() else nullcontext()
+def twice_differentiable() -> TwiceDifferentiable:
+    """Return a context in which second derivatives exist, and are cheap unless Layers/fast is switched off."""
+    return TwiceDifferentiable(NEEDED | CHEAPER if fast.used() else NEEDED)

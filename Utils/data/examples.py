@@ -49,6 +49,30 @@ def resident(examples: Examples, device: torch.device) -> Examples:
 
 
 @dataclass
+class Part:
+    """Some of the examples of a split: `whole`'s examples `numbers`, in this order."""
+
+    whole: Examples
+    numbers: Tensor  # int64 [m]
+
+    def __len__(self) -> int:
+        return self.numbers.numel()
+
+    @property
+    def targets(self) -> Tensor:
+        """Return the targets [m]. Each example must have one target."""
+        return self.whole.targets[self.numbers.to(self.whole.targets.device)]
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """Return the lengths of the examples, if they have any."""
+        return None if self.whole.lengths is None else self.whole.lengths[self.numbers]
+
+    def arrange(self, order: Tensor, seed: int | None = None) -> Callable[[int, int], tuple[Any, Tensor]]:
+        return self.whole.arrange(self.numbers[order], seed)
+
+
+@dataclass
 class Images:
     """Images with labels. Batches are float: (pixel / 255 - mean) / std by channel.
 

@@ -29,7 +29,6 @@ from torch import Tensor, nn
 
 from Layers.embedding import Embedding, EmbeddingBag
 from Layers.fast.rows import ByRows
-from Layers.reading import PLAIN
 
 TOLERANCE = 1e-7  # relative, of G: a row's way to its limit is some 30 lr, float32 rounds its value to 6e-8 of it
 MOST_NODES = 12
@@ -146,13 +145,13 @@ class _Rows:
         return rows, average, square, self._move(limit, average, square, self.step + 1, 1.0)
 
     @torch.no_grad()
-    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows of `ids` and where each is (see Layers.fast.rows.Rows)."""
+    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the rows that `ids` name, their values and where each id's is (see Layers.fast.rows.Rows)."""
         if not self.anchored:
             self.anchor()
         rows, places = self._distinct(ids.flatten())
         self.pending.append(self.begin(rows))
-        return self.pending[-1][-1].requires_grad_(), places.view_as(ids)
+        return rows, self.pending[-1][-1].requires_grad_(), places.view_as(ids)
 
     def _distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return (rows, places): `ids` [N] without repeats, and the index in `rows` of each id. Nothing is sorted."""
@@ -243,12 +242,12 @@ class Adam(torch.optim.Adam):
             if not isinstance(module, (Embedding, EmbeddingBag)):
                 continue
             module.reading.settle()
-            module.reading = PLAIN  # no longer an earlier optimizer's
+            module.reading = module.reading.whole_table()  # no longer an earlier optimizer's
             group = groups.get(id(module.weight))
             if group is None or group["weight_decay"] != 0 or holders[id(module.weight)] > 1:
                 continue
             self._rows[module.weight] = _Rows(module.weight, self.state[module.weight], group)
-            module.reading = ByRows(self._rows[module.weight])
+            module.reading = ByRows(self._rows[module.weight], module.reading)
 
     @torch.no_grad()
     def catch_up(self) -> None:

@@ -58,12 +58,14 @@ class Accuracy:
     args: settings of the command line.
     """
 
-    splits = ("train", "test")
+    splits = ("train", "validation", "test")  # those that there are
 
     def __init__(self, data: Corpus, args: Namespace, device: torch.device) -> None:
         self.device = device
         self.loaders = {
-            split: Loader(data.splits[split], args.test_batch_size, workers=args.workers) for split in self.splits
+            split: Loader(data.splits[split], args.test_batch_size, workers=args.workers)
+            for split in self.splits
+            if split in data.splits
         }
 
     def measure(
@@ -83,8 +85,10 @@ class Accuracy:
         return result
 
     def after_epoch(self, model: nn.Module, loss: Callable, epoch: int) -> dict[str, float]:
-        """Evaluate the test split after an epoch (from 1) of training."""
-        return {f"test_{key}": value for key, value in evaluate(model, loss, self.loaders["test"], self.device).items()}
+        """Evaluate all splits but the training split after an epoch (from 1) of training."""
+        loaders = {split: loader for split, loader in self.loaders.items() if split != "train"}
+        found = {split: evaluate(model, loss, loader, self.device) for split, loader in loaders.items()}
+        return {f"{split}_{key}": value for split, figures in found.items() for key, value in figures.items()}
 
     def inputs(self) -> Iterable[Any]:
         """Return batches of 1,000 test inputs for `signal.spread`, the same ones in every run."""

@@ -28,7 +28,7 @@ class Translation(Accuracy):
     `bleu_raw` splits the raw reference at spaces only ("dog." is a word), like the paper's example.
     """
 
-    splits = ("val", "test")
+    splits = ("validation", "val", "test")  # held out of the training split; published; published
 
     def __init__(self, data: Corpus, args: Namespace, device: torch.device) -> None:
         super().__init__(data, args, device)
@@ -67,7 +67,7 @@ class Translation(Accuracy):
         return figures
 
     def after_epoch(self, model: nn.Module, loss: Callable, epoch: int) -> dict[str, float]:
-        """Evaluate the test split, with BLEU every `bleu_every` epochs."""
+        """Evaluate the validation and test splits, with BLEU of the test split every `bleu_every` epochs."""
         figures = super().after_epoch(model, loss, epoch)
         if self.args.bleu_every and epoch % self.args.bleu_every == 0:
             figures["bleu"] = self.score(model)["bleu"]

@@ -1,0 +1,137 @@
+"""Networks that take texts and images alike: one core of prunable layers behind a front end for either kind.
+
+A front end turns an example into 32 vectors: the first 32 words of a text, or 32 patches of an image. What follows is
+the same for both, layer by layer and weight by weight. So a difference between text and images does not come from the
+network. The front end's weights are pruned only with `--prune-embedding`, on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from Layers import layers
+from Layers.bags import Bags
+from Layers.embedding import Embedding, PatchEmbedding
+from Layers.norm import LayerNorm
+from Models.transformer import EncoderLayer, PositionalEncoding
+
+POSITIONS = 32  # vectors per example
+PATCH = (4, 8)  # rows and columns of a patch: a 32 x 32 image has 8 x 4 of them
+
+
+class Words(nn.Module):
+    """The front end for texts: `Bags` of B texts -> the embeddings of their first 32 words, zero after a text's end.
+
+    Returns ([B, 32, width], real [B, 32]); `real` is False after the end of a text.
+    """
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.embedding = Embedding(vocabulary, width)
+
+    def forward(self, data: Bags) -> tuple[Tensor, Tensor]:
+        ends = torch.cat([data.offsets[1:], data.offsets.new_tensor([data.ids.numel()])])
+        index = data.offsets.unsqueeze(1) + torch.arange(POSITIONS, device=data.offsets.device)
+        real = index < ends.unsqueeze(1)
+        return self.embedding(data.ids[index.clamp_max(data.ids.numel() - 1)]) * real.unsqueeze(2), real
+
+
+class Patches(nn.Module):
+    """The front end for images: [B, C, H, W], H and W up to 32 -> 32 patches of 4 x 8 pixels, each projected.
+
+    A smaller image is padded by zeros on all sides. Returns ([B, 32, width], real [B, 32]); all of `real` is True.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.embedding = PatchEmbedding(channels * PATCH[0] * PATCH[1], width)
+
+    def forward(self, data: Tensor) -> tuple[Tensor, Tensor]:
+        down, right = (32 - size for size in data.shape[2:])
+        image = F.pad(data, [right // 2, right - right // 2, down // 2, down - down // 2])
+        patches = F.unfold(image, PATCH, stride=PATCH).transpose(1, 2)
+        return self.embedding(patches), torch.ones(patches.shape[:2], dtype=torch.bool, device=data.device)
+
+
+class _Matched(nn.Module):
+    """The front end that fits the input, and a normalisation after it, so that both kinds enter at the same scale."""
+
+    front: Words | Patches
+
+    def __init__(self, input_shape: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.input_shape = tuple(input_shape)
+        if len(input_shape) == 1:
+            self.front = Words(input_shape[0], width)
+        else:
+            self.front = Patches(input_shape[0], width)
+        self.norm = LayerNorm(width)
+
+    def vectors(self, data: Bags | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the normalised vectors [B, 32, width] and which of them are real [B, 32]."""
+        vectors, real = self.front(data)
+        return self.norm(vectors), real
+
+    def ones_input(self) -> Bags | Tensor:
+        """Return one image of ones, or one text of 32 words, which in a linear flow are ones in one-hot space."""
+        weight = self.front.embedding.weight
+        if isinstance(self.front, Patches):
+            return weight.new_ones(1, *self.input_shape)
+        ids = torch.zeros(POSITIONS, dtype=torch.int64, device=weight.device)
+        return Bags(ids, ids[:1])
+
+    def reset_parameters(self) -> None:
+        """Draw new initial matrices from the global generator: Xavier's uniform (Glorot & Bengio 2010), but embeddings.
+
+        Vectors are initialised by their own layers.
+        """
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1 and not name.startswith("front."):
+                nn.init.xavier_uniform_(parameter)
+
+
+class MatchedTransformer(_Matched):
+    """Two encoder layers, the mean over positions, and a Linear: `Bags` or images of B examples -> [B, classes].
+
+    input_shape: (V,), the size of a vocabulary, or (C, H, W).
+    Width 64, 4 heads, feed-forward width 256, no dropout. Before the classifier it has 73,728 prunable weights, and
+    24,576 more with `--prune-attention all`.
+    """
+
+    def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
+        super().__init__(input_shape, 64)
+        self.positions = PositionalEncoding(64, dropout=0.0)
+        self.layers = nn.ModuleList([EncoderLayer(64, heads=4, hidden=256, dropout=0.0) for _ in range(2)])
+        self.fc = (nn.Linear if dense_classifier else layers.Linear)(64, num_classes)
+        self.reset_parameters()
+
+    def forward(self, data: Bags | Tensor) -> Tensor:
+        vectors, real = self.vectors(data)
+        hidden = self.positions(vectors)
+        for layer in self.layers:
+            hidden = layer(hidden, real[:, None, None, :])
+        weights = real.to(hidden).unsqueeze(2)
+        return self.fc((hidden * weights).sum(1) / weights.sum(1).clamp_min(1))
+
+
+class MatchedMLP(_Matched):
+    """Three Linears on 32 vectors of 16 numbers in a row: `Bags` or images of B examples -> [B, classes].
+
+    input_shape: (V,), the size of a vocabulary, or (C, H, W).
+    Hidden widths are 128 and 64. Before the classifier it has 73,728 prunable weights, as many as the Transformer.
+    """
+
+    def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
+        super().__init__(input_shape, 16)
+        self.linear1, self.linear2 = layers.Linear(16 * POSITIONS, 128), layers.Linear(128, 64)
+        self.fc = (nn.Linear if dense_classifier else layers.Linear)(64, num_classes)
+        self.reset_parameters()
+
+    def forward(self, data: Bags | Tensor) -> Tensor:
+        vectors, real = self.vectors(data)
+        hidden = (vectors * real.unsqueeze(2)).flatten(1)
+        return self.fc(F.relu(self.linear2(F.relu(self.linear1(hidden)))))
