@@ -20,6 +20,7 @@ from Layers.norm import LayerNorm
 from Models.transformer import EncoderLayer, PositionalEncoding
 
 POSITIONS = 32  # vectors per example
+WIDTH = 64  # numbers in a vector
 PATCH = (4, 8)  # rows and columns of a patch: a 32 x 32 image has 8 x 4 of them
 
 
@@ -58,23 +59,27 @@ class Patches(nn.Module):
 
 
 class _Matched(nn.Module):
-    """The front end that fits the input, and a normalisation after it, so that both kinds enter at the same scale."""
+    """The front end that fits the input, a normalisation, so that both kinds enter at the same scale, and positions.
+
+    input_shape: (V,), the size of a vocabulary, or (C, H, W).
+    """
 
     front: Words | Patches
 
-    def __init__(self, input_shape: Sequence[int], width: int) -> None:
+    def __init__(self, input_shape: Sequence[int]) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
         if len(input_shape) == 1:
-            self.front = Words(input_shape[0], width)
+            self.front = Words(input_shape[0], WIDTH)
         else:
-            self.front = Patches(input_shape[0], width)
-        self.norm = LayerNorm(width)
+            self.front = Patches(input_shape[0], WIDTH)
+        self.norm = LayerNorm(WIDTH)
+        self.positions = PositionalEncoding(WIDTH, dropout=0.0)
 
     def vectors(self, data: Bags | Tensor) -> tuple[Tensor, Tensor]:
-        """Return the normalised vectors [B, 32, width] and which of them are real [B, 32]."""
+        """Return the normalised vectors with their positions [B, 32, width], and which of them are real [B, 32]."""
         vectors, real = self.front(data)
-        return self.norm(vectors), real
+        return self.positions(self.norm(vectors)), real
 
     def ones_input(self) -> Bags | Tensor:
         """Return one image of ones, or one text of 32 words, which in a linear flow are ones in one-hot space."""
@@ -94,44 +99,46 @@ class _Matched(nn.Module):
                 nn.init.xavier_uniform_(parameter)
 
 
+def _mean(vectors: Tensor, real: Tensor) -> Tensor:
+    """Return the mean over real positions: [B, 32, E] and [B, 32] -> [B, E]."""
+    weights = real.to(vectors).unsqueeze(2)
+    return (vectors * weights).sum(1) / weights.sum(1).clamp_min(1)
+
+
 class MatchedTransformer(_Matched):
     """Two encoder layers, the mean over positions, and a Linear: `Bags` or images of B examples -> [B, classes].
 
-    input_shape: (V,), the size of a vocabulary, or (C, H, W).
-    Width 64, 4 heads, feed-forward width 256, no dropout. Before the classifier it has 73,728 prunable weights, and
-    24,576 more with `--prune-attention all`.
+    It has width 64, 4 heads, feed-forward width 256 and no dropout. Before the classifier 73,728 weights are prunable,
+    and 24,576 more with `--prune-attention all`.
     """
 
     def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
-        super().__init__(input_shape, 64)
-        self.positions = PositionalEncoding(64, dropout=0.0)
-        self.layers = nn.ModuleList([EncoderLayer(64, heads=4, hidden=256, dropout=0.0) for _ in range(2)])
-        self.fc = (nn.Linear if dense_classifier else layers.Linear)(64, num_classes)
+        super().__init__(input_shape)
+        self.layers = nn.ModuleList([EncoderLayer(WIDTH, heads=4, hidden=256, dropout=0.0) for _ in range(2)])
+        self.fc = (nn.Linear if dense_classifier else layers.Linear)(WIDTH, num_classes)
         self.reset_parameters()
 
     def forward(self, data: Bags | Tensor) -> Tensor:
-        vectors, real = self.vectors(data)
-        hidden = self.positions(vectors)
+        hidden, real = self.vectors(data)
         for layer in self.layers:
             hidden = layer(hidden, real[:, None, None, :])
-        weights = real.to(hidden).unsqueeze(2)
-        return self.fc((hidden * weights).sum(1) / weights.sum(1).clamp_min(1))
+        return self.fc(_mean(hidden, real))
 
 
 class MatchedMLP(_Matched):
-    """Three Linears on 32 vectors of 16 numbers in a row: `Bags` or images of B examples -> [B, classes].
+    """A Linear at each position, the mean over positions, and three Linears: `Bags` or images -> [B, classes].
 
-    input_shape: (V,), the size of a vocabulary, or (C, H, W).
-    Hidden widths are 128 and 64. Before the classifier it has 73,728 prunable weights, as many as the Transformer.
+    Hidden widths are 256, 128 and 192. Before the classifier 73,728 weights are prunable, as in the Transformer.
     """
 
     def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
-        super().__init__(input_shape, 16)
-        self.linear1, self.linear2 = layers.Linear(16 * POSITIONS, 128), layers.Linear(128, 64)
-        self.fc = (nn.Linear if dense_classifier else layers.Linear)(64, num_classes)
+        super().__init__(input_shape)
+        self.linear1 = layers.Linear(WIDTH, 256)
+        self.linear2, self.linear3 = layers.Linear(256, 128), layers.Linear(128, 192)
+        self.fc = (nn.Linear if dense_classifier else layers.Linear)(192, num_classes)
         self.reset_parameters()
 
     def forward(self, data: Bags | Tensor) -> Tensor:
         vectors, real = self.vectors(data)
-        hidden = (vectors * real.unsqueeze(2)).flatten(1)
-        return self.fc(F.relu(self.linear2(F.relu(self.linear1(hidden)))))
+        hidden = _mean(F.relu(self.linear1(vectors)), real)
+        return self.fc(F.relu(self.linear3(F.relu(self.linear2(hidden)))))

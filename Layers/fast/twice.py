@@ -165,9 +165,10 @@ def _relu(input, inplace=False) -> Tensor:
     return _ReLU.apply(input)
 
 
-def _embedding_bag(input, weight, offsets=None, mode="mean", **options) -> Tensor:
-    if not weight.requires_grad or mode != "mean" or offsets is None or options:
-        return F.embedding_bag(input, weight, offsets, mode=mode, **options)
+def _embedding_bag(input, weight, offsets=None, mode="mean", include_last_offset=False, **options) -> Tensor:
+    others = any(options.get(name) is not None for name in ("max_norm", "per_sample_weights", "padding_idx"))
+    if others or include_last_offset or offsets is None or mode != "mean" or not weight.requires_grad:
+        return F.embedding_bag(input, weight, offsets, mode=mode, include_last_offset=include_last_offset, **options)
     lengths = torch.cat([offsets[1:], offsets.new_tensor([input.numel()])]) - offsets
     bags = torch.repeat_interleave(lengths)
     sums = weight.new_zeros(len(offsets), weight.shape[1]).index_add(0, bags, F.embedding(input, weight))
