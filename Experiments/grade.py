@@ -88,12 +88,12 @@ def run(args: Namespace) -> int:
         "threads": args.threads,
         "data_dir": str(Path(args.data_dir).resolve()),
     }
-    place = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}"
+    file = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}"
     # What the class writes where it stands goes with that place.
     with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as room:
         for row in warden.rows(request, args.limit, room, sheet.facts):
             print(sheet.add(row), end="", flush=True)
-    sheet.write(Path(place))
+    sheet.write(Path(file))
     print(sheet.totals())
-    print(f"Saved to {place}")
+    print(f"Saved to {file}")
     return 0 if sheet.holds else 1

@@ -66,8 +66,8 @@ class Trial:
 
     def put(self, values: list[Tensor]) -> None:
         """Give it these scores in place of its own."""
-        for place, value in zip(guest.places(self.pruner.scores, self.pairs), values, strict=True):
-            self.pruner.scores[place] = value.clone()
+        for key, value in zip(guest.score_keys(self.pruner.scores, self.pairs), values, strict=True):
+            self.pruner.scores[key] = value.clone()
         if not all(torch.equal(a, b) for a, b in zip(self.scores(), values, strict=True)):
             raise ValueError("self.scores cannot be set: it is not where the scores are kept")
 

@@ -16,10 +16,10 @@ class Rows(Protocol):
     parameter: Tensor
 
     def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (table [U, d], places) for the rows that `ids` name.
+        """Return (table [U, d], indices) for the rows that `ids` name.
 
         table: the rows, as a leaf tensor that collects their gradient.
-        places: the row of the table for each id, shaped like `ids`.
+        indices: the row of the table for each id, shaped like `ids`.
         """
 
     def catch_up(self) -> None:

@@ -60,8 +60,8 @@ def microseconds(draft: Draft, forms: tuple[str, ...], use: Callable[[nn.Module]
 def layout(draft: Draft, use: Callable[[nn.Module], Any]) -> str:
     """How images are best laid out in memory, by using the model, all matrices whole, both ways."""
     models = {
-        exported.PLANES: exported.KINDS[draft.kind](draft.program, draft.tensors).eval(),
-        exported.PLACES: exported.KINDS[draft.kind](draft.program, exported.by_place(draft.tensors)).eval(),
+        exported.CHANNELS_FIRST: exported.KINDS[draft.kind](draft.program, draft.tensors).eval(),
+        exported.CHANNELS_LAST: exported.KINDS[draft.kind](draft.program, exported.channels_last(draft.tensors)).eval(),
     }
     with torch.no_grad():
         taken = timing.medians({name: partial(use, model) for name, model in models.items()}, 3, SECONDS / 4)

@@ -35,9 +35,10 @@ def package(
     ways, computing = FORMATS[format].ways, FORMATS[format].forms
     images = any(value.dim() == 4 for value in draft.tensors.values())
     layout = {str(size): form_timing.layout(draft, use) for size, use in uses.items()} if images else {}
-    laid_out = {exported.PLANES: draft, exported.PLACES: replace(draft, tensors=exported.by_place(draft.tensors))}
+    turned = replace(draft, tensors=exported.channels_last(draft.tensors))
+    laid_out = {exported.CHANNELS_FIRST: draft, exported.CHANNELS_LAST: turned}
     taken = {
-        str(size): form_timing.microseconds(laid_out[layout.get(str(size), exported.PLANES)], computing, use)
+        str(size): form_timing.microseconds(laid_out[layout.get(str(size), exported.CHANNELS_FIRST)], computing, use)
         for size, use in uses.items()
     }
     matrices, tensors = {}, dict(draft.tensors)
@@ -51,9 +52,9 @@ def package(
     return {**about, "program": draft.program, "matrices": matrices, "layout": layout}, tensors
 
 
-def write(place: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Path]:
-    """Save as `model.<format>.json` and `.safetensors` below `place`; returns the two paths."""
-    path = place / f"model.{about['format']}.json"
+def write(directory: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Path]:
+    """Save as `model.<format>.json` and `.safetensors` in `directory`; return the two paths."""
+    path = directory / f"model.{about['format']}.json"
     files.write_bytes(path.with_suffix(".safetensors"), content(tensors))
     files.write_json(path, about)
     return [path, path.with_suffix(".safetensors")]

@@ -78,7 +78,7 @@ class Ways:
         if step["op"] == "affine":
             return before[0] & self._weight(step).ne(0)
         if step["op"] == "flatten":
-            return before[0].repeat_interleave(_places(self.sizes[step["inputs"][0]]))
+            return before[0].repeat_interleave(_positions(self.sizes[step["inputs"][0]]))
         return torch.stack(before).any(0)
 
     def _backward(self, step: Mapping[str, Any]) -> list[Tensor]:
@@ -90,7 +90,7 @@ class Ways:
         if step["op"] == "affine":
             return [after & self._weight(step).ne(0)]
         if step["op"] == "flatten":
-            return [after.unflatten(0, (-1, _places(self.sizes[step["inputs"][0]]))).any(1)]
+            return [after.unflatten(0, (-1, _positions(self.sizes[step["inputs"][0]]))).any(1)]
         return [after] * len(step["inputs"])
 
     def _kept(self, result: str) -> dict[str, Tensor]:
@@ -106,8 +106,8 @@ class Ways:
             alive[0] |= not alive.any()
         for step in self.program:  # a feature of a flattened image stays where its channel does
             if step["op"] == "flatten":
-                places = _places(self.sizes[step["inputs"][0]])
-                kept[self._group(step["output"])] = kept[self._group(step["inputs"][0])].repeat_interleave(places)
+                positions = _positions(self.sizes[step["inputs"][0]])
+                kept[self._group(step["output"])] = kept[self._group(step["inputs"][0])].repeat_interleave(positions)
         return kept
 
 
@@ -115,5 +115,5 @@ def _channels(size: tuple[int, ...]) -> int:
     return size[1] if len(size) > 1 else size[0]
 
 
-def _places(size: tuple[int, ...]) -> int:
+def _positions(size: tuple[int, ...]) -> int:
     return torch.Size(size[2:]).numel()

@@ -16,24 +16,24 @@ exported, and in which "layout" of images, by examples at a time; also "classes"
 """
 
 from .forms import CONV, LINEAR, Form, block, links
-from .loading import KINDS, PLACES, PLANES, VERSION, build, by_place, load, nearest
+from .loading import CHANNELS_FIRST, CHANNELS_LAST, KINDS, VERSION, build, channels_last, load, nearest
 from .network import Network, spread
 from .translator import Translator
 from .unpacking import unpack
 
 __all__ = [
+    "CHANNELS_FIRST",
+    "CHANNELS_LAST",
     "CONV",
     "KINDS",
     "LINEAR",
-    "PLACES",
-    "PLANES",
     "VERSION",
     "Form",
     "Network",
     "Translator",
     "block",
     "build",
-    "by_place",
+    "channels_last",
     "links",
     "load",
     "nearest",

@@ -17,7 +17,7 @@ from .translator import Translator
 from .unpacking import unpack
 
 VERSION = 1
-PLANES, PLACES = "planes", "places"  # how images lie in memory: channel by channel, or all channels of a place together
+CHANNELS_FIRST, CHANNELS_LAST = "planes", "places"  # how images lie in memory: [B, C, H, W] or [B, H, W, C]
 KINDS = {"network": Network, "translator": Translator}
 
 
@@ -45,12 +45,12 @@ def build(
     forms = {}
     if torch.device(device).type == "cpu":
         forms = {name: nearest(kept["quickest"], batch_size) for name, kept in about["matrices"].items()}
-        if nearest(about["layout"], batch_size, PLANES) == PLACES:
-            tensors = by_place(tensors)
+        if nearest(about["layout"], batch_size, CHANNELS_FIRST) == CHANNELS_LAST:
+            tensors = channels_last(tensors)
     return KINDS[about["kind"]](about["program"], tensors, forms).eval()
 
 
-def by_place(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def channels_last(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors with kernels that hold the channels of a place side by side; what they compute does so too."""
     return {
         name: value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value

@@ -14,9 +14,9 @@ from .forms import CONV, LINEAR
 
 def spread(core: Tensor, repeat: list[list[int]]) -> Tensor:
     """A map [C, H, W] from its core. repeat: of height, then width, which row stands how often for itself."""
-    for dim, (place, times) in enumerate(repeat, 1):
+    for dim, (axis, times) in enumerate(repeat, 1):
         counts = torch.ones(core.shape[dim], dtype=torch.long)
-        counts[place] = times
+        counts[axis] = times
         core = core.repeat_interleave(counts, dim)
     return core
 

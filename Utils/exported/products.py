@@ -51,8 +51,8 @@ class Words(Product):
         if type(made) is BlockLinear and made.rows is not None:  # the logits of the words left out are their biases
             assert made.bias is not None  # each word has one
             others = torch.ones_like(made.bias, dtype=torch.bool).index_fill_(0, made.rows, False).nonzero().flatten()
-            value, place = made.bias[others].max(0)
-            self.rest = value, others[place]
+            value, index = made.bias[others].max(0)
+            self.rest = value, others[index]
 
     def likeliest(self, hidden: Tensor) -> Tensor:
         """[B, E], or [E] of a single sentence -> the word with the highest logit, [B]; the first of equals."""
@@ -69,8 +69,8 @@ class Words(Product):
             return word.expand(len(hidden))
         columns = self.made.columns
         found = self.made.product(hidden if columns is None else hidden.index_select(1, columns))
-        best, place = found.max(1)
-        best_word = self.made.rows[place]
+        best, index = found.max(1)
+        best_word = self.made.rows[index]
         return torch.where((best > value) | (best == value) & (best_word < word), best_word, word)
 
     def _by_blocks(self, hidden: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class Words(Product):
         best, words = hidden.new_full((len(hidden),), -torch.inf), hidden.new_zeros(len(hidden), dtype=torch.long)
         parts = zip(self.made.weight.split(self.BLOCK), self.made.bias.split(self.BLOCK), strict=True)
         for k, (weight, bias) in enumerate(parts):
-            value, place = F.linear(hidden, weight, bias).max(1)
+            value, index = F.linear(hidden, weight, bias).max(1)
             better = value > best
-            best, words = torch.where(better, value, best), torch.where(better, place + k * self.BLOCK, words)
+            best, words = torch.where(better, value, best), torch.where(better, index + k * self.BLOCK, words)
         return words

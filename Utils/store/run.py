@@ -41,7 +41,7 @@ def name(config: Mapping[str, Any]) -> str:
     return "-".join(parts)
 
 
-class Run:
+class RunDirectory:
     """The directory of one run, `<result_dir>/<experiment>/<name>`."""
 
     def __init__(self, result_dir: str, experiment: str, config: Mapping[str, Any], expid: str = "") -> None:
