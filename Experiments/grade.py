@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -13,6 +12,7 @@ from Utils import load, plugin
 from Utils.commandline.kinds import positive
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
+from Utils.store import files
 from Utils.store import run as store
 
 # torch is imported by the processes that do the checks: a file that is not there is refused at once.
@@ -69,7 +69,7 @@ def check(args: Namespace) -> Namespace:
 def _is_sheet(path: Path) -> bool:
     """Return whether a file is a sheet of an earlier grading, which may be replaced."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = files.read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and "rows" in content

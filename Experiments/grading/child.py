@@ -26,7 +26,7 @@ def bound_memory() -> None:
         import resource
         from pathlib import Path
 
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         bound = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
 
@@ -53,7 +53,7 @@ def outcome(check: Any, bench: Any, file: str) -> dict[str, Any]:
 def main() -> None:
     handle = int(sys.argv[1])
     os.set_inheritable(handle, False)  # what the class starts must not keep the pipe open
-    with os.fdopen(handle, "w") as pipe:
+    with os.fdopen(handle, "w", encoding="utf-8") as pipe:
 
         def say(kind: str, content: Any) -> None:
             pipe.write(json.dumps([kind, content]) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,7 +35,7 @@ class Times:
     def of(self, run: Run) -> Mapping[str, Any]:
         """Return the measurement of a run. Raises Absent, with the reason, if there is none."""
         try:
-            measured = json.loads(self._file(run).read_text(encoding="utf-8"))
+            measured = files.read_json(self._file(run))
             if all(measured[name]["median"] > 0.0 for name in NAMES):
                 return measured
         except FileNotFoundError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from Experiments import runs
 from Experiments.sweeping.grid import Cell
 from Utils import console, load, settings
 from Utils.data import corpus
+from Utils.store import files
 from Utils.store import run as store
 from Utils.study import quality
 
@@ -97,7 +97,7 @@ def _dense_of_store(singleshots: Path) -> dict[str, store.RunDirectory]:
     dense: dict[str, store.RunDirectory] = {}
     for path in sorted(singleshots.glob("*-c0-*/config.json")):
         try:
-            config = json.loads(path.read_text(encoding="utf-8"))
+            config = files.read_json(path)
         except (OSError, ValueError):  # the sweep does not need it
             continue
         if path.parent.name.endswith(f"-{store.digest(config)}"):  # its name matches its settings
