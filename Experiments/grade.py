@@ -15,10 +15,11 @@ from Utils.errors import UserError
 from Utils.store import files
 from Utils.store import run as store
 
-# torch is imported by the processes that do the checks: a file that is not there is refused at once.
+# Only the processes that run the checks import torch, so a missing file is refused at once.
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     add = top.add_argument_group(
         "grading",
         "prints a sheet of rows that hold or fail; exit code 0 if all hold, 1 if one fails, 2 if none was made",
@@ -47,6 +48,7 @@ def flags(top: Parser) -> None:
 
 
 def check(args: Namespace) -> Namespace:
+    """Check the arguments and fill in their defaults."""
     found = plugin.read("--pruner-file", args.pruner_file)
     if args.gpu:
         raise UserError("--gpu means nothing to grade, which works on the CPU; leave it out")
@@ -76,7 +78,7 @@ def _is_sheet(path: Path) -> bool:
 
 
 def run(args: Namespace) -> int:
-    """Print the sheet and keep it; 0 if every row holds, else 1."""
+    """Print the sheet, store it, and return the exit code: 0 if every row holds, else 1."""
     found: plugin.Plugin = args.plugin
     sheet = Sheet(found, args.graded_as, args.checks)
     request = {
@@ -89,9 +91,9 @@ def run(args: Namespace) -> int:
         "data_dir": str(Path(args.data_dir).resolve()),
     }
     file = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}"
-    # What the class writes where it stands goes with that place.
-    with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as room:
-        for row in warden.rows(request, args.limit, room, sheet.facts):
+    # The class runs in a temporary directory, so files that it writes beside itself are deleted with it.
+    with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as directory:
+        for row in warden.rows(request, args.limit, directory, sheet.facts):
             print(sheet.add(row), end="", flush=True)
     sheet.write(Path(file))
     print(sheet.totals())

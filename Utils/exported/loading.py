@@ -1,4 +1,4 @@
-"""From the two files of an export to the model that computes."""
+"""Loading of the two files of an export as a model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ KINDS = {"network": Network, "translator": Translator}
 
 
 def load(path: str | Path, batch_size: int = 1, device: torch.device | str = "cpu") -> nn.Module:
-    """Return the model of an export, in eval mode. path: its JSON, with the safetensors file beside it.
+    """Return the model of an export, in eval mode. Raises ValueError if the files are no export of this version.
 
-    batch_size: examples at a time to be quick at; each matrix takes the form that was the quickest at the nearest size
-    measured. On another device than the CPU all are whole. Raises ValueError where the files are not such an export.
+    path: the JSON file; the safetensors file is in the same directory.
+    batch_size: each matrix takes the form that was the quickest at the measured batch size nearest to this one. On a
+    GPU all matrices are whole.
     """
     path = Path(path)
     about = json.loads(path.read_text(encoding="utf-8"))
@@ -37,7 +38,7 @@ def load(path: str | Path, batch_size: int = 1, device: torch.device | str = "cp
 def build(
     about: Mapping[str, Any], stored: Mapping[str, Tensor], batch_size: int = 1, device: torch.device | str = "cpu"
 ) -> nn.Module:
-    """Return the model, as `load` does, from what the two files hold."""
+    """Return the model, like `load`, from the contents of the two files."""
     parts = {f"{name}.{part}" for name in about["matrices"] for part in ("rows", "columns", "bits", "counts")}
     tensors = {name: value for name, value in stored.items() if name not in parts}
     tensors |= {name: unpack(name, kept, stored) for name, kept in about["matrices"].items()}
@@ -51,7 +52,7 @@ def build(
 
 
 def channels_last(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with kernels that hold the channels of a place side by side; what they compute does so too."""
+    """Return the tensors with all kernels in torch's channels-last layout, which their outputs then have as well."""
     return {
         name: value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
         for name, value in tensors.items()
@@ -59,7 +60,7 @@ def channels_last(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def nearest(quickest: Mapping[str, str], batch_size: int, otherwise: str = "whole") -> str:
-    """Return the quickest at that size, of those measured, which is nearest to `batch_size` in proportion."""
+    """Return the entry of the measured batch size that is nearest to `batch_size` by ratio; `otherwise` if none is."""
     if not quickest:
         return otherwise
     return quickest[min(quickest, key=lambda size: abs(math.log(int(size) / batch_size)))]
