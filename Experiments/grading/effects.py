@@ -48,7 +48,7 @@ def _state(model: nn.Module) -> dict[str, dict[str, Any]]:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
-    if isinstance(a, Tensor) or isinstance(b, Tensor):  # a gradient of zeros counts as none
+    if isinstance(a, Tensor) or isinstance(b, Tensor):  # no gradient before and zeros after are the same
         return not any(isinstance(x, Tensor) and x.any() for x in (a, b)) and a is None
     return a == b
 
