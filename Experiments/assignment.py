@@ -56,9 +56,9 @@ def check(args: Namespace) -> Namespace:
         load.known("source", args.source, load.SOURCES)
     if args.store is None:
         args.store = [STUDY] if Path(STUDY).is_dir() else []
-    for place in args.store:
-        if not Path(place).is_dir():
-            raise UserError(f"--store {place}: no such directory")
+    for store in args.store:
+        if not Path(store).is_dir():
+            raise UserError(f"--store {store}: no such directory")
     args.seed_list = list(dict.fromkeys(args.seed_list))
     if args.stored_only and (args.dry_run or args.force):
         raise UserError("--stored-only makes no run; leave out --dry-run and --force")
@@ -90,6 +90,6 @@ def _make(args: Namespace, wanted: list) -> int:
     """Print how long the missing runs will take and make them; return the exit code."""
     from Experiments.handout.outlook import Estimator
 
-    missing = [run for run in wanted if args.force or run.place.whole() is None]
+    missing = [run for run in wanted if args.force or run.directory.whole() is None]
     print(Estimator(args).of(missing).text(args.workers), flush=True)
     return sweep.make(args, wanted) if wanted else 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from Utils import settings as rows
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
 from Utils.errors import UserError
-from Utils.store import weights
+from Utils.store import files, weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,7 +28,7 @@ def settings(run: str) -> Namespace:
     """Return the settings of the run. Raises UserError if the directory holds no run."""
     path = Path(run) / "config.json"
     try:
-        config = Namespace(**rows.complete(json.loads(path.read_text(encoding="utf-8"))))
+        config = Namespace(**rows.complete(files.read_json(path)))
         load.dataset(config.dataset)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"--run {run}: no config.json of a run there; name a finished run's directory") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from argparse import Namespace
 from pathlib import Path
@@ -13,12 +12,14 @@ from Utils import load, plugin
 from Utils.commandline.kinds import positive
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
+from Utils.store import files
 from Utils.store import run as store
 
-# torch is imported by the processes that do the checks: a file that is not there is refused at once.
+# Only the processes that run the checks import torch, so a missing file is refused at once.
 
 
 def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
     add = top.add_argument_group(
         "grading",
         "prints a sheet of rows that hold or fail; exit code 0 if all hold, 1 if one fails, 2 if none was made",
@@ -47,6 +48,7 @@ def flags(top: Parser) -> None:
 
 
 def check(args: Namespace) -> Namespace:
+    """Check the arguments and fill in their defaults."""
     found = plugin.read("--pruner-file", args.pruner_file)
     if args.gpu:
         raise UserError("--gpu means nothing to grade, which works on the CPU; leave it out")
@@ -69,14 +71,14 @@ def check(args: Namespace) -> Namespace:
 def _is_sheet(path: Path) -> bool:
     """Return whether a file is a sheet of an earlier grading, which may be replaced."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = files.read_json(path)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and "rows" in content
 
 
 def run(args: Namespace) -> int:
-    """Print the sheet and keep it; 0 if every row holds, else 1."""
+    """Print the sheet, store it, and return the exit code: 0 if every row holds, else 1."""
     found: plugin.Plugin = args.plugin
     sheet = Sheet(found, args.graded_as, args.checks)
     request = {
@@ -88,12 +90,12 @@ def run(args: Namespace) -> int:
         "threads": args.threads,
         "data_dir": str(Path(args.data_dir).resolve()),
     }
-    place = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}"
-    # What the class writes where it stands goes with that place.
-    with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as room:
-        for row in warden.rows(request, args.limit, room, sheet.facts):
+    file = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}"
+    # The class runs in a temporary directory, so files that it writes beside itself are deleted with it.
+    with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as directory:
+        for row in warden.rows(request, args.limit, directory, sheet.facts):
             print(sheet.add(row), end="", flush=True)
-    sheet.write(Path(place))
+    sheet.write(Path(file))
     print(sheet.totals())
-    print(f"Saved to {place}")
+    print(f"Saved to {file}")
     return 0 if sheet.holds else 1

@@ -18,7 +18,7 @@ FOLDER = ".pretrained"  # below --result-dir
 LATER = {"pruner", "prune_loader"}  # parts that the training does not change; they are not shared
 
 
-def place(result_dir: str, config: Mapping[str, Any]) -> Path:
+def state_file(result_dir: str, config: Mapping[str, Any]) -> Path:
     """Return the file of the shared state. Runs that train alike before pruning have the same file."""
     return Path(result_dir) / FOLDER / f"{store.digest(settings.acting_before_pruning(config))}.safetensors"
 
@@ -52,7 +52,7 @@ def shared(shop: Workshop) -> Iterator[None]:
         return
     from Experiments import checkpoint
 
-    path = place(args.result_dir, shop.stage.config)
+    path = state_file(args.result_dir, shop.stage.config)
     parts = {name: part for name, part in shop.parts.items() if name not in LATER}
     with lock.held(_lock(path), lambda: console.note("another run does the same training; waiting for it")):
         begun = shop.progress.done.get("pre", 0) >= args.pre_epochs  # this run was stopped after that training

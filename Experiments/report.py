@@ -35,27 +35,25 @@ def run(args: Namespace) -> list[Path]:
     from Utils.study import runs
 
     found = study.gather(args)
-    place = Path(args.report_dir)
+    out = Path(args.report_dir)
     comparison = comparison_tables.compare(found)
     written = [
-        writing.text(place / "compare.md", comparison.markdown(runs=True)),
-        writing.json(place / "compare.json", comparison.as_json()),
+        writing.text(out / "compare.md", comparison.markdown(runs=True)),
+        writing.json(out / "compare.json", comparison.as_json()),
     ]
     if args.experiment == COMPARE:
-        written += writing.pictures(place, figures.retained_pictures(found))
+        written += writing.pictures(out, figures.retained_pictures(found))
         print(comparison.markdown())
-        print(f"Saved to {place}: compare.md, compare.json, figures/retained.svg")
+        print(f"Saved to {out}: compare.md, compare.json, figures/retained.svg")
         return written
     tables, pictures = results_tables.all_tables(found), figures.all_pictures(found)
     flat = runs.table(found.runs).to_csv(index=False, lineterminator="\n")
     written += [
-        *writing.tables(place, [table for group in tables.values() for table in group]),
-        *writing.tables(place, comparison.tables),
-        writing.text(place / "tables" / "settings.csv", flat),
-        *writing.pictures(place, [picture for group in pictures.values() for picture in group]),
-        writing.text(place / "report.html", page.build(found, tables, comparison, pictures)),
+        *writing.tables(out, [table for group in tables.values() for table in group]),
+        *writing.tables(out, comparison.tables),
+        writing.text(out / "tables" / "settings.csv", flat),
+        *writing.pictures(out, [picture for group in pictures.values() for picture in group]),
+        writing.text(out / "report.html", page.build(found, tables, comparison, pictures)),
     ]
-    print(
-        f"{len(found.runs)} runs, {len(found.tasks)} tasks. Saved {len(written)} files to {place}: report.html first."
-    )
+    print(f"{len(found.runs)} runs, {len(found.tasks)} tasks. Saved {len(written)} files to {out}: report.html first.")
     return written

@@ -71,15 +71,15 @@ def set_up(args: Namespace) -> torch.device:
     return device
 
 
-def find(args: Namespace, located: corpus.Located) -> store.Run:
+def find(args: Namespace, located: corpus.Located) -> store.RunDirectory:
     """Return the directory of the run that `args` describe on this data."""
     pretrained = weights.fingerprint(args.pretrained)
     data = {"source": located.source, "data_key": located.key, "pretrained": pretrained}
     config = settings.identity({**vars(args), **data})
-    return store.Run(args.result_dir, args.experiment, config, args.expid)
+    return store.RunDirectory(args.result_dir, args.experiment, config, args.expid)
 
 
-def _stored(run: store.Run) -> dict[str, Any] | None:
+def _stored(run: store.RunDirectory) -> dict[str, Any] | None:
     if (result := run.stored()) is not None:
         console.note(f"stored result of {run.path}; --force runs it again")
         print(run.report(), end="")

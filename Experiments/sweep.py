@@ -112,7 +112,7 @@ def make(args: Namespace, runs: list) -> int:
 
     limit = TimeLimit(args.time_limit) if args.time_limit else None
     failures = Failures(args.result_dir)
-    done = {run.name for run in runs if not args.force and run.place.whole() is not None}
+    done = {run.name for run in runs if not args.force and run.directory.whole() is not None}
     before = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
     failed = {name: why for name, why in before.items() if why is not None and name not in done}
     waiting = [run for run in runs if run.name not in done and run.name not in failed]
@@ -126,7 +126,7 @@ def make(args: Namespace, runs: list) -> int:
     Sweep(args, runs, done, failed, failures, limit).make(waiting)
     left = len(runs) - len(done) - len(failed)
     rest = f", {left} left for want of time" if left else ""
-    print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed{rest}; results in {runs[0].place.path.parent}")
+    print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed{rest}; results in {runs[0].directory.path.parent}")
     if failed:
         print(f"error: {len(failed)} of {len(runs)} runs have failed; why is in {failures.folder}", file=sys.stderr)
     return 1 if failed else 0
@@ -176,20 +176,20 @@ class Sweep:
 
     def allows(self, run: Any) -> bool:
         """Return whether the remaining time is enough for a run."""
-        return self.estimate is None or self.limit.allows(self.estimate.of(run.place.config))
+        return self.estimate is None or self.limit.allows(self.estimate.of(run.directory.config))
 
     def settle(self, run: Any, ended: Any) -> str:
         """Record how a run has ended; return the line about it."""
         from Experiments.sweeping import plan
 
-        result = None if ended.error else run.place.whole()
+        result = None if ended.error else run.directory.whole()
         if result is not None:
             self.done.add(run.name)
             self.failures.forget(run.name)
             if self.estimate is not None:
-                self.estimate.add(run.place.config, plan.spent(result))
+                self.estimate.add(run.directory.config, plan.spent(result))
             return plan.figure(result)
-        error = ended.error or f"it went well, but its result is not in {run.place.path}"
+        error = ended.error or f"it went well, but its result is not in {run.directory.path}"
         self.failed[run.name] = error
         self.failures.record(run.name, error, run.words, ended.output)
         return f"failed: {error}"
@@ -212,12 +212,12 @@ def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str], li
 
     to_do = [run for run in runs if run.name not in done and run.name not in failed]
     expected = estimate(args)
-    lengths = [expected.of(run.place.config) for run in to_do]
+    lengths = [expected.of(run.directory.config) for run in to_do]
     begins = limit.foresee(lengths, args.workers) if limit else [True] * len(to_do)
     left = {run.name: (length, fits) for run, length, fits in zip(to_do, lengths, begins, strict=True)}
     for run in runs:
         if run.name in done:
-            state = f"done: {plan.figure(run.place.whole())}"
+            state = f"done: {plan.figure(run.directory.whole())}"
         elif run.name in failed:
             state = f"failed before: {failed[run.name]}"
         else:

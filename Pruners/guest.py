@@ -20,7 +20,7 @@ def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Te
     return kind(masked_parameters, **{name: value for name, value in options.items() if name in taken})
 
 
-def places(scores: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Any]:
+def score_keys(scores: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Any]:
     """Return the key in `scores` (or, if it is a list, the index) of the scores of each pair.
 
     Keys may be ids of parameters (assignment one), names of parameters (this project), ids of masks, or the parameters
@@ -43,7 +43,7 @@ def places(scores: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Any]:
 
 def scores(pruner: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
     """Return the scores of each pair, in order. Raises LookupError if a pair has none."""
-    return [pruner.scores[place] for place in places(pruner.scores, pairs)]
+    return [pruner.scores[key] for key in score_keys(pruner.scores, pairs)]
 
 
 class Guest:

@@ -71,9 +71,9 @@ def choose(score: Tensor, alive: Tensor, kept: int, draw: torch.Generator | None
     return Choice(chosen, missing)
 
 
-def _highest(score: Tensor, place: int) -> Tensor:
-    """Return the `place`-th highest value (from 1), by selection in linear time."""
-    below = score.numel() - place
+def _highest(score: Tensor, position: int) -> Tensor:
+    """Return the `position`-th highest value (from 1), by selection in linear time."""
+    below = score.numel() - position
     if score.device.type == "cpu" and score.dtype in (torch.float32, torch.float64):
         return score.new_tensor(np.partition(score.numpy(), below)[below])  # ten times as quick as torch's
     return torch.kthvalue(score, below + 1).values

@@ -32,15 +32,15 @@ class Setting:
     own: bool = False  # accepted only by data sets that have a default for it
     optimizer: tuple[str, str] | None = None  # (the only optimizer that accepts it, the argument of its class)
     since: Any = ALWAYS  # if the setting was added later: the value of all runs made before
-    place: bool = False  # says where and how to run, so it is not part of a run's name
+    operational: bool = False  # says where and how to run, so it is not part of a run's name
     axis: bool = False  # varies within a study (task, pruner, seed), or does not affect the last epoch
     dense: bool = True  # affects a run at compression 0 as well
     late: bool = False  # takes effect only from pruning on, like the whole group "pruning"
     cost: str = ""  # "run": affects how long a run takes; "scoring": how long scoring takes
 
 
-def _place(group: str, name: str, kind: str, text: str, default: Any, **more: Any) -> Setting:
-    return Setting(name, group, kind, text, default, place=True, **more)
+def _operational(group: str, name: str, kind: str, text: str, default: Any, **more: Any) -> Setting:
+    return Setting(name, group, kind, text, default, operational=True, **more)
 
 
 def _switch(group: str, name: str, text: str, **more: Any) -> Setting:
@@ -58,26 +58,28 @@ ROWS = (
         "experiment", "experiment", "text", "the recipe; with --help: its flags", "singleshot",
         choices=("experiment", "EXPERIMENTS"), original=True,
     ),
-    _place("experiment", "data_dir", "path", "where data is kept", "Data", metavar="DIR"),
-    _place("experiment", "gpu", "count", "number of the GPU to use where there is one", 0, original=True),
-    _switch("experiment", "no_cuda", "use the CPU even if there is a GPU", place=True, original=True),
-    _place("experiment", "threads", "count", "threads of torch's arithmetic; 0: torch's own choice", 0, by_data=True),
+    _operational("experiment", "data_dir", "path", "where data is kept", "Data", metavar="DIR"),
+    _operational("experiment", "gpu", "count", "number of the GPU to use where there is one", 0, original=True),
+    _switch("experiment", "no_cuda", "use the CPU even if there is a GPU", operational=True, original=True),
+    _operational(
+        "experiment", "threads", "count", "threads of torch's arithmetic; 0: torch's own choice", 0, by_data=True,
+    ),
     _switch(
         "experiment", "plain",
-        "compute every layer whole, as a textbook would: slower, the same results up to rounding", place=True,
+        "compute every layer whole, as a textbook would: slower, the same results up to rounding", operational=True,
     ),
-    _place(
+    _operational(
         "run", "expid", "text", "name of the result's directory (default: made from all settings)", "",
         metavar="NAME", original=True,
     ),
-    _place("run", "result_dir", "path", "where results are kept", "Results/data", metavar="DIR", original=True),
-    _switch("run", "force", "run again and replace the run that is stored under its name", place=True),
-    _place("run", "workers", "count", "threads that put batches together ahead of use", 0, original=True),
+    _operational("run", "result_dir", "path", "where results are kept", "Results/data", metavar="DIR", original=True),
+    _switch("run", "force", "run again and replace the run that is stored under its name", operational=True),
+    _operational("run", "workers", "count", "threads that put batches together ahead of use", 0, original=True),
     Setting("seed", "run", "count", "random seed of everything", 1, original=True, axis=True),
     _seed("init_seed", "initial weights"),
     _seed("data_seed", "data order"),
     _seed("prune_seed", "pruner's random draws", dense=False, late=True),
-    _switch("run", "verbose", "print the loss every 64 batches", place=True, original=True),
+    _switch("run", "verbose", "print the loss every 64 batches", operational=True, original=True),
     # Data
     Setting(
         "dataset", "data", "text", "data set", "mnist", choices=("data set", "DATASETS"),
@@ -240,17 +242,17 @@ ROWS = (
     _switch("pruning", "shuffle", "permute each mask within its tensor after pruning", original=True, dense=False),
     _switch("pruning", "invert", "reverse the order of the scores", original=True, dense=False),
     # The studies, not a run
-    _place(
+    _operational(
         "study", "store", "path",
         "result directories to read (default: Results/study and Results/data, those that exist)", None,
         metavar="DIR", words="+",
     ),
-    _place("study", "report_dir", "path", "where to write", "Results/report", metavar="DIR"),
+    _operational("study", "report_dir", "path", "where to write", "Results/report", metavar="DIR"),
     # A single run, beside others that train alike
     _switch(
         "sharing", "share_pretraining",
         "keep the state after the epochs before pruning in --result-dir, and begin from one that a run with the same "
-        "training has kept", place=True,
+        "training has kept", operational=True,
     ),
     # Levels of multishot
     Setting(
@@ -281,7 +283,7 @@ def identity(values: Mapping[str, Any]) -> dict[str, Any]:
     kept = {}
     for name, value in sorted(values.items()):
         row = rows.get(name)
-        if row is None or not (row.place or (row.since is not ALWAYS and value in (None, row.since))):
+        if row is None or not (row.operational or (row.since is not ALWAYS and value in (None, row.since))):
             kept[name] = value
     return kept
 

@@ -27,7 +27,7 @@ def in_steps(seconds: Sequence[float], steps: Sequence[float]) -> dict[str, floa
 def peak(module: str, threads: int, *words: str) -> float:
     """MiB that a body adds at its peak, as the benchmark `module` prints it when called with `--peak` and the words."""
     command = [sys.executable, "-m", module, "--threads", str(threads), "--peak", *words]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
 
 
 def added_mib(body: Callable[[], object]) -> float:

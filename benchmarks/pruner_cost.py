@@ -132,8 +132,8 @@ def panel(sizes: Sequence[dict[str, Any]], cost: str, title: str, unit: str) -> 
         large = [size for size, at in zip(sizes, million, strict=True) if at >= ends[0]]
         least = min(found[cost] / size["weights"] for size in large for found in size["costs"].values()) * 1e6
         axes.plot(ends, [BELOW * least * end for end in ends], color=style.MUTED, linestyle=":", linewidth=1)
-        place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED, "va": "top"}
-        axes.annotate("slope 1", (ends[0], BELOW * least * ends[0]), (5, 0), **place)
+        options: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED, "va": "top"}
+        axes.annotate("slope 1", (ends[0], BELOW * least * ends[0]), (5, 0), **options)
         axes.set(xscale="log", yscale="log", xlabel="million weights", ylabel=unit, title=title)
         axes.set_xticks([size["million"] for size in sizes])
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=20))

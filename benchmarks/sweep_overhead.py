@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 from benchmarks import pairs
 from Utils import load
 from Utils.data import corpus
+from Utils.store import files
 
 PRUNERS = ("rand", "snip")
 
@@ -52,7 +52,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as results:
                 line = [*grid, f"--workers={workers}", f"--result-dir={results}"]
                 walls[workers].append(pairs.timed(functools.partial(command, *line)))
-                records = [json.loads(path.read_text()) for path in Path(results).glob("singleshot/*/result.json")]
+                records = [files.read_json(path) for path in Path(results).glob("singleshot/*/result.json")]
                 own[workers].append(sum(sum(record["seconds"].values()) for record in records))
                 assert len(records) == args.runs
         print(f"round {k + 1}: " + ", ".join(f"{name} {found[-1]:.1f} s" for name, found in walls.items()), flush=True)

@@ -261,3 +261,42 @@ def test_assignment_ones_way_to_data_works(tmp_path, monkeypatch, sample_data):
     assert [len(target) for _, target in batches] == [256, 256, 256, 232] and batches[0][0].shape == (256, 1, 28, 28)
     shape, classes = load.dimension("agnews", str(sample_data), "sample")
     assert len(shape) == 1 and shape[0] > 8_000 and classes == 4
+
+
+def without_encoding(tree: ast.AST) -> list[str]:
+    """Calls that read or write text in the encoding of whatever system they run on."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        called, given = ast.unparse(node.func), {keyword.arg for keyword in node.keywords}
+        name = called.rpartition(".")[2]
+        binary = any("b" in text and set(text) <= set("rwaxb+") for argument in node.args for text in strings(argument))
+        text = name in ("read_text", "write_text") or (
+            name in ("open", "fdopen") and called != "os.open" and not binary
+        )
+        if (text or given & {"text", "universal_newlines"}) and "encoding" not in given:
+            found.append(f"line {node.lineno}: {called}")
+    return found
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *sorted((ROOT / "benchmarks").glob("*.py"))], ids=lambda path: path.name)
+def test_text_is_read_and_written_in_a_named_encoding(path):
+    assert without_encoding(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("p.read_text()", 1),
+        ("p.write_text('b')", 1),
+        ("p.read_text(encoding='utf-8')", 0),
+        ("open('b.csv')", 1),
+        ("p.open('rb')", 0),
+        ("os.fdopen(handle, 'w')", 1),
+        ("os.open(path, os.O_RDWR)", 0),
+        ("subprocess.run(line, text=True)", 1),
+    ],
+)
+def test_text_without_an_encoding_is_found(source, count):
+    assert len(without_encoding(ast.parse(source))) == count

@@ -201,9 +201,9 @@ def held(tmp_path, sample_data):
 
 def keep(found, cell, seed, value, amp="off", store=None, **more):
     run = found.singleshot(cell, seed, amp)
-    path = run.place.path if store is None else store / "singleshot" / run.name
+    path = run.directory.path if store is None else store / "singleshot" / run.name
     path.mkdir(parents=True)
-    (path / "config.json").write_text(json.dumps(run.place.config))
+    (path / "config.json").write_text(json.dumps(run.directory.config))
     result = {**RESULT, "final": {"test_top1": value, "test_loss": 1.0}, **more}
     (path / "result.json").write_text(json.dumps(result))
     return path
@@ -262,7 +262,7 @@ def test_stored_runs_of_another_precision_are_taken_and_labelled_but_never_mixed
 
 def test_what_is_wanted_is_each_run_once_in_the_precision_asked_for(held):
     found = held("--amp", "bf16", "--seed-list", "3", "3", "1")
-    names = [run.place.config for run in found.wanted([CELL, CELL])]
+    names = [run.directory.config for run in found.wanted([CELL, CELL])]
     assert [(config["seed"], config["amp"]) for config in names] == [(3, "bf16"), (1, "bf16")]
 
 

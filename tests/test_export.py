@@ -198,7 +198,7 @@ def test_a_layer_with_nothing_left_is_its_bias(name, monkeypatch):
     for format, kind in FORMATS.items():
         draft = package.reduced(whole, format, dead_units, data[:1])
         for form in kind.forms:
-            for tensors in (draft.tensors, exported.by_place(draft.tensors)):
+            for tensors in (draft.tensors, exported.channels_last(draft.tensors)):
                 network = exported.Network(draft.program, tensors, dict.fromkeys(draft.matrices, form))
                 assert near(network(data), wanted) and near(network(data[:1]), wanted[:1]), (format, form)
         about, tensors = package.package(draft, format, {1: lambda made: made(data[:1]), 3: lambda made: made(data)})

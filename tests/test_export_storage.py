@@ -130,8 +130,8 @@ def test_either_layout_of_images_gives_the_same(format, monkeypatch):
     about, tensors = package.package(
         Draft("network", program, {"a": kernel}, ["a"]), format, {2: lambda model: model(data)}
     )
-    assert about["layout"]["2"] in (exported.PLANES, exported.PLACES)
-    for layout in (exported.PLANES, exported.PLACES):
+    assert about["layout"]["2"] in (exported.CHANNELS_FIRST, exported.CHANNELS_LAST)
+    for layout in (exported.CHANNELS_FIRST, exported.CHANNELS_LAST):
         found = exported.build({**about, "layout": {"2": layout}}, tensors, 2)(data)
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 

@@ -176,9 +176,9 @@ def test_a_word_of_the_block_and_one_of_the_rest_with_equal_logits():
     weight[[1, 3], 0] = 1.0
     hidden = torch.tensor([[2.0, 7.0], [0.5, 7.0], [3.0, 0.0]])
     for rest, wanted in ((2.0, [0, 0, 1]), (3.0, [0, 0, 0]), (1.0, [1, 0, 1])):
-        words = products.Words(forms.BlockLinear(weight, torch.tensor([rest, 0.0, rest, 0.0, rest])))
+        words = products.Words(forms.Block(weight, torch.tensor([rest, 0.0, rest, 0.0, rest])))
         assert words.likeliest(hidden).tolist() == wanted
-    words = products.Words(forms.BlockLinear(weight, torch.tensor([-9.0, 0.0, 2.0, 0.0, 2.0])))
+    words = products.Words(forms.Block(weight, torch.tensor([-9.0, 0.0, 2.0, 0.0, 2.0])))
     assert words.likeliest(hidden).tolist() == [1, 2, 1]
     assert [int(words.likeliest(row)) for row in hidden] == [1, 2, 1]
 

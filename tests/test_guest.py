@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from Models.mlp import fc
-from Pruners.guest import Guest, build, places, scores
+from Pruners.guest import Guest, build, score_keys, scores
 from Utils import generator, load
 from Utils.commandline import arguments as commandline
 from Utils.errors import UserError
@@ -127,10 +127,10 @@ def test_where_scores_may_be():
     pair = Pair((torch.ones(2), torch.zeros(2)))
     value = torch.tensor([1.0, 2.0])
     for kept in ({id(pair[1]): value}, {"fc.weight": value}, {pair[1]: value}, {id(pair[0]): value}, [value]):
-        assert kept[places(kept, [pair])[0]] is value
+        assert kept[score_keys(kept, [pair])[0]] is value
     for missing in ({}, {"other": value}, [], [value, value], None):
         with pytest.raises(LookupError):
-            places(missing, [pair])
+            score_keys(missing, [pair])
     with pytest.raises(LookupError, match=r"no entry of tensor 0"):
         scores(type("P", (), {"scores": {}}), [tuple(pair)])
 

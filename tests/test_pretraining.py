@@ -43,8 +43,8 @@ def test_what_acts_before_pruning_makes_another_training():
         assert name in acting
     for name in ("pruner", "compression", "prune_seed", "post_epochs", "mask_scope", "prune_bias", "ties"):
         assert name not in acting
-    assert pretraining.place("r", config) == pretraining.place("r", config | {"compression": "b"})
-    assert pretraining.place("r", config) != pretraining.place("r", config | {"lr": "b"})
+    assert pretraining.state_file("r", config) == pretraining.state_file("r", config | {"compression": "b"})
+    assert pretraining.state_file("r", config) != pretraining.state_file("r", config | {"lr": "b"})
 
 
 SHORT = "--dataset mnist --model fc --pruner mag --pre-epochs 1 --share-pretraining"

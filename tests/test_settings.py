@@ -29,7 +29,7 @@ def test_rows_are_consistent():
         assert not row.kind or row.kind in KINDS
         assert not row.choices or hasattr(load, row.choices[1])
         assert not row.families or hasattr(load, row.families)
-        assert not (row.place and (row.since is not settings.ALWAYS or row.axis)), row.name
+        assert not (row.operational and (row.since is not settings.ALWAYS or row.axis)), row.name
         assert not row.own or row.default is None, row.name
     for name in load.DATASETS:
         own = {row.name for row in settings.ROWS if row.by_data or row.own}

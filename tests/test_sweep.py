@@ -435,7 +435,7 @@ def test_a_sweep_takes_every_flag_of_a_run():
     known = {option for action in sweeping._actions for option in action.option_strings}
     decided = {"--share-pretraining"}  # by the sweep itself
     assert {option for action in single._actions for option in action.option_strings} - decided < known
-    own, places = grid.of_runs(), {row.name for row in settings.ROWS if row.place}
+    own, places = grid.of_runs(), {row.name for row in settings.ROWS if row.operational}
     assert own.keys() == vars(single.parse_args([])).keys() - places - {"experiment"}
     said = vars(sweeping.parse_args([]))
     assert all(said[name] is None for name in own)  # none has a default: what is there was said

@@ -83,7 +83,7 @@ def test_no_sweep_is_left_out_above(root):
 def test_every_committed_run_of_earlier_settings_is_found_by_its_file(root, study):
     """Its file keeps the settings that it was made with, whatever the defaults are by now."""
     found = {
-        name: {flags: {run.name for run in planned(root, name, flags=flags) if run.place.stored()} for flags in counts}
+        name: {flags: {r.name for r in planned(root, name, flags=flags) if r.directory.stored()} for flags in counts}
         for name, counts in FOUND.items()
     }
     assert {

@@ -1,7 +1,7 @@
-"""The rows of a grade sheet, the processes they run in, and the truth they are held against."""
+"""Checks of a pruner class: the rows of a grade sheet, the process that runs them, and reference scores."""
 
-# group -> module with rows(truth): its checks, in order; "interface" is always among them. Names, so that the command
-# line needs no torch.
+# group -> the module whose rows(truth) returns its checks. "interface" is always checked. Modules are named and not
+# imported, so that the command line needs no torch.
 CHECKS = {
     "interface": "Experiments.grading.interface",
     "scores": "Experiments.grading.scores",
@@ -11,7 +11,7 @@ CHECKS = {
     "cost": "Experiments.grading.cost",
     "training": "Experiments.grading.training",
 }
-# pruner -> what its scores are; for each of them a class's scores have a reference to be compared with
+# pruner -> formula of its scores. A class that is graded as one of these is compared with the formula.
 FORMULAS = {
     "rand": "uniform draws, independent of each other",
     "mag": "|theta|",

@@ -1,4 +1,4 @@
-"""What checks are made of, and the class under test with the networks it is tested on."""
+"""Checks, their verdicts, and the class under test on the networks that it is tested on."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a row holds, what was found in words, and figures for the JSON."""
+    """The outcome of a check."""
 
     ok: bool
-    found: str
-    figures: dict[str, Any] = field(default_factory=dict)
+    found: str  # the outcome in words
+    figures: dict[str, Any] = field(default_factory=dict)  # for the sheet's JSON
 
 
 @dataclass(frozen=True)
 class Check:
-    """A row in the making. body(bench) gives its verdict; what it raises is a row that fails."""
+    """A row of the sheet that is still to be made."""
 
     name: str
     expected: str
-    why: str
-    body: Callable[[Bench], Verdict]
+    why: str  # why it matters, for the reader of a row that fails
+    body: Callable[[Bench], Verdict]  # a row whose body raises anything fails
 
 
 @dataclass
@@ -47,14 +47,21 @@ class Trial:
 
     @property
     def names(self) -> list[str]:
+        """Return the name of each pair."""
         return [pair.name for pair in self.pairs]
 
+    @property
+    def sizes(self) -> list[int]:
+        """Return the number of weights of each pair."""
+        return [parameter.numel() for _, parameter in self.pairs]
+
     def score(self) -> list[Tensor]:
-        """Have it score; its scores, one tensor a pair. Raises LookupError or ValueError where there are none."""
+        """Call the class's `score` and return its scores. Raises what `scores` raises."""
         self.pruner.score(self.model, self.loss, self.batches, CPU)
         return self.scores()
 
     def scores(self) -> list[Tensor]:
+        """Return copies of the scores, one tensor for each pair; LookupError or ValueError if they are not valid."""
         found = guest.scores(self.pruner, self.pairs)
         for pair, score in zip(self.pairs, found, strict=True):
             if not isinstance(score, Tensor) or score.shape != pair[1].shape:
@@ -65,41 +72,50 @@ class Trial:
         return [score.detach().clone() for score in found]
 
     def put(self, values: list[Tensor]) -> None:
-        """Give it these scores in place of its own."""
-        for place, value in zip(guest.places(self.pruner.scores, self.pairs), values, strict=True):
-            self.pruner.scores[place] = value.clone()
-        if not all(torch.equal(a, b) for a, b in zip(self.scores(), values, strict=True)):
+        """Replace the class's scores by these. Raises ValueError if it keeps its scores somewhere else."""
+        for key, value in zip(guest.score_keys(self.pruner.scores, self.pairs), values, strict=True):
+            self.pruner.scores[key] = value.clone()
+        if not equal(self.scores(), values):
             raise ValueError("self.scores cannot be set: it is not where the scores are kept")
 
     @torch.no_grad()
     def unmask(self) -> None:
+        """Set every mask to ones."""
         for mask, _ in self.pairs:
             mask.fill_(1)
 
     def masks(self) -> list[Tensor]:
+        """Return copies of the masks."""
         return [mask.detach().clone() for mask, _ in self.pairs]
 
 
-class Bench:
-    """kind: the class under test; request: what the parent asked for."""
+def equal(left: list[Tensor], right: list[Tensor]) -> bool:
+    """Return whether two lists hold the same tensors, bit by bit."""
+    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
-    kind: Any
+
+class Bench:
+    """The class under test, with everything that a check needs."""
+
+    kind: Any  # the class, set once it is loaded
 
     def __init__(self, request: dict[str, Any]) -> None:
-        self.request = request
-        self.truth: str | None = request["truth"]
-        self.memory: dict[str, Any] = {}  # what rows have found for rows to come
+        self.request = request  # of the parent process, see child.py
+        self.truth: str | None = request["truth"]  # the pruner whose formula the scores should follow
+        self.memory: dict[str, Any] = {}  # results that several checks share
 
     def settle(self) -> None:
-        """Undo what the row before may have set for all of torch."""
+        """Reset the global settings of torch, which the check before may have changed."""
         torch.manual_seed(0)
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
 
     def trial(self, subject: str = "mlp", seed: int = 0, density: float = 1.0) -> Trial:
-        """A new instance on a new network, in eval mode as the pruning routine hands it over.
+        """Build the class on a new network, which is in eval mode, as in the pruning routine.
 
-        seed: of what the instance draws. density: of masks at random that are already there.
+        subject: the network, a key of subjects.SUBJECTS.
+        seed: seed of torch's generator, from which the instance may draw.
+        density: below 1, the network is already pruned at random to this density.
         """
         make, sizes, bias = subjects.SUBJECTS[subject]
         model, batches = make(sizes)

@@ -1,4 +1,4 @@
-"""The row on what scoring costs, beside our pruner."""
+"""The check of the time and memory of scoring, compared with our pruner."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from Experiments.grading.bench import CPU, Bench, Check, Verdict
 from Utils import load
 from Utils.machine import memory
 
-STAND_IN = "snip"  # ours to compare with where the class has no reference: one gradient
-ROUNDS, MOST = 5, 10.0
+STAND_IN = "snip"  # our pruner to compare with if the class has no reference: it computes one gradient
+ROUNDS, MOST = 5, 10.0  # measurements; the largest ratio of times that passes
 
 
 def _peak(body) -> int | None:
-    """Bytes that `body` needs at its peak; None where unknown."""
+    """Return the bytes that `body` needs at its peak; None if the system does not count them."""
     try:
         return memory.added(body)
     except (OSError, LookupError, ValueError):
@@ -42,10 +42,9 @@ def _cost(bench: Bench) -> Verdict:
     score()
     our_score()
     seconds: list[tuple[float, float]] = []
-    for k in range(ROUNDS):  # in turn, so that a machine whose speed drifts favours neither
-        bodies = (score, our_score)[:: 1 if k % 2 else -1]
-        pair = [_timed(body) for body in bodies]
-        seconds.append((pair[0], pair[1]) if k % 2 else (pair[1], pair[0]))
+    for k in range(ROUNDS):  # the order alternates, so that a machine whose speed drifts favours neither
+        first, second = (_timed(body) for body in ((score, our_score) if k % 2 else (our_score, score)))
+        seconds.append((first, second) if k % 2 else (second, first))
     ratio = statistics.median(a / b for a, b in seconds)
     figures: dict[str, Any] = {
         "beside": name,
@@ -62,6 +61,7 @@ def _cost(bench: Bench) -> Verdict:
 
 
 def rows(truth: str | None) -> list[Check]:
+    """Return the checks of this group."""
     beside = truth or f"{STAND_IN}, there being no reference"
     return [
         Check(

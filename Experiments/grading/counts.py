@@ -1,4 +1,4 @@
-"""Rows on the masks: how many weights stay, and which."""
+"""Checks of the masks: how many weights are kept, and which."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TIES = (
 
 
 def _distinct(sizes: list[int]) -> Tensor:
-    """All different, of both signs."""
+    """Draw scores that are all different, of both signs."""
     count = sum(sizes)
     return torch.randperm(count, generator=torch.Generator().manual_seed(6)).float() - count // 2
 
 
 def _few(sizes: list[int]) -> Tensor:
-    """Seven values, zero among them."""
+    """Draw scores of seven different values, one of them zero."""
     return _distinct(sizes) % 7 - 3
 
 
@@ -39,21 +39,20 @@ SCORES: dict[str, Callable[[list[int]], Tensor]] = {
 
 
 def _with(bench: Bench, make: Callable[[list[int]], Tensor]) -> tuple[Trial, list[Tensor]]:
-    """(an instance that has scored, scores to give it)."""
+    """Return (an instance that has scored, the scores to replace its own)."""
     trial = bench.trial("mlp")
     trial.score()
-    sizes = [p.numel() for _, p in trial.pairs]
-    parts = make(sizes).split(sizes)
+    parts = make(trial.sizes).split(trial.sizes)
     return trial, [part.view_as(p) for part, (_, p) in zip(parts, trial.pairs, strict=True)]
 
 
 def asked(trial: Trial, density: float, scope: str) -> list[int]:
-    """Weights that are to stay: in each tensor, or in all together."""
-    sizes = [p.numel() for _, p in trial.pairs]
-    return [kept_count(size, density) for size in (sizes if scope == "local" else [sum(sizes)])]
+    """Return how many weights must be kept: in each tensor for scope "local", else in all together."""
+    return [kept_count(size, density) for size in (trial.sizes if scope == "local" else [sum(trial.sizes)])]
 
 
 def kept(trial: Trial, scope: str) -> list[int]:
+    """Return how many weights are kept, counted like `asked`."""
     counts = [int(mask.count_nonzero()) for mask, _ in trial.pairs]
     return counts if scope == "local" else [sum(counts)]
 
@@ -101,7 +100,7 @@ def _dense(bench: Bench) -> Verdict:
         trial = bench.trial("conv")
         trial.score()
         trial.pruner.mask(1.0, scope)
-        kept_, total = sum(kept(trial, scope)), sum(p.numel() for _, p in trial.pairs)
+        kept_, total = sum(kept(trial, scope)), sum(trial.sizes)
         if kept_ != total:
             return Verdict(False, f"{kept_} of {total} weights stay with scope {scope}")
     return Verdict(True, "all weights stay, in either scope")
@@ -126,7 +125,7 @@ def _stats(bench: Bench) -> Verdict:
     trial.put(scores)
     trial.pruner.mask(0.3, "global")
     found = tuple(int(number) for number in trial.pruner.stats())
-    wanted = (sum(kept(trial, "global")), sum(p.numel() for _, p in trial.pairs))
+    wanted = (sum(kept(trial, "global")), sum(trial.sizes))
     return Verdict(found == wanted, f"{found}" if found == wanted else f"{found}, not {wanted}")
 
 
@@ -145,6 +144,7 @@ def _shuffled(bench: Bench) -> Verdict:
 
 
 def rows(truth: str | None) -> list[Check]:
+    """Return the checks of this group."""
     counts = [
         Check(
             f"{words}, {scope}",

@@ -1,4 +1,4 @@
-"""Rows on what `score` leaves behind: nothing but scores."""
+"""Checks that `score` changes nothing but the scores."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HOOKS = ("forward", "forward_pre", "backward", "backward_pre")
 
 
 def _state(model: nn.Module) -> dict[str, dict[str, Any]]:
-    """All that scoring could change, by what a row is about, then by name."""
+    """Return everything that scoring could change: {what a check is about: {name: value}}."""
     buffers = dict(model.named_buffers())
     tensors = {**dict(model.named_parameters()), **buffers}
-    numpys: Any = np.random.get_state()  # a tuple, which numpy declares to be that or a dictionary
+    numpys: Any = np.random.get_state()  # a tuple; numpy declares it as a tuple or a dictionary
     return {
         "weights": {name: p.detach().clone() for name, p in model.named_parameters()},
         "masks": {name: b.detach().clone() for name, b in buffers.items() if name.endswith("_mask")},
@@ -48,13 +48,13 @@ def _state(model: nn.Module) -> dict[str, dict[str, Any]]:
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
-    if isinstance(a, Tensor) or isinstance(b, Tensor):  # no gradient, and one of zeros, come to the same
+    if isinstance(a, Tensor) or isinstance(b, Tensor):  # no gradient before and zeros after are the same
         return not any(isinstance(x, Tensor) and x.any() for x in (a, b)) and a is None
     return a == b
 
 
 def _look(bench: Bench, training: bool) -> tuple[dict, dict]:
-    """The states before and after scoring; in a network whose gradients, flags and modes have no special value."""
+    """Return the states before and after scoring. The network has a stored gradient and a fixed parameter."""
     key = f"effects {training}"
     if key not in bench.memory:
         trial = bench.trial("conv", density=0.8)
@@ -104,6 +104,7 @@ WHAT = {
 
 
 def rows(truth: str | None) -> list[Check]:
+    """Return the checks of this group."""
     checks = [
         Check(words, "as before score()", why, functools.partial(_kept, what=what, training=False))
         for what, (words, why) in WHAT.items()

@@ -1,4 +1,4 @@
-"""Rows on what the class is."""
+"""Checks that the class can be loaded and has the methods of a pruner."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ METHODS = ("score", "mask", "apply_mask", "shuffle", "stats")
 
 
 def _loads(bench: Bench) -> Verdict:
-    return Verdict(True, f"class {bench.kind.__name__}")  # what goes wrong here goes wrong before a check is made
+    return Verdict(True, f"class {bench.kind.__name__}")  # a class that cannot be loaded fails before any check runs
 
 
 def _builds(bench: Bench) -> Verdict:
@@ -20,6 +20,7 @@ def _builds(bench: Bench) -> Verdict:
 
 
 def rows(truth: str | None) -> list[Check]:
+    """Return the checks of this group."""
     return [
         Check("the file can be imported", "no error, within the time limit", "Nothing else can be checked.", _loads),
         Check(

@@ -1,4 +1,4 @@
-"""The mistakes that are made in the five scores, so that a row can say which one it is."""
+"""Common mistakes in the scores, computed so that a failing row can name the mistake."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Made = Iterator[tuple[str, Scores]]
 
 
 def made(name: str, model: nn.Module, names: list[str], batches: Batches) -> Made:
-    """(what was done, the scores that come of it), the arguments as in `truth`; name: of the reference."""
+    """Yield (description of a mistake, the scores that it gives). name: the reference; the others: see truth.py."""
     reference = truth.REFERENCES[name]
     right = reference(model, names, batches)
     yield "the order is reversed, the lowest are to stay: a wrong sign", _negative(right)
@@ -80,17 +80,17 @@ def _quotient(scores: Scores, other: Scores) -> Scores:
 
 
 def _each(reference: Callable[..., Scores], model: nn.Module, names: list[str], batches: Batches) -> Scores:
-    """The sum over the batches of what is found for each alone."""
+    """Return the sum of the scores of the single batches."""
     parts = [reference(model, names, [batch]) for batch in batches]
     return {name: torch.stack([part[name] for part in parts]).sum(0) for name in names}
 
 
 def _training(model: nn.Module) -> nn.Module:
-    """A copy with the batch statistics of train mode, without its random draws and its updates."""
+    """Return a copy that uses batch statistics as in train mode, without dropout and without updating statistics."""
     model = copy.deepcopy(model).train()
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.eval()
         if hasattr(module, "track_running_stats"):
-            module.track_running_stats = False  # type: ignore[assignment]  # torch declares: tensors or modules alone
+            module.track_running_stats = False  # type: ignore[assignment]  # torch declares only tensors and modules
     return model

@@ -1,12 +1,13 @@
-"""Rows on repeated use: many rounds, twice the same, two instances."""
+"""Checks of repeated use: many rounds, scoring twice, two instances."""
 
 from __future__ import annotations
 
 import functools
 
 import torch
+from torch import Tensor
 
-from Experiments.grading.bench import Bench, Check, Verdict
+from Experiments.grading.bench import Bench, Check, Verdict, equal
 from Experiments.grading.counts import asked, kept
 from Experiments.grading.truth import REFERENCES
 from Pruners import SCOPES
@@ -15,8 +16,13 @@ from Utils.training.prune import density_after
 ROUNDS, DENSITY = 100, 0.05
 
 
+def _returned(before: list[Tensor], after: list[Tensor]) -> int:
+    """Return how many weights are pruned in the masks `before` and kept in the masks `after`."""
+    return sum(int(((a == 0) & (b != 0)).sum()) for a, b in zip(before, after, strict=True))
+
+
 def _back(bench: Bench, scope: str) -> Verdict:
-    """What is pruned gets the highest scores of all, then a lower density is asked for."""
+    """Give pruned weights the highest scores of all, then prune to a lower density."""
     trial = bench.trial("mlp")
     scores = trial.score()
     trial.pruner.mask(0.5, scope)
@@ -24,8 +30,7 @@ def _back(bench: Bench, scope: str) -> Verdict:
     lifted = [torch.where(mask == 0, 1.0, 0.0) for mask in before]
     trial.put([up + 0.1 * torch.rand_like(score) for up, score in zip(lifted, scores, strict=True)])
     trial.pruner.mask(0.4, scope)
-    back = sum(int(((a == 0) & (b != 0)).sum()) for a, b in zip(before, trial.masks(), strict=True))
-    if back:
+    if back := _returned(before, trial.masks()):
         return Verdict(False, f"{back} weights that were pruned are back")
     found, wanted = kept(trial, scope), asked(trial, 0.4, scope)
     more = "" if found == wanted else f", not {sum(wanted)}"
@@ -40,21 +45,21 @@ def _rounds(bench: Bench, scope: str) -> Verdict:
         trial.score()
         trial.pruner.mask(density, scope)
         masks = trial.masks()
-        back = sum(int(((a == 0) & (b != 0)).sum()) for a, b in zip(before, masks, strict=True))
-        if back:
+        if back := _returned(before, masks):
             return Verdict(False, f"in round {number} {back} weights that were pruned are back")
         found, wanted = kept(trial, scope), asked(trial, density, scope)
         if found != wanted:
             return Verdict(False, f"after round {number} {sum(found)} weights stay, not {sum(wanted)}")
         before = masks
-    total = sum(p.numel() for _, p in trial.pairs)
-    return Verdict(True, f"{sum(kept(trial, scope))} of {total} weights after {ROUNDS} rounds, none came back")
+    return Verdict(
+        True, f"{sum(kept(trial, scope))} of {sum(trial.sizes)} weights after {ROUNDS} rounds, none came back"
+    )
 
 
 def _again(bench: Bench, subject: str) -> Verdict:
     trial = bench.trial(subject)
     first = trial.score()
-    if bench.truth not in REFERENCES:  # may draw: from the same seed, then
+    if bench.truth not in REFERENCES:  # its scores may be drawn, so both draws begin at the same seed
         trial = bench.trial(subject)
     second = trial.score()
     for name, a, b in zip(trial.names, first, second, strict=True):
@@ -67,12 +72,12 @@ def _again(bench: Bench, subject: str) -> Verdict:
 
 def _apart(bench: Bench) -> Verdict:
     one, other = bench.trial("mlp", 1), bench.trial("conv", 2)
-    first, weights = one.score(), one.masks()
+    first, masks = one.score(), one.masks()
     other.score()
     other.pruner.mask(0.3, "global")
-    if not all(torch.equal(a, b) for a, b in zip(first, one.scores(), strict=True)):
+    if not equal(first, one.scores()):
         return Verdict(False, "the first instance's scores changed as the second scored")
-    if not all(torch.equal(a, b) for a, b in zip(weights, one.masks(), strict=True)):
+    if not equal(masks, one.masks()):
         return Verdict(False, "the first instance's masks changed as the second masked")
     one.pruner.mask(0.5, "global")
     found, wanted = kept(one, "global"), asked(one, 0.5, "global")
@@ -82,6 +87,7 @@ def _apart(bench: Bench) -> Verdict:
 
 
 def rows(truth: str | None) -> list[Check]:
+    """Return the checks of this group."""
     again = "twice the same seed" if truth not in REFERENCES else "scoring twice"
     back = "A pruned weight has lost its value; the rounds after would prune others in its place."
     return [

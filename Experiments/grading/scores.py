@@ -1,4 +1,4 @@
-"""Rows on the scores: against the reference of the pruner it is graded as, or, without one, that there are some."""
+"""Checks of the scores: compared with the reference of the pruner that the class is graded as, if there is one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from Experiments.grading import FORMULAS, agreement, mistakes, truth
-from Experiments.grading.bench import Bench, Check, Trial, Verdict
+from Experiments.grading.bench import Bench, Check, Trial, Verdict, equal
 
 NETWORKS = {"mlp": "the MLP, biases too", "conv": "the net with BatchNorm", "text": "the text classifier"}
 WHY = "The ranking of these numbers decides which weights stay, and nothing else does."
@@ -19,14 +19,14 @@ DRAWS = 200
 
 
 def _alive(tensors: list[Tensor], trial: Trial) -> Tensor:
-    """All scores of weights that are not pruned, [n], float64."""
+    """Return the scores of all weights that are not pruned: [n], float64."""
     return torch.cat([t.double()[mask != 0] for t, (mask, _) in zip(tensors, trial.pairs, strict=True)])
 
 
 def _against(bench: Bench, subject: str, density: float) -> Verdict:
     trial = bench.trial(subject, density=density)
     before = copy.deepcopy(trial.model)
-    assert bench.truth is not None  # see rows
+    assert bench.truth is not None  # `rows` makes this check only of a class with a reference
     named = truth.REFERENCES[bench.truth](before, trial.names, trial.batches)
     right = _alive([named[name] for name in trial.names], trial)
     tensors = trial.score()
@@ -57,7 +57,7 @@ def _drawn(bench: Bench, seed: int) -> list[Tensor]:
 
 
 def _draws(bench: Bench) -> list[list[Tensor]]:
-    """The scores with each of many seeds."""
+    """Return the scores with each of many seeds."""
     if "draws" not in bench.memory:
         bench.memory["draws"] = [_drawn(bench, seed) for seed in range(DRAWS)]
     return bench.memory["draws"]
@@ -65,7 +65,7 @@ def _draws(bench: Bench) -> list[list[Tensor]]:
 
 def _seeds(bench: Bench) -> Verdict:
     one, same, other = _drawn(bench, 1), _drawn(bench, 1), _drawn(bench, 2)
-    if not all(torch.equal(a, b) for a, b in zip(one, same, strict=True)):
+    if not equal(one, same):
         return Verdict(False, "the same seed gives other scores")
     if any((a == b).any() for a, b in zip(one, other, strict=True)):
         return Verdict(False, "another seed gives the same scores")
@@ -73,7 +73,7 @@ def _seeds(bench: Bench) -> Verdict:
 
 
 def _uniform(bench: Bench) -> Verdict:
-    """By the mean of each weight's rank, which deviates by sqrt(1 / 12 / draws)."""
+    """Test the mean of each weight's rank over the draws; its standard deviation is sqrt(1 / 12 / draws)."""
     mean, squares = torch.zeros(()), torch.zeros(())
     for draw in _draws(bench):
         score = torch.cat([s.flatten() for s in draw])
@@ -88,7 +88,7 @@ def _uniform(bench: Bench) -> Verdict:
 
 
 def _independent(bench: Bench) -> Verdict:
-    """By the correlation of each two tensors, entry by entry, over many draws."""
+    """Test the correlation of every two tensors, entry by entry, over all draws."""
     draws = [[s.flatten().double() for s in draw] for draw in _draws(bench)]
     worst, where = 0.0, ""
     names = bench.trial("mlp").names
@@ -127,6 +127,7 @@ RANDOM = [
 
 
 def rows(truth_name: str | None) -> list[Check]:
+    """Return the checks of this group. Without a reference, scores are only checked for being there and finite."""
     if truth_name not in truth.REFERENCES:
         finite = "a finite score for each weight, in tensors of the weights' shapes"
         present = [

@@ -1,4 +1,4 @@
-"""The sheet: rows as they are shown and kept."""
+"""The grade sheet: its rows as text and as JSON."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from Utils.plugin import Plugin
 from Utils.store import files, provenance
 
 WIDTH = 100
-NAME = 37  # columns of a row's name; what was found stands beside it
+NAME = 37  # columns of a row's name; what was found is printed to its right
 
 
 def one_line(text: str, most: int = 300) -> str:
-    """What a class under test may have written, as one printable line."""
+    """Return text that the class under test may have written as one printable line of at most `most` characters."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
 class Sheet:
-    """Rows {group, name, expected, found, ok, why, figures} in the order in which they were made."""
+    """The rows of a grading, in the order in which they were made."""
 
     def __init__(self, graded: Plugin, graded_as: str | None, checks: list[str]) -> None:
         self.graded, self.graded_as, self.checks = graded, graded_as, checks
-        self.rows: list[dict[str, Any]] = []
-        self.facts: dict[str, Any] = {}
-        self.reasons: list[str] = []  # of the rows that fail
+        self.rows: list[dict[str, Any]] = []  # {group, name, expected, found, ok, why, figures}
+        self.facts: dict[str, Any] = {}  # further entries of the JSON
+        self.reason = ""  # why the last row that failed matters
 
     @property
     def holds(self) -> bool:
+        """Return whether there are rows and all of them hold."""
         return bool(self.rows) and all(row["ok"] for row in self.rows)
 
     def title(self) -> str:
+        """Return the first line: the class, and the pruner that it is graded as."""
         beside = f"graded as {self.graded_as}" if self.graded_as else "none of ours by name"
         beside += "" if self.graded_as in FORMULAS else ": its scores have no reference"
         file = one_line(self.graded.path.name, 40)
         return f"{self.graded.attribute} of {file} (sha256 {self.graded.sha256[:10]}), {beside}\n"
 
     def add(self, row: dict[str, Any]) -> str:
-        """Keep the row; how it is shown: what was found if it holds, else what was expected and why it matters too."""
+        """Add a row and return its text: what was found and, if the row fails, what was expected and why it matters."""
         heading = "" if self.rows else self.title()
         if not self.rows or self.rows[-1]["group"] != row["group"]:
             heading += f"\n{row['group']}\n"
@@ -51,16 +53,16 @@ class Sheet:
             return heading + "\n".join(lines) + "\n"
         parts = [f"  FAIL  {row['name']}"]
         said = [("expected", row["expected"]), ("found", row["found"]), ("why", row["why"])]
-        if row["why"] == (self.reasons[-1] if self.reasons else None):
-            said.pop()  # as just above
-        self.reasons.append(row["why"])
+        if row["why"] == self.reason:
+            said.pop()  # the failing row before has printed it
+        self.reason = row["why"]
         for label, text in said:
             lines = textwrap.wrap(text, WIDTH - 19) or [""]
             parts += [f"        {label if k == 0 else '':<9}  {line}" for k, line in enumerate(lines)]
         return heading + "\n".join(parts) + "\n"
 
     def points(self) -> dict[str, list[int]]:
-        """{group: [rows that hold, rows]}."""
+        """Return {group: [number of rows that hold, number of rows]}."""
         found: dict[str, list[int]] = {}
         for row in self.rows:
             held = found.setdefault(row["group"], [0, 0])
@@ -69,13 +71,14 @@ class Sheet:
         return found
 
     def totals(self) -> str:
+        """Return the last line: how many rows hold, in all and by group."""
         points = self.points()
         groups = ", ".join(f"{group} {held}/{count}" for group, (held, count) in points.items())
         held, count = (sum(column) for column in zip(*points.values(), strict=True))
         return f"\n{held} of {count} rows hold: {groups}"
 
     def write(self, path: Path) -> None:
-        """Keep the sheet as JSON, in one step."""
+        """Write the sheet as JSON, completely or not at all."""
         files.write_json(
             path,
             {

@@ -1,4 +1,4 @@
-"""Small networks and batches, the same every time."""
+"""Small networks and batches for the checks, the same every time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = 4
 
 
 def mlp(sizes: tuple[int, ...]) -> tuple[nn.Module, list[tuple[Any, Tensor]]]:
-    """Three Linears whose biases are scored too; [B, 12] -> [B, 4]."""
+    """Return three Linears, [B, 12] -> [B, 4], and batches of these sizes. Their biases are scored too."""
     with torch.random.fork_rng([]):
         torch.manual_seed(1)
         model = nn.Sequential(
@@ -26,9 +26,9 @@ def mlp(sizes: tuple[int, ...]) -> tuple[nn.Module, list[tuple[Any, Tensor]]]:
 
 
 def conv(sizes: tuple[int, ...]) -> tuple[nn.Module, list[tuple[Any, Tensor]]]:
-    """Two convolutions with BatchNorm, dropout, one Linear; [B, 2, 6, 6] -> [B, 4].
+    """Return two convolutions with BatchNorm, dropout and one Linear, [B, 2, 6, 6] -> [B, 4], and batches.
 
-    Running means are zero, as before training, where all readings of SynFlow agree; variances are not one.
+    Running means are zero, because implementations of SynFlow differ in how they treat others; variances are not one.
     """
     with torch.random.fork_rng([]):
         torch.manual_seed(2)
@@ -52,7 +52,7 @@ def conv(sizes: tuple[int, ...]) -> tuple[nn.Module, list[tuple[Any, Tensor]]]:
 
 
 def text(sizes: tuple[int, ...]) -> tuple[nn.Module, list[tuple[Any, Tensor]]]:
-    """The text classifier with 30 words; its one masked Linear has 256 weights."""
+    """Return the text classifier with 30 words, and batches of texts. Its one masked Linear has 256 weights."""
     with torch.random.fork_rng([]):
         torch.manual_seed(3)
         model = load.model("text-classification", "nlp")((30,), CLASSES)
@@ -66,14 +66,14 @@ def text(sizes: tuple[int, ...]) -> tuple[nn.Module, list[tuple[Any, Tensor]]]:
 
 
 def middling(sizes: tuple[int, ...]) -> tuple[nn.Module, list[tuple[Any, Tensor]]]:
-    """The fully connected network of MNIST: 119,400 weights."""
+    """Return the fully connected network of MNIST, with 119,400 weights, and batches."""
     with torch.random.fork_rng([]):
         torch.manual_seed(4)
         model = load.model("fc")((1, 28, 28), 10)
         return model, [(torch.randn(n, 1, 28, 28), torch.randint(10, (n,))) for n in sizes]
 
 
-# name -> (what makes it, examples of each batch, whether biases are scored)
+# name -> (function that makes the network and its batches, sizes of the batches, whether biases are scored)
 SUBJECTS: dict[str, tuple[Callable[..., tuple[nn.Module, list]], tuple[int, ...], bool]] = {
     "mlp": (mlp, (7, 3, 5), True),
     "conv": (conv, (7, 3, 5), False),
@@ -84,7 +84,7 @@ SUBJECTS: dict[str, tuple[Callable[..., tuple[nn.Module, list]], tuple[int, ...]
 
 @torch.no_grad()
 def mask_at_random(model: nn.Module, density: float) -> None:
-    """Masks in which each weight stays with probability `density`."""
+    """Set the masks so that each weight is kept with probability `density`."""
     draw = torch.Generator().manual_seed(5)
     for mask in generator.masks(model):
         mask.copy_(torch.rand(mask.shape, generator=draw) < density)

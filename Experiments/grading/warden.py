@@ -1,7 +1,7 @@
-"""Runs the checks in processes of their own, so that nothing the class does can end the sheet.
+"""Running of the checks in processes of their own, so that no mistake of the class can end the grading.
 
-That guards against mistakes (crashes, endless loops, exits, floods of output or memory), not against malice: the class
-runs with the rights of whoever grades it.
+Crashes, endless loops, exits, and too much output or memory make a row fail. There is no protection against malice: the
+class runs with the rights of the user who grades it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from Experiments.grading.sheet import one_line
 from Utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START_UP = 300.0  # seconds for a process to import what it needs of ours
+START_UP = 300.0  # seconds in which a process has to import the project's modules
 LONGEST = 1 << 20  # bytes of one message
-GIVE_UP = 3  # rows that were stopped or crashed their process, after which the rest fails unseen
+GIVE_UP = 3  # number of rows that end their process, after which the remaining rows fail without being run
 
 
-def messages(request: dict[str, Any], limit: float, room: str) -> Iterator[tuple[str, Any]]:
-    """(kind, content) of each message of one process, in order; the last is ("end", why it ended or None)."""
+def messages(request: dict[str, Any], limit: float, directory: str) -> Iterator[tuple[str, Any]]:
+    """Start a process; yield (kind, content) of each of its messages. The last is ("end", the error or None).
+
+    request: see child.py. limit: seconds for each row. directory: the working directory of the process.
+    """
     read, write = os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "Experiments.grading.child", str(write)],
@@ -36,13 +39,13 @@ def messages(request: dict[str, Any], limit: float, room: str) -> Iterator[tuple
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=(write,),
-        start_new_session=True,  # a process group, to be ended with all that the class has started
-        cwd=room,
+        start_new_session=True,  # a process group, ended together with all processes that the class has started
+        cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"},
     )
     os.close(write)
     try:
-        assert process.stdin is not None  # a pipe, as asked for
+        assert process.stdin is not None  # it is a pipe
         with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
             pipe.write(json.dumps(request).encode())
         yield from _read(process, read, limit)
@@ -54,13 +57,14 @@ def messages(request: dict[str, Any], limit: float, room: str) -> Iterator[tuple
 
 
 def _read(process: subprocess.Popen, read: int, limit: float) -> Iterator[tuple[str, Any]]:
+    """Yield the messages that the process writes to the pipe `read`, like `messages`."""
     buffer, allowed = b"", START_UP
     until = time.monotonic() + allowed
     while True:
         if (left := until - time.monotonic()) <= 0:
             yield "end", f"did not end within {allowed:g} s"
             return
-        ended = process.poll() is not None  # before the look: what it wrote until then is seen
+        ended = process.poll() is not None  # asked before reading, so that everything it has written is read
         if not select.select([read], [], [], 0 if ended else min(left, 0.2))[0]:
             if not ended:
                 continue
@@ -98,11 +102,11 @@ def _ended(process: subprocess.Popen) -> str:
     return f"the process ended itself with exit code {code}"
 
 
-def rows(request: dict[str, Any], limit: float, room: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every row of the sheet, in order; what a process says of its machine goes into `facts`.
+def rows(request: dict[str, Any], limit: float, directory: str, facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every row of the sheet, in order; `facts` gets the machine and the seconds.
 
-    After a row that its process did not survive, the next begins in a new one. Raises UserError if there is no such
-    class in the file.
+    If a process ends in the middle of a row, that row fails and a new process continues with the next one. The other
+    arguments are those of `messages`. Raises UserError if the file has no such class.
     """
     begun = time.monotonic()
     plan: list[dict[str, Any]] | None = None
@@ -110,7 +114,7 @@ def rows(request: dict[str, Any], limit: float, room: str, facts: dict[str, Any]
     absent, lost = False, 0
     while plan is None or len(done) < len(plan):
         ended = None
-        for kind, content in messages({**request, "done": done}, limit, room):
+        for kind, content in messages({**request, "done": done}, limit, directory):
             if kind == "plan":
                 plan = plan or content["rows"]
                 facts["machine"] = content["machine"]

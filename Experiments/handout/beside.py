@@ -21,7 +21,7 @@ from Utils.study import paper, solutions
 from Utils.study.solutions import Key, Public, Verdict
 
 
-def places(profile: Profile) -> Iterator[tuple[str, Network, Column, float]]:
+def accuracies(profile: Profile) -> Iterator[tuple[str, Network, Column, float]]:
     """Yield (question, network, column, compression) of each accuracy of questions 1 and 2, in their order."""
     for network in profile.networks:
         for column in profile.columns(untrained=True):
@@ -54,7 +54,7 @@ def table(profile: Profile, holdings: Holdings) -> Table:
     """Return the table: for each cell our accuracy, the paper's, the public median, range and number, the verdict."""
     cells = solutions.read()
     rows, records, founds = [], [], []
-    for question, network, column, compression in places(profile):
+    for question, network, column, compression in accuracies(profile):
         found = holdings.of(profile.cell(network, column, compression))
         founds.append(found)
         ours, public, verdict = compare(found, cells)

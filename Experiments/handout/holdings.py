@@ -40,14 +40,14 @@ class Holdings:
         self.parser = arguments.parser()
         self.failures = Failures(args.result_dir)
         self.located: dict[str, corpus.Located] = {}
-        self.known: dict[tuple, plan.Run] = {}
+        self.known: dict[tuple, plan.PlannedRun] = {}
         self.looked: dict[Cell, Found] = {}
 
     def look_again(self) -> None:
         """Forget all lookups, because runs have been made since."""
         self.looked.clear()
 
-    def singleshot(self, cell: Cell, seed: int, amp: str) -> plan.Run:
+    def singleshot(self, cell: Cell, seed: int, amp: str) -> plan.PlannedRun:
         """Return the run of a cell with this seed and precision, stored or not."""
         key = cell, seed, amp
         if key not in self.known:
@@ -68,7 +68,7 @@ class Holdings:
             args = arguments.resolve(self.parser.parse_args(words))
             args.experiment, args.result_dir = "singleshot", self.args.result_dir
             located = self._locate(args)
-            self.known[key] = plan.Run(words, args, located, runs.find(args, located))
+            self.known[key] = plan.PlannedRun(words, args, located, runs.find(args, located))
         return self.known[key]
 
     def _locate(self, args: Namespace) -> corpus.Located:
@@ -77,10 +77,10 @@ class Holdings:
             self.located[args.dataset] = corpus.locate(data, Path(self.args.data_dir), args.source)
         return self.located[args.dataset]
 
-    def _stored(self, run: plan.Run) -> Run | str:
+    def _stored(self, run: plan.PlannedRun) -> Run | str:
         """Return the stored run, or the reason why it is missing."""
-        for place in (self.args.result_dir, *self.args.store):
-            held = store.Run(place, "singleshot", run.place.config)
+        for result_dir in (self.args.result_dir, *self.args.store):
+            held = store.RunDirectory(result_dir, "singleshot", run.directory.config)
             if (result := held.whole()) is None:
                 continue
             found = Run(held.path, held.config, result)
@@ -114,14 +114,14 @@ class Holdings:
         order = [asked, *(amp for amp in PRECISIONS if amp != asked)]
         return max((self._in_precision(cell, amp) for amp in order), key=lambda found: len(found.runs))
 
-    def wanted(self, cells: Iterable[Cell]) -> list[plan.Run]:
+    def wanted(self, cells: Iterable[Cell]) -> list[plan.PlannedRun]:
         """Return the runs to have, each once, in this order. Runs that other stores hold are not made again."""
-        planned: dict[str, plan.Run] = {}
+        planned: dict[str, plan.PlannedRun] = {}
         for cell in cells:
             held = self.of(cell)
             amp = held.amp if len(held.runs) == held.seeds else cell.amp or self.args.amp
             for seed in self.args.seed_list:
                 run = self.singleshot(cell, seed, amp)
-                if self.args.force or run.place.path.exists() or not isinstance(self._stored(run), Run):
+                if self.args.force or run.directory.path.exists() or not isinstance(self._stored(run), Run):
                     planned.setdefault(run.name, run)
         return list(planned.values())

@@ -46,21 +46,21 @@ class Estimator:
         self.probes: dict[tuple, float] = {}
         self.corpora: dict[str, corpus.Corpus] = {}
 
-    def of(self, runs: Sequence[plan.Run]) -> Outlook:
+    def of(self, runs: Sequence[plan.PlannedRun]) -> Outlook:
         """Estimate the time of all these runs."""
         total, trained = 0.0, set()
         for run in runs:
             pre, post = run.args.pre_epochs, run.args.post_epochs
-            known = self.estimate.of(run.place.config)
+            known = self.estimate.of(run.directory.config)
             seconds = known if known is not None else self._epoch(run) * (pre + post)
-            start = pretraining.place(self.args.result_dir, run.place.config)
+            start = pretraining.state_file(self.args.result_dir, run.directory.config)
             if pre and (start in trained or start.exists()) and not self.args.force:
                 seconds *= post / (pre + post)  # another run has done the training before pruning
             trained.add(start)
             total += seconds
         return Outlook(len(runs), total, bool(self.probes))
 
-    def _epoch(self, run: plan.Run) -> float:
+    def _epoch(self, run: plan.PlannedRun) -> float:
         """Return the seconds of a training epoch, estimated from a few steps."""
         args = run.args
         key = args.dataset, args.model_class, args.model, args.amp
@@ -69,7 +69,7 @@ class Estimator:
             self.probes[key] = self._probe(run)
         return self.probes[key]
 
-    def _probe(self, run: plan.Run) -> float:
+    def _probe(self, run: plan.PlannedRun) -> float:
         import torch
 
         from Utils import testtime

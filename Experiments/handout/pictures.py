@@ -65,8 +65,8 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
                 )  # fmt: skip
                 half = cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None
                 top = cell.found.mean + (half or 0.0)
-                place: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
-                axes.annotate(f"{cell.found.mean:.2f}", (k, top), (0, 4 if half else 2), **place)
+                options: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
+                axes.annotate(f"{cell.found.mean:.2f}", (k, top), (0, 4 if half else 2), **options)
             names = [column.title.replace(", ", ",\n") for column in columns]
             axes.set_xticks(range(len(columns)), names, fontsize=8)
             axes.set_ylim(0, 112)
@@ -169,8 +169,8 @@ def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw
             axes.bar(range(len(values)), values, 0.75, color=colour)
             for k, value in enumerate(values):
                 if value == 0.0:
-                    place: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
-                    axes.annotate("0", (k, 0.0), (0, 2), **place)
+                    options: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+                    axes.annotate("0", (k, 0.0), (0, 2), **options)
             _layer_axis(axes, list(column))
             axes.set_ylim(0.0, 1.08 * most)
             axes.set_ylabel("weights that remain")
@@ -223,14 +223,14 @@ def _histogram(number: int, layer: Layer, colour: str) -> Draw:
         bar: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
         axes.barh(1.03, share, color=colour, **bar)
         axes.barh(1.03, 1.0 - share, left=share, color=style.GRID, **bar)
-        place: dict[str, Any] = {
+        options: dict[str, Any] = {
             "xycoords": "axes fraction",
             "textcoords": "offset points",
             "ha": "right",
             "fontsize": 7.5,
         }
         words = f"{layer.pruned:,} pruned ({100 * layer.share_pruned:.1f} %)"
-        axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, **place)
+        axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, **options)
         if not layer.kept:
             _empty(axes, "no weight is left")
             return

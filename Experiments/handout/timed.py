@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,21 +28,21 @@ class Times:
         self.args, self.profile, self.folder = args, profile, folder
         self.corpora: dict[str, corpus.Corpus] = {}
 
-    def _place(self, run: Run) -> Path:
+    def _file(self, run: Run) -> Path:
         own = Path(self.args.result_dir).resolve() in run.path.resolve().parents
         return (run.path if own else self.folder / run.name) / FILE
 
     def of(self, run: Run) -> Mapping[str, Any]:
         """Return the measurement of a run. Raises Absent, with the reason, if there is none."""
         try:
-            measured = json.loads(self._place(run).read_text(encoding="utf-8"))
+            measured = files.read_json(self._file(run))
             if all(measured[name]["median"] > 0.0 for name in NAMES):
                 return measured
         except FileNotFoundError:
             if not (run.path / "model.safetensors").is_file():
                 raise Absent(NO_MODEL) from None
         except (OSError, ValueError, KeyError, TypeError):
-            console.warn(f"{self._place(run)} is damaged; it is left out")
+            console.warn(f"{self._file(run)} is damaged; it is left out")
         raise Absent(NOT_MEASURED)
 
     def seconds(self, run: Run, name: str = "forward") -> float:
@@ -56,7 +55,7 @@ class Times:
         for number, run in enumerate(waiting, start=1):
             print(f"Test time {number}/{len(waiting)}: {run.name}", flush=True)
             try:
-                files.write_json(self._place(run), self._measure(run))
+                files.write_json(self._file(run), self._measure(run))
             except UserError as error:
                 console.warn(f"no test time of {run.name}: {error}")
 

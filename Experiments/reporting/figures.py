@@ -64,8 +64,8 @@ def _metric(task: Task, figure: str, words: str) -> Draw:
         low, high = axes.get_ylim()
         if low < task.chance < high:
             axes.axhline(task.chance, color=style.MUTED, linestyle=":", linewidth=1)
-            place: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
-            axes.annotate("chance", (0.0, task.chance), (0, 2), **place)
+            options: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
+            axes.annotate("chance", (0.0, task.chance), (0, 2), **options)
         axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %")
         axes.set_title(task.title, pad=18 if task.unlike_paper else None)
         if task.unlike_paper:  # a curve of other settings than the paper's says so
@@ -122,7 +122,7 @@ def short(layer: str) -> str:
 
 def _layers(task: Task) -> list[Picture]:
     """Return the density by layer, one picture per compression; none if there is only one layer to prune."""
-    names = list(dict.fromkeys(name for placed in task.placed for name in placed.run.layers()))
+    names = list(dict.fromkeys(name for member in task.members for name in member.run.layers()))
     if len(names) < 2:
         return []
 

@@ -39,7 +39,7 @@ def all_tables(study: Study) -> dict[str, list[Table]]:
 
 def is_translation(task: Task) -> bool:
     """Return whether the task is a translation."""
-    return any("translation" in placed.run.result for placed in task.placed)
+    return any("translation" in member.run.result for member in task.members)
 
 
 def _numbers(mean: Interval | None) -> dict[str, Any]:
@@ -165,9 +165,9 @@ def reached(tasks: list[Task]) -> Table:
     rows, records = [], []
     for task in tasks:
         groups: dict[tuple[float, int], list[Run]] = {}
-        for placed in task.placed:
-            alive = len(placed.run.result["dead"]["classes"]["alive"])
-            groups.setdefault((placed.run.compression, alive), []).append(placed.run)
+        for member in task.members:
+            alive = len(member.run.result["dead"]["classes"]["alive"])
+            groups.setdefault((member.run.compression, alive), []).append(member.run)
         cut = {c for c, alive in groups if alive < max(run.classes for run in groups[c, alive])}
         for c, alive in sorted(groups):
             if c not in cut or is_translation(task):
@@ -278,7 +278,7 @@ def data(tasks: list[Task]) -> Table:
     """Return the table of the data that the figures are based on."""
     rows, records = [], []
     for task in tasks:
-        for source, counts, notes in dict.fromkeys(_behind(placed.run) for placed in task.placed):
+        for source, counts, notes in dict.fromkeys(_behind(member.run) for member in task.members):
             rows.append([task.title, source, counts, notes])
             records.append(
                 {"dataset": task.dataset, "model": task.model, "source": source, "rows": counts, "notes": notes}
@@ -299,14 +299,14 @@ def versions(runs: list[Run]) -> Table:
     for run in runs:
         packages = ", ".join(f"{name} {version}" for name, version in run.result["versions"].items() if version)
         machine = run.result.get("machine", {})
-        place = ", ".join(str(machine[key]) for key in ("gpu", "device", "threads", "platform") if key in machine)
-        key = str(run.result.get("commit")), packages, place
+        device = ", ".join(str(machine[key]) for key in ("gpu", "device", "threads", "platform") if key in machine)
+        key = str(run.result.get("commit")), packages, device
         counts[key] = counts.get(key, 0) + 1
     header = ["commit", "runs", "versions", "device, threads, platform"]
-    rows = [[commit[:12], str(count), packages, place] for (commit, packages, place), count in counts.items()]
+    rows = [[commit[:12], str(count), packages, device] for (commit, packages, device), count in counts.items()]
     records = [
-        {"commit": commit, "runs": count, "versions": packages, "machine": place}
-        for (commit, packages, place), count in counts.items()
+        {"commit": commit, "runs": count, "versions": packages, "machine": device}
+        for (commit, packages, device), count in counts.items()
     ]
     return Table("versions", "Code and machines", header, rows, records)
 
@@ -315,14 +315,14 @@ def run_list(tasks: list[Task]) -> Table:
     """Return the table of every run's directory and figure, so that each number can be traced."""
     rows, records = [], []
     for task in tasks:
-        for placed in sorted(task.placed, key=lambda p: (p.run.pruner, p.run.compression, p.run.seed, p.run.path)):
-            run = placed.run
+        for member in sorted(task.members, key=lambda p: (p.run.pruner, p.run.compression, p.run.seed, p.run.path)):
+            run = member.run
             value, commit = run.figures["metric"], str(run.result.get("commit"))
             rows.append(
                 [
                     run.path.as_posix(),
                     task.title,
-                    label(placed.variant),
+                    label(member.variant),
                     pruner_title(run.pruner),
                     f"{run.compression:g}",
                 ]
@@ -330,7 +330,7 @@ def run_list(tasks: list[Task]) -> Table:
             )
             records.append(
                 {"run": run.path.as_posix(), "dataset": task.dataset, "model": task.model}
-                | {"setting": label(placed.variant), "pruner": run.pruner, "compression": run.compression}
+                | {"setting": label(member.variant), "pruner": run.pruner, "compression": run.compression}
                 | {"seed": run.seed, "metric": task.metric.key, "value": value, "commit": commit}
             )
     header = ["directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit"]

@@ -21,9 +21,9 @@ DRAWN = sorted((format.marker, name) for name, format in FORMATS.items() if form
 
 def _measured(task: Task) -> Iterator[tuple[str, Run]]:
     """Yield (setting, run) for the runs whose speed was measured."""
-    for placed in task.placed:
-        if placed.run.measurement is not None and REFERENCE in placed.run.measurement:
-            yield label(placed.variant), placed.run
+    for member in task.members:
+        if member.run.measurement is not None and REFERENCE in member.run.measurement:
+            yield label(member.variant), member.run
 
 
 def _faster(run: Run, name: str, size: str, of: str = "median") -> float:

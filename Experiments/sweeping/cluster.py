@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from Experiments.sweeping import remote
-from Experiments.sweeping.plan import Run
+from Experiments.sweeping.plan import PlannedRun
 from Experiments.sweeping.pool import ROOT, Ended
 from Utils import console
 from Utils.errors import UserError
@@ -23,11 +23,11 @@ FIRST = 120  # seconds within which it has a worker
 
 
 def outcomes(
-    address: str, runs: Sequence[Run], place: Namespace, allows: Callable[[Run], bool] | None = None
-) -> Iterator[tuple[Run, Ended]]:
+    address: str, runs: Sequence[PlannedRun], sweep: Namespace, allows: Callable[[PlannedRun], bool] | None = None
+) -> Iterator[tuple[PlannedRun, Ended]]:
     """Make all runs; yield each with how it ended, in any order. Their results are written to the shared directory.
 
-    place: the arguments that say where and how to run.
+    sweep: the sweep's arguments; those that say where and how to run are passed on.
     allows: says whether a run may begin now. If it is given, the scheduler gets a run only when a worker is free: the
     first in order that is allowed. Runs that are never allowed are not yielded. Otherwise the scheduler gets all runs
     at once.
@@ -38,8 +38,8 @@ def outcomes(
     if not runs or (allows is not None and not any(map(allows, runs))):
         return
     with _connect(address) as client:
-        _check(client, runs, place)
-        futures: dict[Any, Run] = {}
+        _check(client, runs, sweep)
+        futures: dict[Any, PlannedRun] = {}
         waiting, make = dict(enumerate(runs)), remote.maker()
 
         def submit() -> list[Any]:
@@ -54,7 +54,7 @@ def outcomes(
                 if number is None:
                     break
                 run = waiting.pop(number)
-                command = run.command(place, place.threads)
+                command = run.command(sweep, sweep.threads)
                 key = f"{run.name}-{store.digest({'command': command})}"
                 sent.append(client.submit(make, str(ROOT), str(Path.cwd()), command, key=key, priority=-number))
                 futures[sent[-1]] = run
@@ -69,8 +69,8 @@ def outcomes(
 
 
 def _gather(
-    client: Any, address: str, futures: dict[Any, Run], submit: Callable[[], list[Any]]
-) -> Iterator[tuple[Run, Ended]]:
+    client: Any, address: str, futures: dict[Any, PlannedRun], submit: Callable[[], list[Any]]
+) -> Iterator[tuple[PlannedRun, Ended]]:
     """Yield the runs as they end.
 
     submit: sends more runs, at the beginning and after each.
@@ -124,9 +124,9 @@ def _connect(address: str) -> Iterator[Any]:
         yield client
 
 
-def _check(client: Any, runs: Sequence[Run], place: Namespace) -> None:
+def _check(client: Any, runs: Sequence[PlannedRun], sweep: Namespace) -> None:
     """Raise UserError unless every worker sees this source, these data files, and files written to the results."""
-    results, data = Path(place.result_dir).resolve(), Path(place.data_dir).resolve()
+    results, data = Path(sweep.result_dir).resolve(), Path(sweep.data_dir).resolve()
     text = uuid.uuid4().hex
     token = results / f".shared-{text}"
     wanted: dict[str, Any] = {"code": remote.digester()(str(ROOT)), "token": text, "data": []}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from Experiments.sweeping.plan import spent
 from Utils import settings
+from Utils.store import files
 
 
 class Estimate:
@@ -24,8 +24,8 @@ class Estimate:
         self.added: dict[tuple, list[float]] = {}
         for path in result_dir.glob("*/*/result.json"):
             try:
-                config = json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-                result = json.loads(path.read_text(encoding="utf-8"))
+                config = files.read_json(path.parent / "config.json")
+                result = files.read_json(path)
                 taken = spent(result)
                 if device is not None and result["machine"]["device"].partition(":")[0] != device:
                     continue

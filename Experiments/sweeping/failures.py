@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ class Failures:
     def message(self, name: str) -> str | None:
         """Return why the run of that name failed; None if no failure is recorded."""
         try:
-            return str(json.loads((self.folder / f"{name}.json").read_text())["message"])
+            return str(files.read_json(self.folder / f"{name}.json")["message"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):

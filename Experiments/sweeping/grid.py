@@ -31,7 +31,7 @@ class Cell:
 
 def of_runs() -> dict[str, Setting]:
     """Return the settings of a singleshot that have a flag and say what to run, by name."""
-    return {row.name: row for group in GROUPS for row in settings.of(group) if not row.place}
+    return {row.name: row for group in GROUPS for row in settings.of(group) if not row.operational}
 
 
 def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
@@ -92,8 +92,9 @@ def _table(file: str, title: str, content: Mapping[str, Any], parser: Parser) ->
     for name, value in content.items():
         key, where = name.replace("-", "_"), f"{file}: {title}: {name}"
         if key not in known:
-            own = "; it is said on the command line" if key in rows and rows[key].place else "; --help lists the flags"
-            raise UserError(f"{where} is no setting of a run{own}")
+            operational = key in rows and rows[key].operational
+            own = "it is said on the command line" if operational else "--help lists the flags"
+            raise UserError(f"{where} is no setting of a run; {own}")
         if key in table:
             raise UserError(f"{where} is there twice")
         table[key] = _values(where, value, known[key], parser)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,45 +12,46 @@ from Experiments import runs
 from Experiments.sweeping.grid import Cell
 from Utils import console, load, settings
 from Utils.data import corpus
+from Utils.store import files
 from Utils.store import run as store
 from Utils.study import quality
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """A singleshot to be made."""
 
     words: tuple[str, ...]  # its command line
     args: Namespace
     located: corpus.Located  # its data
-    place: store.Run  # its directory in the store
+    directory: store.RunDirectory  # in the store
     shares: bool = False  # stores its training before pruning for others, or starts from a stored one
 
     @property
     def name(self) -> str:
         """Return the name of its directory."""
-        return self.place.path.name
+        return self.directory.path.name
 
-    def command(self, place: Namespace, threads: int | None) -> list[str]:
-        """Return its command line, including the words that say where and how to run."""
+    def command(self, sweep: Namespace, threads: int | None) -> list[str]:
+        """Return its command line, with the sweep's words on where and how to run."""
         words = [
             *self.words,
             f"--source={self.located.source}",
-            f"--data-dir={Path(place.data_dir).resolve()}",
-            f"--result-dir={Path(place.result_dir).resolve()}",
-            f"--gpu={place.gpu}",
-            *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "force", "verbose") if getattr(place, flag)),
+            f"--data-dir={Path(sweep.data_dir).resolve()}",
+            f"--result-dir={Path(sweep.result_dir).resolve()}",
+            f"--gpu={sweep.gpu}",
+            *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "force", "verbose") if getattr(sweep, flag)),
             *(["--share-pretraining"] if self.shares else []),
         ]
         return words if threads is None else [*words, f"--threads={threads}"]
 
 
-def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = False) -> list[Run]:
+def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = False) -> list[PlannedRun]:
     """Return the runs of these cells, each once, in order. Missing data are downloaded, as the runs would do.
 
     force: stored runs will be made again, so no run with other settings replaces one of these.
     """
-    planned: dict[str, Run] = {}
+    planned: dict[str, PlannedRun] = {}
     known: dict[tuple, corpus.Located] = {}  # hashing a corpus's files takes time
     for cell in cells:
         args, data = cell.args, load.configured(cell.args)
@@ -59,27 +59,27 @@ def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = F
         if key not in known:
             known[key] = corpus.locate(data, data_dir, args.source)
         args.result_dir = result_dir
-        run = Run(cell.words, args, known[key], runs.find(args, known[key]))
+        run = PlannedRun(cell.words, args, known[key], runs.find(args, known[key]))
         planned.setdefault(run.name, run)
     return one_dense(list(planned.values()), force)
 
 
-def one_dense(planned: list[Run], force: bool) -> list[Run]:
+def one_dense(planned: list[PlannedRun], force: bool) -> list[PlannedRun]:
     """Replace all dense runs that would have the same bits by one of them: a stored one, else the first."""
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[PlannedRun]] = {}
     for run in planned:
         if run.args.compression == 0:
-            groups.setdefault(_acting(run.place.config), []).append(run)
-    elsewhere = _dense_of_store(planned[0].place.path.parent) if groups and not force else {}
-    for_all: dict[str, Run] = {}
+            groups.setdefault(_acting(run.directory.config), []).append(run)
+    elsewhere = _dense_of_store(planned[0].directory.path.parent) if groups and not force else {}
+    for_all: dict[str, PlannedRun] = {}
     for key, group in groups.items():
-        chosen = next((run for run in group if run.place.whole()), None)
+        chosen = next((run for run in group if run.directory.whole()), None)
         if chosen is None:
-            place = elsewhere.get(key)
-            chosen = replace(group[0], place=place) if place and place.whole() else group[0]
+            held = elsewhere.get(key)
+            chosen = replace(group[0], directory=held) if held and held.whole() else group[0]
         for_all |= {run.name: chosen for run in group}
     if others := for_all.keys() - {run.name for run in for_all.values()}:
-        pruners = ", ".join(dict.fromkeys(run.place.config["pruner"] for run in for_all.values()))
+        pruners = ", ".join(dict.fromkeys(run.directory.config["pruner"] for run in for_all.values()))
         console.note(
             f"dense runs: those of {pruners} stand for {len(others)} more; at compression 0 nothing is pruned, and all "
             f"would be the same"
@@ -92,16 +92,16 @@ def _acting(config: Mapping[str, Any]) -> str:
     return store.digest(settings.acting_when_dense(config))
 
 
-def _dense_of_store(singleshots: Path) -> dict[str, store.Run]:
+def _dense_of_store(singleshots: Path) -> dict[str, store.RunDirectory]:
     """Return the stored dense runs in this directory, by `_acting`; of equal ones the first by name."""
-    dense: dict[str, store.Run] = {}
+    dense: dict[str, store.RunDirectory] = {}
     for path in sorted(singleshots.glob("*-c0-*/config.json")):
         try:
-            config = json.loads(path.read_text(encoding="utf-8"))
+            config = files.read_json(path)
         except (OSError, ValueError):  # the sweep does not need it
             continue
         if path.parent.name.endswith(f"-{store.digest(config)}"):  # its name matches its settings
-            dense.setdefault(_acting(config), store.Run(str(singleshots.parent), singleshots.name, config))
+            dense.setdefault(_acting(config), store.RunDirectory(str(singleshots.parent), singleshots.name, config))
     return dense
 
 

@@ -59,13 +59,13 @@ class Worker:
             stderr=subprocess.STDOUT,
             pass_fds=[send],
             start_new_session=True,
-            text=True,
+            encoding="utf-8",
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))},
         )
         os.close(send)
         assert self.process.stdin is not None  # a pipe, as asked for
         self.commands = self.process.stdin
-        self.replies = os.fdopen(receive)
+        self.replies = os.fdopen(receive, encoding="utf-8")
         self.job: int | None = None
         self.ready = False
 

@@ -43,7 +43,7 @@ def prober() -> Callable[..., dict[str, Any]]:
 
         return {
             "code": digest(root),
-            "token": Path(token).read_text() if Path(token).is_file() else None,
+            "token": Path(token).read_text(encoding="utf-8") if Path(token).is_file() else None,
             "data": [path for path, size in sizes.items() if not same(path, size)],
             "slots": dask_worker.state.nthreads,
         }

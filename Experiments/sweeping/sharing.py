@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from Experiments import pretraining
-from Experiments.sweeping.plan import Run
+from Experiments.sweeping.plan import PlannedRun
 
 
 class Sharing:
@@ -16,39 +16,39 @@ class Sharing:
     force: nothing is shared, because nothing stored may replace a training.
     """
 
-    def __init__(self, runs: Sequence[Run], force: bool) -> None:
+    def __init__(self, runs: Sequence[PlannedRun], force: bool) -> None:
         self.groups: dict[Path, set[str]] = {}
         for run in runs:
             if run.args.pre_epochs and not force:
-                self.groups.setdefault(self._place(run), set()).add(run.name)
-        self.groups = {place: names for place, names in self.groups.items() if len(names) > 1 or place.exists()}
+                self.groups.setdefault(self._state_file(run), set()).add(run.name)
+        self.groups = {file: names for file, names in self.groups.items() if len(names) > 1 or file.exists()}
 
-    def _place(self, run: Run) -> Path:
-        return pretraining.place(str(run.place.path.parent.parent), run.place.config)
+    def _state_file(self, run: PlannedRun) -> Path:
+        return pretraining.state_file(str(run.directory.path.parent.parent), run.directory.config)
 
-    def arranged(self, runs: Sequence[Run]) -> list[Run]:
+    def arranged(self, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
         """Return the runs, with those that share a training marked.
 
         Runs that wait for another one's training come last, so that no worker waits while there is other work.
         """
-        first: list[Run] = []
-        last: list[Run] = []
+        first: list[PlannedRun] = []
+        last: list[PlannedRun] = []
         trained: set[Path] = set()
         for run in runs:
-            place = self._place(run)
-            if run.name not in self.groups.get(place, ()):
+            file = self._state_file(run)
+            if run.name not in self.groups.get(file, ()):
                 first.append(run)
                 continue
-            later = place in trained or place.exists()
+            later = file in trained or file.exists()
             (last if later else first).append(replace(run, shares=True))
-            trained.add(place)
+            trained.add(file)
         return first + last
 
-    def ended(self, run: Run) -> None:
+    def ended(self, run: PlannedRun) -> None:
         """Remove a run that is made or has failed."""
-        place = self._place(run)
-        if place in self.groups:
-            self.groups[place].discard(run.name)
-            if not self.groups[place]:
-                del self.groups[place]
-                pretraining.forget(place)
+        file = self._state_file(run)
+        if file in self.groups:
+            self.groups[file].discard(run.name)
+            if not self.groups[file]:
+                del self.groups[file]
+                pretraining.forget(file)

@@ -72,7 +72,7 @@ class Jobs:
 def main() -> int:
     """Read jobs and reply to each until standard input ends; return the exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
-    with os.fdopen(int(sys.argv[1]), "w", buffering=1) as replies:
+    with os.fdopen(int(sys.argv[1]), "w", buffering=1, encoding="utf-8") as replies:
 
         def reply(value: dict[str, Any]) -> None:
             replies.write(json.dumps(value) + "\n")

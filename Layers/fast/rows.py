@@ -16,11 +16,11 @@ class Rows(Protocol):
     parameter: Tensor
 
     def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (rows [U], table [U, d], places) for the rows that `ids` name.
+        """Return (rows [U], table [U, d], indices) for the rows that `ids` name.
 
         rows: their numbers, without repeats.
         table: the rows, as a leaf tensor that collects their gradient.
-        places: the row of the table for each id, shaped like `ids`.
+        indices: the row of the table for each id, shaped like `ids`.
         """
 
     def catch_up(self) -> None:
@@ -42,9 +42,9 @@ class ByRows(Reading):
     def table(self, module: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
         replaced = self.rows.parameter is not module.weight  # by functional_call
         if not replaced and torch.is_grad_enabled() and module.weight.requires_grad:
-            rows, table, places = self.rows.look_up(ids)
+            rows, table, indices = self.rows.look_up(ids)
             mask = self.mask(module, "weight")
-            return table if mask is None else table * mask[rows], places
+            return table if mask is None else table * mask[rows], indices
         self.settle()
         return self.before.table(module, ids)
 

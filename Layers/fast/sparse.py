@@ -27,7 +27,7 @@ class Pattern:
         self.shape = mask.shape
         kept = mask.ne(0)
         rows, columns = kept.nonzero(as_tuple=True)
-        self.places = rows * mask.shape[1] + columns  # in the flattened weight, ascending
+        self.positions = rows * mask.shape[1] + columns  # in the flattened weight, ascending
         self.starts, self.columns = _starts(kept.sum(1)), columns
         self.order = columns.argsort(stable=True)  # the same weights column by column: the transposed matrix's rows
         self.transposed_starts, self.rows = _starts(kept.sum(0)), rows[self.order]
@@ -58,7 +58,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor | None, data: Tensor, pattern: Pattern) -> Tensor:
-        values = weight.flatten()[pattern.places]
+        values = weight.flatten()[pattern.positions]
         ctx.save_for_backward(values, data)
         ctx.pattern = pattern
         matrix = pattern.matrix(values)
@@ -78,7 +78,7 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             dots = torch.sparse.sampled_addmm(pattern.matrix(torch.zeros_like(values)), turned, data, beta=0.0)
             of_weight = torch.zeros(pattern.shape, dtype=values.dtype)
-            of_weight.view(-1)[pattern.places] = dots.values()
+            of_weight.view(-1)[pattern.positions] = dots.values()
         if ctx.needs_input_grad[1]:
             of_bias = turned.sum(1)
         if ctx.needs_input_grad[2]:

@@ -111,7 +111,7 @@ class Parser(argparse.ArgumentParser):
 
 def _add(group: Any, row: Setting, own: Any, usual: Any) -> argparse.Action:
     """Add the flag of a row; own: the experiment's default, or None. usual: the default without a data set."""
-    default = usual if row.place and not row.by_data else own
+    default = usual if row.operational and not row.by_data else own
     options: dict[str, Any] = {"type": KINDS[row.kind], "default": default, "metavar": row.metavar}
     if row.choices:
         options["metavar"] = names(getattr(load, row.choices[1]))

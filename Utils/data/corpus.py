@@ -138,7 +138,7 @@ def _newest_entry(dataset: Dataset, data_dir: Path) -> Located | None:
     candidates = []
     for meta in (data_dir / "prepared").glob(f"{dataset.name}-real-*/meta.json"):
         try:
-            located = Located(dataset, data_dir, "real", json.loads(meta.read_text())["files"])
+            located = Located(dataset, data_dir, "real", files.read_json(meta)["files"])
             if located.entry == meta.parent:
                 candidates.append((meta.stat().st_mtime, located))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -151,7 +151,7 @@ def _fetch(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> str
     mark = data_dir / "prepared" / f".{dataset.name}-unreachable"
     try:
         if not insist and time.time() - mark.stat().st_mtime < RETRY_AFTER:
-            return mark.read_text()
+            return mark.read_text(encoding="utf-8")
     except OSError:
         pass  # no mark: not tried recently
     try:
@@ -214,7 +214,7 @@ def _read_entry(located: Located) -> tuple[Prepared, dict[str, str]] | None:
 
     entry = located.entry
     try:
-        meta = json.loads((entry / "meta.json").read_text())
+        meta = files.read_json(entry / "meta.json")
         if meta.pop("check") != _check(meta):
             raise ValueError("meta.json has changed")
         content = {}

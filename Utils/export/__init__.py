@@ -1,1 +1,1 @@
-"""From a masked model to files that need no masks, no training code and less room. `Utils.exported` loads them."""
+"""Export of a masked model to smaller files without masks and training code, which `Utils.exported` loads."""

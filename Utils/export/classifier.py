@@ -16,12 +16,12 @@ from Utils.export.trace import draft as draft
 
 
 def compact(draft: Draft, data: Corpus) -> Draft:
-    """The smaller network without dead units."""
+    """Return the smaller network without dead units."""
     return dead_units.compact(draft, _batch(data, 1))
 
 
 def use(data: Corpus, size: int, device: torch.device) -> Callable[[nn.Module], Any]:
-    """What a model is for: logits of `size` examples of the test split, as one batch."""
+    """Return a function that runs a model on the first `size` test examples, as one batch; it is what is timed."""
     batch = _batch(data, size).to(device)
     return lambda model: model(batch)
 

@@ -1,9 +1,9 @@
-"""Take the units that a mask has made dead out of a network for good.
+"""Removal of the units that pruning has disconnected, so that the network becomes smaller.
 
-A unit (a feature of a Linear, a channel of a convolution) stays if it has a way in and a way out (see `reach`). What
-has no way out is left away. What has no way in is a constant, whatever the input: it goes too, and what it adds to the
-next layer is added to that layer's bias, or, where the padding of a convolution makes it differ from place to place, to
-a map of offsets. The function that is left is the same, up to rounding.
+A unit (a feature of a Linear, a channel of a convolution) is kept if a path connects it to the input and to an output
+(see `reach`). A unit without a path to an output is removed. A unit without a path from the input is constant: it is
+removed too, and its contribution is added to the next layer's bias. If the padding of a convolution makes that
+contribution differ between positions, it becomes a map of offsets. The network computes the same, up to rounding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from Utils.export.draft import Draft
 
 
 def compact(draft: Draft, example: Any) -> Draft:
-    """Return the smaller network. example: any input of it, [1, ...]; its values matter to nothing."""
+    """Return the smaller network. example: any input, [1, ...]; only its shape matters."""
     with torch.no_grad():
         exact = {name: value.double() for name, value in draft.tensors.items()}
         if isinstance(example, Tensor):
@@ -35,6 +35,7 @@ def compact(draft: Draft, example: Any) -> Draft:
 
 
 def _shrink(smaller: Draft, step: dict[str, Any], draft: Draft, found: reach.Ways, values: dict[str, Tensor]) -> None:
+    """Add an operation of the draft to `smaller`, with the kept channels alone. values: every value of the example."""
     own = {role: draft.tensors[name] for role, name in step.get("tensors", {}).items()}
     step, keep = dict(step), found.keeps(step["output"])
     if step["op"] in reach.MATRICES:
@@ -58,7 +59,7 @@ def _shrink(smaller: Draft, step: dict[str, Any], draft: Draft, found: reach.Way
 
 
 def _constants(step: dict[str, Any], weight: Tensor, value: Tensor, constant: Tensor) -> Tensor | None:
-    """What the constant inputs that go add to each output: [O] or [O, H, W]; None if there are none."""
+    """Return what the removed constant inputs add to each output: [O] or [O, H, W]; None if there are none."""
     if not constant.any():
         return None
     if step["op"] == "linear":
@@ -67,7 +68,7 @@ def _constants(step: dict[str, Any], weight: Tensor, value: Tensor, constant: Te
 
 
 def _settled(step: dict[str, Any], bias: Tensor, offset: Tensor) -> dict[str, Tensor]:
-    """The new bias and, where the offset is not the same everywhere, the core of its map."""
+    """Return the new bias and, if the offset differs between positions, the core of its map."""
     if offset.dim() > 1:
         middle = offset[:, offset.shape[1] // 2, offset.shape[2] // 2]
         rest = offset - middle.view(-1, 1, 1)
@@ -79,9 +80,9 @@ def _settled(step: dict[str, Any], bias: Tensor, offset: Tensor) -> dict[str, Te
 
 
 def _core(map_: Tensor) -> tuple[Tensor, list[list[int]]]:
-    """The map [C, H, W] without the repetition of its middle row and of its middle column (see exported.spread).
+    """Return (core, repeat): a map [C, H, W] without the copies of its middle row and column (see exported.spread).
 
-    Padding is felt as far from the border as there are layers before; what lies further in is all the same.
+    Padding changes values only near the border; all values further inside are equal.
     """
     repeat = []
     for dim in (1, 2):

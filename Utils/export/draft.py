@@ -1,4 +1,4 @@
-"""A model on its way out: what `Utils.exported` will run, its tensors still whole."""
+"""The draft of an export: what `Utils.exported` will run, with all matrices still whole."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from torch import Tensor
 
 @dataclass
 class Draft:
-    """kind: the key of `exported.KINDS` that runs it. program: that kind's JSON. tensors: by name, whole, masks
-    multiplied in, float32 on the CPU. matrices: the names of those that a pruner may have thinned, so that it is worth
-    looking for another way to store them and to compute with them.
-    """
+    """A model as operations and tensors."""
 
-    kind: str
-    program: Any
-    tensors: dict[str, Tensor]
-    matrices: list[str] = field(default_factory=list)
+    kind: str  # the class that runs it, a key of `exported.KINDS`
+    program: Any  # the operations, as the JSON of that class
+    tensors: dict[str, Tensor]  # by name; masked, float32, on the CPU
+    matrices: list[str] = field(default_factory=list)  # tensors that may be sparse: other ways to store them are tried

@@ -1,6 +1,6 @@
-"""Which form of a matrix is the quickest on this machine: measured where it stands, while the model is used.
+"""Measurement of the quickest form of each matrix on this machine, while the whole model runs.
 
-Alone in a loop a matrix would stay in the processor's cache, where whole ones look quicker than they are.
+A matrix that is timed alone stays in the processor's cache, so that the dense form seems quicker than it is.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from Utils import exported
 from Utils.export.draft import Draft
 from Utils.machine import timing
 
-SECONDS = 1.0  # of use of the model, for each form and number of examples
-MARGIN = 0.9  # another form than the whole matrix has to take less than this share of its time: chance decides nothing
+SECONDS = 1.0  # of measurement, for each form and batch size
+MARGIN = 0.9  # another form replaces the whole matrix if it takes less than this share of its time: noise is not enough
 
 
 class _Timed:
-    """A form that adds up the seconds it takes."""
+    """A form that counts the seconds it takes."""
 
     def __init__(self, made: exported.Form) -> None:
         self.made, self.tensors, self.seconds = made, made.tensors, 0.0
@@ -36,7 +36,7 @@ class _Timed:
 
 
 class _Watched:
-    """The whole matrix, counting the vectors, or places of an image, that it is applied to: `positions`."""
+    """The whole matrix, counting the vectors, or positions of an image, to which it is applied."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, **how: Any) -> None:
         self.weight, self.made, self.positions = weight, _kinds(weight)["whole"](weight, bias, **how), 0
@@ -49,7 +49,7 @@ class _Watched:
 
 
 def microseconds(draft: Draft, forms: tuple[str, ...], use: Callable[[nn.Module], Any]) -> dict[str, dict[str, float]]:
-    """{matrix: {form: median microseconds in one use}}, with torch's present threads. use: what runs a model."""
+    """Return {matrix: {form: median microseconds in one use}}, with torch's present threads. use(model): runs it."""
     found: dict[str, dict[str, float]] = {}
     for form in forms if len(forms) > 1 else ():
         for name, seconds in _taken(draft, form, use).items():
@@ -58,10 +58,10 @@ def microseconds(draft: Draft, forms: tuple[str, ...], use: Callable[[nn.Module]
 
 
 def layout(draft: Draft, use: Callable[[nn.Module], Any]) -> str:
-    """How images are best laid out in memory, by using the model, all matrices whole, both ways."""
+    """Return the quicker layout of images in memory, measured with all matrices whole."""
     models = {
-        exported.PLANES: exported.KINDS[draft.kind](draft.program, draft.tensors).eval(),
-        exported.PLACES: exported.KINDS[draft.kind](draft.program, exported.by_place(draft.tensors)).eval(),
+        exported.CHANNELS_FIRST: exported.KINDS[draft.kind](draft.program, draft.tensors).eval(),
+        exported.CHANNELS_LAST: exported.KINDS[draft.kind](draft.program, exported.channels_last(draft.tensors)).eval(),
     }
     with torch.no_grad():
         taken = timing.medians({name: partial(use, model) for name, model in models.items()}, 3, SECONDS / 4)
@@ -73,7 +73,7 @@ def _kinds(weight: Tensor) -> Mapping[str, type[exported.Form]]:
 
 
 def _made(draft: Draft, maker: Callable[[Tensor], Callable[..., Any]]) -> tuple[nn.Module, dict[str, Any]]:
-    """(the model, its matrices by name), each matrix made by what `maker` gives for it."""
+    """Return (the model, its matrices by name). maker(weight): returns the form's class."""
     made: dict[str, Any] = {}
 
     def form(name: str) -> Callable[..., Any]:
@@ -86,7 +86,7 @@ def _made(draft: Draft, maker: Callable[[Tensor], Callable[..., Any]]) -> tuple[
 
 @torch.no_grad()
 def _taken(draft: Draft, form: str, use: Callable[[nn.Module], Any]) -> dict[str, list[float]]:
-    """Seconds that each matrix took in each use of the model with all matrices in that form."""
+    """Return the seconds of each matrix in each use of the model, with all matrices in that form."""
 
     def timed(weight: Tensor) -> Callable[..., _Timed]:
         return lambda *arguments, **how: _Timed(_kinds(weight)[form](*arguments, **how))
@@ -106,13 +106,13 @@ def _taken(draft: Draft, form: str, use: Callable[[nn.Module], Any]) -> dict[str
 
 
 def quickest(taken: Mapping[str, float]) -> str:
-    """The form to compute in, of those measured."""
+    """Return the form to compute in, of those measured."""
     best = min(taken, key=taken.__getitem__)
     return best if taken[best] < MARGIN * taken["whole"] else "whole"
 
 
 def multiply_adds(draft: Draft, forms: Mapping[str, str], use: Callable[[nn.Module], Any]) -> int:
-    """What the matrices cost in all as `use` runs the model. forms: of each matrix; those left out are whole."""
+    """Return the multiply-adds of all matrices in one use. forms: the form of each matrix; whole if it is missing."""
     model, made = _made(draft, lambda weight: _Watched)
     with torch.no_grad():
         use(model)
@@ -120,7 +120,7 @@ def multiply_adds(draft: Draft, forms: Mapping[str, str], use: Callable[[nn.Modu
 
 
 def _values(weight: Tensor, form: str) -> int:
-    """Numbers that are multiplied at each position."""
+    """Return how many numbers of the matrix are multiplied at each position."""
     if form == "csr":
         return int(weight.count_nonzero())
     return (exported.block(weight)[2] if form == "block" else weight).numel()

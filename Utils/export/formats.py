@@ -1,6 +1,6 @@
-"""The formats of exported models: what each is called, holds and computes with. Imports nothing heavy.
+"""Formats of exported models. This module needs no torch.
 
-`FORMATS` is the one table of them: `--format`, `measure`, `report` and the benchmarks read it, in its order.
+`--format`, `measure`, `report` and the benchmarks read the table `FORMATS`, in its order.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Format:
+    """A format: how matrices may be stored and computed with."""
+
     help: str
-    ways: tuple[str, ...]  # of storing a matrix, keys of storage.WAYS: the smallest is taken
-    forms: tuple[str, ...]  # of computing with it, keys of exported.LINEAR: the quickest is taken
-    smaller: bool = False  # without the units that are dead
-    marker: str = ""  # "filled" or "hollow" in the report's figure of speed; without it the format is not drawn
+    ways: tuple[str, ...]  # ways to store a matrix, keys of storage.WAYS: the smallest is taken
+    forms: tuple[str, ...]  # forms to compute in, keys of exported.LINEAR: the quickest is taken
+    smaller: bool = False  # dead units are removed
+    marker: str = ""  # "filled" or "hollow" in the report's figure of speed; "": not in the figure
 
 
 FORMATS = {
@@ -34,4 +36,4 @@ FORMATS = {
     "dense": Format("as it is, masks multiplied in", ways=("whole",), forms=("whole",)),
 }
 REFERENCE = "dense"  # the format that speed is compared with
-MASKED = "masked"  # no format: the model as it was trained, which is measured beside them
+MASKED = "masked"  # the model as it was trained, which is measured too; it is no format

@@ -1,4 +1,4 @@
-"""What each format of a model costs: bytes, multiply-adds, and seconds by torch's benchmark timer."""
+"""Measurement of the formats of a model: bytes, multiply-adds, and seconds by torch's benchmark timer."""
 
 from __future__ import annotations
 
@@ -17,26 +17,25 @@ from Utils.export import form_timing, package
 from Utils.export.formats import FORMATS, MASKED
 from Utils.machine import timing
 
-SIZES = (1, 64)  # examples at a time
-SECONDS = 0.2  # of measurement, at least, for each median
+SIZES = (1, 64)  # batch sizes
+SECONDS = 0.2  # least time of measurement for each median
 
-Load = Callable[[int], nn.Module]  # the model, loaded to be quick at so many examples at a time
+Load = Callable[[int], nn.Module]  # batch size -> the model in the forms that are quickest at that size
 
 
 @torch.no_grad()
 def formats(
     model: nn.Module, exporter: Any, data: Corpus, repeats: int
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Return (the figures of the masked model and of each format, by name; why a format is left out, by name).
+    """Return ({format: its figures}, {format that cannot be made: why}). The masked model is always measured.
 
-    `model` is in eval mode on the CPU; torch keeps its present threads. The masked model is always measured. A format
-    that cannot be made of it is left out.
-
-    Figures: parameters, real numbers stored. file_bytes, memory_bytes: of the safetensors file, and of the tensors
-    that the loaded model holds. multiply_adds: of the matrices, for one example; the masked model's are missing where
-    no operations of an export stand for it. seconds: {examples at a time: median, lowest and highest of `repeats`
-    medians}, all formats in turn. examples_per_second likewise. exporter: the module of its kind (Utils.load.exporter).
+    model: in eval mode on the CPU; torch keeps its present threads.
+    exporter: the module that exports this kind of model (Utils.load.exporter).
+    repeats: number of timings. The formats are timed in turn.
     """
+    # Figures: "parameters" are the real numbers stored, "file_bytes" the size of the safetensors file, "memory_bytes"
+    # the tensors of the loaded model, and "multiply_adds" those of the matrices for one example (missing for a masked
+    # model that cannot be exported). "seconds" and "examples_per_second" are by batch size; see _add.
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in SIZES}
     state = model.state_dict()
     found: dict[str, dict[str, Any]] = {
@@ -51,7 +50,7 @@ def formats(
     try:
         whole = exporter.draft(model)
         found[MASKED]["multiply_adds"] = form_timing.multiply_adds(whole, {}, uses[1])
-    except Exception as error:  # whatever an unusual model makes an exporter raise
+    except Exception as error:  # an unusual model may raise anything
         left_out = dict.fromkeys(FORMATS, _reason(error))
     for name in FORMATS if not left_out else ():
         try:
@@ -70,7 +69,7 @@ def formats(
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong, in one line; an error that is not for users says its type."""
+    """Return the error in one line, with its type unless it is a UserError."""
     words = " ".join(str(error).split())
     return words if isinstance(error, UserError) else f"{type(error).__name__}: {words}"
 

@@ -1,4 +1,4 @@
-"""The two files of an export: JSON that says how to compute, safetensors that holds what with."""
+"""The two files of an export: the program as JSON, and the tensors as safetensors."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from Utils.export.draft import Draft
 from Utils.export.formats import FORMATS
 from Utils.store import files
 
-CHECKED = 64  # test examples on which an export is compared with the model it was made of
-TOLERANCE = 1e-4  # of the logits' largest size
+CHECKED = 64  # number of test examples on which an export is compared with its model
+TOLERANCE = 1e-4  # largest difference of a logit, as a share of the largest logit
 
 
 def reduced(whole: Draft, format: str, exporter: Any, data: Corpus | None = None) -> Draft:
-    """Return what a format keeps of the whole model. exporter: the module of its kind (Utils.load.exporter)."""
+    """Return the draft with the units that the format keeps. exporter: see Utils.load.exporter."""
     return exporter.compact(whole, data) if FORMATS[format].smaller else whole
 
 
 def package(
     draft: Draft, format: str, uses: Mapping[int, Callable[[nn.Module], Any]]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(JSON, tensors) of a draft. uses: by the number of examples, what runs a model on them."""
+    """Return (JSON, tensors) of a draft. uses: {batch size: a function that runs a model on such a batch}."""
     ways, computing = FORMATS[format].ways, FORMATS[format].forms
     images = any(value.dim() == 4 for value in draft.tensors.values())
     layout = {str(size): form_timing.layout(draft, use) for size, use in uses.items()} if images else {}
-    laid_out = {exported.PLANES: draft, exported.PLACES: replace(draft, tensors=exported.by_place(draft.tensors))}
+    turned = replace(draft, tensors=exported.channels_last(draft.tensors))
+    laid_out = {exported.CHANNELS_FIRST: draft, exported.CHANNELS_LAST: turned}
     taken = {
-        str(size): form_timing.microseconds(laid_out[layout.get(str(size), exported.PLANES)], computing, use)
+        str(size): form_timing.microseconds(laid_out[layout.get(str(size), exported.CHANNELS_FIRST)], computing, use)
         for size, use in uses.items()
     }
     matrices, tensors = {}, dict(draft.tensors)
@@ -51,32 +52,32 @@ def package(
     return {**about, "program": draft.program, "matrices": matrices, "layout": layout}, tensors
 
 
-def write(place: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Path]:
-    """Save as `model.<format>.json` and `.safetensors` below `place`; returns the two paths."""
-    path = place / f"model.{about['format']}.json"
+def write(directory: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Path]:
+    """Write `model.<format>.json` and `.safetensors` into `directory`; return the two paths."""
+    path = directory / f"model.{about['format']}.json"
     files.write_bytes(path.with_suffix(".safetensors"), content(tensors))
     files.write_json(path, about)
     return [path, path.with_suffix(".safetensors")]
 
 
 def content(tensors: Mapping[str, Tensor]) -> bytes:
-    """What the safetensors file holds."""
+    """Return the bytes of the safetensors file."""
     from safetensors.torch import save
 
     return save({name: value.contiguous() for name, value in tensors.items()})
 
 
 def parameters(tensors: Mapping[str, Tensor]) -> int:
-    """How many real numbers are stored, masks left out."""
+    """Return how many real numbers are stored, not counting masks."""
     real = (value for name, value in tensors.items() if not name.endswith("_mask") and value.is_floating_point())
     return sum(value.numel() for value in real)
 
 
 @torch.no_grad()
 def difference(model: nn.Module, about: Mapping[str, Any], tensors: Mapping[str, Tensor], data: Corpus) -> float:
-    """The largest difference between logits of the export and of the model, on the first test examples.
+    """Return the largest difference between logits of the export and of the model, on the first test examples.
 
-    Raises FloatingPointError if it is more than rounding.
+    Raises FloatingPointError if rounding cannot explain it.
     """
     batch, _ = next(iter(Loader(data.test, CHECKED, length=CHECKED)))
     wanted = model(batch)
@@ -88,7 +89,7 @@ def difference(model: nn.Module, about: Mapping[str, Any], tensors: Mapping[str,
 
 
 def words(about: Mapping[str, Any], tensors: Mapping[str, Tensor], whole: Draft) -> str:
-    """What came of it, for the console. whole: the draft of all."""
+    """Return the result of an export as text. whole: the draft that it was made from."""
     size, dense = storage.size(tensors), storage.size(whole.tensors)
     lines = [f"{about['format']}: {size:,} bytes, {100 * size / dense:.1f} % of the {dense:,} of the dense model"]
     for count in sorted({count for kept in about["matrices"].values() for count in kept["quickest"]}, key=int):

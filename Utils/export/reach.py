@@ -1,8 +1,8 @@
-"""Which units of an export have a way in, a path of weights from the input, and a way out, one to an output.
+"""Search for the units of an export that are connected to the input (a way in) and to an output (a way out).
 
-Both exporters ask here. Links are weights that are not zero, whatever place of an image they act at, so that what has
-no way is dead for certain and may be taken out. `Pruners.dead` tells a run what its masks cut off, which is another
-question: it asks of any model that can be called, also of those that no export knows, and sees masks alone.
+A path consists of weights that are not zero. In a convolution a channel counts as one unit, whatever the position. So a
+unit without a path is dead for certain and may be removed. `Pruners.dead` answers another question: it reports what the
+masks of any model cut off, including models that cannot be exported, and looks at the masks alone.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ MATRICES = ("linear", "conv")
 
 
 def fed(matrix: Tensor, before: Tensor | None = None) -> Tensor:
-    """Return [O]: which outputs of a matrix [O, I, ...] have a way in. before: which inputs have, [I]; None for all."""
+    """Return which outputs of a matrix [O, I, ...] have a way in: [O]. before: the inputs that have one, [I]."""
     links = exported.links(matrix)
     return (links if before is None else links & before).any(1)
 
 
 def read(matrix: Tensor, after: Tensor | None = None) -> Tensor:
-    """Return [I]: which inputs of a matrix [O, I, ...] have a way out. after: which outputs have, [O]; None for all."""
+    """Return which inputs of a matrix [O, I, ...] have a way out: [I]. after: the outputs that have one, [O]."""
     links = exported.links(matrix)
     return (links if after is None else links & after.unsqueeze(1)).any(0)
 
 
 class Ways:
-    """The channels of each value of an `exported.Network` that have a way in, a way out, or have to stay.
+    """The channels of each value of an `exported.Network` that have a way in or a way out, and those to keep.
 
-    Values that elementwise steps join (a sum and its terms, what goes in and out of a ReLU) keep the same channels.
+    Values that elementwise operations connect, such as a sum and its terms, form a group that keeps the same channels.
     """
 
     def __init__(
         self, program: Sequence[Mapping[str, Any]], tensors: Mapping[str, Tensor], sizes: Mapping[str, tuple[int, ...]]
     ) -> None:
-        """Follow the program. sizes: of each value, by name, [B, channels, ...]; of texts [1]."""
+        """Follow the program forwards and backwards. sizes: shape of each value, [B, channels, ...]; [1] of texts."""
         self.program, self.tensors, self.sizes = program, tensors, sizes
         self.root = {name: name for name in sizes}
         self.way_in: dict[str, Tensor] = {"data": torch.ones(_channels(sizes["data"]), dtype=torch.bool)}
@@ -57,11 +57,11 @@ class Ways:
         self.kept = self._kept(result)
 
     def keeps(self, name: str) -> Tensor:
-        """Return which channels of that value stay."""
+        """Return which channels of a value are kept, [channels]."""
         return self.kept[self._group(name)]
 
     def _group(self, name: str) -> str:
-        """Return the root of the values that share their channels with this one."""
+        """Return the value that represents the group of this one."""
         while self.root[name] != name:
             name = self.root[name]
         return name
@@ -78,7 +78,7 @@ class Ways:
         if step["op"] == "affine":
             return before[0] & self._weight(step).ne(0)
         if step["op"] == "flatten":
-            return before[0].repeat_interleave(_places(self.sizes[step["inputs"][0]]))
+            return before[0].repeat_interleave(_positions(self.sizes[step["inputs"][0]]))
         return torch.stack(before).any(0)
 
     def _backward(self, step: Mapping[str, Any]) -> list[Tensor]:
@@ -90,11 +90,11 @@ class Ways:
         if step["op"] == "affine":
             return [after & self._weight(step).ne(0)]
         if step["op"] == "flatten":
-            return [after.unflatten(0, (-1, _places(self.sizes[step["inputs"][0]]))).any(1)]
+            return [after.unflatten(0, (-1, _positions(self.sizes[step["inputs"][0]]))).any(1)]
         return [after] * len(step["inputs"])
 
     def _kept(self, result: str) -> dict[str, Tensor]:
-        """Return the channels that stay, by group. Of the input and of the classes all do."""
+        """Return the channels that are kept, by group: all of the input and of the classes."""
         kept: dict[str, Tensor] = {}
         for name in self.way_in:
             root = self._group(name)
@@ -102,12 +102,12 @@ class Ways:
             kept[root] = kept.get(root, torch.zeros_like(alive)) | alive
         for name in ("data", result):
             kept[self._group(name)][:] = True
-        for alive in kept.values():  # torch has no convolution of no channels
+        for alive in kept.values():  # torch has no convolution without channels
             alive[0] |= not alive.any()
-        for step in self.program:  # a feature of a flattened image stays where its channel does
+        for step in self.program:  # a feature of a flattened image is kept if its channel is
             if step["op"] == "flatten":
-                places = _places(self.sizes[step["inputs"][0]])
-                kept[self._group(step["output"])] = kept[self._group(step["inputs"][0])].repeat_interleave(places)
+                positions = _positions(self.sizes[step["inputs"][0]])
+                kept[self._group(step["output"])] = kept[self._group(step["inputs"][0])].repeat_interleave(positions)
         return kept
 
 
@@ -115,5 +115,5 @@ def _channels(size: tuple[int, ...]) -> int:
     return size[1] if len(size) > 1 else size[0]
 
 
-def _places(size: tuple[int, ...]) -> int:
+def _positions(size: tuple[int, ...]) -> int:
     return torch.Size(size[2:]).numel()

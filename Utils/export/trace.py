@@ -1,7 +1,7 @@
-"""What a network does to its input, as the operations of `exported.Network`: read off by torch.fx, with masks
-multiplied in and every BatchNorm folded into the layer before it.
+"""Translation of a network into operations of `exported.Network`, by tracing it with torch.fx.
 
-A layer or function that is new to the models is one entry of `LAYERS` or `FUNCTIONS`.
+Masks are multiplied in, and each BatchNorm is folded into the layer before it. To support a new layer or function, add
+an entry to `LAYERS` or `FUNCTIONS`.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from Layers import layers
 from Utils.errors import UserError
 from Utils.export.draft import Draft
 
-NORMALISED = ("linear", "conv")  # what a scale and shift right behind it can be folded into
+NORMALISED = ("linear", "conv")  # operations into which a scale and shift right behind them can be folded
 
 
 class _Tracer(fx.Tracer):
-    """Ends at layers: what has parameters of its own, or comes from torch.nn, is one step."""
+    """A tracer for which a module with parameters of its own, or from torch.nn, is one step."""
 
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         return any(True for _ in module.parameters(recurse=False)) or super().is_leaf_module(module, path)
 
 
 class Unknown(UserError):
-    """Something that no operation of an export stands for."""
+    """Error for a part of a model that export does not support."""
 
     def __init__(self, what: Any) -> None:
         super().__init__(f"export does not know {what}; Utils/export/trace.py lists what it knows")
 
 
 def draft(model: nn.Module) -> Draft:
-    """The network in eval mode, [B, ...] -> [B, classes]. Raises UserError if it does what no operation stands for."""
+    """Return the draft of a network in eval mode, [B, ...] -> [B, classes]. Raises Unknown if it is not supported."""
     try:
         graph = _Tracer().trace(model)
-    except Exception as error:  # tracing runs the model's own code, which may ask its input for anything
+    except Exception as error:  # tracing runs the model's own code, which may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise Unknown(f"what {type(model).__name__} does with its input ({reason})") from error
     found = Draft("network", [], {})
-    named: dict[fx.Node, str] = {}  # the value that a node stands for
+    named: dict[fx.Node, str] = {}  # the value that a node gives
     with torch.no_grad():
         for node in graph.nodes:
             if node.op == "output":
@@ -62,12 +62,12 @@ def draft(model: nn.Module) -> Draft:
 
 
 def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Module) -> str:
-    """Add what the node does to the program; the name of its value."""
+    """Add the operation of a node to the program and return the name of its value."""
     sources = [named[arg] for arg in node.args if isinstance(arg, fx.Node)]
     if node.op == "placeholder":
         return "data"
     if node.op == "call_function" and node.target is getattr:
-        return sources[0]  # the parts of a batch: an operation takes the batch whole
+        return sources[0]  # a part of the batch; operations get the whole batch
     if node.op == "call_module":
         module = model.get_submodule(str(node.target))
         kind = next((known for known in LAYERS if isinstance(module, known)), None)
@@ -112,7 +112,7 @@ def _conv(module: nn.Conv2d) -> dict[str, Any] | None:
 
 
 def _norm(module: _BatchNorm) -> dict[str, Any] | None:
-    """In eval mode a scale and a shift a channel, by the running statistics."""
+    """Return a scale and a shift for each channel, from the running statistics."""
     if module.running_mean is None or module.running_var is None:
         return None
     weight, bias = (layers.masked(module, name) for name in ("weight", "bias"))
@@ -154,7 +154,7 @@ LAYERS: dict[type[nn.Module], Callable[[Any], dict[str, Any] | None]] = {
     nn.Identity: lambda module: {},
     nn.Dropout: lambda module: {},
 }
-"""By type of layer: module -> operation with its tensors, {} if it hands on its input, None if it cannot be done."""
+"""Type of layer: function that returns the operation with its tensors, {} for the identity, None if unsupported."""
 
 FUNCTIONS: dict[Any, Callable[..., dict[str, Any] | None]] = {
     F.relu: lambda inplace=False: {"op": "relu"},
@@ -165,11 +165,11 @@ FUNCTIONS: dict[Any, Callable[..., dict[str, Any] | None]] = {
     torch.flatten: _flat,
     "flatten": _flat,
 }
-"""By function, or name of a tensor's method: what is not a tensor of its arguments -> operation, None likewise."""
+"""Function, or name of a tensor's method: function of the arguments that are not tensors, like those of LAYERS."""
 
 
 def _fold_scales(found: Draft, result: str) -> None:
-    """Every affine step whose input nothing else reads, right behind a matrix, becomes part of that matrix."""
+    """Fold each scale and shift into the matrix right before it, if nothing else reads that matrix's output."""
     readers = Counter(name for step in found.program for name in step["inputs"]) + Counter([result])
     makers = {step["output"]: step for step in found.program}
     kept: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
-"""The translation model on its way out: its sublayers one by one, and those without what can do nothing.
+"""Export of the translation model, sublayer by sublayer.
 
-`draft` has every weight of the model; `compact` leaves out, for good, what no input reaches, what reaches no output and
-what the softmax does not see. Both give the model's logits but for rounding.
+`draft` keeps every weight. `compact` removes what has no path from the input, what has no path to an output, and what
+the softmax cancels. Both give the model's logits, up to rounding.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from Utils.export.draft import Draft
 from Utils.training import decode
 
 Tensors = dict[str, Tensor]
-Entry = dict[str, Any]  # of a sublayer in the program, see exported.Translator
+Entry = dict[str, Any]  # a sublayer in the program, see exported.Translator
 
 
 @torch.no_grad()
 def draft(model: nn.Module) -> Draft:
-    """What `exported.Translator` runs, masks multiplied in as the forward pass reads them.
+    """Return the draft of a Models.seq2seq.Seq2SeqTransformer, with masks multiplied in.
 
-    model: a Models.seq2seq.Seq2SeqTransformer. Raises UserError for a model that is made of other parts.
+    Raises UserError for a model that consists of other parts.
     """
     try:
         return _draft(model)
@@ -53,7 +53,7 @@ def _draft(model: nn.Module) -> Draft:
 
 
 def _finished(program: dict[str, Any], tensors: Tensors) -> Draft:
-    """All matrices but the embeddings may be thin."""
+    """Return the draft of these tensors. All matrices except the embeddings may be sparse."""
     matrices = [name for name, value in tensors.items() if value.dim() == 2 and "." in name]
     return Draft("translator", program, tensors, matrices)
 
@@ -68,13 +68,13 @@ def _put(tensors: Tensors, name: str, module: nn.Module) -> None:
 
 
 def _layer(name: str, layer: nn.Module, tensors: Tensors) -> Iterator[Entry]:
-    """Its sublayers in their order; what they hold goes to `tensors`."""
+    """Yield the sublayers of a layer, in order, and add their tensors to `tensors`."""
     causal = hasattr(layer, "multihead_attn")
     norms = iter((layer.norm1, layer.norm2, layer.norm3) if causal else (layer.norm1, layer.norm2))
-    yield _self_attention(f"{name}.self", layer.self_attn, causal, tensors)
+    yield _attention(f"{name}.self", layer.self_attn, tensors, {"kind": "self", "causal": causal})
     _put(tensors, f"{name}.self.norm", next(norms))
     if causal:
-        yield _source_attention(f"{name}.source", layer.multihead_attn, tensors)
+        yield _attention(f"{name}.source", layer.multihead_attn, tensors, {"kind": "source"})
         _put(tensors, f"{name}.source.norm", next(norms))
     _put(tensors, f"{name}.feed.in", layer.linear1)
     _put(tensors, f"{name}.feed.out", layer.linear2)
@@ -83,7 +83,7 @@ def _layer(name: str, layer: nn.Module, tensors: Tensors) -> Iterator[Entry]:
 
 
 def _by_head(attention: MultiheadAttention) -> list[tuple[Tensor, Tensor]]:
-    """(weight [heads, size, E], bias [heads, size]) of query, key and value; 1 / sqrt(size) is in the query's."""
+    """Return (weight [heads, size, E], bias [heads, size]) of query, key, value; the query's times 1 / sqrt(size)."""
     weight, bias = masked(attention, "in_proj_weight"), masked(attention, "in_proj_bias")
     heads, size = attention.num_heads, attention.embed_dim // attention.num_heads
     parts = list(zip(weight.view(3, heads, size, -1), bias.view(3, heads, size), strict=True))
@@ -92,46 +92,43 @@ def _by_head(attention: MultiheadAttention) -> list[tuple[Tensor, Tensor]]:
 
 
 def _join(tensors: Tensors, name: str, *parts: tuple[Tensor, Tensor]) -> None:
-    """One product of several: head after head, of each all the parts."""
+    """Join several products into one: head after head, and of each head all the parts."""
     tensors[f"{name}.weight"] = torch.cat([weight for weight, _ in parts], 1).flatten(0, 1)
     tensors[f"{name}.bias"] = torch.cat([bias for _, bias in parts], 1).flatten()
 
 
-def _sizes(attention: MultiheadAttention) -> Entry:
+def _join_all(tensors: Tensors, name: str, kind: str, parts: list[tuple[Tensor, Tensor]]) -> None:
+    """Join query, key and value of an attention; one to the source has its query apart, because the inputs differ."""
+    if kind == "self":
+        _join(tensors, f"{name}.in", *parts)
+    else:
+        _join(tensors, f"{name}.in", parts[0])
+        _join(tensors, f"{name}.memory", *parts[1:])
+
+
+def _attention(name: str, attention: MultiheadAttention, tensors: Tensors, entry: Entry) -> Entry:
+    _join_all(tensors, name, entry["kind"], _by_head(attention))
+    _put(tensors, f"{name}.out", attention.out_proj)
     size = attention.embed_dim // attention.num_heads
-    return {"heads": attention.num_heads, "query": size, "value": size}
-
-
-def _self_attention(name: str, attention: MultiheadAttention, causal: bool, tensors: Tensors) -> Entry:
-    _join(tensors, f"{name}.in", *_by_head(attention))
-    _put(tensors, f"{name}.out", attention.out_proj)
-    return {"name": name, "kind": "self", "causal": causal, **_sizes(attention)}
-
-
-def _source_attention(name: str, attention: MultiheadAttention, tensors: Tensors) -> Entry:
-    query, *memory = _by_head(attention)
-    _join(tensors, f"{name}.in", query)
-    _join(tensors, f"{name}.memory", *memory)
-    _put(tensors, f"{name}.out", attention.out_proj)
-    return {"name": name, "kind": "source", **_sizes(attention)}
+    return {"name": name, **entry, "heads": attention.num_heads, "query": size, "value": size}
 
 
 def use(data: Corpus, size: int, device: torch.device) -> Callable[[nn.Module], Any]:
-    """What a model is for: translations of the first `size` sentences of the test split, as one batch."""
+    """Return a function by which a model translates the first `size` test sentences, as one batch; it is timed."""
     test = cast(Sentences, data.test)
     sources = [test.source(k) for k in range(min(size, len(test)))]
     return lambda model: decode.translate(model, sources, device)
 
 
 def compact(whole: Draft, data: Corpus | None = None) -> Draft:
-    """The same function with fewer hidden units, heads and dimensions of heads; the residual stream keeps its width.
+    """Return the same function with fewer hidden units, heads and dimensions; the residual stream keeps its width.
 
-    A sublayer with nothing left becomes "constant": the bias of its output. Sums are taken in float64. data: other
-    exporters look at it; here the weights say all.
+    A sublayer without weights becomes "constant": the bias of its output. Sums are taken in float64. `data` is unused;
+    other exporters need it.
     """
     tensors = dict(whole.tensors)
     program = {side: [_smaller(entry, tensors) for entry in whole.program[side]] for side in ("encoder", "decoder")}
-    if not any(entry["kind"] == "source" for entry in program["decoder"]):  # nobody reads what the encoder makes
+    if not any(entry["kind"] == "source" for entry in program["decoder"]):  # nothing reads the encoder's output
         for entry in program["encoder"]:
             _drop(entry["name"], tensors, keep=())
         program["encoder"] = []
@@ -154,13 +151,13 @@ def _constant(name: str, tensors: Tensors) -> Entry:
 
 
 def _carry(name: str, tensors: Tensors, columns: Tensor, values: Tensor) -> None:
-    """Into the output's bias: its matrix's columns [E, n] times what always enters there, [n]."""
+    """Add columns [E, n] of the output's matrix, times the constants [n] that enter there, to the output's bias."""
     bias = tensors[f"{name}.out.bias"]
     tensors[f"{name}.out.bias"] = (bias.double() + columns.double() @ values.double()).float()
 
 
 def _smaller_feed(entry: Entry, tensors: Tensors) -> Entry:
-    """Hidden units with no way in say the same for ever, those with no way out say it to nobody."""
+    """Remove hidden units without a way in, which are constant, and those without a way out."""
     name = entry["name"]
     enter, bias, leave = (tensors[f"{name}.{part}"] for part in ("in.weight", "in.bias", "out.weight"))
     entered = reach.fed(enter)
@@ -174,7 +171,7 @@ def _smaller_feed(entry: Entry, tensors: Tensors) -> Entry:
 
 
 def _smaller_attention(entry: Entry, tensors: Tensors) -> Entry:
-    """Heads with no value to give go; the others have as many dimensions as the widest of them needs."""
+    """Remove heads without values. The others get as many dimensions as the widest of them needs."""
     name = entry["name"]
     heads = [_smaller_head(name, tensors, *head) for head in zip(*_apart(entry, tensors), strict=True)]
     heads = [head for head in heads if len(head[2][0]) > 0]
@@ -184,18 +181,14 @@ def _smaller_attention(entry: Entry, tensors: Tensors) -> Entry:
     sizes = (query, query, value)
     padded = ([_padded(head[k], size) for head in heads] for k, size in enumerate(sizes))
     parts = [(torch.stack([w for w, _ in part]), torch.stack([b for _, b in part])) for part in padded]
-    if entry["kind"] == "self":
-        _join(tensors, f"{name}.in", *parts)
-    else:
-        _join(tensors, f"{name}.in", parts[0])
-        _join(tensors, f"{name}.memory", *parts[1:])
+    _join_all(tensors, name, entry["kind"], parts)
     leave = [nn.functional.pad(head[3], (0, value - head[3].shape[1])) for head in heads]
     tensors[f"{name}.out.weight"] = torch.cat(leave, 1)
     return {**entry, "heads": len(heads), "query": query, "value": value}
 
 
 def _apart(entry: Entry, tensors: Tensors) -> tuple[list, list, list, list]:
-    """Head by head the (weight [n, E], bias [n]) of query, key and value, and the columns of the output's, [E, n]."""
+    """Return, by head, (weight [n, E], bias [n]) of query, key and value, and the output's columns [E, n]."""
     name, heads, query, value = (entry[key] for key in ("name", "heads", "query", "value"))
     joined = ["in"] if entry["kind"] == "self" else ["in", "memory"]
     weights, biases = (
@@ -211,8 +204,8 @@ def _apart(entry: Entry, tensors: Tensors) -> tuple[list, list, list, list]:
 def _smaller_head(
     name: str, tensors: Tensors, query: tuple, key: tuple, value: tuple, leave: Tensor
 ) -> tuple[Any, ...]:
-    """One head's query, key, value and output columns, of the dimensions that matter."""
-    # A value that is the same at all positions is so after the attention too: its weights add up to one.
+    """Return one head's query, key, value and output columns, without the dimensions that have no effect."""
+    # A value that is equal at all positions is not changed by the attention, whose weights add up to one.
     entered = reach.fed(value[0])
     _carry(name, tensors, leave[:, ~entered], value[1][~entered])
     kept = entered & reach.read(leave)
@@ -220,11 +213,10 @@ def _smaller_head(
 
 
 def _smaller_scores(query: tuple[Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[tuple, tuple]:
-    """Query and key of the dimensions that make a difference between one position and another.
+    """Return query and key without the dimensions that add the same to the scores of all positions.
 
-    Where the key is the same at all positions, a dimension adds the same to all scores, and the softmax does not see
-    it; for the same reason no key needs its bias. Dimensions where the query is the same at all positions add up to
-    one, whose query is 1.
+    The softmax cancels such a dimension: its key is equal at all positions. For the same reason no key needs a bias.
+    Dimensions whose query is equal at all positions are added up to one dimension, whose query is 1.
     """
     moves, asks = reach.fed(key[0]), reach.fed(query[0])
     kept = moves & asks
@@ -238,7 +230,7 @@ def _smaller_scores(query: tuple[Tensor, Tensor], key: tuple[Tensor, Tensor]) ->
 
 
 def _padded(part: tuple[Tensor, Tensor], size: int) -> tuple[Tensor, Tensor]:
-    """(weight [n, E], bias [n]) with zeros behind, up to `size` rows."""
+    """Append zeros to (weight [n, E], bias [n]), up to `size` rows."""
     weight, bias = part
     more = size - len(weight)
     return nn.functional.pad(weight, (0, 0, 0, more)), nn.functional.pad(bias, (0, more))

@@ -1,39 +1,40 @@
-"""Load an exported model and run it. This folder needs torch and safetensors alone, and nothing else of the project:
-copied beside an export it serves anywhere.
+"""Loading and running of exported models.
 
-    model = exported.load("model.sparse.json")  # with model.sparse.safetensors beside it
-    logits = model(images)                      # float [B, C, H, W], as the data set normalises them
-    logits = model(texts)                       # anything with `ids` [N] and `offsets` [B], as torch's EmbeddingBag has
+This folder needs only torch and safetensors and nothing else of the project, so a copy of it runs an export anywhere.
+
+    model = exported.load("model.sparse.json")  # needs model.sparse.safetensors in the same directory
+    logits = model(images)                      # float [B, C, H, W], normalised like the data set
+    logits = model(texts)                       # any object with `ids` [N] and `offsets` [B], like torch's EmbeddingBag
     state = model.begin(source, room=20)        # translation: token numbers [B, S], at most 20 tokens each
-    tokens = model.likeliest_step(tokens, state)  # [B] -> [B], from the token that begins a sentence on
+    tokens = model.likeliest_step(tokens, state)  # [B] -> [B]; the first tokens are those that begin a sentence
 
-An export is a list of operations, or of a translator's sublayers, in JSON and their tensors in safetensors. A matrix is
-stored "whole"; or as the values that are not zero, row by row, with a bit for each place ("bits") or a column for each
-value ("columns"); or as the "block" of those rows and columns that are not all zero. However it is stored, it computes
-in any of three forms: whole, as torch's sparse CSR, as its block. The JSON says which was the quickest where it was
-exported, and in which "layout" of images, by examples at a time; also "classes", what the logits stand for, and the
-"shape" of an input.
+An export consists of operations, or a translator's sublayers, as JSON, and of their tensors as safetensors. A matrix is
+stored "whole"; or as its values that are not zero, with a bit for each entry ("bits") or a column for each value
+("columns"); or as the "block" of the rows and columns that are not all zero. It computes in one of three forms,
+whichever way it is stored: whole, as torch's sparse CSR, or as its block. The JSON says, by batch size, which form was
+the quickest on the machine of the export, and which "layout" of images. It also holds the names of the "classes" and
+the "shape" of an input.
 """
 
 from .forms import CONV, LINEAR, Form, block, links
-from .loading import KINDS, PLACES, PLANES, VERSION, build, by_place, load, nearest
+from .loading import CHANNELS_FIRST, CHANNELS_LAST, KINDS, VERSION, build, channels_last, load, nearest
 from .network import Network, spread
 from .translator import Translator
 from .unpacking import unpack
 
 __all__ = [
+    "CHANNELS_FIRST",
+    "CHANNELS_LAST",
     "CONV",
     "KINDS",
     "LINEAR",
-    "PLACES",
-    "PLANES",
     "VERSION",
     "Form",
     "Network",
     "Translator",
     "block",
     "build",
-    "by_place",
+    "channels_last",
     "links",
     "load",
     "nearest",

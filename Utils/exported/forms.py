@@ -1,6 +1,6 @@
-"""The forms that a matrix with many zeros computes in: whole, as torch's sparse CSR, or as its block.
+"""Forms in which a matrix with many zeros computes: whole, as torch's sparse CSR, or as its block.
 
-The block of a matrix are the rows and columns that are not all zero. Where nothing is left, the output is the bias.
+The block of a matrix consists of the rows and columns that are not all zero. If it is empty, the output is the bias.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 
 def _csr(matrix: Tensor) -> Tensor:
-    """Return [O, I] as torch's sparse CSR with 32-bit indices, which halves what is read beside the values."""
+    """Return [O, I] as torch's sparse CSR. Indices have 32 bits, so that half as many bytes are read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "sparse CSR tensor support is in beta state"
         wide = matrix.to_sparse_csr()
@@ -24,20 +24,20 @@ def _csr(matrix: Tensor) -> Tensor:
 
 
 def links(matrix: Tensor) -> Tensor:
-    """Return [O, I], boolean: which inputs of a matrix [O, I] or kernel [O, I, h, w] bear on which outputs."""
+    """Return which inputs of a matrix [O, I] or kernel [O, I, h, w] affect which outputs: boolean [O, I]."""
     return matrix.flatten(2).ne(0).any(2) if matrix.dim() > 2 else matrix.ne(0)
 
 
 def block(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (rows, columns, block): those of [O, I, ...] with any entry that is not zero, and what they hold."""
+    """Return (rows, columns, block) of [O, I, ...]: the rows and columns that are not all zero, and their entries."""
     rows, columns = (links(matrix).any(dim).nonzero().flatten() for dim in (1, 0))
     part = matrix[rows][:, columns]
-    in_places = matrix.dim() == 4 and not matrix.is_contiguous()
-    return rows, columns, part.contiguous(memory_format=torch.channels_last if in_places else torch.contiguous_format)
+    last = matrix.dim() == 4 and not matrix.is_contiguous()
+    return rows, columns, part.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 
 class Form:
-    """A matrix [O, I] or kernel [O, I, h, w] with its bias, as it computes. `tensors` are what it holds in memory."""
+    """A product with a matrix [O, I] or kernel [O, I, h, w] and its bias. `tensors`: the tensors that it stores."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, **how: Any) -> None:
         self.bias, self.how = bias, how
@@ -56,15 +56,20 @@ class Form:
         raise NotImplementedError
 
 
-class WholeLinear(Form):
+class Whole(Form):
+    """A product with every entry."""
+
     def prepare(self, weight: Tensor) -> None:
         (self.weight,) = self.hold(weight)
+        self.product = F.linear if weight.dim() == 2 else F.conv2d
 
     def __call__(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.weight, self.bias)
+        return self.product(input, self.weight, self.bias, **self.how)
 
 
 class CsrLinear(Form):
+    """A sparse product of a matrix."""
+
     def prepare(self, weight: Tensor) -> None:
         self.weight = _csr(weight)
         self.hold(self.weight.crow_indices(), self.weight.col_indices(), self.weight.values())
@@ -82,14 +87,13 @@ class CsrLinear(Form):
         return found.reshape(*input.shape[:-1], self.outputs)
 
 
-class _Block(Form):
-    """Only the rows and columns with weights: the rest of the output is the bias alone."""
-
-    dim: int  # of inputs and outputs
+class Block(Form):
+    """A product with the block alone. The other outputs are their biases."""
 
     def prepare(self, weight: Tensor) -> None:
         rows, columns, part = block(weight)
         (self.weight,) = self.hold(part)
+        self.dim = -1 if weight.dim() == 2 else -3  # of the units
         self.part_bias, self.rows, self.columns = self.bias, None, None
         if len(columns) < weight.shape[1]:
             (self.columns,) = self.hold(columns)
@@ -99,7 +103,12 @@ class _Block(Form):
                 (self.part_bias,) = self.hold(self.bias[rows])
 
     def product(self, input: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return the outputs of the block's rows from the inputs of its columns."""
+        if self.dim == -1:
+            return F.linear(input, self.weight, self.part_bias)
+        if self.weight.numel() == 0:  # torch has no convolution without channels
+            return input.new_empty(len(input), 0, *_size(input, self.weight.shape[2:], self.how))
+        return F.conv2d(input, self.weight, self.part_bias, **self.how)
 
     def __call__(self, input: Tensor) -> Tensor:
         found = self.product(input if self.columns is None else input.index_select(self.dim, self.columns))
@@ -114,38 +123,14 @@ class _Block(Form):
         return whole.index_copy_(self.dim, self.rows, found)
 
 
-class BlockLinear(_Block):
-    dim = -1
-
-    def product(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.weight, self.part_bias)
-
-
-def _places(input: Tensor, kernel: Sequence[int], how: Mapping[str, Any]) -> list[int]:
+def _size(input: Tensor, kernel: Sequence[int], how: Mapping[str, Any]) -> list[int]:
     """Return height and width of a convolution's output."""
     stride, padding = how["stride"], how["padding"]
     return [(input.shape[k - 2] + 2 * padding[k] - kernel[k]) // stride[k] + 1 for k in range(2)]
 
 
-class WholeConv(Form):
-    def prepare(self, weight: Tensor) -> None:
-        (self.weight,) = self.hold(weight)
-
-    def __call__(self, input: Tensor) -> Tensor:
-        return F.conv2d(input, self.weight, self.bias, **self.how)
-
-
-class BlockConv(_Block):
-    dim = -3
-
-    def product(self, input: Tensor) -> Tensor:
-        if self.weight.numel() == 0:  # torch has no convolution of no channels
-            return input.new_empty(len(input), 0, *_places(input, self.weight.shape[2:], self.how))
-        return F.conv2d(input, self.weight, self.part_bias, **self.how)
-
-
 class CsrConv(Form):
-    """A sparse product with the patches that the kernel sees, one below the other."""
+    """A sparse product of a kernel, as a matrix, with the patches of the image."""
 
     def prepare(self, weight: Tensor) -> None:
         self.kernel = tuple(weight.shape[2:])
@@ -157,8 +142,8 @@ class CsrConv(Form):
         found = self.weight @ patches.transpose(0, 1).flatten(1)
         if self.bias is not None:
             found = found + self.bias.unsqueeze(1)
-        return found.view(self.outputs, len(input), *_places(input, self.kernel, self.how)).transpose(0, 1)
+        return found.view(self.outputs, len(input), *_size(input, self.kernel, self.how)).transpose(0, 1)
 
 
-LINEAR = {"whole": WholeLinear, "csr": CsrLinear, "block": BlockLinear}
-CONV = {"whole": WholeConv, "csr": CsrConv, "block": BlockConv}
+LINEAR = {"whole": Whole, "csr": CsrLinear, "block": Block}
+CONV = {"whole": Whole, "csr": CsrConv, "block": Block}

@@ -1,4 +1,4 @@
-"""From the two files of an export to the model that computes."""
+"""Loading of the two files of an export as a model."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from .translator import Translator
 from .unpacking import unpack
 
 VERSION = 1
-PLANES, PLACES = "planes", "places"  # how images lie in memory: channel by channel, or all channels of a place together
+CHANNELS_FIRST, CHANNELS_LAST = "planes", "places"  # how images lie in memory: [B, C, H, W] or [B, H, W, C]
 KINDS = {"network": Network, "translator": Translator}
 
 
 def load(path: str | Path, batch_size: int = 1, device: torch.device | str = "cpu") -> nn.Module:
-    """Return the model of an export, in eval mode. path: its JSON, with the safetensors file beside it.
+    """Return the model of an export, in eval mode. Raises ValueError if the files are no export of this version.
 
-    batch_size: examples at a time to be quick at; each matrix takes the form that was the quickest at the nearest size
-    measured. On another device than the CPU all are whole. Raises ValueError where the files are not such an export.
+    path: the JSON file; the safetensors file is in the same directory.
+    batch_size: each matrix takes the form that was the quickest at the measured batch size nearest to this one. On a
+    GPU all matrices are whole.
     """
     path = Path(path)
     about = json.loads(path.read_text(encoding="utf-8"))
@@ -37,7 +38,7 @@ def load(path: str | Path, batch_size: int = 1, device: torch.device | str = "cp
 def build(
     about: Mapping[str, Any], stored: Mapping[str, Tensor], batch_size: int = 1, device: torch.device | str = "cpu"
 ) -> nn.Module:
-    """Return the model, as `load` does, from what the two files hold."""
+    """Return the model, like `load`, from the contents of the two files."""
     parts = {f"{name}.{part}" for name in about["matrices"] for part in ("rows", "columns", "bits", "counts")}
     tensors = {name: value for name, value in stored.items() if name not in parts}
     tensors |= {name: unpack(name, kept, stored) for name, kept in about["matrices"].items()}
@@ -45,13 +46,13 @@ def build(
     forms = {}
     if torch.device(device).type == "cpu":
         forms = {name: nearest(kept["quickest"], batch_size) for name, kept in about["matrices"].items()}
-        if nearest(about["layout"], batch_size, PLANES) == PLACES:
-            tensors = by_place(tensors)
+        if nearest(about["layout"], batch_size, CHANNELS_FIRST) == CHANNELS_LAST:
+            tensors = channels_last(tensors)
     return KINDS[about["kind"]](about["program"], tensors, forms).eval()
 
 
-def by_place(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors with kernels that hold the channels of a place side by side; what they compute does so too."""
+def channels_last(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with all kernels in torch's channels-last layout, which their outputs then have as well."""
     return {
         name: value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
         for name, value in tensors.items()
@@ -59,7 +60,7 @@ def by_place(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def nearest(quickest: Mapping[str, str], batch_size: int, otherwise: str = "whole") -> str:
-    """Return the quickest at that size, of those measured, which is nearest to `batch_size` in proportion."""
+    """Return the entry of the measured batch size that is nearest to `batch_size` by ratio; `otherwise` if none is."""
     if not quickest:
         return otherwise
     return quickest[min(quickest, key=lambda size: abs(math.log(int(size) / batch_size)))]

@@ -1,4 +1,4 @@
-"""Networks as a list of operations, run one after another."""
+"""A network as a list of operations that run one after another."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .forms import CONV, LINEAR
 
 
 def spread(core: Tensor, repeat: list[list[int]]) -> Tensor:
-    """A map [C, H, W] from its core. repeat: of height, then width, which row stands how often for itself."""
-    for dim, (place, times) in enumerate(repeat, 1):
+    """Return the map [C, H, W] of a core. repeat: (index, number of copies), of a row and then of a column."""
+    for dim, (axis, times) in enumerate(repeat, 1):
         counts = torch.ones(core.shape[dim], dtype=torch.long)
-        counts[place] = times
+        counts[axis] = times
         core = core.repeat_interleave(counts, dim)
     return core
 
 
 class Network(nn.Module):
-    """The operations in their order: `data` -> logits [B, classes].
+    """A network made of operations: data [B, ...] -> logits [B, classes].
 
-    program: for each operation its "op", the values it reads ("inputs") and the one it makes ("output"), its tensors by
-    role ("tensors") and what else it needs. forms: by the matrix's name the form to compute in, a key of LINEAR and
-    CONV or something to call like their values; those left out are whole. `held`: the tensors in memory.
+    program: for each operation its "op", a key of OPERATIONS, the names of the values that it reads ("inputs") and of
+    the value that it gives ("output"), its "tensors" by role, and its further arguments.
+    forms: {matrix: a key of LINEAR and CONV, or a callable like their values}; other matrices are whole.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.steps: list[tuple[Callable, list[str], str]] = []
-        self.held: list[Tensor] = []
+        self.held: list[Tensor] = []  # the tensors in memory
         self.result = program[-1]["output"]
         for step in program:
             own = {role: tensors[name] for role, name in step.get("tensors", {}).items()}
@@ -49,14 +49,14 @@ class Network(nn.Module):
         return self.values(data)[self.result]
 
     def values(self, data: Any) -> dict[str, Any]:
-        """Every value on the way, by name."""
+        """Return every value, by name."""
         found = {"data": data}
         for body, inputs, output in self.steps:
             found[output] = body(*(found[name] for name in inputs))
         return found
 
 
-# An operation: (its tensors, its entry, the form of its matrix) -> (what computes it, the tensors held in memory).
+# An operation: (its tensors, its entry, the form of its matrix) -> (its function, the tensors in memory).
 
 
 def _linear(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Callable, list[Tensor]]:
@@ -87,7 +87,7 @@ def _bag(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Calla
 
 
 def _without(body: Callable[[dict[str, Any]], Callable]) -> Callable:
-    """An operation that has no tensors."""
+    """Return an operation without tensors. body(entry): returns the function that computes it."""
     return lambda own, step, form: (body(step), [])
 
 

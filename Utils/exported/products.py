@@ -1,4 +1,4 @@
-"""Products with a matrix as the translator needs them: of one row, into a buffer, onto a sum, or for their argmax."""
+"""Products with a matrix, as the translator needs them: of one row, into a buffer, added to a sum, or their argmax."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .forms import BlockLinear, CsrLinear, WholeLinear
+from .forms import Block, CsrLinear, Whole
 
 
 class Product:
-    """A form as the translator calls it: rows [..., I], or a single row [I] with nothing between it and torch."""
+    """A form that also takes a single row [I], for which it calls torch directly."""
 
     def __init__(self, made: Callable) -> None:
-        self.made: Any = made  # has a weight and a bias where `direct`
-        self.direct = type(made) in (WholeLinear, CsrLinear)
+        self.made: Any = made  # it has a weight and a bias if `direct`
+        self.direct = type(made) in (Whole, CsrLinear)
 
     def __call__(self, input: Tensor) -> Tensor:
         if input.dim() > 1:
@@ -34,51 +34,51 @@ class Product:
             out.copy_(self(input))
 
     def onto(self, base: Tensor, input: Tensor) -> Tensor:
-        """`base` plus the product, of a form that has no bias."""
+        """Return `base` plus the product. The form has no bias."""
         if self.direct and input.dim() == 1:
             return torch.addmv(base, self.made.weight, input)
         return base + self(input)
 
 
 class Words(Product):
-    """The product that gives every word its logit."""
+    """The product that gives the logit of every word."""
 
-    BLOCK = 1024  # words at a time, where many sentences look for their likeliest
+    BLOCK = 1024  # words at a time in the argmax of several sentences
 
     def __init__(self, made: Callable) -> None:
         super().__init__(made)
-        self.rest: Any = None  # (the highest bias, its word) of the words left out, [] each
-        if type(made) is BlockLinear and made.rows is not None:  # the logits of the words left out are their biases
-            assert made.bias is not None  # each word has one
+        self.rest: Any = None  # (the highest bias, its word) of the words without weights, scalars
+        if type(made) is Block and made.rows is not None:  # the logit of a word without weights is its bias
+            assert made.bias is not None  # every word has a bias
             others = torch.ones_like(made.bias, dtype=torch.bool).index_fill_(0, made.rows, False).nonzero().flatten()
-            value, place = made.bias[others].max(0)
-            self.rest = value, others[place]
+            value, index = made.bias[others].max(0)
+            self.rest = value, others[index]
 
     def likeliest(self, hidden: Tensor) -> Tensor:
-        """[B, E], or [E] of a single sentence -> the word with the highest logit, [B]; the first of equals."""
+        """Return the word with the highest logit: [B, E], or [E] of a single sentence -> [B]. Ties: the first word."""
         if self.rest is not None:
             return self._of_block(hidden.view(-1, hidden.shape[-1]))
-        if type(self.made) is WholeLinear and hidden.dim() > 1:
+        if type(self.made) is Whole and hidden.dim() > 1:
             return self._by_blocks(hidden)
         return self(hidden).max(-1, keepdim=True)[1].view(-1)
 
     def _of_block(self, hidden: Tensor) -> Tensor:
-        """No logit is computed of a word that has no weights."""
+        """Return `likeliest` without computing the logits of words without weights."""
         value, word = self.rest
         if len(self.made.rows) == 0:
             return word.expand(len(hidden))
         columns = self.made.columns
         found = self.made.product(hidden if columns is None else hidden.index_select(1, columns))
-        best, place = found.max(1)
-        best_word = self.made.rows[place]
+        best, index = found.max(1)
+        best_word = self.made.rows[index]
         return torch.where((best > value) | (best == value) & (best_word < word), best_word, word)
 
     def _by_blocks(self, hidden: Tensor) -> Tensor:
-        """Words are looked at in blocks that stay in the processor's cache; all their logits are never written out."""
+        """Return `likeliest` by blocks of words, whose logits stay in the processor's cache."""
         best, words = hidden.new_full((len(hidden),), -torch.inf), hidden.new_zeros(len(hidden), dtype=torch.long)
         parts = zip(self.made.weight.split(self.BLOCK), self.made.bias.split(self.BLOCK), strict=True)
         for k, (weight, bias) in enumerate(parts):
-            value, place = F.linear(hidden, weight, bias).max(1)
+            value, index = F.linear(hidden, weight, bias).max(1)
             better = value > best
-            best, words = torch.where(better, value, best), torch.where(better, place + k * self.BLOCK, words)
+            best, words = torch.where(better, value, best), torch.where(better, index + k * self.BLOCK, words)
         return words

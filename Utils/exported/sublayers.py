@@ -1,4 +1,4 @@
-"""The sublayers of a translator: attention and feed-forward nets."""
+"""Sublayers of a translator: attentions and feed-forward networks."""
 
 from __future__ import annotations
 
@@ -14,48 +14,50 @@ from .products import Product
 
 
 class _Sublayer:
-    """An attention or a feed-forward net, added to its input and normalised; this one has no weights left.
+    """A sublayer that is added to its input and normalised. This base class is a sublayer without weights.
 
-    The bias of its last product is in its input already: the normalisation before adds it, and the bias of its first
-    product takes it out again. So it costs no operation, and the last product is added to the input as it is computed.
+    The normalisation before a sublayer adds the bias of the sublayer's last product, and the bias of its first product
+    subtracts it again. So the bias costs no operation, and the last product is added to the input while it is computed.
     """
 
     def __init__(self, about: Mapping[str, Any], products: Mapping[str, Product], norm: tuple) -> None:
-        """products: by name, "in", "out" and "memory"; norm: what F.layer_norm takes behind its input."""
+        """Store the parts. products: "in", "out", "memory"; norm: the arguments of F.layer_norm after the input."""
         self.about, self.norm = about, norm
-        self.enter: Product | Any  # Any, for None where the kind has none: no kind calls what it does not have
+        self.enter: Product | Any  # Any because it may be None; no kind calls a product that it does not have
         self.leave: Product | Any
         self.memory: Product | Any
         self.enter, self.leave, self.memory = (products.get(name) for name in ("in", "out", "memory"))
 
     def __call__(self, input: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """[B, L, E] -> [B, L, E]; memory: [B, S, E] of the source; mask: boolean [B, 1, 1, S], False at its padding."""
+        """Run the sublayer on all positions: [B, L, E] -> [B, L, E].
+
+        memory: the encoder's output [B, S, E]. mask: boolean [B, 1, 1, S], False at the source's padding.
+        """
         return torch.layer_norm(self.added(input, memory, mask), *self.norm)
 
-    def added(self, input: Tensor, memory: Tensor | None, mask: Tensor | None) -> Tensor:
+    def added(self, input: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """Return the input plus the sublayer's output, before the normalisation."""
         return input
 
     def cache(self, memory: Tensor, padding: Tensor | None, room: int) -> Cache | None:
-        """What its steps read and write. memory: [B, S, E] of the source; padding: see `Cache`."""
+        """Return what its steps read and write; None if nothing. padding: see `Cache`. room: number of positions."""
         return None
 
     def step(self, input: Tensor, cache: Any, position: int) -> Tensor:
-        """What `added` gives at `position` from that one's input alone, [B, E], or [E] of a single sentence."""
-        return input
+        """Return `added` of one position, from that position's input: [B, E], or [E] of a single sentence."""
+        return self.added(input)
 
 
 class _FeedForward(_Sublayer):
-    def added(self, input: Tensor, memory: Tensor | None, mask: Tensor | None) -> Tensor:
-        return self.leave.onto(input, torch.relu_(self.enter(input)))
-
-    def step(self, input: Tensor, cache: Any, position: int) -> Tensor:
+    def added(self, input: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         return self.leave.onto(input, torch.relu_(self.enter(input)))
 
 
 class _Attention(_Sublayer):
-    """Its products give head after head, of each its query, key and value. 1 / sqrt(size) is in the query's weights.
+    """An attention whose products give, head after head, the query, key and value.
 
-    about: "heads", and the sizes of a head's "query", which the key has too, and of its "value".
+    The query's weights contain the factor 1 / sqrt(size). about: the number of "heads", and the sizes of a head's
+    "query", which is also the key's, and "value".
     """
 
     def __init__(self, about: Mapping[str, Any], products: Mapping[str, Product], norm: tuple) -> None:
@@ -63,20 +65,20 @@ class _Attention(_Sublayer):
         self.heads, self.query, self.value = (about[key] for key in ("heads", "query", "value"))
 
     def apart(self, found: Tensor, *sizes: int) -> tuple[Tensor, ...]:
-        """[B, L, heads * sum of sizes] -> [B, L, heads, size] each."""
+        """Split [B, L, heads * sum of sizes] into parts of [B, L, heads, size]."""
         return found.unflatten(2, (self.heads, -1)).split(sizes, 3)
 
     def attend(self, input: Tensor, parts: Sequence[Tensor], mask: Tensor | None, causal: bool = False) -> Tensor:
-        """parts: query, key and value, each [B, L, heads, size]."""
+        """Return the input plus the attention's output. parts: query, key and value, each [B, L, heads, size]."""
         query, key, value = (part.transpose(1, 2) for part in parts)
         found = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=1.0)
         return self.leave.onto(input, found.transpose(1, 2).flatten(2))
 
 
 class _SelfAttention(_Attention):
-    """Over all of the source; or, where "causal" is true, over what comes before in the target."""
+    """An attention over the whole source, or, if "causal" is true, over the earlier positions of the target."""
 
-    def added(self, input: Tensor, memory: Tensor | None, mask: Tensor | None) -> Tensor:
+    def added(self, input: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         parts = self.apart(self.enter(input), self.query, self.query, self.value)
         causal = self.about["causal"]
         return self.attend(input, parts, None if causal else mask, causal)
@@ -94,9 +96,9 @@ class _SelfAttention(_Attention):
 
 
 class _SourceAttention(_Attention):
-    """Of the target over the source."""
+    """An attention of the target over the source."""
 
-    def added(self, input: Tensor, memory: Tensor | Any, mask: Tensor | None) -> Tensor:
+    def added(self, input: Tensor, memory: Tensor | Any = None, mask: Tensor | None = None) -> Tensor:
         parts = *self.apart(self.enter(input), self.query), *self.apart(self.memory(memory), self.query, self.value)
         return self.attend(input, parts, mask)
 

@@ -1,4 +1,4 @@
-"""The translator: encoder and decoder of sublayers, all of a sentence at once or token by token."""
+"""The translator: an encoder and a decoder of sublayers, run on whole sentences or token by token."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ from .sublayers import SUBLAYERS
 
 
 class Translating:
-    """Where a batch of translations stands: the sublayers' caches, what to add at each position, and the next one."""
+    """The state of a batch of translations: the sublayers' caches, the position encodings, and the next position."""
 
     def __init__(self, caches: list[Cache | None], positions: Sequence[Tensor]) -> None:
         self.caches, self.positions, self.position = caches, positions, 0
 
     @torch.inference_mode()
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows of the batch, in this order; a row may be taken more than once."""
+        """Keep these rows of the batch, in this order; a row may occur more than once."""
         self.caches = [cache and cache.kept(rows, self.position) for cache in self.caches]
 
 
 class Translator(nn.Module):
-    """Sentence pairs -> logits [n, words] at the n target positions that are not padding, row by row; or step by step.
+    """A translation model: sentence pairs -> logits [n, words] of the n target positions that are not padding.
 
-    program: the number of the "padding" token, "eps" of the normalisations, and of "encoder" and "decoder" the
-    sublayers in their order: "name", "kind" (a key of SUBLAYERS) and the kind's sizes. A sublayer's tensors are
-    <name>.in, .out and, for the source's keys and values, .memory, each with .weight and .bias, and <name>.norm. The
-    others are encoder.norm, decoder.norm, generator, and the embeddings, times their scale: source and target.
-    forms, `held`: as of Network.
+    program: the number of the "padding" token, "eps" of the normalisations, and the sublayers of "encoder" and
+    "decoder", in order: each has a "name", a "kind" (a key of SUBLAYERS) and sizes.
+    tensors: <name>.in, <name>.out and <name>.norm of each sublayer, and <name>.memory of the source's keys and values;
+    encoder.norm, decoder.norm and generator. Each has a .weight and a .bias. The embeddings, times their scale, are
+    called source and target.
+    forms, `held`: see Network.
     """
 
     def __init__(
@@ -48,34 +49,34 @@ class Translator(nn.Module):
         self.generator = Words(self.form("generator", tensors, tensors["generator.bias"]))
 
     def form(self, name: str, tensors: Mapping[str, Tensor], bias: Tensor | None) -> Callable:
-        """The matrix of that name as it computes."""
+        """Return the matrix of that name in its form."""
         form = self.forms.get(f"{name}.weight", "whole")
         made = LINEAR.get(form, form)(tensors[f"{name}.weight"], bias)
         self.held += made.tensors
         return made
 
     def normalisation(self, name: str, tensors: Mapping[str, Tensor], more: Tensor | float = 0.0) -> tuple:
-        """What F.layer_norm takes behind its input; `more` is added to its bias."""
+        """Return the arguments of F.layer_norm after the input. more: a number or tensor that is added to the bias."""
         weight, bias = tensors[f"{name}.norm.weight"], tensors[f"{name}.norm.bias"] + more
         self.held += [weight, bias]
         return tuple(weight.shape), weight, bias, self.eps
 
     def encode(self, source: Tensor) -> tuple[Tensor, Tensor | None]:
-        """[B, S] -> (memory [B, S, E], mask [B, 1, 1, S], False at padding, or None where there is no padding)."""
+        """Run the encoder: [B, S] -> (memory [B, S, E], mask [B, 1, 1, S]). The mask is False at padding, or None."""
         words = source != self.padding
         mask = None if words.all() else words[:, None, None, :]
         return self.encoder(torch.embedding(self.source, source), mask=mask), mask
 
     @torch.no_grad()
     def forward(self, data: Any) -> Tensor:
-        """data: anything with `source` [B, S] and `target` [B, T], token numbers padded at the end."""
+        """Return the logits. data: an object with `source` [B, S] and `target` [B, T], token numbers with padding."""
         memory, mask = self.encode(data.source)
         hidden = self.decoder(torch.embedding(self.target, data.target), memory, mask)
         return self.generator(hidden[data.target != self.padding])
 
     @torch.inference_mode()
     def begin(self, source: Tensor, room: int) -> Translating:
-        """Ready to translate `source` [B, S] into at most `room` tokens each, one a `step`."""
+        """Encode `source` [B, S] and return the state for translating it into at most `room` tokens each."""
         memory, mask = self.encode(source)
         padding = None if mask is None else torch.where(mask[:, 0], 0.0, -torch.inf)
         caches = [sublayer.cache(memory, padding, room) for sublayer in self.decoder.sublayers]
@@ -83,17 +84,17 @@ class Translator(nn.Module):
 
     @torch.no_grad()
     def step(self, tokens: Tensor, state: Translating) -> Tensor:
-        """The latest token of each target, [B] -> logits of the next, [B, words]; `state` moves on."""
+        """Return the logits of the next token: latest tokens [B] -> [B, words]. `state` moves to the next position."""
         return self.generator(self._advance(tokens, state)).view(len(tokens), -1)
 
     @torch.no_grad()
     def likeliest_step(self, tokens: Tensor, state: Translating) -> Tensor:
-        """As `step`, but the word with the highest logit alone, [B]; the first of equals."""
+        """Do a `step` and return only the word with the highest logit, [B]. Ties: the first word."""
         return self.generator.likeliest(self._advance(tokens, state))
 
-    @torch.inference_mode()  # which saves a tenth of a step; what a caller gets is made outside, and may be written to
+    @torch.inference_mode()  # saves a tenth of a step; callers get tensors made outside, which they may change in place
     def _advance(self, tokens: Tensor, state: Translating) -> Tensor:
-        """[B] -> [B, E], or [E] of a single sentence: the latest tokens through the decoder."""
+        """Run the latest tokens through the decoder: [B] -> [B, E], or [E] of a single sentence."""
         position = state.position
         hidden = torch.embedding(self.target, tokens if len(tokens) > 1 else tokens.squeeze(0))
         hidden += state.positions[position]
@@ -104,12 +105,12 @@ class Translator(nn.Module):
 
 
 class _Stack:
-    """Encoder or decoder: the sublayers, a normalisation behind them, and the positions' sines and cosines before."""
+    """An encoder or decoder: the position encoding, the sublayers, and a final normalisation."""
 
     def __init__(
         self, model: Translator, side: str, entries: Sequence[Mapping[str, Any]], tensors: Mapping[str, Tensor]
     ) -> None:
-        # Each sublayer's output bias comes with its input (see _Sublayer); behind the last there is none.
+        # The input of each sublayer already contains its output bias (see _Sublayer); after the last there is none.
         self.norm = model.normalisation(side, tensors)
         biases = [*(tensors[f"{about['name']}.out.bias"] for about in entries), torch.zeros_like(self.norm[1])]
         self.before, self.table = biases[0], torch.empty(0)
@@ -120,7 +121,7 @@ class _Stack:
             self.sublayers.append(SUBLAYERS[about["kind"]](about, products, norm))
 
     def positions(self, length: int) -> Tensor:
-        """[length, E]: sines and cosines (Vaswani et al. 2017, section 3.5), and the first sublayer's output bias."""
+        """Return the position encoding (Vaswani et al. 2017, section 3.5) plus the first output bias: [length, E]."""
         if length > len(self.table):
             width = len(self.before)
             frequencies = torch.exp(torch.arange(0, width, 2) * (-torch.tensor(10_000.0).log() / width))
@@ -130,7 +131,7 @@ class _Stack:
         return self.table[:length]
 
     def __call__(self, embedded: Tensor, memory: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """[B, L, E] -> [B, L, E]; memory and mask: see _Sublayer."""
+        """Run all sublayers: [B, L, E] -> [B, L, E]. memory, mask: see _Sublayer."""
         hidden = embedded + self.positions(embedded.shape[1])
         for sublayer in self.sublayers:
             hidden = sublayer(hidden, memory, mask)
@@ -138,7 +139,7 @@ class _Stack:
 
 
 def _products(model: Translator, name: str, tensors: Mapping[str, Tensor], bias: Tensor) -> dict[str, Product]:
-    """Those of a sublayer whose input has the `bias` of its output in it."""
+    """Return the products of a sublayer. bias: its output bias, which its input already contains."""
     made = {}
     if f"{name}.in.weight" in tensors:
         own = tensors[f"{name}.in.bias"] - tensors[f"{name}.in.weight"] @ bias

@@ -1,4 +1,4 @@
-"""Read the matrices of an export: back to whole tensors from what is stored of them."""
+"""Reading of stored matrices back into whole tensors."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 def unpack(name: str, kept: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Tensor:
-    """Return the whole matrix called `name` from what is stored of it.
+    """Return the whole matrix called `name`. Raises ValueError if it is stored in an unknown way.
 
-    kept: its entry in the JSON's "matrices". Raises ValueError where it is stored in an unknown way.
+    kept: its entry in the JSON's "matrices".
     """
     shape, stored = kept["shape"], kept["stored"]
     if stored == "whole":
@@ -32,5 +32,5 @@ def unpack(name: str, kept: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
 
 
 def _unsigned(numbers: Tensor) -> Tensor:
-    """Return whole numbers as int64; what is stored as int16 counts from 0 to 65535."""
+    """Return whole numbers as int64. Numbers stored as int16 are read as 0 to 65535."""
     return numbers.long() & 0xFFFF if numbers.dtype == torch.int16 else numbers.long()

@@ -38,7 +38,7 @@ def added(body: Callable[[], object]) -> int:
     Raises OSError or LookupError if the system does not count it. (The peak of getrusage includes the parent process.)
     """
     give_back()
-    Path("/proc/self/clear_refs").write_text(CLEAR)
+    Path("/proc/self/clear_refs").write_text(CLEAR, encoding="ascii")
     before = _status("VmRSS")
     body()
     return max(0, _status("VmHWM") - before)
@@ -80,7 +80,7 @@ def _peak(device: torch.device) -> int | None:
 
 
 def _status(key: str) -> int:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return int(lines[key].split()[0]) * 1024
 
 

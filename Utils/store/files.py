@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from Utils.errors import UserError
 
@@ -56,6 +57,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 NUMBERS = re.compile(r"\[\s+(-?\d[^\s,]*(?:,\s+-?\d[^\s,]*)*)\s+\]")  # a list of numbers as json.dumps indents it
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file. Raises OSError if it cannot be read, ValueError if it is not JSON."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, value: object) -> None:

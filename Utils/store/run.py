@@ -41,7 +41,7 @@ def name(config: Mapping[str, Any]) -> str:
     return "-".join(parts)
 
 
-class Run:
+class RunDirectory:
     """The directory of one run, `<result_dir>/<experiment>/<name>`."""
 
     def __init__(self, result_dir: str, experiment: str, config: Mapping[str, Any], expid: str = "") -> None:
@@ -59,7 +59,7 @@ class Run:
             if not self.path.exists():
                 return None
         try:
-            config, result = (json.loads((self.path / name).read_text()) for name in ("config.json", "result.json"))
+            config, result = (files.read_json(self.path / name) for name in ("config.json", "result.json"))
             if not (isinstance(config, dict) and isinstance(result, dict)):
                 raise ValueError("not a dictionary")
         except (OSError, ValueError):
@@ -86,9 +86,9 @@ class Run:
     def report(self) -> str:
         """Return the stored report, or result.json as text if there is none."""
         try:
-            return (self.path / "report.txt").read_text()
+            return (self.path / "report.txt").read_text(encoding="utf-8")
         except OSError:
-            return json.dumps(json.loads((self.path / "result.json").read_text()), indent=1)
+            return json.dumps(files.read_json(self.path / "result.json"), indent=1)
 
     @contextlib.contextmanager
     def writing(self, replace: bool) -> Iterator[Stage | None]:
@@ -138,7 +138,7 @@ class Stage:
     def prepare(self, config: Mapping[str, Any], afresh: bool) -> None:
         """Keep the checkpoint that an earlier process left of a run with these settings; delete everything else."""
         try:
-            same = not afresh and json.loads((self.path / "config.json").read_text()) == config
+            same = not afresh and files.read_json(self.path / "config.json") == config
         except (OSError, ValueError):
             same = False
         for entry in self.path.iterdir():

@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def find(flag: str, place: str) -> Path:
-    """Return the safetensors file that `place` means, a run's directory or a file; UserError if there is none.
+def find(flag: str, location: str) -> Path:
+    """Return the safetensors file that `location` (a run's directory or a file) means; UserError if there is none.
 
-    flag: the flag that names the place, for the error.
+    flag: the flag that was given, for the error.
     """
-    path = Path(place)
+    path = Path(location)
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"{flag} {place}: no model.safetensors there; name a finished run's directory")
+        raise UserError(f"{flag} {location}: no model.safetensors there; name a finished run's directory")
     return path
 
 
-def fingerprint(place: str | None) -> str | None:
+def fingerprint(location: str | None) -> str | None:
     """Return the sha256 of the weights' file, which identifies them wherever they are stored."""
-    return None if place is None else files.sha256(find("--pretrained", place))
+    return None if location is None else files.sha256(find("--pretrained", location))
 
 
 def load(model: nn.Module, path: Path, masks: bool = False) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from Utils.store import files
+
 
 @dataclass(frozen=True)
 class PaperTable:
@@ -60,7 +62,7 @@ class Paper:
 @functools.lru_cache(maxsize=1)
 def read() -> Paper:
     """Read paper.json."""
-    stored = json.loads(Path(__file__).with_name("paper.json").read_text(encoding="utf-8"))
+    stored = files.read_json(Path(__file__).with_name("paper.json"))
     return Paper(**{**stored, "tables": tuple(map(_table, stored["tables"]))})
 
 

@@ -15,6 +15,7 @@ from Utils import settings as rows
 from Utils.errors import UserError
 from Utils.export.formats import MASKED
 from Utils.machine.seeds import STREAMS
+from Utils.store import files
 from Utils.store import run as store
 from Utils.study import quality
 
@@ -91,7 +92,7 @@ class Run:
     def measurement(self) -> Mapping[str, Any] | None:
         """Return the result of `--experiment measure` by format; None if it is missing or damaged."""
         try:
-            formats = json.loads((self.path / "measurement.json").read_text())["formats"]
+            formats = files.read_json(self.path / "measurement.json")["formats"]
             counted = ["parameters", "file_bytes", "memory_bytes"]
             counted += ["multiply_adds"] if len(formats) > 1 else []  # of what has no export nobody counts them
             for figures in formats.values():
@@ -156,7 +157,7 @@ def read(stores: Iterable[str] | None) -> list[Run]:
 
 def _read(path: Path) -> Run | None:
     try:
-        config, result = (json.loads((path / name).read_text()) for name in ("config.json", "result.json"))
+        config, result = (files.read_json(path / name) for name in ("config.json", "result.json"))
         run = Run(path, config, result)
         run.check()
     except UserError as error:

@@ -115,8 +115,8 @@ def in_order(pruners: Iterable[str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A run with its variant."""
+class Member:
+    """A run of a task, with its variant."""
 
     run: Run
     variant: Variant
@@ -139,9 +139,9 @@ class Task:
         self.title = f"{self.data_title}{'' if self.source == 'real' else ' SAMPLE'}, {self.model}"
         parts = [self.dataset, self.model] if self.source == "real" else [self.dataset, self.source, self.model]
         self.name = re.sub(r"[^\w.-]+", "-", "-".join(parts))
-        self._place(runs)
+        self._compare(runs)
 
-    def _place(self, runs: list[Run]) -> None:
+    def _compare(self, runs: list[Run]) -> None:
         ideal = ideal_settings(self.dataset)
         away_of = {run.path: len(_away(_without_rounds(run), ideal)) for run in runs if run.compression > 0.0}
         nearest = min(away_of.values(), default=0)  # above 0 where all were made before a setting had its default
@@ -163,7 +163,7 @@ class Task:
         more = {name: label(_away(rounds, ideal)) for name, rounds in self.rounds.items() if _away(rounds, ideal)}
         words = [self.unlike_paper, *(f"{pruner_title(name)} {more[name]}" for name in in_order(more))]
         self.unlike_paper = ", ".join(filter(None, words))
-        self.placed = [Placed(run, self._variant(run)) for run in runs]
+        self.members = [Member(run, self._variant(run)) for run in runs]
 
     def _variant(self, run: Run) -> Variant:
         training = _differing(_part(run, False), self.training)
@@ -177,26 +177,26 @@ class Task:
     @cached_property
     def variants(self) -> list[Variant]:
         """Return the variants, the main one first, then by label."""
-        return sorted({placed.variant for placed in self.placed} | {MAIN}, key=lambda v: (v != MAIN, label(v)))
+        return sorted({member.variant for member in self.members} | {MAIN}, key=lambda v: (v != MAIN, label(v)))
 
     def pruners(self, variant: Variant = MAIN) -> list[str]:
         """Return the pruners that have a pruned run, in the order of the registry."""
-        names = {p.run.pruner for p in self.placed if p.variant == variant and p.run.compression > 0.0}
+        names = {m.run.pruner for m in self.members if m.variant == variant and m.run.compression > 0.0}
         return in_order(names)
 
     def compressions(self, variant: Variant = MAIN, pruner: str | None = None) -> list[float]:
         """Return the compressions above 0 at which this pruner (None: any pruner) has a run."""
-        runs = [p.run for p in self.placed if p.variant == variant and (pruner is None or p.run.pruner == pruner)]
+        runs = [m.run for m in self.members if m.variant == variant and (pruner is None or m.run.pruner == pruner)]
         return sorted({run.compression for run in runs if run.compression > 0.0})
 
     def runs(self, pruner: str, compression: float, variant: Variant = MAIN) -> dict[str, Run]:
         """Return the runs by seed. At compression 0 these are all dense runs, each seed once, of any pruner."""
         if compression > 0.0:
-            wanted = [p.run for p in self.placed if p.variant == variant and p.run.compression == compression]
+            wanted = [m.run for m in self.members if m.variant == variant and m.run.compression == compression]
             return {run.seed: run for run in _by_seed(wanted) if run.pruner == pruner}
         training = plain(variant)
         dense: dict[tuple, Run] = {}
-        for run in _by_seed(p.run for p in self.placed if p.variant == training and p.run.compression == 0.0):
+        for run in _by_seed(m.run for m in self.members if m.variant == training and m.run.compression == 0.0):
             dense.setdefault((run.settings["init_seed"], run.settings["data_seed"]), run)
         return {run.seed: run for run in dense.values()}
 
@@ -221,7 +221,7 @@ def group(runs: Iterable[Run]) -> list[Task]:
         by_task.setdefault(key, []).append(run)
     order = list(load.DATASETS)
 
-    def place(key: tuple) -> tuple:
+    def position(key: tuple) -> tuple:
         return order.index(key[0]) if key[0] in order else len(order), key
 
-    return [Task(by_task[key]) for key in sorted(by_task, key=place)]
+    return [Task(by_task[key]) for key in sorted(by_task, key=position)]

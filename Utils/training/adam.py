@@ -96,7 +96,7 @@ class _Rows:
 
     def __init__(self, parameter: Tensor, state: dict, group: dict) -> None:
         self.parameter, self.weight = parameter, parameter.detach()
-        self.place = torch.zeros(parameter.shape[0], dtype=torch.int64)
+        self.position = torch.zeros(parameter.shape[0], dtype=torch.int64)
         self.begin_at(state, group)
 
     def begin_at(self, state: dict, group: dict) -> None:
@@ -149,15 +149,15 @@ class _Rows:
         """Return the rows that `ids` name, their values and where each id's is (see Layers.fast.rows.Rows)."""
         if not self.anchored:
             self.anchor()
-        rows, places = self._distinct(ids.flatten())
+        rows, indices = self._distinct(ids.flatten())
         self.pending.append(self.begin(rows))
-        return rows, self.pending[-1][-1].requires_grad_(), places.view_as(ids)
+        return rows, self.pending[-1][-1].requires_grad_(), indices.view_as(ids)
 
     def _distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (rows, places): `ids` [N] without repeats, and the index in `rows` of each id. Nothing is sorted."""
+        """Return (rows, indices): `ids` [N] without repeats, and the index in `rows` of each id. Nothing is sorted."""
         positions = torch.arange(ids.numel())
-        self.place[ids] = positions  # of a repeated id, one position remains and represents it
-        owner = self.place[ids]
+        self.position[ids] = positions  # of a repeated id, one position remains and represents it
+        owner = self.position[ids]
         standing = owner == positions
         return ids[standing], (standing.cumsum(0) - 1)[owner]
 
@@ -186,9 +186,9 @@ class _Rows:
         self.pending = []
         if len(lookups) < 2:
             return lookups[0] if lookups else None
-        rows, places = self._distinct(torch.cat([lookup[0] for lookup, _ in lookups]))
+        rows, indices = self._distinct(torch.cat([lookup[0] for lookup, _ in lookups]))
         gradient = self.weight.new_zeros(rows.numel(), self.weight.shape[1])
-        gradient.index_add_(0, places, torch.cat([part for _, part in lookups]))
+        gradient.index_add_(0, indices, torch.cat([part for _, part in lookups]))
         return self.begin(rows), gradient
 
     def update(self) -> None:
