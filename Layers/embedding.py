@@ -75,7 +75,7 @@ class PatchEmbedding(Linear):
 @contextmanager
 def whole_tables(model: nn.Module) -> Iterator[None]:
     """Make embeddings read their whole weight in the body, so that gradients reach it, not the rows of an optimizer."""
-    embeddings: list[Embedding | EmbeddingBag] = [m for m in model.modules() if isinstance(m, _Settling)]
+    embeddings = [module for module in model.modules() if isinstance(module, _Settling)]
     for module in embeddings:
         module.reading.settle()
     with replaced({module: module.reading.whole_table() for module in embeddings}):

@@ -175,8 +175,9 @@ def _embedding_bag(input, weight, offsets=None, mode="mean", include_last_offset
     return sums / lengths.clamp_min(1).unsqueeze(1)
 
 
-NEEDED = {F.embedding_bag: _embedding_bag}
-CHEAPER = {F.conv2d: _conv2d, F.batch_norm: _batch_norm, F.relu: _relu, torch.relu: _relu}
+Forms = dict[Callable[..., Tensor], Callable[..., Tensor]]
+NEEDED: Forms = {F.embedding_bag: _embedding_bag}
+CHEAPER: Forms = {F.conv2d: _conv2d, F.batch_norm: _batch_norm, F.relu: _relu, torch.relu: _relu}
 
 
 class TwiceDifferentiable(TorchFunctionMode):
@@ -186,7 +187,9 @@ class TwiceDifferentiable(TorchFunctionMode):
     torch, so this mode helps only with second derivatives.
     """
 
-    def __init__(self, forms: Mapping[Callable, Callable] = MappingProxyType(NEEDED | CHEAPER)) -> None:
+    def __init__(
+        self, forms: Mapping[Callable[..., Tensor], Callable[..., Tensor]] = MappingProxyType(NEEDED | CHEAPER)
+    ) -> None:
         super().__init__()
         self.forms = forms
 
