@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import DASH, Table, spread
-from Utils.study import claims, contrasts, retained
+from Utils.study import answer, claims, contrasts, retained
 from Utils.study.statistics import interval
 from Utils.study.tasks import Task, label, pruner_title
 
+ANSWER = "answer"  # the table of the primary contrasts
 LISTED = 4  # statements of a claim shown in the table; compare.json has all
 
 
@@ -25,8 +26,8 @@ class Comparison:
 
     @property
     def contrasts(self) -> list[Table]:
-        """Return the tables except the one of the claims."""
-        return self.tables[:-1]
+        """Return the tables but those of the answer and of the claims."""
+        return [table for table in self.tables[:-1] if table.name != ANSWER]
 
     def markdown(self, runs: bool = False) -> str:
         """Return the tables as a document; with `runs`, the directories of the runs behind each claim as well."""
@@ -60,6 +61,7 @@ def compare(study: Study) -> Comparison:
     variants = [found for task in study.tasks for found in contrasts.variants(task)]
     first, second = map(pruner_title, (contrasts.FIRST, contrasts.SECOND))
     tables = [
+        answer_table(study.tasks),
         retained_table(study.tasks),
         threshold_table(study.tasks),
         contrast_table("pairs", f"{first} against {second}, paired by seed", pairs),
@@ -95,6 +97,27 @@ def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, tuple, str]]:
                 yield task, variant, pruner
 
 
+def answer_table(tasks: Sequence[Task]) -> Table:
+    """Return the table of the primary contrasts."""
+    rows, records = [], []
+    for one in answer.primaries(tasks):
+        mean = one.interval
+        spread = "one seed: no interval" if mean.half is None else f"{mean.low:+.2f} to {mean.high:+.2f}"
+        p = DASH if one.adjusted is None else f"{one.adjusted:.2g}"
+        rows.append([one.question, one.where, f"{mean.mean:+.2f}", spread, str(mean.count), p, one.verdict])
+        records.append(
+            {"question": one.question, "where": one.where, "mean": mean.mean, "half_width": mean.half}
+            | {"seeds": mean.count, "p": one.p, "p_adjusted": one.adjusted, "verdict": one.verdict}
+        )
+    header = ["question", "on", "mean, points", "95 % interval", "seeds", "p, adjusted", "verdict"]
+    note = (
+        f"The primary contrasts, at compression {answer.COMPRESSION:g}, after the last epoch, paired by seed: of each "
+        "task one, chosen before its runs were made. p of the two-sided sign-flip test, adjusted for all contrasts "
+        f"with {answer.SEEDS} seeds or more (Holm 1979); with fewer there is no verdict."
+    )
+    return Table(ANSWER, "The study's questions", header, rows, records, note)
+
+
 def retained_table(tasks: Sequence[Task]) -> Table:
     """Return the table of retained performance by task, variant, pruner and compression."""
     rows, records = [], []
@@ -113,7 +136,7 @@ def retained_table(tasks: Sequence[Task]) -> Table:
                 )
         rows.append(row)
     header = ["task", "setting", "pruner", *(f"at {c:g}, %" for c in compressions)]
-    note = "(metric - chance) / (mean of the dense runs - chance); mean ± half width of the 95 % interval (seeds)."
+    note = "(metric - chance) / (dense - chance), by seed; mean ± half width of the 95 % interval (seeds)."
     return Table("retained", "Performance retained at each compression", header, rows, records, note)
 
 

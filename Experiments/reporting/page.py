@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from Experiments.reporting.canvas import Picture, inline
-from Experiments.reporting.comparison_tables import LISTED, Comparison
+from Experiments.reporting.comparison_tables import ANSWER, LISTED, Comparison
 from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import Table
-from Utils.study import claims
+from Utils.study import answer, claims
 
 
 def build(
@@ -23,6 +23,7 @@ def build(
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     commits = len({run.result.get("commit") for run in study.runs})
     sections = [
+        ("answer", "The answer", _answer(study, comparison)),
         ("claims", "The paper's claims", _claims(study)),
         ("metric", "Metric against compression", _metric(study, pictures["metric"]) + _tables(tables["reached"])),
         ("paper", "The paper's tables beside ours", _paper(study, tables["paper"])),
@@ -57,6 +58,11 @@ def build(
         f"<h1>Pruning, on text beside images</h1>\n{banner}<p>{html.escape(made)}</p>\n"
         f"<nav>{links}</nav>\n{body}\n</main>\n</body>\n</html>\n"
     )
+
+
+def _answer(study: Study, comparison: Comparison) -> str:
+    lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in answer.sentences(study.tasks))
+    return f"<ol>{lines}</ol>{_tables([table for table in comparison.tables if table.name == ANSWER])}"
 
 
 def _tables(tables: Sequence[Table]) -> str:

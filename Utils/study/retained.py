@@ -1,4 +1,4 @@
-"""Retained performance, (metric - chance) / (dense - chance), and the compression up to which a level is retained."""
+"""Retained performance, (metric - chance) / (dense - chance) of the same seed, and up to where a level is retained."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ MIN_SEEDS = 3  # with fewer there is no interval and no verdict
 
 
 def retained(task: Task, pruner: str, compression: float, variant: Variant = MAIN) -> dict[str, float]:
-    """Return the retained performance by seed, relative to the mean of the dense runs.
+    """Return the retained performance by seed, relative to the dense run of the same seed.
 
-    It is empty unless there are dense runs that do better than chance.
+    A seed without a dense run that does better than chance is left out.
     """
-    dense = list(task.values(pruner, 0.0, variant).values())
-    reach = math.fsum(dense) / len(dense) - task.chance if dense else 0.0
-    if reach <= 0.0:
-        return {}
-    return {seed: (value - task.chance) / reach for seed, value in task.values(pruner, compression, variant).items()}
+    reach = {seed: value - task.chance for seed, value in task.values(pruner, 0.0, variant).items()}
+    values = task.values(pruner, compression, variant)
+    return {seed: (value - task.chance) / reach[seed] for seed, value in values.items() if reach.get(seed, 0.0) > 0.0}
 
 
 def crossing(compressions: Sequence[float], values: Sequence[float], level: float) -> float:

@@ -73,12 +73,26 @@ class Run:
             "flop_sparsity": flops["kept"] / flops["total"],
             **{f"final_{key}": value for key, value in final.items()},
         }
+        if (best := self.best_epoch) is not None and self.metric.key in best:
+            result["best_metric"] = best[self.metric.key]
         for point in ("pre_prune", "post_prune"):
             if "test_loss" in self.result.get(point, {}):
                 result[f"{point}_loss"] = self.result[point]["test_loss"]
         scores = self.result.get("translation", {}).get("final", {})
         result |= {key: value for key, value in scores.items() if key.startswith("bleu_")}
         return {key: float(value) for key, value in result.items()}
+
+    @property
+    def best_epoch(self) -> Mapping[str, Any] | None:
+        """Return the record of the epoch after pruning with the highest validation accuracy; None without such records.
+
+        Of equal epochs it is the first. Held-out examples count before a published validation split.
+        """
+        records = [record for record in self.result.get("epochs", []) if record.get("phase") == "post"]
+        for key in ("validation_top1", "val_top1"):
+            if records and all(key in record for record in records):
+                return max(records, key=lambda record: record[key])
+        return None
 
     def layers(self) -> dict[str, float]:
         """Return the density of each prunable tensor, in the model's order."""

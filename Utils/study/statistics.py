@@ -138,6 +138,20 @@ def sign_flip(differences: Iterable[float]) -> float:
     return float((1 + np.count_nonzero(np.abs(signs @ values) >= seen)) / (1 + DRAWN))
 
 
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number, in the same order (Holm 1979).
+
+    A test is significant at a level if its adjusted value is below it. Then the chance of any false one is below the
+    level, however the tests depend on each other.
+    """
+    order = sorted(range(len(values)), key=lambda k: values[k])
+    adjusted, highest = [0.0] * len(values), 0.0
+    for rank, k in enumerate(order):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[k]))
+        adjusted[k] = highest
+    return adjusted
+
+
 def smallest_p(count: int) -> float:
     """Return the smallest value of `sign_flip` for `count` differences, which occurs when all have one sign."""
     return min(1.0, 2.0 ** (1 - count)) if count <= ENUMERATED else 1.0 / (1 + DRAWN)

@@ -1,0 +1,133 @@
+"""The study's own questions, each with one primary contrast per task, chosen before its runs were made.
+
+1. Does GraSP beat random pruning? GraSP less Rand at compression 1, after the last epoch, paired by seed.
+2. Does pruning hurt text more than images? On one network for both (Models/matched.py): what an image task retains at
+   compression 1 with Rand, less what the text task retains, paired by seed.
+
+The p-values of all contrasts with enough seeds are adjusted together (Holm 1979). With fewer seeds there is an interval
+and no verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from Utils import load
+from Utils.study.retained import retained
+from Utils.study.statistics import Interval, holm, interval, paired, sign_flip
+from Utils.study.tasks import Task
+
+FIRST, SECOND, MENDED = "grasp", "rand", "grasp-abs"
+# data set and model of each task beside those of the matched networks
+TASKS = (("mnist", "fc"), ("cifar10", "vgg16"), ("agnews", "text-classification"), ("multi30k", "seq2seq"))
+COMPRESSION = 1.0
+SEEDS = 12  # the fewest for a verdict
+LEVEL = 0.05  # adjusted p-value below which a difference is shown
+PRUNER, SENSITIVITY = "GraSP less Rand", "retained, images less text"
+
+
+@dataclass(frozen=True)
+class Primary:
+    """A primary contrast: the difference between two sides by seed, in points."""
+
+    question: str  # PRUNER or SENSITIVITY
+    where: str
+    text: bool  # about text alone; a contrast between text and images is about neither alone
+    by_seed: Mapping[str, float]
+    adjusted: float | None = None  # p-value after Holm's correction; None with fewer than SEEDS seeds
+
+    @property
+    def interval(self) -> Interval:
+        """Return the mean difference with its 95 % interval."""
+        result = interval(self.by_seed.values())
+        assert result is not None  # every contrast has a seed
+        return result
+
+    @property
+    def p(self) -> float:
+        """Return the two-sided p-value of the sign-flip test, not adjusted."""
+        return sign_flip(self.by_seed.values())
+
+    @property
+    def verdict(self) -> str:
+        """Return "above 0", "below 0", "no difference shown", or that there are too few seeds for a verdict."""
+        if self.adjusted is None:
+            return f"no verdict, {len(self.by_seed)} of {SEEDS} seeds"
+        if self.adjusted >= LEVEL:
+            return "no difference shown"
+        return "above 0" if self.interval.mean > 0 else "below 0"
+
+    def words(self) -> str:
+        """Return where the contrast is, its number, interval and seeds."""
+        mean = self.interval
+        spread = "" if mean.half is None else f", {mean.low:+.2f} to {mean.high:+.2f}"
+        seeds = f"{mean.count} seed{'s' * (mean.count != 1)}"
+        return f"{self.where} ({mean.mean:+.2f} points{spread}, {seeds})"
+
+
+def _asked(task: Task) -> bool:
+    return (task.dataset, task.model) in TASKS or task.model in load.MODELS["matched"]
+
+
+def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) -> list[Primary]:
+    """Return `first` less `second` at COMPRESSION for each task that has both, in points of its metric."""
+    found = []
+    for task in filter(_asked, tasks):
+        by_seed = paired(task.values(first, COMPRESSION), task.values(second, COMPRESSION))
+        if by_seed:
+            found.append(Primary(PRUNER, task.title, task.kind != "image", by_seed))
+    return found
+
+
+def of_kinds(tasks: Sequence[Task]) -> list[Primary]:
+    """Return what images retain less what text retains (Rand, percent), for each pair of tasks of a matched network."""
+    found = []
+    for model in load.MODELS["matched"]:
+        matched = [task for task in tasks if task.model == model]
+        for image in (task for task in matched if task.kind == "image"):
+            for text in (task for task in matched if task.kind == "text"):
+                by_seed = paired(*(retained(task, SECOND, COMPRESSION) for task in (image, text)))
+                if by_seed:
+                    where = f"{image.data_title} less {text.data_title}, {model}"
+                    points = {seed: 100.0 * value for seed, value in by_seed.items()}
+                    found.append(Primary(SENSITIVITY, where, False, points))
+    return found
+
+
+def primaries(tasks: Sequence[Task]) -> list[Primary]:
+    """Return all primary contrasts, with adjusted p-values where there are SEEDS seeds."""
+    found = [*of_pruners(tasks), *of_kinds(tasks)]
+    adjusted = iter(holm([one.p for one in found if len(one.by_seed) >= SEEDS]))
+    return [
+        Primary(one.question, one.where, one.text, one.by_seed, next(adjusted) if len(one.by_seed) >= SEEDS else None)
+        for one in found
+    ]
+
+
+def sentences(tasks: Sequence[Task]) -> list[str]:
+    """Return the answer in five sentences, with the figures that they rest on."""
+    found = primaries(tasks)
+    pruners = [one for one in found if one.question == PRUNER]
+    kinds = [one for one in found if one.question == SENSITIVITY]
+    mended = of_pruners(tasks, MENDED, SECOND)
+    without = [one.where for one in found if one.adjusted is None]
+    return [
+        f"On text, GraSP less Rand at a tenth of the weights is {_sorted([one for one in pruners if one.text])}.",
+        f"On images, it is {_sorted([one for one in pruners if not one.text])}.",
+        f"On one network for both kinds, what images retain at a tenth less what text retains is {_sorted(kinds)}.",
+        f"With the size of GraSP's scores in place of their sign, the difference to Rand is {_listed(mended)}.",
+        f"There is a verdict only from {SEEDS} seeds on"
+        + (f", so there is none yet on {'; '.join(without)}" if without else "")
+        + "; so few tasks and networks say nothing about text and images in general.",
+    ]
+
+
+def _sorted(contrasts: Sequence[Primary]) -> str:
+    """Return the contrasts in words, by verdict."""
+    verdicts = list(dict.fromkeys(one.verdict for one in contrasts))
+    return "; ".join(f"{v}: {_listed([one for one in contrasts if one.verdict == v])}" for v in verdicts) or "unknown"
+
+
+def _listed(contrasts: Sequence[Primary]) -> str:
+    return ", ".join(one.words() for one in contrasts) or "unknown: no runs"

@@ -1,0 +1,129 @@
+"""The study's questions: contrasts by hand, Holm's adjustment by its definition, verdicts and sentences."""
+
+import json
+import random
+
+import pytest
+import stores
+
+from Experiments.reporting.comparison_tables import answer_table
+from Utils.study import answer, runs, tasks
+from Utils.study.statistics import holm
+
+MATCHED = {"model_class": "matched", "model": "mlp", "train_batch_size": 128}
+
+
+def _tasks(place):
+    return tasks.group(runs.read([str(place)]))
+
+
+def _rejected(values, level):
+    """Holm's procedure as he wrote it: from the smallest on, until one is not below level / (tests that are left)."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    rejected = set()
+    for done, k in enumerate(order):
+        if values[k] > level / (len(values) - done):
+            break
+        rejected.add(k)
+    return rejected
+
+
+def test_an_adjusted_p_is_the_level_from_which_on_holm_rejects():
+    draw = random.Random(0)
+    for count in (1, 2, 5, 9):
+        for _ in range(50):
+            values = [draw.choice([0.001, 0.01, 0.02, draw.random()]) for _ in range(count)]
+            adjusted = holm(values)
+            for level in [*(draw.random() for _ in range(20)), 0.01, 0.05]:
+                expected = _rejected(values, level)
+                assert {k for k, p in enumerate(adjusted) if p <= level} == expected
+    assert holm([]) == [] and holm([0.03]) == [0.03] and holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+def _fill(place, seeds=12, **settings):
+    """GraSP two points below Rand on AG News, one above on MNIST; Rand keeps half of what is above chance on either."""
+    below, above = [[centre + 0.1 * k for k in range(seeds)] for centre in (55.5, 58.5)]
+    rand = [57.5 + 0.1 * k for k in range(seeds)]
+    for dataset, grasp in (("agnews", below), ("mnist", above)):
+        curves = {"rand": {0.0: [90.0] * seeds, 1.0: rand}, "grasp": {1.0: grasp}}
+        stores.fill(place, dataset, curves, **settings)
+
+
+def test_pruners_by_hand(tmp_path):
+    _fill(tmp_path, **stores.TODAY["mnist"])
+    first, second = answer.primaries(_tasks(tmp_path))
+    assert (first.where, second.where) == ("MNIST, fc", "AG News, text-classification")
+    assert first.question == second.question == answer.PRUNER and not first.text and second.text
+    assert first.interval.mean == pytest.approx(1.0) and second.interval.mean == pytest.approx(-2.0)
+    assert first.p == second.p == 2 / 2**12 and first.adjusted == second.adjusted == pytest.approx(4 / 2**12)
+    assert (first.verdict, second.verdict) == ("above 0", "below 0")
+
+
+def test_too_few_seeds_have_an_interval_and_no_verdict(tmp_path):
+    _fill(tmp_path, 11, **stores.TODAY["mnist"])
+    for one in answer.primaries(_tasks(tmp_path)):
+        assert one.adjusted is None and one.verdict == "no verdict, 11 of 12 seeds" and one.interval.half == 0.0
+    assert "none yet on MNIST, fc; AG News, text-classification" in answer.sentences(_tasks(tmp_path))[4]
+
+
+def test_what_differs_by_chance_is_not_shown(tmp_path):
+    noise = [0.3, -0.2, 0.1, -0.4, 0.2, 0.1, -0.1, -0.2, 0.3, -0.3, 0.2, -0.1]
+    curves = {"rand": {0.0: [90.0] * 12, 1.0: [80.0] * 12}, "grasp": {1.0: [80.0 + x for x in noise]}}
+    stores.fill(tmp_path, "agnews", curves, **stores.TODAY["agnews"])
+    (one,) = answer.primaries(_tasks(tmp_path))
+    assert one.verdict == "no difference shown" and one.adjusted == one.p > 0.5
+
+
+def test_kinds_are_compared_on_one_network_by_what_they_retain(tmp_path):
+    """Text goes from 90 to 57.5 of a chance of 25, image from 90 to 70 of 10: 50 % and 75 % are retained."""
+    for dataset, value in (("agnews", 57.5), ("mnist", 70.0)):
+        curves = {"rand": {0.0: [90.0] * 12, 1.0: [value] * 12}}
+        stores.fill(tmp_path, dataset, curves, **MATCHED)
+    (one,) = answer.primaries(_tasks(tmp_path))
+    assert one.question == answer.SENSITIVITY and one.where == "MNIST less AG News, mlp"
+    assert one.interval.mean == pytest.approx(25.0) and one.verdict == "above 0"
+
+
+def test_a_dense_run_counts_for_its_own_seed(tmp_path):
+    """Seed by seed: (57.5 - 25) / (90 - 25) and (55 - 25) / (85 - 25) are both a half."""
+    stores.fill(tmp_path, "agnews", {"rand": {0.0: [90.0, 85.0], 1.0: [57.5, 55.0]}}, **MATCHED)
+    stores.fill(tmp_path, "mnist", {"rand": {0.0: [90.0, 50.0], 1.0: [50.0, 30.0]}}, **MATCHED)
+    (one,) = answer.primaries(_tasks(tmp_path))
+    assert [*one.by_seed.values()] == [pytest.approx(0.0), pytest.approx(0.0)]
+
+
+def test_other_tasks_are_not_asked(tmp_path):
+    curves = {"rand": {0.0: [90.0], 1.0: [80.0]}, "grasp": {1.0: [70.0]}}
+    stores.fill(tmp_path, "cifar10", curves, **stores.TODAY["cifar10"])
+    assert answer.primaries(_tasks(tmp_path)) == []
+    assert len(answer.sentences(_tasks(tmp_path))) == 5
+
+
+def test_sentences_and_table_have_the_figures(tmp_path):
+    _fill(tmp_path, **stores.TODAY["mnist"])
+    stores.fill(tmp_path, "agnews", {"grasp-abs": {1.0: [58.5] * 12}}, **stores.TODAY["agnews"])
+    text, images, kinds, mended, limits = answer.sentences(_tasks(tmp_path))
+    assert "below 0: AG News, text-classification (-2.00 points, -2.00 to -2.00, 12 seeds)" in text
+    assert "above 0: MNIST, fc (+1.00 points" in images and "unknown" in kinds
+    assert "AG News, text-classification (+0.45 points" in mended and "none yet" not in limits
+    table = answer_table(_tasks(tmp_path))
+    assert [row[-1] for row in table.rows] == ["above 0", "below 0"]
+    assert [record["mean"] for record in table.records] == [pytest.approx(1.0), pytest.approx(-2.0)]
+
+
+def test_the_best_epoch_is_chosen_on_validation(tmp_path):
+    path = stores.add(tmp_path, "agnews", "rand", 0.0, 1, 90.0)
+    result = json.loads((path / "result.json").read_text())
+    records = [
+        {"phase": "pre", "epoch": 1, "validation_top1": 99.0, "test_top1": 1.0},
+        {"phase": "post", "epoch": 1, "validation_top1": 80.0, "test_top1": 95.0},
+        {"phase": "post", "epoch": 2, "validation_top1": 85.0, "test_top1": 91.0},
+        {"phase": "post", "epoch": 3, "validation_top1": 85.0, "test_top1": 92.0},
+    ]
+    (path / "result.json").write_text(json.dumps({**result, "epochs": records}))
+    (run,) = runs.read([str(tmp_path)])
+    assert run.figures["best_metric"] == 91.0 and run.figures["metric"] == 90.0
+    del records[2]["validation_top1"]
+    (path / "result.json").write_text(json.dumps({**result, "epochs": records}))
+    (run,) = runs.read([str(tmp_path)])
+    assert "best_metric" not in run.figures
