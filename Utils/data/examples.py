@@ -50,7 +50,7 @@ def resident(examples: Examples, device: torch.device) -> Examples:
 
 @dataclass
 class Part:
-    """Some of the examples of a split: `whole`'s examples `numbers`, in this order."""
+    """A selection of the examples of a split: `whole`'s examples `numbers`, in this order."""
 
     whole: Examples
     numbers: Tensor  # int64 [m]
