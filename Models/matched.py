@@ -106,7 +106,7 @@ def _mean(vectors: Tensor, real: Tensor) -> Tensor:
 
 
 class MatchedTransformer(_Matched):
-    """A network of two encoder layers, the mean over positions, and a Linear: `Bags` or images of B examples -> [B, classes].
+    """A network of two encoder layers, the mean over positions, and a Linear: `Bags` or images -> [B, classes].
 
     It has width 64, 4 heads, feed-forward width 256 and no dropout. Before the classifier 73,728 weights are prunable,
     and 24,576 more with `--prune-attention all`.
@@ -126,7 +126,7 @@ class MatchedTransformer(_Matched):
 
 
 class MatchedMLP(_Matched):
-    """A network of a Linear at each position, the mean over positions, and three Linears: `Bags` or images -> [B, classes].
+    """A network of a Linear at each position, their mean, and three Linears: `Bags` or images -> [B, classes].
 
     Hidden widths are 256, 128 and 192. Before the classifier 73,728 weights are prunable, as in the Transformer.
     """
