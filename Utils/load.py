@@ -88,6 +88,7 @@ EXPERIMENTS = {
     "export": "Experiments.export",
     "measure": "Experiments.measure",
     "assignment": "Experiments.assignment",
+    "reach": "Experiments.reach",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {

@@ -1,0 +1,216 @@
+"""Draw the masks of many seeds without training: classes in reach, emptied layers, and the signal that is left.
+
+Where few weights are left, the mask decides what training can reach. A network costs a second, not minutes, so hundreds
+of seeds show what a mask does on average.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from Utils import load
+from Utils.commandline import arguments
+from Utils.commandline.kinds import non_negative, positive_count
+from Utils.commandline.parser import Parser
+from Utils.data import corpus
+
+if TYPE_CHECKING:
+    import torch
+
+    from Experiments.reporting.canvas import Draw
+    from Experiments.reporting.table import Table
+    from Utils.data.corpus import Corpus
+
+# torch, pandas and matplotlib are imported only after the command line has been checked.
+
+HEADER = (
+    "pruner",
+    "compression",
+    "seeds",
+    "classes in reach: share of seeds",
+    "emptied tensors",
+    "signal kept",
+    "ties",
+)
+
+
+def flags(top: Parser) -> None:
+    """Add the flags of this experiment to the parser."""
+    top.add_settings("run", "data", "translation", "training", "pruning")
+    add = top.add_argument_group("reach", "which masks are drawn").add_argument
+    add("--seeds", type=positive_count, default=100, metavar="N", help="seeds, from --seed on (default: 100)")
+    add("--pruner-list", nargs="+", metavar="P", help="pruners to compare (default: all)")
+    add("--compression-list", nargs="+", type=non_negative, metavar="C", help="compressions (default: 1 1.5 2)")
+    add("--report-dir", default="Results/report", metavar="DIR", help="where to write (default: Results/report)")
+
+
+def check(args: Namespace) -> Namespace:
+    """Check the arguments and fill in their defaults."""
+    args = arguments.resolve(args)
+    args.pruner_list = args.pruner_list or list(load.PRUNERS)
+    args.compression_list = args.compression_list or [1.0, 1.5, 2.0]
+    for pruner in args.pruner_list:
+        load.pruner_sha256(pruner)
+    for compression in args.compression_list:
+        arguments.leaves_weights(compression)
+    return args
+
+
+def run(args: Namespace) -> list[Path]:
+    """Draw the masks, print a summary and write it as reach/<task>.md, .csv, .svg and .png; return the files."""
+    from Experiments import runs
+    from Experiments.reporting import canvas, writing
+
+    located = corpus.locate(load.configured(args), Path(args.data_dir), args.source)
+    device = runs.set_up(args)
+    data = corpus.load(located)
+    records = list(_records(args, data, device))
+    name = f"{args.dataset}{'' if data.source == 'real' else '-sample'}-{args.model}"
+    table = summary(name, f"{data.dataset.title}, {args.model} ({data.source} data)", records)
+    out = Path(args.report_dir) / "reach"
+    title = "Share of seeds by classes in reach, and the signal that is left"
+    panels = [_classes(records, data.num_classes), _signal(records)]
+    written = [
+        writing.text(out / f"{name}.md", table.markdown()),
+        writing.text(out / f"{name}.csv", table.csv()),
+        *writing.picture(out, canvas.picture(name, title, panels)),
+    ]
+    print(table.markdown())
+    print(f"Saved to {out}: {', '.join(path.name for path in written)}")
+    return written
+
+
+def _records(args: Namespace, data: Corpus, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Yield one record per seed, pruner and compression."""
+    from tqdm import tqdm
+
+    from Experiments import building
+    from Utils.machine.seeds import STREAMS
+
+    for seed in tqdm(range(args.seed, args.seed + args.seeds), desc="seeds", leave=False, disable=None):
+        own = Namespace(**{**vars(args), "seed": seed, **{f"{stream}_seed": seed for stream in STREAMS}})
+        evaluation = load.evaluation(data.dataset)(data, own, device)
+        for name in args.pruner_list:
+            own.pruner, own.pruner_sha256 = name, load.pruner_sha256(name)
+            model, pruner = building.model_and_pruner(data, own, device)
+            loader = building.prune_loader(data, own)
+            for record in drawn(model, pruner, loader, evaluation.inputs, data, own, device):
+                yield {"seed": seed, "pruner": name, **record}
+
+
+def drawn(
+    model: torch.nn.Module, pruner: Any, loader: Any, inputs: Any, data: Corpus, args: Namespace, device: torch.device
+) -> Iterator[dict[str, Any]]:
+    """Yield one record per compression of `args.compression_list` for a fresh model, which is dense in between.
+
+    inputs: a function that returns the test inputs of `Utils.training.signal.spread`.
+    """
+    import torch
+
+    from Pruners import dead
+    from Utils.training import signal
+    from Utils.training.loss import CrossEntropy
+    from Utils.training.prune import prune_loop
+
+    before = [parameter.detach().clone() for parameter in pruner.parameters]
+    dense = signal.spread(model, inputs(), device)
+    for compression in args.compression_list:
+        with torch.no_grad():
+            for (mask, parameter), value in zip(pruner.masked_parameters, before, strict=True):
+                mask.fill_(1)
+                parameter.copy_(value)
+        prune_loop(
+            model, CrossEntropy(), pruner, loader, device, 10.0**-compression, args.compression_schedule,
+            args.mask_scope, args.prune_epochs, train_mode=args.prune_train_mode, shuffle=args.shuffle,
+            invert=args.invert,
+        )  # fmt: skip
+        cut = dead.find(model, data.shape, device)
+        yield {
+            "compression": compression,
+            "classes": len(cut.alive),
+            "emptied": len(cut.tensors),
+            "signal": signal.spread(model, inputs(), device) / dense if dense else None,
+            "kept_by_tie": pruner.by_tie / max(1, pruner.stats()[0]),
+        }
+
+
+def _cells(records: Sequence[dict[str, Any]]) -> dict[tuple[str, float], list[dict[str, Any]]]:
+    """Return the records by (pruner, compression), in order."""
+    cells: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for record in records:
+        cells.setdefault((record["pruner"], record["compression"]), []).append(record)
+    return cells
+
+
+def _shares(cell: Sequence[dict[str, Any]]) -> dict[int, float]:
+    """Return the fraction of seeds by number of classes in reach, ascending."""
+    counts = Counter(record["classes"] for record in cell)
+    return {classes: counts[classes] / len(cell) for classes in sorted(counts)}
+
+
+def summary(name: str, title: str, records: Sequence[dict[str, Any]]) -> Table:
+    """Return the table of these records, one line per pruner and compression; its CSV has every record."""
+    from Experiments.reporting.table import DASH, Table
+    from Utils.study.tasks import pruner_title
+
+    rows = []
+    for (pruner, compression), cell in _cells(records).items():
+        shares = ", ".join(f"{classes}: {100 * share:.0f} %" for classes, share in _shares(cell).items())
+        emptied = sum(record["emptied"] for record in cell) / len(cell)
+        signals = sorted(record["signal"] for record in cell if record["signal"] is not None)
+        middle = f"{signals[len(signals) // 2]:.3g}" if signals else DASH
+        ties = sum(record["kept_by_tie"] for record in cell) / len(cell)
+        rows.append([pruner_title(pruner), f"{compression:g}", str(len(cell)), shares, f"{emptied:.2f}", middle])
+        rows[-1].append(f"{100 * ties:.2g} %")
+    note = (
+        "Masks without training. A class is in reach if a path of kept weights leads to it. Emptied tensors: mean number "
+        "without a weight left. Signal kept: median of the spread of the outputs over test inputs, the dense network's "
+        "being 1. Ties: share of the kept weights that a tie decided."
+    )
+    return Table(name, f"What masks reach: {title}", HEADER, rows, records, note)
+
+
+def _classes(records: Sequence[dict[str, Any]], total: int) -> Draw:
+    """Draw a bar per pruner and compression, divided by the number of classes in reach, the darker the more."""
+    from Experiments.reporting import style
+    from Utils.study.tasks import pruner_title
+
+    def draw(axes: Any) -> None:
+        labels = []
+        for k, ((pruner, compression), cell) in enumerate(_cells(records).items()):
+            left = 0.0
+            for classes, share in _shares(cell).items():
+                shade = 0.12 + 0.88 * classes / total
+                axes.barh(k, share, left=left, color=style.look(pruner).colour, alpha=shade, edgecolor=style.BACK)
+                if share > 0.06:
+                    axes.text(left + share / 2, k, str(classes), ha="center", va="center", fontsize=7, color=style.INK)
+                left += share
+            labels.append(f"{pruner_title(pruner)} {compression:g}")
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+        axes.invert_yaxis()
+        axes.set(xlabel="share of seeds", title=f"Classes in reach, of {total}", xlim=(0, 1))
+
+    return draw
+
+
+def _signal(records: Sequence[dict[str, Any]]) -> Draw:
+    """Draw the signal of each seed, with the median, by pruner and compression."""
+    from Experiments.reporting import style
+
+    def draw(axes: Any) -> None:
+        for k, ((pruner, _), cell) in enumerate(_cells(records).items()):
+            values = sorted(record["signal"] for record in cell if record["signal"])
+            look = style.look(pruner)
+            axes.plot(values, [k] * len(values), look.marker, color=look.colour, alpha=0.3, markersize=3)
+            if values:
+                axes.plot(values[len(values) // 2], k, "|", color=style.INK, markersize=11)
+        axes.set_xscale("log")
+        axes.invert_yaxis()
+        axes.set_yticks([])
+        axes.set(xlabel="signal (1 is dense); line: median; without seeds of no signal", title="Signal that is left")
+
+    return draw
