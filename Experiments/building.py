@@ -63,7 +63,7 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     make = load.model(args.model, args.model_class)
     model = make(loaded.shape, loaded.num_classes, args.dense_classifier, **options)
     if args.pretrained:
-        weights.load(model, weights.find("--pretrained", args.pretrained))
+        weights.load(model, weights.find("--pretrained", args.pretrained), name=args.model)
     layout = getattr(model, "memory_format", None) if device.type == "cpu" and fast.used() else None
     model.to(device, memory_format=layout)
     generator.ignore_masks(model, args.ignore_masks)

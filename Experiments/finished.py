@@ -65,6 +65,6 @@ def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
     from Utils import generator
 
     network = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
-    weights.load(network, file, masks=True)
+    weights.load(network, file, masks=True, name=config.model)
     generator.ignore_masks(network, config.ignore_masks)
     return network.eval()
