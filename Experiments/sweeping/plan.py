@@ -26,6 +26,7 @@ class Run:
     located: corpus.Located  # its data
     place: store.Run  # its directory in the store
     shares: bool = False  # stores its training before pruning for others, or starts from a stored one
+    again: bool = False  # replaces the stored run
 
     @property
     def name(self) -> str:
@@ -40,7 +41,8 @@ class Run:
             f"--data-dir={Path(place.data_dir).resolve()}",
             f"--result-dir={Path(place.result_dir).resolve()}",
             f"--gpu={place.gpu}",
-            *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "force", "verbose") if getattr(place, flag)),
+            *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "verbose") if getattr(place, flag)),
+            *(["--force"] if place.force or self.again else []),
             *(["--share-pretraining"] if self.shares else []),
         ]
         return words if threads is None else [*words, f"--threads={threads}"]
