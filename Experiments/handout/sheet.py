@@ -42,7 +42,7 @@ def without_model(profile: Profile, holdings: Holdings, times: Times) -> set[Pat
     """Return the directories of the runs whose model is missing and needed: for a test time or a histogram."""
     founds = tuning(profile, holdings)
     drawn = [found.runs[0] for found in founds if found.runs and found.cell.compression == profile.shown]
-    needed = [run for run in tables.shown_runs(founds) if run in drawn or times.lost(run)]
+    needed = [run for run in tables.shown_runs(founds) if run in drawn or times.absence(run)]
     return {run.path for run in needed if not (run.path / "model.safetensors").is_file()}
 
 

@@ -95,7 +95,8 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Table]:
             "timing. " + WHY_MASKS,
         ),
         by_compression(
-            "2c-flop", "Question 2c: fraction of the FLOP that remains", profile, holdings, flop_fraction, 4
+            "2c-flop", "Question 2c: fraction of the FLOP that remains", profile, holdings, flop_fraction, 4,
+            "A fully connected network has one multiply-add for each weight, so that there all curves coincide.",
         ),
         timings(profile, holdings, times),
     ]  # fmt: skip

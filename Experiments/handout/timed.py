@@ -71,12 +71,8 @@ class Times:
 
     def extent(self, runs: Iterable[Run]) -> tuple[float, float]:
         """Return the shortest and the longest seconds of the forward passes of those runs that are measured."""
-        taken = [self.of(run)["forward"] for run in runs if not self._absence(run)]
+        taken = [self.of(run)["forward"] for run in runs if not self.absence(run)]
         return min(each["lowest"] for each in taken), max(each["highest"] for each in taken)
-
-    def lost(self, run: Run) -> bool:
-        """Return whether a run has no measurement and no model to measure."""
-        return self._absence(run) == NO_MODEL
 
     def take(self, runs: Iterable[Run]) -> None:
         """Measure each run whose model is stored, unless it has been measured on this machine.
@@ -92,12 +88,13 @@ class Times:
                 console.warn(f"no test time of {run.name}: {error}")
 
     def _missing(self, run: Run) -> bool:
-        if absence := self._absence(run):
+        if absence := self.absence(run):
             return absence == NOT_MEASURED
         here = self.args.stored_only or self.of(run).get("machine") == self.machine
         return not here and (run.path / "model.safetensors").is_file()
 
-    def _absence(self, run: Run) -> str:
+    def absence(self, run: Run) -> str:
+        """Return why a run has no measurement; "" if it has one."""
         try:
             self.of(run)
         except Absent as error:
