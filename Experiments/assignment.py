@@ -7,10 +7,11 @@ from pathlib import Path
 
 from Experiments import sweep
 from Experiments.handout.questions import PROFILES
-from Utils import load
+from Utils import console, load
 from Utils.commandline.kinds import count
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
+from Utils.study.runs import check_stores
 
 # Modules that make runs and draw are imported in `run`, after the flags have been checked.
 
@@ -56,9 +57,7 @@ def check(args: Namespace) -> Namespace:
         load.known("source", args.source, load.SOURCES)
     if args.store is None:
         args.store = [STUDY] if Path(STUDY).is_dir() else []
-    for store in args.store:
-        if not Path(store).is_dir():
-            raise UserError(f"--store {store}: no such directory")
+    check_stores(args.store)
     args.seed_list = list(dict.fromkeys(args.seed_list))
     if args.stored_only and (args.dry_run or args.force):
         raise UserError("--stored-only makes no run; leave out --dry-run and --force")
@@ -68,19 +67,23 @@ def check(args: Namespace) -> Namespace:
 
 def run(args: Namespace) -> int:
     """Make missing runs, then all tables and figures; return the exit code, 1 if a run has failed now or before."""
+    from Experiments.handout import sheet
     from Experiments.handout.holdings import Holdings
+    from Experiments.handout.timed import Times
 
     profile = PROFILES[args.profile]
     if profile.reduced:
         print(profile.reduced)
     holdings = Holdings(args, profile)
-    code = 0 if args.stored_only else _make(args, holdings.wanted(profile.cells()))
+    lost = sheet.without_model(profile, holdings, Times(args, profile))
+    for path in sorted(lost):
+        made = path.parent.parent == Path(args.result_dir) and not args.stored_only
+        blank = "its test time or weights are blank; --force makes the runs again, with models, in --result-dir"
+        console.note(f"{path} has no model: {'the run is made again' if made else blank}")
+    code = 0 if args.stored_only else _make(args, holdings.wanted(profile.cells(), lost))
     if args.dry_run:
         return code
     holdings.look_again()
-
-    from Experiments.handout import sheet
-
     for path in sheet.write(args, profile, holdings):
         print(f"Saved {path}")
     return code
@@ -90,6 +93,6 @@ def _make(args: Namespace, wanted: list) -> int:
     """Print how long the missing runs will take and make them; return the exit code."""
     from Experiments.handout.outlook import Estimator
 
-    missing = [run for run in wanted if args.force or run.directory.whole() is None]
-    print(Estimator(args).of(missing).text(args.workers), flush=True)
-    return sweep.make(args, wanted) if wanted else 0
+    outlook = Estimator(args).of(sweep.states(args, wanted)[2])
+    print(outlook.text(args.workers), flush=True)
+    return sweep.make(args, wanted, outlook.lengths) if wanted else 0

@@ -82,7 +82,7 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     if args.prune_embedding:
         generator.mask_embeddings(model)
     if args.pretrained:
-        weights.load(model, weights.find("--pretrained", args.pretrained))
+        weights.load(model, weights.find("--pretrained", args.pretrained), name=args.model)
     layout = getattr(model, "memory_format", None) if device.type == "cpu" and fast.used() else None
     model.to(device, memory_format=layout)
     generator.ignore_masks(model, args.ignore_masks)

@@ -66,6 +66,6 @@ def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
     network = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
     if config.prune_embedding:
         generator.mask_embeddings(network)
-    weights.load(network, file, masks=True)
+    weights.load(network, file, masks=True, name=config.model)
     generator.ignore_masks(network, config.ignore_masks)
     return network.eval()

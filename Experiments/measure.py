@@ -19,7 +19,7 @@ from Utils.store import files, provenance
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    finished.flags(top, "measurement")
+    finished.flags(top, "measure")
     top._action_groups[-1].add_argument(
         "--repeats", type=positive_count, default=9, metavar="N", help="medians taken of each, in turn (default: 9)"
     )
@@ -72,6 +72,7 @@ def words(formats: Mapping[str, Mapping[str, Any]]) -> str:
             if REFERENCE in formats:
                 line += f" {formats[REFERENCE]['seconds'][size]['median'] / middle:>6.2f} x"
         lines.append(line.rstrip())
+    lines += [f"x: times as fast as the {REFERENCE} form"] * (REFERENCE in formats)
     return "".join(f"{line}\n" for line in lines)
 
 

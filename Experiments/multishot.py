@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    top.add_settings(*GROUPS, "levels", defaults={"pruner": "mag"})
+    top.add_settings("levels")
     add = top.add_argument_group("lists", "one run for each compression and number of levels").add_argument
     add(
         "--level-list",
@@ -36,6 +36,7 @@ def flags(top: Parser) -> None:
         metavar="C",
         help="exponents to prune to (default: --compression alone)",
     )
+    top.add_settings(*GROUPS, defaults={"pruner": "mag"})
 
 
 def check(args: Namespace) -> Namespace:

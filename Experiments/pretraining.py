@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from Utils import console, settings
 from Utils.store import lock
 from Utils.store import run as store
+from Utils.wording import counted
 
 if TYPE_CHECKING:
     from Experiments.workshop import Workshop
@@ -59,7 +60,7 @@ def shared(shop: Workshop) -> Iterator[None]:
         state = checkpoint.left(path if path.exists() and not begun else None, shop.made_by)
         if state:
             checkpoint.restore(parts, state)
-            print(f"Going on from the training of another run ({args.pre_epochs} epochs before pruning).")
+            print(f"Going on from the training of another run ({counted(args.pre_epochs, 'epoch')} before pruning).")
         yield
         if not state and not begun:
             with shop.clock("save"):

@@ -10,6 +10,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from Utils.commandline.parser import Parser
+from Utils.wording import counted
 
 # pandas and matplotlib are imported only if there are runs to report.
 
@@ -55,5 +56,8 @@ def run(args: Namespace) -> list[Path]:
         *writing.pictures(out, [picture for group in pictures.values() for picture in group]),
         writing.text(out / "report.html", page.build(found, tables, comparison, pictures)),
     ]
-    print(f"{len(found.runs)} runs, {len(found.tasks)} tasks. Saved {len(written)} files to {out}: report.html first.")
+    print(
+        f"{counted(len(found.runs), 'run')}, {counted(len(found.tasks), 'task')}. "
+        f"Saved {len(written)} files to {out}: report.html first."
+    )
     return written

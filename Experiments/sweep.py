@@ -7,6 +7,7 @@ import contextlib
 import re
 import sys
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from Utils.commandline import arguments
 from Utils.commandline.kinds import count, non_negative, positive, positive_count, switch
 from Utils.commandline.parser import Parser
 from Utils.errors import UserError
+from Utils.wording import counted
 
 # Modules that find and make runs are imported in `run`, after the flags have been checked; torch only in workers.
 
@@ -26,8 +28,8 @@ OWN = ("expid", "force", "verbose", "workers")  # flags with another meaning for
 
 def flags(top: Parser) -> None:
     """Add the flags of a singleshot, which apply to every run of the grid, and those of the sweep."""
-    top.add_settings(*GROUPS, without=OWN)
     group = top.add_argument_group("sweep", "the grid: files, these lists, or both; flags go before the files")
+    top.add_settings(*GROUPS, without=OWN)
     add = group.add_argument
     add("--expid", help=argparse.SUPPRESS)
     add(
@@ -50,8 +52,8 @@ def add_making(group: Any) -> None:
         type=positive_count,
         default=1,
         metavar="N",
-        help="processes that make runs side by side, torch's threads divided among them unless --threads is given; "
-        "batches are put together without threads of their own (default: 1)",
+        help="processes that make runs side by side, not threads of the loader as for a single run; torch's threads "
+        "are divided among them unless --threads is given (default: 1)",
     )
     for name, text in (
         ("--force", "make all runs again, and replace what is stored of them"),
@@ -105,30 +107,43 @@ def run(args: Namespace) -> int:
     return make(args, plan.plan(args.cells, Path(args.data_dir), args.result_dir, args.force))
 
 
-def make(args: Namespace, runs: list) -> int:
-    """Make those of these runs that are not stored; return the exit code, as `run` does."""
+def states(args: Namespace, runs: list) -> tuple[set[str], dict[str, str], list]:
+    """Return (names of the stored runs, why others failed before, by name, the runs to be made)."""
+    from Experiments.sweeping.failures import Failures
+
+    failures = Failures(args.result_dir)
+    done = {run.name for run in runs if not (args.force or run.again) and run.directory.whole() is not None}
+    before = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
+    failed = {name: why for name, why in before.items() if why is not None and name not in done}
+    return done, failed, [run for run in runs if run.name not in done and run.name not in failed]
+
+
+def make(args: Namespace, runs: list, lengths: Mapping[str, float] | None = None) -> int:
+    """Make those of these runs that are not stored; return the exit code, as `run` does.
+
+    lengths: estimated seconds of runs, by name, for those that no finished run tells of.
+    """
     from Experiments.sweeping.failures import Failures
     from Experiments.sweeping.limit import TimeLimit
 
     limit = TimeLimit(args.time_limit) if args.time_limit else None
     failures = Failures(args.result_dir)
-    done = {run.name for run in runs if not args.force and run.directory.whole() is not None}
-    before = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
-    failed = {name: why for name, why in before.items() if why is not None and name not in done}
-    waiting = [run for run in runs if run.name not in done and run.name not in failed]
+    done, failed, waiting = states(args, runs)
     if args.dry_run:
-        show(args, runs, done, failed, limit)
+        show(args, runs, done, failed, waiting, limit, lengths or {})
         return 0
     if failed:
-        console.note(f"{len(failed)} runs have failed before and are left out; --retry-failed makes them again")
+        console.note(f"left out, failed before: {counted(len(failed), 'run')}; --retry-failed makes them again")
     for name in done:
         failures.forget(name)  # another process has made it
-    Sweep(args, runs, done, failed, failures, limit).make(waiting)
+    Sweep(args, runs, done, failed, failures, limit, lengths or {}).make(waiting)
     left = len(runs) - len(done) - len(failed)
     rest = f", {left} left for want of time" if left else ""
-    print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed{rest}; results in {runs[0].directory.path.parent}")
+    total = counted(len(runs), "run")
+    print(f"{total}: {len(done)} done, {len(failed)} failed{rest}; results in {runs[0].place.path.parent}")
     if failed:
-        print(f"error: {len(failed)} of {len(runs)} runs have failed; why is in {failures.folder}", file=sys.stderr)
+        have = "has" if len(runs) == 1 else "have"
+        print(f"error: {len(failed)} of {total} {have} failed; why is in {failures.folder}", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -136,10 +151,11 @@ class Sweep:
     """A sweep in progress: it shows a bar and one line per run, and records failures."""
 
     def __init__(
-        self, args: Namespace, runs: list, done: set[str], failed: dict[str, str], failures: Any, limit: Any
-    ) -> None:
+        self, args: Namespace, runs: list, done: set[str], failed: dict[str, str], failures: Any, limit: Any,
+        lengths: Mapping[str, float],
+    ) -> None:  # fmt: skip
         self.args, self.runs, self.done, self.failed, self.failures = args, runs, done, failed, failures
-        self.limit, self.estimate = limit, estimate(args) if limit else None
+        self.limit, self.estimate, self.lengths = limit, estimate(args) if limit else None, lengths
 
     def make(self, waiting: list) -> None:
         """Make these runs as far as the time limit allows; add the name of each to `done` or `failed`."""
@@ -176,7 +192,10 @@ class Sweep:
 
     def allows(self, run: Any) -> bool:
         """Return whether the remaining time is enough for a run."""
-        return self.estimate is None or self.limit.allows(self.estimate.of(run.directory.config))
+        if self.estimate is None:
+            return True
+        length = self.estimate.of(run.directory.config)
+        return self.limit.allows(self.lengths.get(run.name) if length is None else length)
 
     def settle(self, run: Any, ended: Any) -> str:
         """Record how a run has ended; return the line about it."""
@@ -206,13 +225,15 @@ def estimate(args: Namespace) -> Any:
     return Estimate(Path(args.result_dir), load.device(args.gpu, args.no_cuda).type if here else None)
 
 
-def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str], limit: Any) -> None:
+def show(
+    args: Namespace, runs: list, done: set[str], failed: dict[str, str], to_do: list, limit: Any,
+    given: Mapping[str, float],
+) -> None:  # fmt: skip
     """Print the runs with their states, the time that the rest will take, and what the time limit allows of it."""
     from Experiments.sweeping import plan
 
-    to_do = [run for run in runs if run.name not in done and run.name not in failed]
     expected = estimate(args)
-    lengths = [expected.of(run.directory.config) for run in to_do]
+    lengths = [given.get(run.name) or expected.of(run.directory.config) for run in to_do]
     begins = limit.foresee(lengths, args.workers) if limit else [True] * len(to_do)
     left = {run.name: (length, fits) for run, length, fits in zip(to_do, lengths, begins, strict=True)}
     for run in runs:
@@ -227,12 +248,13 @@ def show(args: Namespace, runs: list, done: set[str], failed: dict[str, str], li
             )
         print(f"{run.name}: {state}")
     known = [seconds for seconds in lengths if seconds is not None]
-    total = f"about {plan.duration(sum(known) / min(args.workers, len(known)))}" if known else "of unknown length"
+    hours = f"about {plan.duration(sum(known) / min(args.workers, len(known)))}" if known else "of unknown length"
     unknown = f", {len(left) - len(known)} of them of unknown length" if known and len(known) < len(left) else ""
-    rest = f", {total} for {args.workers} at a time{unknown}" if left else ""
+    rest = f", {hours} for {args.workers} at a time{unknown}" if left else ""
     if left and limit:
         fit = sum(fits for length, fits in left.values() if length is not None)
         time = plan.duration(limit.seconds)
         of_known = f"in {time} there is time for {fit} of the {len(known)} of known length"
         rest += f"; {of_known if known else f'as many begin as {time} leave time for'}"
-    print(f"{len(runs)} runs: {len(done)} done, {len(failed)} failed before, {len(left)} to do{rest}")
+    total = counted(len(runs), "run")
+    print(f"{total}: {len(done)} done, {len(failed)} failed before, {len(left)} to do{rest}")

@@ -20,7 +20,7 @@ from Utils.store import weights
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    finished.flags(top, "translation")
+    finished.flags(top, "translate")
     add = top._action_groups[-1].add_argument
     add(
         "--text",

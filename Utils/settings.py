@@ -74,7 +74,11 @@ ROWS = (
     ),
     _operational("run", "result_dir", "path", "where results are kept", "Results/data", metavar="DIR", original=True),
     _switch("run", "force", "run again and replace the run that is stored under its name", operational=True),
-    _operational("run", "workers", "count", "threads that put batches together ahead of use", 0, original=True),
+    _operational(
+        "run", "workers", "count",
+        "threads of the loader, which put batches together ahead of use (of a sweep: processes that make runs)", 0,
+        original=True,
+    ),
     Setting("seed", "run", "count", "random seed of everything", 1, original=True, axis=True),
     _seed("init_seed", "initial weights"),
     _seed("data_seed", "data order"),

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from safetensors.numpy import save_file
 from waiting import finished, until
 
 import main
-from Experiments.handout import beside, entries, holdings, questions, sheet, tables, weights
+from Experiments.handout import beside, entries, holdings, pictures, questions, sheet, tables, weights
 from Experiments.handout.questions import COMPRESSIONS, FC, PROFILES, VGG16
 from Experiments.handout.timed import Times
 from Experiments.sweeping.failures import Failures
@@ -136,7 +137,7 @@ def test_accuracies_and_flop_are_those_of_the_runs(made):
         assert float(row["mean"]) == flops["kept"] / flops["total"]
     for row in read(made, "3c-flop-c0.5"):
         run = results[row["pruner"], 0.5, int(row["pruner"] == "mag")]
-        (tensor,) = [t for t in run["per_tensor"] if t["prunable"] and t["module"] == row["layer"]]
+        (tensor,) = [t for t in run["per_tensor"] if t["prunable"] and t["module"] == row["module"]]
         assert int(row["remains"]) == tensor["flops"] * tensor["kept"] // tensor["size"]
         assert int(row["of"]) == tensor["flops"]
 
@@ -168,11 +169,141 @@ def test_test_times_have_a_spread_and_the_loader_apart(made):
             low, middle, high = (float(row[f"{name}_{key}"]) for key in ("lowest", "median", "highest"))
             assert 0.0 < low <= middle <= high
         assert int(row["examples"]) == 1000 and 0 < int(row["timed"]) <= 1000 and int(row["repeats"]) == SMOKE.repeats
+
+
+def test_speeds_have_one_baseline_the_dense_form(made):
+    """As `measure` prints them and the report's table of speed has them; the caption names it."""
     formats = {row["format"]: row for row in read(made, "2b-exports")}
-    assert (
-        set(formats) == {"masked", *load.FORMATS} >= {"dense", "compact", "sparse"}
-        and float(formats["masked"]["times_masked_64"]) == 1
-    )
+    assert set(formats) == {"masked", *load.FORMATS} >= {"dense", "compact", "sparse"}
+    for row in formats.values():
+        for size in ("1", "64"):
+            faster = float(formats["dense"][f"seconds_{size}"]) / float(row[f"seconds_{size}"])
+            assert float(row[f"times_dense_{size}"]) == faster
+    text = (page(made) / "tables" / "2b-exports.md").read_text(encoding="utf-8")
+    assert "ms for 64 (times dense)" in text and "as fast as the dense form" in text
+
+
+def test_layers_have_the_same_numbers_in_tables_and_figures(made):
+    """From 1 on, with their modules beside them: nn.Sequential counts its activations too."""
+    modules = [["1", "1"], ["2", "3"], ["3", "5"], ["4", "7"], ["5", "9"], ["6", "11"]]
+    for name in ("3a-sparsity-c1", "3c-flop-c1"):
+        header, _, *rows = shown(made, name)
+        assert header[:2] == ["layer", "module"] and [row[:2] for row in rows] == modules
+        assert [list(pair) for pair in dict.fromkeys((r["layer"], r["module"]) for r in read(made, name))] == modules
+        svg = (page(made) / "figures" / f"{name}.svg").read_text(encoding="utf-8")
+        words = re.findall(r">([^<>]+)</text>", svg)
+        ticks = words[: words.index("layer")]
+        assert ticks[-6:] == ["1", "2", "3", "4", "5", "6"]
+    header, _, *rows = shown(made, "3b-weights")
+    assert header[:3] == ["pruner", "layer", "module"] and [row[1:3] for row in rows[:6]] == modules
+    svg = (page(made) / "figures" / "3b-weights-mag-c0.5.svg").read_text(encoding="utf-8")
+    assert re.findall(r">layer (\d) \(module (\d+)\)<", svg) == list(map(tuple, modules))
+
+
+def test_the_figure_of_test_times_has_bars_from_the_shortest_to_the_longest(made, sample_data, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures.canvas, "curve", lambda axes, x, means, *_, ends: drawn.append((x, means, ends)))
+    monkeypatch.setattr(pictures.canvas, "legend", lambda *_: None)
+    args = arguments.parse(line(made, sample_data))
+    pictures.tuning(SMOKE, holdings.Holdings(args, SMOKE), Times(args, SMOKE))
+    timed = [lines for lines in drawn if lines[2] is not None]
+    assert len(drawn) == 3 * len(ORDER) and len(timed) == len(ORDER)
+    rows = read(made, "2b-test-time-spread")  # compression by compression
+    for k, (_, means, ends) in enumerate(timed):
+        own = rows[k :: len(ORDER)]
+        assert [mean.mean for mean in means] == [float(row["forward_median"]) for row in own]
+        assert ends == [(float(row["forward_lowest"]), float(row["forward_highest"])) for row in own]
+    assert len({x[0] for x, _, _ in timed}) == len(ORDER)  # side by side
+    assert "bars from the shortest to the longest" in (page(made) / sheet.PAGE).read_text(encoding="utf-8")
+
+
+def links(results):
+    """Targets of all links and pictures of the page."""
+    return re.findall(r"\]\(([^)]+)\)", (page(results) / sheet.PAGE).read_text(encoding="utf-8"))
+
+
+def copied(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "copy")
+
+
+def test_a_call_that_makes_nothing_takes_nothing_from_the_handout(made, sample_data, tmp_path):
+    """Other seeds are asked for and no time is left to make them: the stored seed stays in every cell."""
+    results = copied(made, tmp_path)
+    assert main.main(line(results, sample_data, "--seed-list", "2", "--time-limit", "0.001")) == 0
+    assert len(finished(results)) == RUNS
+    for name in ("1-architectures", "2a-accuracy", "2b-test-time-spread", "3b-weights", "4-mixed-precision"):
+        assert [row.get("mean") for row in read(results, name)] == [row.get("mean") for row in read(made, name)]
+    assert all((page(results) / target).is_file() for target in links(results))
+    assert "1 of 2 seeds" in (page(results) / "tables" / "2a-accuracy.md").read_text(encoding="utf-8")
+
+
+def test_a_handout_made_of_more_runs_stays(made, sample_data, tmp_path, capsys):
+    results = copied(made, tmp_path)
+    for path in finished(results)[:5]:
+        shutil.rmtree(path.parent)
+    before = {path: path.read_bytes() for path in page(results).rglob("*") if path.is_file()}
+    assert main.main(line(results, sample_data, "--stored-only")) == 0
+    assert {path: path.read_bytes() for path in page(results).rglob("*") if path.is_file()} == before
+    said = capsys.readouterr()
+    assert "Saved" not in said.out
+    assert "Made of 25 runs: GENERATED SAMPLE DATA. Now it would be: Made of 20 runs" in said.err
+
+
+def test_a_page_of_no_run_links_only_what_is_written(sample_data, tmp_path):
+    assert main.main(line(tmp_path, sample_data, "--time-limit", "0.001")) == 0
+    assert not finished(tmp_path) and len(links(tmp_path)) > 30
+    assert all((page(tmp_path) / target).is_file() for target in links(tmp_path))
+
+
+def test_a_run_whose_model_is_missing_is_made_again(made, sample_data, tmp_path, capsys):
+    """It alone, and only if the handout needs the model: what is measured and not drawn needs none."""
+    results = copied(made, tmp_path)
+    runs = {path.parent.name: path.parent for path in finished(results)}
+    drawn = next(path for name, path in runs.items() if name.startswith("cifar10-sample-fc-snip-c0.5-"))
+    measured = next(path for name, path in runs.items() if name.startswith("cifar10-sample-fc-snip-c2-"))
+    content = (drawn / "model.safetensors").read_bytes()
+    for path in (drawn, measured):
+        (path / "model.safetensors").unlink()
+    before = {path: path.stat().st_mtime_ns for path in finished(results)}
+    assert main.main(line(results, sample_data, "--dry-run")) == 0
+    out = capsys.readouterr().out
+    assert out.count(": to do") == 1 and f"{drawn.name}: to do" in out
+    assert main.main(line(results, sample_data, "--stored-only")) == 0
+    err = capsys.readouterr().err
+    assert f"note: {drawn} has no model: its test time or weights are blank; --force" in err
+    assert "Now it would be: Made of 25 runs (1 without a model)" in err
+    assert main.main(line(results, sample_data, "--threads", "1")) == 0
+    assert f"note: {drawn} has no model: the run is made again" in capsys.readouterr().err
+    assert (drawn / "model.safetensors").read_bytes() == content and not (measured / "model.safetensors").exists()
+    after = {path: path.stat().st_mtime_ns for path in finished(results)}
+    assert [path.parent for path in before if after[path] != before[path]] == [drawn]
+    assert read(results, "3b-weights") == read(made, "3b-weights")
+
+
+def test_a_test_time_of_another_machine_is_measured_anew(made, sample_data, tmp_path, monkeypatch):
+    """Or, if nothing is to be made, it stays and the table names that machine."""
+    args = arguments.parse(line(made, sample_data))
+    (run,) = holdings.Holdings(args, SMOKE).of(SMOKE.cell(SMOKE.network, SMOKE.columns()[0], 1.0)).runs
+    args.result_dir = str(tmp_path)
+    run = holdings.Run(shutil.copytree(run.path, tmp_path / "singleshot" / run.name), run.settings, run.result)
+    here = json.loads((run.path / "test_time.json").read_text(encoding="utf-8"))
+    measured = []
+    monkeypatch.setattr(Times, "_measure", lambda _, run: measured.append(run.name) or here)
+    Times(args, SMOKE).take([run])
+    assert measured == []
+    for change, words in (
+        ({"processor": "another"}, "another, 1 thread"),
+        ({"threads": 64}, "64 threads"),
+        ({"gpu": "a GPU"}, "a GPU"),
+    ):
+        there = {**here, "machine": {**here["machine"], **change}}
+        (run.path / "test_time.json").write_text(json.dumps(there), encoding="utf-8")
+        args.stored_only = True
+        Times(args, SMOKE).take([run])
+        assert measured == [] and words in entries.machine_words(Times(args, SMOKE).of(run)["machine"])
+        args.stored_only = False
+        Times(args, SMOKE).take([run])
+        assert measured.pop() == run.name and Times(args, SMOKE).of(run) == here
 
 
 # From runs made by hand
@@ -232,7 +363,7 @@ def test_a_blank_cell_says_why(held, sample_data):
     assert entries.entry(found.of(CELL), entries.top1).text == "– (run failed: the loss is nan)"
     path = keep(found, CELL, 1, 90.0)
     found.look_again()
-    times = Times(found.args, found.profile, path / "none")
+    times = Times(found.args, found.profile)
     assert entries.entry(found.of(CELL), times.seconds).text == "– (model file not kept)"
     assert entries.entry(found.of(CELL), lambda run: entries.peak(run, "train")).text == "– (not measured)"
     (path / "model.safetensors").write_bytes(b"")
@@ -323,8 +454,10 @@ def test_layers_of_weights_are_counted_under_their_masks(tmp_path):
 def test_a_dry_run_prints_the_hours_and_makes_nothing(tmp_path, sample_data, capsys):
     assert main.main(line(tmp_path, sample_data, "--dry-run", "--workers", "2")) == 0
     out = capsys.readouterr().out
-    assert re.search(rf"^{RUNS} runs to make, about [\d.e-]+ hours \(.+\) for 2 at a time", out, re.MULTILINE)
-    assert out.count(": to do") == RUNS and not list(tmp_path.iterdir())
+    first = re.search(rf"^{RUNS} runs to make, about [\d.e-]+ hours \((.+)\) for 2 at a time", out, re.MULTILINE)
+    assert out.count(": to do, about ") == RUNS and not list(tmp_path.iterdir())
+    last = f"{RUNS} runs: 0 done, 0 failed before, {RUNS} to do, about {first[1]} for 2 at a time"
+    assert out.splitlines()[-1] == last
 
 
 @pytest.mark.parametrize(

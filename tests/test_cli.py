@@ -738,9 +738,46 @@ def test_weights_that_cannot_be_had_are_refused(cli, ran, tmp_path, case):
 # The process.
 
 
+def test_weights_of_another_model_are_refused_by_file_model_and_layer(cli):
+    """A layer that only one side has, and one of another shape."""
+    dense = cli(f"{AGNEWS} --post-epochs 0")
+    file = dense.path / "model.safetensors"
+    refused = cli(f"--dataset mnist --model fc --pretrained {dense.path}")
+    words = "text-classification has no 1.bias, fc has 1.bias [100]; name a run of this model"
+    assert refused.code == 2 and refused.err == f"error: {file} is of another model: {words}\n"
+    small = cli("--dataset mnist --model fc --source sample --post-epochs 0")
+    refused = cli(f"--dataset cifar10 --model fc --source sample --pretrained {small.path}")
+    assert refused.code == 2 and "fc has 1.weight [100, 784], fc has 1.weight [100, 3072]; name a" in refused.err
+
+
 def python(root: Path, *arguments: str) -> subprocess.CompletedProcess:
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *arguments], cwd=root, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("experiment", [name for name in load.EXPERIMENTS if name != "singleshot"])
+def test_the_help_of_an_experiment_begins_with_its_own_flags(experiment):
+    """Those that a single run lacks come before those that it has, and the usage names only what must be said."""
+    parser = commandline.parser(experiment)
+    common = {option for action in commandline.parser()._actions for option in action.option_strings}
+    lines = parser.format_help().splitlines()
+    assert lines[0].startswith(f"usage: main.py --experiment {experiment} ") and lines[0].endswith("[flags]")
+    named = [action for action in parser._actions if f" {action.option_strings[0]} " in lines[0]]
+    assert [action for action in named if action.dest != "experiment"] == [a for a in parser._actions if a.required]
+    listed = [match[1] for line in lines if (match := re.match(r"  (--[a-z-]+)", line))]
+    first = [name for name in listed if name not in common or name == "--run"]
+    assert first and listed[1] == first[0]  # behind --version
+    assert listed.index(first[0]) < min(listed.index(name) for name in ("--data-dir", "--gpu", "--threads"))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "meant"),
+    [("singleshot", "threads of the loader"), ("multishot", "threads of the loader"),
+     ("sweep", "processes that make runs"), ("assignment", "processes that make runs")],
+)  # fmt: skip
+def test_the_help_says_what_workers_are(experiment, meant):
+    (words,) = re.findall(r"--workers N\s+(\S.*)", commandline.parser(experiment).format_help())
+    assert words.startswith(meant)
 
 
 def test_help_names_every_flag_and_says_what_the_sparsities_are(root):

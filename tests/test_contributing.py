@@ -126,7 +126,7 @@ def test_a_data_set(follow):
     out = made.run(*PAGE["A data set"].commands, "--experiment report")
     (result,) = made.results()
     assert result["source"] == "real" and result["data"]["rows"] == {"train": 8, "test": 4}
-    assert "Data: REAL reviews" in out and "1 runs, 1 tasks." in out
+    assert "Data: REAL reviews" in out and "1 run, 1 task." in out
     assert "Canteen reviews" in (made.tree / "Results" / "report" / "report.html").read_text(encoding="utf-8")
     refused = made.call("--dataset reviews --source sample")
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -190,4 +190,4 @@ def test_an_experiment(follow):
     out = made.run(*PAGE["An experiment"].commands)
     (result,) = made.results()
     assert [line["phase"] for line in result["epochs"]] == ["round 1", "round 2", "round 3"]
-    assert result["parameters"]["prunable_kept"] == 11_940 and "1 runs, 1 tasks." in out
+    assert result["parameters"]["prunable_kept"] == 11_940 and "1 run, 1 task." in out

@@ -101,6 +101,8 @@ def test_a_measurement_is_kept_with_the_run(run, sample_data):
     assert list(found["formats"]) == ["masked", *load.FORMATS] and found["repeats"] == 3
     for name, figures in found["formats"].items():
         assert f"{figures['file_bytes']:,}" in out and f"{name} " in out
+    assert "x: times as fast as the dense form\n" in out
+    for figures in found["formats"].values():
         for size in ("1", "64"):
             taken = figures["seconds"][size]
             assert 0 < taken["lowest"] <= taken["median"] <= taken["highest"]
@@ -185,3 +187,4 @@ def test_weights_of_another_model_are_refused(ran, sample_data, tmp_path):
     shutil.copy(other / "model.safetensors", run / "model.safetensors")
     code, _, err = ask(f"--experiment export --run {run} --format dense", sample_data)
     assert code == 2 and "name a run of this model" in err
+    assert f"{run / 'model.safetensors'} is of another model: fc has " in err  # its config.json is still fc's

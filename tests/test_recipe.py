@@ -69,7 +69,7 @@ def test_it_is_reported(cli, tmp_path, sample_data):
     assert outcome.result["parameters"]["prunable_kept"] == outcome.result["parameters"]["prunable"] // 5
     assert "Final" in outcome.out and "Init." not in outcome.out
     code, out, _ = ask(f"--experiment report --store {outcome.results} --report-dir {tmp_path / 'report'}", sample_data)
-    assert code == 0 and out.startswith("1 runs, 1 tasks.")
+    assert code == 0 and out.startswith("1 run, 1 task.")
     assert outcome.path.name in (tmp_path / "report" / "tables" / "settings.csv").read_text(encoding="utf-8")
 
 

@@ -107,6 +107,11 @@ def test_no_store_and_no_run_are_refused(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no such directory"):
         runs.read([str(tmp_path / "nowhere")])
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "a/b/c/config.json").write_text("{}", encoding="utf-8")
+    for inside in ("a/b", "a/b/c"):
+        with pytest.raises(UserError, match=f"--store {inside} is inside a store; give --store a$"):
+            runs.read(["a", inside])
     with pytest.raises(UserError, match="no complete run below Results/study, Results/data"):
         runs.read(None)
 

@@ -166,7 +166,9 @@ def test_of_several_files_the_one_that_cannot_be_is_named(cli, two_files, tmp_pa
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[settings]\nprunner = 'snip'", ["settings", "prunner", "no setting"]),
+        ("[settings]\nprunner = 'snip'", ["line 2: settings: prunner", "no setting", "did you mean pruner?"]),
+        ("[[grid]]\nseed = 1\n\n[[grid]]\nseed = 'x'", ["grid 2: seed = x", "whole number"]),
+        ("[settings]\n'lr' = 1\ncompresion=2", ["line 3: settings: compresion", "did you mean compression?"]),
         ("[[grid]]\nseed = 1\n[[grid]]\nresult_dir = 'x'", ["grid 2", "result_dir", "command line"]),
         ("[settings]\nworkers = 2", ["workers", "command line"]),
         ("[settings]\nseed = []", ["seed", "empty"]),
@@ -190,6 +192,7 @@ def test_a_file_that_cannot_be_is_refused_by_name(cli, sweep_file, no_workers, t
     outcome = cli(f"--experiment sweep --sweep-file {file}")
     assert outcome.code == 2 and outcome.err.startswith("error: ") and outcome.err.count("\n") == 1, outcome.err
     assert all(word in outcome.err for word in [file, *words]), outcome.err
+    assert "--help" not in outcome.err  # the flags do not help in a file
     assert not outcome.results.exists()
 
 
@@ -318,7 +321,7 @@ def test_a_dense_run_of_a_pruner_that_is_not_asked_for_stands_for_those_that_are
         foreign.write_text(text)
     asked = f"{FLAGS} --pruner-list snip rand --compression-list 0"
     outcome = cli(f"{asked} --seed-list 2")
-    assert outcome.code == 0 and "1 runs: 1 done, 0 failed" in outcome.out
+    assert outcome.code == 0 and "1 run: 1 done, 0 failed" in outcome.out
     assert "dense runs: those of grasp stand for 2 more" in outcome.err
     names = states(cli(f"{asked} --seed-list 1 2 --dry-run"))
     assert names.pop(stored.path.name).startswith("done") and set(names.values()) != {"done"} and len(names) == 1

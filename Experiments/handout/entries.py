@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from Experiments.reporting.table import DASH
 from Utils.study.quality import ACCURACY
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
+from Utils.wording import counted
 
 SEEDS_FOR_HALF = 3  # with fewer seeds, the interval is not shown
 
@@ -68,8 +69,9 @@ def entry(found: Found, figure: Callable[[Run], float], decimals: int = 2, scale
     if mean.half and mean.count >= SEEDS_FOR_HALF:
         text += f" ± {mean.half:.{decimals}f}"
     labels = [precision(found.amp)] if found.amp != "off" and found.cell.amp is None else []
-    if len(values) < found.seeds:
-        labels.append(f"{len(values)} of {found.seeds} seeds")
+    seeds = len(found.runs) + found.missing
+    if len(values) < seeds:
+        labels.append(f"{len(values)} of {counted(seeds, 'seed')}")
     return Entry(text + (f" ({', '.join(labels)})" if labels else ""), mean, found.amp, why)
 
 
@@ -105,7 +107,7 @@ def caption(profile: Profile, founds: Iterable[Found], *more: str) -> str:
     runs = [run for found in founds for run in found.runs]
     post, pre = profile.post_epochs, profile.pre_epochs
     first = any(found.cell.pre_epochs for found in founds)
-    words = [f"{post} epoch{'s' * (post != 1)} after pruning" + (f"; Mag is trained for {pre} before it" * first) + "."]
+    words = [f"{counted(post, 'epoch')} after pruning" + (f"; Mag is trained for {pre} before it" * first) + "."]
     if runs:
         seeds = list(dict.fromkeys(run.seed for run in runs))
         devices = list(dict.fromkeys(map(device, runs)))
@@ -128,11 +130,16 @@ def data(runs: Sequence[Run]) -> str:
 
 def device(run: Run) -> str:
     """Return the device that the run was made on, with its threads or the GPU's name."""
-    machine = run.result.get("machine", {})
+    return machine_words(run.result.get("machine", {}))
+
+
+def machine_words(machine: Mapping[str, Any]) -> str:
+    """Return the name of a GPU, or the processor, if it is recorded, with its threads."""
     if gpu := machine.get("gpu"):
         return str(gpu)
-    threads = machine.get("threads")
-    return f"CPU, {threads} thread{'s' * (threads != 1)}" if threads else str(machine.get("device", "unknown device"))
+    if not (threads := machine.get("threads")):
+        return str(machine.get("device", "unknown device"))
+    return f"{machine.get('processor', 'CPU')}, {counted(threads, 'thread')}"
 
 
 def listed(words: Sequence[str]) -> str:

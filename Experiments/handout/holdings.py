@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from Experiments import runs
@@ -25,8 +25,8 @@ class Found:
     """The stored runs of a cell, one per seed, all in one precision."""
 
     cell: Cell
-    runs: tuple[Run, ...]
-    seeds: int  # how many were asked for
+    runs: tuple[Run, ...]  # of the seeds that are asked for, then of all others
+    missing: int  # how many of the seeds that are asked for
     amp: str  # precision of all runs
     why: str = ""  # why some are missing; "" if none is
 
@@ -92,14 +92,24 @@ class Holdings:
         failure = self.failures.message(run.name)
         return NOT_RUN if failure is None else f"run failed: {failure}"
 
+    def _other_seeds(self, cell: Cell, amp: str) -> list[int]:
+        """Return the seeds that are not asked for, but that names of stored runs have, in ascending order."""
+        asked = self.args.seed_list
+        start = self.singleshot(cell, asked[0], amp).name.rpartition("-")[0].removesuffix(str(asked[0]))
+        folders = [Path(place, "singleshot") for place in (self.args.result_dir, *self.args.store)]
+        names = (path.name.removeprefix(start) for folder in folders for path in folder.glob(f"{start}*"))
+        seeds = {int(number) for number in (name.partition("-")[0] for name in names) if number.isdecimal()}
+        return sorted(seeds.difference(asked))
+
     def _in_precision(self, cell: Cell, amp: str) -> Found:
         each = [self._stored(self.singleshot(cell, seed, amp)) for seed in self.args.seed_list]
+        reasons = [run for run in each if isinstance(run, str)]
+        each += [self._stored(self.singleshot(cell, seed, amp)) for seed in self._other_seeds(cell, amp)]
         there = tuple(run for run in each if isinstance(run, Run))
-        missing = dict.fromkeys(run for run in each if isinstance(run, str))
-        return Found(cell, there, len(each), amp, "; ".join(missing))
+        return Found(cell, there, len(reasons), amp, "; ".join(dict.fromkeys(reasons)))
 
     def of(self, cell: Cell) -> Found:
-        """Return the stored runs of a cell, in its precision, or else in the precision with the most seeds.
+        """Return the stored runs of a cell, in its precision, or else in the one that most of the asked seeds have.
 
         Of two precisions with equally many, the one of the command line is taken. Precisions are never mixed.
         """
@@ -112,16 +122,20 @@ class Holdings:
             return self._in_precision(cell, cell.amp)
         asked = self.args.amp
         order = [asked, *(amp for amp in PRECISIONS if amp != asked)]
-        return max((self._in_precision(cell, amp) for amp in order), key=lambda found: len(found.runs))
+        return min((self._in_precision(cell, amp) for amp in order), key=lambda found: found.missing)
 
-    def wanted(self, cells: Iterable[Cell]) -> list[plan.PlannedRun]:
-        """Return the runs to have, each once, in this order. Runs that other stores hold are not made again."""
+    def wanted(self, cells: Iterable[Cell], again: Container[Path] = ()) -> list[plan.PlannedRun]:
+        """Return the runs to have, each once, in this order. Runs that other stores hold are not made again.
+
+        again: directories of stored runs that are made again.
+        """
         planned: dict[str, plan.PlannedRun] = {}
         for cell in cells:
             held = self.of(cell)
-            amp = held.amp if len(held.runs) == held.seeds else cell.amp or self.args.amp
+            amp = cell.amp or self.args.amp if held.missing else held.amp
             for seed in self.args.seed_list:
                 run = self.singleshot(cell, seed, amp)
+                run = replace(run, again=run.directory.path in again)
                 if self.args.force or run.directory.path.exists() or not isinstance(self._stored(run), Run):
                     planned.setdefault(run.name, run)
         return list(planned.values())

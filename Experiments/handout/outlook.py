@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +13,7 @@ from Experiments.sweeping import plan
 from Experiments.sweeping.estimate import Estimate
 from Utils import load
 from Utils.data import corpus
+from Utils.wording import counted
 
 STEPS = 2  # training steps that a probe times, after a warm-up step
 
@@ -21,20 +22,18 @@ STEPS = 2  # training steps that a probe times, after a warm-up step
 class Outlook:
     """The estimated time of all runs that are to be made."""
 
-    runs: int
-    seconds: float  # one run after the other
+    lengths: Mapping[str, float]  # seconds of each run, by name
     probed: bool  # whether part of it comes from timed steps
 
     def text(self, workers: int) -> str:
         """Return a sentence with the hours that this number of workers takes."""
-        if not self.runs:
+        runs = len(self.lengths)
+        if not runs:
             return "Nothing is to be made."
-        hours = self.seconds / 3600 / min(workers, self.runs)
+        hours = sum(self.lengths.values()) / 3600 / min(workers, runs)
         source = "timed steps and finished runs" if self.probed else "finished runs"
-        return (
-            f"{self.runs} runs to make, about {hours:.2g} hours ({plan.duration(hours * 3600)}) for {workers} at a "
-            f"time, as estimated from {source}."
-        )
+        length = f"about {hours:.2g} hours ({plan.duration(hours * 3600)})"
+        return f"{counted(runs, 'run')} to make, {length} for {workers} at a time, as estimated from {source}."
 
 
 class Estimator:
@@ -48,7 +47,7 @@ class Estimator:
 
     def of(self, runs: Sequence[plan.PlannedRun]) -> Outlook:
         """Estimate the time of all these runs."""
-        total, trained = 0.0, set()
+        lengths, trained = {}, set()
         for run in runs:
             pre, post = run.args.pre_epochs, run.args.post_epochs
             known = self.estimate.of(run.directory.config)
@@ -57,8 +56,8 @@ class Estimator:
             if pre and (start in trained or start.exists()) and not self.args.force:
                 seconds *= post / (pre + post)  # another run has done the training before pruning
             trained.add(start)
-            total += seconds
-        return Outlook(len(runs), total, bool(self.probes))
+            lengths[run.name] = seconds
+        return Outlook(lengths, bool(self.probes))
 
     def _epoch(self, run: plan.PlannedRun) -> float:
         """Return the seconds of a training epoch, estimated from a few steps."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from Experiments.handout import beside, entries, tables, weights
 from Experiments.handout.entries import Absent, entry
-from Experiments.handout.holdings import Holdings
+from Experiments.handout.holdings import Found, Holdings
 from Experiments.handout.questions import (
     ARCHITECTURE_COMPRESSION,
     PRECISIONS,
@@ -25,6 +25,9 @@ from Utils.study.runs import Run
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SIDE_BY_SIDE = 1.035  # the ratio of the places of two pruners beside each other, on the axis of compressions
+ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}  # of words above a bar
+Extent = Callable[[Sequence[Run]], tuple[float, float]]
 PLAIN, OTHER = "#5d6470", "#d55e00"  # fp32 and mixed precision
 
 
@@ -55,18 +58,15 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
                 cell = entry(holdings.of(profile.cell(network, column, ARCHITECTURE_COMPRESSION)), entries.top1)
                 look = style.look(column.pruner)
                 if cell.found is None:
-                    axes.annotate(DASH, (k, 0), (0, 3), textcoords="offset points", ha="center", fontsize=8)
+                    axes.annotate(DASH, (k, 0), (0, 3), fontsize=8, **ABOVE)
                     continue
-                untrained = column.title.endswith("untrained")
-                axes.bar(
-                    k, cell.found.mean, 0.7, color=style.BACK if untrained else look.colour, edgecolor=look.colour,
-                    yerr=cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None, capsize=3,
-                    ecolor=style.INK,
-                )  # fmt: skip
                 half = cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None
+                axes.bar(
+                    k, cell.found.mean, 0.7, edgecolor=look.colour, yerr=half, capsize=3, ecolor=style.INK,
+                    color=style.BACK if column.title.endswith("untrained") else look.colour,
+                )  # fmt: skip
                 top = cell.found.mean + (half or 0.0)
-                options: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 7.5}
-                axes.annotate(f"{cell.found.mean:.2f}", (k, top), (0, 4 if half else 2), **options)
+                axes.annotate(f"{cell.found.mean:.2f}", (k, top), (0, 4 if half else 2), fontsize=7.5, **ABOVE)
             names = [column.title.replace(", ", ",\n") for column in columns]
             axes.set_xticks(range(len(columns)), names, fontsize=8)
             axes.set_ylim(0, 112)
@@ -81,38 +81,55 @@ def architectures(profile: Profile, holdings: Holdings) -> Picture:
     return canvas.picture("1-architectures", title, [panel(network) for network in profile.networks])
 
 
+def _lines(
+    axes: Axes, profile: Profile, lines: Sequence[tuple[str, str, str, Sequence[Found]]],
+    figure: Callable[[Run], float], scale: float = 1.0, extent: Extent | None = None,
+) -> list[float]:  # fmt: skip
+    """Draw a figure of runs against compression and return all values; a line is (title, colour, marker, runs)."""
+    values: list[float] = []
+    for k, (title, colour, marker, founds) in enumerate(lines):
+        means = [entry(found, figure, scale=scale).found for found in founds]
+        cells = zip(profile.compressions, founds, means, strict=True)
+        there = [(c, found.runs, mean) for c, found, mean in cells if mean is not None]
+        if there:
+            points = [c * (SIDE_BY_SIDE ** (k - 2) if extent else 1.0) for c, _, _ in there]
+            ends = [extent(runs) for _, runs, _ in there] if extent else None
+            canvas.curve(axes, points, [mean for _, _, mean in there], colour, marker, title, ends=ends)
+            values += [mean.mean for _, _, mean in there] + [value for pair in ends or () for value in pair]
+    if values:
+        _by_compression(axes, profile)
+    else:
+        _empty(axes, "no run yet")
+    return values
+
+
 def curve(
     name: str, title: str, words: str, profile: Profile, holdings: Holdings, figure: Callable[[Run], float],
-    log: bool = False, zero: bool = False,
+    log: bool = False, extent: Extent | None = None,
 ) -> Picture:  # fmt: skip
-    """Draw a figure of the runs against compression, one line per pruner."""
+    """Draw a figure of the runs against compression, one line per pruner.
+
+    extent: returns the ends of the bar of a cell's runs. With it the points of the pruners are side by side, and the
+    vertical axis begins at 0. Without it the bars are intervals over the seeds.
+    """
 
     def draw(axes: Axes) -> None:
-        everything: list[float] = []
+        lines = []
         for column in profile.columns():
             look = style.look(column.pruner)
-            cells = [
-                (compression, entry(holdings.of(profile.cell(profile.network, column, compression)), figure).found)
-                for compression in profile.compressions
-            ]
-            there = [(x, found) for x, found in cells if found is not None]
-            if there:
-                points = [x for x, _ in there]
-                canvas.curve(axes, points, [found for _, found in there], look.colour, look.marker, look.title)
-                everything += [found.mean for _, found in there]
+            founds = [holdings.of(profile.cell(profile.network, column, c)) for c in profile.compressions]
+            lines.append((look.title, look.colour, look.marker, founds))
         axes.set_title(profile.network.title)
-        if not everything:
-            _empty(axes, "no run yet")
+        if not (values := _lines(axes, profile, lines, figure, extent=extent)):
             return
-        _by_compression(axes, profile)
         axes.set_ylabel(words)
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
-        elif zero:
-            axes.set_ylim(0.0, 1.15 * max(everything))
+        elif extent:
+            axes.set_ylim(0.0, 1.08 * max(values))
         else:
-            canvas.limits(axes, everything)
+            canvas.limits(axes, values)
         canvas.legend(axes)
 
     return canvas.picture(name, title, [draw])
@@ -123,8 +140,8 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
     return [
         curve("2a-accuracy", "Test accuracy against compression", "test accuracy (top-1), %", profile, holdings,
               entries.top1),
-        curve("2b-test-time", "Test time against compression", "test time (forward), s", profile, holdings,
-              times.seconds, zero=True),
+        curve("2b-test-time", "Test time against compression: median pass, with bars from the shortest to the longest",
+              "forward passes, s: median and range", profile, holdings, times.seconds, extent=times.extent),
         curve("2c-flop", "FLOP against compression", "fraction of the FLOP that remains", profile, holdings,
               entries.flop_fraction, log=True),
     ]  # fmt: skip
@@ -148,18 +165,18 @@ def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
     return pictures
 
 
-def _layer_axis(axes: Axes, names: Sequence[str]) -> None:
-    """Number the layers from left to right; the table has their names."""
-    axes.set_xticks(range(len(names)), [str(k + 1) for k in range(len(names))], fontsize=7.5)
+def _layer_axis(axes: Axes, layers: Sequence[tables.Layer]) -> None:
+    """Number the layers from left to right; the table has the names of their modules too."""
+    axes.set_xticks(range(len(layers)), [str(number) for number, _ in layers], fontsize=7.5)
     axes.set_xlabel("layer")
     axes.grid(visible=False, axis="x")
 
 
-def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw]:
+def _densities(columns: Mapping[str, Mapping[tables.Layer, float]]) -> Callable[..., Draw]:
     """Return a function that draws a pruner's panel; all panels have one scale, up to the highest bar of all."""
     most = max([value for column in columns.values() for value in column.values()], default=1.0)
 
-    def panel(title: str, colour: str, column: Mapping[str, float] | None, why: str) -> Draw:
+    def panel(title: str, colour: str, column: Mapping[tables.Layer, float] | None, why: str) -> Draw:
         def draw(axes: Axes) -> None:
             axes.set_title(title)
             if not column:
@@ -169,8 +186,7 @@ def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw
             axes.bar(range(len(values)), values, 0.75, color=colour)
             for k, value in enumerate(values):
                 if value == 0.0:
-                    options: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
-                    axes.annotate("0", (k, 0.0), (0, 2), **options)
+                    axes.annotate("0", (k, 0.0), (0, 2), fontsize=8, **ABOVE)
             _layer_axis(axes, list(column))
             axes.set_ylim(0.0, 1.08 * most)
             axes.set_ylabel("weights that remain")
@@ -180,7 +196,7 @@ def _densities(columns: Mapping[str, Mapping[str, float]]) -> Callable[..., Draw
     return panel
 
 
-def _flops(title: str, colour: str, column: dict[str, tuple[int, int]] | None, why: str) -> Draw:
+def _flops(title: str, colour: str, column: dict[tables.Layer, tuple[int, int]] | None, why: str) -> Draw:
     def draw(axes: Axes) -> None:
         axes.set_title(title)
         if not column:
@@ -218,19 +234,14 @@ def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[floa
 
 def _histogram(number: int, layer: Layer, colour: str) -> Draw:
     def draw(axes: Axes) -> None:
-        axes.set_title(f"{number}: {layer.name}", fontsize=9, pad=17)
+        axes.set_title(f"layer {number} (module {layer.name})", fontsize=9, pad=17)
         share = 1.0 - layer.share_pruned
         bar: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
         axes.barh(1.03, share, color=colour, **bar)
         axes.barh(1.03, 1.0 - share, left=share, color=style.GRID, **bar)
-        options: dict[str, Any] = {
-            "xycoords": "axes fraction",
-            "textcoords": "offset points",
-            "ha": "right",
-            "fontsize": 7.5,
-        }
         words = f"{layer.pruned:,} pruned ({100 * layer.share_pruned:.1f} %)"
-        axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, **options)
+        options: dict[str, Any] = {**ABOVE, "xycoords": "axes fraction", "ha": "right"}
+        axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, fontsize=7.5, **options)
         if not layer.kept:
             _empty(axes, "no weight is left")
             return
@@ -250,26 +261,15 @@ def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
 
     def panel(title: str, figure: Callable[[Run], float], scale: float) -> Draw:
         def draw(axes: Axes) -> None:
-            reached: list[float] = []
-            for amp, colour, marker in zip(PRECISIONS, (PLAIN, OTHER), ("o", "D"), strict=True):
-                cells = [
-                    (c, entry(holdings.of(profile.precision_cell(c, amp)), figure, 2, scale).found)
-                    for c in profile.compressions
-                ]
-                there = [(x, found) for x, found in cells if found is not None]
-                if there:
-                    points = [x for x, _ in there]
-                    label = entries.precision(amp)
-                    canvas.curve(axes, points, [found for _, found in there], colour, marker, label)
-                    reached += [found.mean for _, found in there]
+            lines = []
+            for amp, look in zip(PRECISIONS, ((PLAIN, "o"), (OTHER, "D")), strict=True):
+                founds = [holdings.of(profile.precision_cell(c, amp)) for c in profile.compressions]
+                lines.append((entries.precision(amp), *look, founds))
             axes.set_title(title.partition(",")[0])
-            if reached:
-                _by_compression(axes, profile)
+            if values := _lines(axes, profile, lines, figure, scale):
                 axes.set_ylabel(title)
-                axes.set_ylim(0.0, 1.15 * max(reached))
+                axes.set_ylim(0.0, 1.15 * max(values))
                 canvas.legend(axes)
-            else:
-                _empty(axes, "no run yet")
 
         return draw
 
@@ -303,13 +303,8 @@ def public(profile: Profile, holdings: Holdings) -> Picture:
                 if own is not None:
                     axes.plot(c, own, "x", color=style.INK, markersize=5, label=label("paper"))
                 if ours.mean is not None:
-                    marker: dict[str, Any] = {
-                        "marker": look.marker,
-                        "color": look.colour,
-                        "linestyle": "none",
-                        "zorder": 3,
-                    }
-                    axes.plot(c, ours.mean, markersize=5, label=label("ours"), **marker)
+                    marker: dict[str, Any] = {"marker": look.marker, "color": look.colour, "linestyle": "none"}
+                    axes.plot(c, ours.mean, markersize=5, zorder=3, label=label("ours"), **marker)
             axes.set_title(column.title)
             if not named:
                 _empty(axes, "nothing to compare")

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 from Experiments.handout import beside, pictures, tables, weights
-from Experiments.handout.entries import Absent, caption
-from Experiments.handout.holdings import Holdings
+from Experiments.handout.entries import Absent, caption, data
+from Experiments.handout.holdings import Found, Holdings
 from Experiments.handout.questions import Profile
 from Experiments.handout.timed import Times
 from Experiments.reporting import writing
 from Experiments.reporting.canvas import Picture
 from Experiments.reporting.table import DASH, Table
+from Utils import console
 from Utils.study.runs import Run
+from Utils.wording import counted
 
 EXPORTED = (("synflow", 1.0), ("synflow", 2.0), ("rand", 1.0))  # pruner, compression: the first stored one is used
 PAGE = "handout.md"
+# The page's sentence about its runs.
+MADE = re.compile(r"^Made of ([\d,]+) runs?(?: \((\d+) without a model\))?: (.+)\.$", re.MULTILINE)
 # Question, what it asks for, prefixes of the names of the tables and figures that answer it.
 QUESTIONS = (
     ("1", "Architectures: accuracy of each pruner on both networks", ("1-",)),
@@ -32,16 +38,42 @@ QUESTIONS = (
 )
 
 
-def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
-    """Measure what has not been measured and write all files; return the page and the folders of tables and figures."""
-    folder = Path(args.result_dir) / "assignment" / profile.name
-    times = Times(args, profile, Path(args.result_dir) / "assignment" / "test_time")
-    founds = [
+def without_model(profile: Profile, holdings: Holdings, times: Times) -> set[Path]:
+    """Return the directories of the runs whose model is missing and needed: for a test time or a histogram."""
+    founds = tuning(profile, holdings)
+    drawn = [found.runs[0] for found in founds if found.runs and found.cell.compression == profile.shown]
+    needed = [run for run in tables.shown_runs(founds) if run in drawn or times.absence(run)]
+    return {run.path for run in needed if not (run.path / "model.safetensors").is_file()}
+
+
+def tuning(profile: Profile, holdings: Holdings) -> list[Found]:
+    """Return the runs of each cell of question 2."""
+    return [
         holdings.of(profile.cell(profile.network, column, compression))
         for compression in profile.compressions
         for column in profile.columns()
     ]
-    times.take(tables.shown_runs(founds))
+
+
+def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
+    """Measure what has not been measured and write all files; return the page and the folders of tables and figures.
+
+    If there is a page that was made of real data instead of samples, of more runs or of more models, all files stay,
+    and nothing is returned.
+    """
+    folder = Path(args.result_dir) / "assignment" / profile.name
+    runs = {run.path: run for cell in profile.cells() for run in holdings.of(cell).runs}.values()
+    times = Times(args, profile)
+    lost = without_model(profile, holdings, times)
+    left_out = f" ({len(lost)} without a model)" if lost else ""
+    made = f"Made of {counted(len(runs), 'run')}{left_out}: {data(list(runs)) if runs else 'no data'}."
+    with contextlib.suppress(OSError):
+        before = MADE.search((folder / PAGE).read_text(encoding="utf-8"))
+        now = MADE.fullmatch(made)
+        if before and now and _fullness(before) > _fullness(now):
+            console.warn(f"{folder} stays as it is. {before[0]} Now it would be: {made} Delete it to have that")
+            return []
+    times.take(tables.shown_runs(tuning(profile, holdings)))
     export = _export(profile, holdings, times)
     made_tables = [
         tables.architectures(profile, holdings),
@@ -52,6 +84,7 @@ def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
         tables.mixed_precision(profile, holdings),
         beside.table(profile, holdings),
     ]
+    made_tables = [table for table in made_tables if table.rows]  # the others are not written
     made_pictures = [
         pictures.architectures(profile, holdings),
         *pictures.tuning(profile, holdings, times),
@@ -62,7 +95,7 @@ def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
     ]
     writing.tables(folder, made_tables)
     writing.pictures(folder, made_pictures)
-    page = writing.text(folder / PAGE, text(profile, made_tables, made_pictures))
+    page = writing.text(folder / PAGE, text(profile, made, made_tables, made_pictures))
     return [page, folder / "tables", folder / "figures"]
 
 
@@ -87,35 +120,43 @@ def histogram_table(profile: Profile, holdings: Holdings) -> Table:
                 raise Absent(found.why)
             layers = weights.read(found.runs[0])
         except Absent as error:
-            rows.append([column.title, *[DASH] * 5, str(error)])
+            rows.append([column.title, *[DASH] * 6, str(error)])
             records.append({"compression": profile.shown, "pruner": column.pruner, "why": str(error)})
             continue
         records += weights.records(column.pruner, profile.shown, layers)
-        for layer in layers:
+        for number, layer in enumerate(layers, start=1):
             reach = f"{-layer.edges[0]:.4f}" if layer.kept else DASH
             share = f"{100 * layer.share_pruned:.2f}"
             numbers = [f"{layer.kept:,}", f"{layer.pruned:,}", share, f"{layer.deviation:.4f}", reach]
-            rows.append([column.title, layer.name, *numbers])
-    header = ["pruner", "layer", "kept", "pruned", "pruned, %", "standard deviation of the kept", "largest magnitude"]
-    note = "Kept weights after training alone; what is pruned is zero and is counted apart. Of the first seed."
+            rows.append([column.title, f"{number}", layer.name, *numbers])
+    header = ["pruner", "layer", "module", "kept", "pruned", "pruned, %", "deviation of the kept", "largest magnitude"]
+    note = "Kept weights after training, with their standard deviation; what is pruned is zero and is counted apart."
     title = f"Question 3b: weights by layer: {profile.network.title} at compression {profile.shown:g}"
-    return Table("3b-weights", title, header, rows, records, caption(profile, founds, note))
+    return Table("3b-weights", title, header, rows, records, caption(profile, founds, note, "Of the first seed."))
 
 
-def text(profile: Profile, made_tables: Sequence[Table], made_pictures: Sequence[Picture]) -> str:
-    """Return the page in Markdown: what to hand in, then the tables and figures of each question."""
-    lines = [f"# Assignment one, profile {profile.name}", ""]
+def _fullness(made: re.Match[str]) -> tuple[bool, int, int]:
+    """Return what a page is made of, a fuller one higher: (whether real data are in it, runs, minus lost models)."""
+    return made[3].startswith("real"), int(made[1].replace(",", "")), -int(made[2] or 0)
+
+
+def text(profile: Profile, made: str, made_tables: Sequence[Table], made_pictures: Sequence[Picture]) -> str:
+    """Return the page in Markdown: what to hand in, then the tables and figures of each question.
+
+    made: a sentence about its runs, of the form `MADE`.
+    """
+    lines = [f"# Assignment one, profile {profile.name}", "", made, ""]
     if profile.reduced:
         lines += [f"**{profile.reduced}**", ""]
     lines += ["## What to hand in", "", "| question | asks for | tables | figures |", "| --- | --- | --- | --- |"]
     for question, asks, beginnings in QUESTIONS:
         named = [f"[{t.name}](tables/{t.name}.md)" for t in made_tables if t.name.startswith(beginnings)]
-        drawn = [f"[{p.name}](figures/{p.name}.png)" for p in made_pictures if p.name.startswith(beginnings)]
-        lines.append(f"| {question} | {asks} | {', '.join(named)} | {', '.join(drawn)} |")
+        shown = [f"[{p.name}](figures/{p.name}.png)" for p in made_pictures if p.name.startswith(beginnings)]
+        lines.append(f"| {question} | {asks} | {', '.join(named)} | {', '.join(shown)} |")
     lines.append("")
     for _, _, beginnings in QUESTIONS:
         lines += [table.markdown() for table in made_tables if table.name.startswith(beginnings)]
-        for made in made_pictures:
-            if made.name.startswith(beginnings):
-                lines += [f"![{made.title}](figures/{made.name}.png)", ""]
+        for drawn in made_pictures:
+            if drawn.name.startswith(beginnings):
+                lines += [f"![{drawn.title}](figures/{drawn.name}.png)", "", f"*{drawn.title}*", ""]
     return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from Experiments.handout.entries import (
     caption,
     entry,
     flop_fraction,
+    machine_words,
     peak,
     precision,
     seconds,
@@ -24,10 +25,12 @@ from Experiments.handout.questions import (
 )
 from Experiments.handout.timed import Times
 from Experiments.reporting.table import DASH, Table
-from Utils.export.formats import MASKED
+from Utils.export.formats import MASKED, REFERENCE
 from Utils.study.runs import Run
 
 MIB = 2.0**-20
+Layer = tuple[int, str]  # number and module
+LAYER = ("layer", "module")  # the columns that name a layer
 WHY_MASKS = (
     "Masks alone make nothing faster: a masked layer still multiplies its whole weight matrix, zeros and all, with one "
     "multiplication by the mask before, so the forward time is the same at every compression, whatever the FLOP table "
@@ -87,11 +90,13 @@ def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Table]:
         by_compression("2a-accuracy", "Question 2a: test accuracy (top-1, %)", profile, holdings, top1),
         by_compression(
             "2b-test-time", "Question 2b: test time (s)", profile, holdings, times.seconds, 3,
-            "Forward passes over the test data, their batches made before; median of repeated passes. The table of the "
-            "spread names the machine of each timing. " + WHY_MASKS,
+            "Forward passes over the test data, their batches made before; median of repeated passes. The bars of the "
+            "figure reach from the shortest pass to the longest. The table of the spread names the machine of each "
+            "timing. " + WHY_MASKS,
         ),
         by_compression(
-            "2c-flop", "Question 2c: fraction of the FLOP that remains", profile, holdings, flop_fraction, 4
+            "2c-flop", "Question 2c: fraction of the FLOP that remains", profile, holdings, flop_fraction, 4,
+            "A fully connected network has one multiply-add for each weight, so that there all curves coincide.",
         ),
         timings(profile, holdings, times),
     ]  # fmt: skip
@@ -116,9 +121,9 @@ def timings(profile: Profile, holdings: Holdings, times: Times) -> Table:
                     for name in ("forward", "loader")
                 ]
                 each = taken["examples"] / taken["forward"]["median"]
-                machine = taken["machine"].get("gpu") or f"CPU, {taken['machine']['threads']} threads"
-                counted = f"{taken['timed']:,} of {taken['examples']:,}, {taken['repeats']} times"
-                rows.append([f"{compression:g}", column.title, run.seed, *ranges, f"{each:,.0f}", counted, machine])
+                number = f"{taken['timed']:,} of {taken['examples']:,}, {taken['repeats']} times"
+                line = [f"{compression:g}", column.title, run.seed, *ranges, f"{each:,.0f}", number]
+                rows.append([*line, machine_words(taken["machine"])])
                 records.append({"run": run.name, **_flat(taken)})
     header = ["compression", "pruner", "seed", "forward, s (lowest to highest)", "loader, s (lowest to highest)"]
     header += ["images a second", "images timed", "machine"]
@@ -145,20 +150,20 @@ def exports(run: Run | None, formats: Any) -> Table:
         line = [name, f"{figures['parameters']:,}", f"{figures['file_bytes'] / 1024:,.1f}"]
         record = {"format": name, "parameters": figures["parameters"], "file_bytes": figures["file_bytes"]}
         for size, taken in figures["seconds"].items():
-            faster = formats[MASKED]["seconds"][size]["median"] / taken["median"]
-            line.append(f"{1e3 * taken['median']:.3f} ({faster:.2f})")
-            record |= {f"seconds_{size}": taken["median"], f"times_masked_{size}": faster}
+            faster = formats[REFERENCE]["seconds"][size]["median"] / taken["median"] if REFERENCE in formats else None
+            line.append(f"{1e3 * taken['median']:.3f} ({DASH if faster is None else f'{faster:.2f}'})")
+            record |= {f"seconds_{size}": taken["median"], f"times_{REFERENCE}_{size}": faster}
         rows.append(line)
         records.append(record)
     if run is None or not rows:
         rows, records = [[MASKED, DASH, DASH, DASH, f"{DASH} (not measured)"]], [{"why": "not measured"}]
     where = f": {run.name}" if run else ""
-    header = ["format", "parameters", "file, KiB", "ms for 1 (times masked)", "ms for 64 (times masked)"]
+    header = ["format", "parameters", "file, KiB", *(f"ms for {size} (times {REFERENCE})" for size in (1, 64))]
     note = (
-        WHY_MASKS
-        + " The compact form leaves out units that are dead, sparse single weights too, each matrix in the form"
+        f"{WHY_MASKS} In brackets: how many times as fast as the {REFERENCE} form, which is the whole network with the "
+        "masks multiplied in once. The compact form leaves out units that are dead, sparse single weights too, each "
+        "matrix in the form that was the quickest (--experiment export)."
     )
-    note += " that was the quickest (--experiment export)."
     return Table("2b-exports", f"Question 2b: the masked model and its exports{where}", header, rows, records, note)
 
 
@@ -178,15 +183,17 @@ def layers(profile: Profile, holdings: Holdings) -> list[Table]:
 def layer_figures(profile: Profile, holdings: Holdings, compression: float) -> tuple[dict, dict]:
     """Return, by column, {layer: fraction of its weights that remains} and {layer: (remaining FLOP, all FLOP)}.
 
-    They are those of the first seed, because each seed has other masks.
+    A layer is (its number, from 1 on in the network's order; the name of its module). The figures are those of the
+    first seed, because each seed has other masks.
     """
-    sparsity: dict[str, dict[str, float]] = {}
-    flop: dict[str, dict[str, tuple[int, int]]] = {}
+    sparsity: dict[str, dict[Layer, float]] = {}
+    flop: dict[str, dict[Layer, tuple[int, int]]] = {}
     for column in profile.columns():
         runs = holdings.of(profile.cell(profile.network, column, compression)).runs
         if runs:
             tensors = [row for row in runs[0].result["per_tensor"] if row["prunable"]]
-            names = [f"{row['module']}.{row['param']}".removesuffix(".weight") for row in tensors]
+            named = enumerate((f"{row['module']}.{row['param']}".removesuffix(".weight") for row in tensors), start=1)
+            names = list(named)
             sparsity[column.title] = {n: row["kept"] / row["size"] for n, row in zip(names, tensors, strict=True)}
             flop[column.title] = {
                 name: (row["flops"] * row["kept"] // row["size"], row["flops"])
@@ -202,20 +209,21 @@ def _by_layer(
     founds = [holdings.of(profile.cell(profile.network, column, compression)) for column in profile.columns()]
     every = list(dict.fromkeys(layer for column in columns.values() for layer in column))
     rows, records = [], []
-    for layer in every or ["all"]:
-        line = [layer]
+    for layer in every or [("all", f"{DASH} ({founds[0].why})")]:
+        line = list(map(str, layer))
         for column, found in zip(profile.columns(), founds, strict=True):
             value = columns.get(column.title, {}).get(layer)
             why = "" if value is not None else (found.why or "not measured")
             number = value[0] if isinstance(value, tuple) else value
             line.append(f"{DASH} ({why})" if value is None else f"{value[0]:,}" if isinstance(value, tuple) else
                         f"{value:.4f}")  # fmt: skip
-            record = {"compression": compression, "layer": layer, "pruner": column.pruner, "remains": number}
+            record = {"compression": compression, **dict(zip(LAYER, layer, strict=True)), "pruner": column.pruner}
+            record["remains"] = number
             records.append(record | {"of": value[1] if isinstance(value, tuple) else "", "why": why})
         if any(isinstance(column.get(layer), tuple) for column in columns.values()):
             line.append(f"{next(column[layer][1] for column in columns.values() if layer in column):,}")
         rows.append(line)
-    header = ["layer", *(column.title for column in profile.columns())]
+    header = [*LAYER, *(column.title for column in profile.columns())]
     header += ["dense"] if len(rows[0]) > len(header) else []
     note = caption(profile, founds, "Multiply-adds for one image; of the first seed." if "dense" in header else
                    "Of the first seed.")  # fmt: skip

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Experiments import finished, measure
 from Experiments.handout.entries import Absent
@@ -16,17 +17,35 @@ from Utils.errors import UserError
 from Utils.store import files, provenance
 from Utils.study.runs import Run
 
+if TYPE_CHECKING:
+    import torch
+
 FILE = "test_time.json"
 NO_MODEL, NOT_MEASURED = "model file not kept", "not measured"
 NAMES = ("forward", "loader")
 
 
 class Times:
-    """The test times of runs, measured and stored. If a store is outside --result-dir, they are stored in `folder`."""
+    """The test times of runs, measured and stored: with the run if it is in --result-dir, else beside the handouts."""
 
-    def __init__(self, args: Namespace, profile: Profile, folder: Path) -> None:
-        self.args, self.profile, self.folder = args, profile, folder
+    def __init__(self, args: Namespace, profile: Profile) -> None:
+        self.args, self.profile = args, profile
+        self.folder = Path(args.result_dir) / "assignment" / "test_time"
         self.corpora: dict[str, corpus.Corpus] = {}
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Return the device of the measurements, after setting torch's threads."""
+        import torch
+
+        if self.args.threads:
+            torch.set_num_threads(self.args.threads)
+        return load.device(self.args.gpu, self.args.no_cuda)
+
+    @cached_property
+    def machine(self) -> dict[str, object]:
+        """Return the machine on which times are measured now."""
+        return {**provenance.machine(self.device), "processor": provenance.processor()}
 
     def _file(self, run: Run) -> Path:
         own = Path(self.args.result_dir).resolve() in run.path.resolve().parents
@@ -49,8 +68,16 @@ class Times:
         """Return the median seconds of a pass over the test data: the forward passes, or the loader."""
         return self.of(run)[name]["median"]
 
+    def extent(self, runs: Iterable[Run]) -> tuple[float, float]:
+        """Return the shortest and the longest seconds of the forward passes of those runs that are measured."""
+        taken = [self.of(run)["forward"] for run in runs if not self.absence(run)]
+        return min(each["lowest"] for each in taken), max(each["highest"] for each in taken)
+
     def take(self, runs: Iterable[Run]) -> None:
-        """Measure each run that has no measurement and whose model is stored."""
+        """Measure each run whose model is stored, unless it has been measured on this machine.
+
+        With --stored-only a measurement of another machine stays.
+        """
         waiting = [run for run in {run.path: run for run in runs}.values() if self._missing(run)]
         for number, run in enumerate(waiting, start=1):
             print(f"Test time {number}/{len(waiting)}: {run.name}", flush=True)
@@ -60,28 +87,30 @@ class Times:
                 console.warn(f"no test time of {run.name}: {error}")
 
     def _missing(self, run: Run) -> bool:
+        if absence := self.absence(run):
+            return absence == NOT_MEASURED
+        here = self.args.stored_only or self.of(run).get("machine") == self.machine
+        return not here and (run.path / "model.safetensors").is_file()
+
+    def absence(self, run: Run) -> str:
+        """Return why a run has no measurement; "" if it has one."""
         try:
             self.of(run)
         except Absent as error:
-            return str(error) == NOT_MEASURED
-        return False
+            return str(error)
+        return ""
 
     def _measure(self, run: Run) -> dict[str, Any]:
-        import torch
-
         from Utils import testtime
         from Utils.data.loader import Loader
 
-        if self.args.threads:
-            torch.set_num_threads(self.args.threads)
-        device = load.device(self.args.gpu, self.args.no_cuda)
-        config = finished.settings(str(run.path))
+        device, config = self.device, finished.settings(str(run.path))
         data = self._corpus(config)
         model = finished.model(config, data, run.path / "model.safetensors").to(device)
         loader = Loader(data.test, config.test_batch_size)
         return {
             **testtime.measure(model, loader, device, self.profile.repeats, self.profile.seconds),
-            "machine": provenance.machine(device),
+            "machine": self.machine,
             "versions": provenance.versions(),
             "commit": provenance.commit(),
         }

@@ -18,7 +18,7 @@ BINS = 40
 class Layer:
     """A histogram of one layer's kept weights."""
 
-    name: str
+    name: str  # of its module
     kept: int
     pruned: int
     counts: np.ndarray  # number of kept weights in each bin, [BINS]
@@ -69,8 +69,8 @@ def records(pruner: str, compression: float, layers: list[Layer]) -> list[dict[s
     Pruned ones have a line of their own.
     """
     lines = []
-    for layer in layers:
-        common = {"compression": compression, "pruner": pruner, "layer": layer.name}
+    for number, layer in enumerate(layers, start=1):
+        common = {"compression": compression, "pruner": pruner, "layer": number, "module": layer.name}
         lines.append({**common, "from": "pruned", "to": "pruned", "count": layer.pruned})
         for k, number in enumerate(layer.counts.tolist()):
             lines.append({**common, "from": layer.edges[k], "to": layer.edges[k + 1], "count": number})

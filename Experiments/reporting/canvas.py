@@ -113,16 +113,22 @@ def with_whole(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -
     return pictures
 
 
-def curve(axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str, marker: str, title: str, line="-"):
-    """Draw means joined by a line, with bars for their intervals."""
+def curve(
+    axes: Axes, x: Sequence[float], found: Sequence[Interval], colour: str, marker: str, title: str, line="-",
+    ends: Sequence[tuple[float, float]] | None = None,
+):  # fmt: skip
+    """Draw means joined by a line, with bars for their intervals, or between these ends."""
     means = [point.mean for point in found]
     axes.plot(x, means, color=colour, marker=marker, linestyle=line, markersize=5, linewidth=1.5, label=title, zorder=3)
-    barred = [(at, point, point.half) for at, point in zip(x, found, strict=True) if point.half is not None]
+    halves = [(point.half, point.half) for point in found]
+    arms = [(mean - low, high - mean) for mean, (low, high) in zip(means, ends, strict=True)] if ends else halves
+    barred = [(at, mean, *arm) for at, mean, arm in zip(x, means, arms, strict=True) if arm[0] is not None]
     if barred:
+        at, middle, *below_above = zip(*barred, strict=True)
         axes.errorbar(
-            [at for at, _, _ in barred],
-            [point.mean for _, point, _ in barred],
-            [half for _, _, half in barred],
+            at,
+            middle,
+            below_above,
             fmt="none",
             ecolor=colour,
             elinewidth=1,

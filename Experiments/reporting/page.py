@@ -11,6 +11,7 @@ from Experiments.reporting.comparison_tables import ANSWER, LISTED, Comparison
 from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import Table
 from Utils.study import answer, claims
+from Utils.wording import counted
 
 
 def build(
@@ -47,8 +48,8 @@ def build(
     )
     banner = f'<p class="banner" role="alert">{SAMPLES}</p>' if study.on_samples else ""
     made = (
-        f"{len(study.runs)} runs, {len(study.tasks)} tasks, made by {commits} commit{'s' * (commits != 1)} (listed "
-        "below). Everything here is computed from them."
+        f"{counted(len(study.runs), 'run')}, {counted(len(study.tasks), 'task')}, made by "
+        f"{counted(commits, 'commit')} (listed below). Everything here is computed from them."
     )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -118,7 +119,7 @@ def _card(claim: claims.Claim) -> str:
     return (
         f'<article class="{name}"><h3>{html.escape(claim.name)}</h3><p><strong>{claim.verdict}</strong> on '
         f'{html.escape(claim.where)}</p><p class="note">Asked: {html.escape(claim.border)}</p><ul>{lines}</ul>{more}'
-        f"<details><summary>{len(claim.runs)} runs behind it</summary><ul>{runs}</ul></details></article>"
+        f"<details><summary>{counted(len(claim.runs), 'run')} behind it</summary><ul>{runs}</ul></details></article>"
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
+import re
 import tomllib
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -41,6 +43,7 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
     The first setting of a table varies slowest. Raises UserError that names the file and the setting.
     """
     parser = arguments.parser()
+    parser.advice = ""
     tables: list[tuple[str | None, Table]] = [(file, table) for file in files for table in read(file, parser)]
     result = []
     for file, table in override(tables if files else [(None, {})], given):
@@ -90,15 +93,24 @@ def _table(file: str, title: str, content: Mapping[str, Any], parser: Parser) ->
     known, rows = of_runs(), settings.by_name()
     table: Table = {}
     for name, value in content.items():
-        key, where = name.replace("-", "_"), f"{file}: {title}: {name}"
+        key, where = name.replace("-", "_"), f"{_line(file, name)}: {title}: {name}"
+        if key in rows and rows[key].operational:
+            raise UserError(f"{where} is no setting of a run; it is said on the command line")
         if key not in known:
-            operational = key in rows and rows[key].operational
-            own = "it is said on the command line" if operational else "--help lists the flags"
-            raise UserError(f"{where} is no setting of a run; {own}")
+            near = difflib.get_close_matches(key, known, n=1)
+            raise UserError(f"{where} is no setting of a run{f'; did you mean {near[0]}?' if near else ''}")
         if key in table:
             raise UserError(f"{where} is there twice")
         table[key] = _values(where, value, known[key], parser)
     return table
+
+
+def _line(file: str, name: str) -> str:
+    """Return the file, with the number of the line that sets `name` if there is one such line alone."""
+    setting = re.compile(rf"""\s*["']?{re.escape(name)}["']?\s*=""")
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    numbers = [number for number, line in enumerate(lines, start=1) if setting.match(line)]
+    return f"{file}, line {numbers[0]}" if len(numbers) == 1 else file
 
 
 def _values(where: str, value: Any, row: Setting, parser: Parser) -> list[Any]:

@@ -26,6 +26,7 @@ class PlannedRun:
     located: corpus.Located  # its data
     directory: store.RunDirectory  # in the store
     shares: bool = False  # stores its training before pruning for others, or starts from a stored one
+    again: bool = False  # replaces the stored run
 
     @property
     def name(self) -> str:
@@ -40,7 +41,8 @@ class PlannedRun:
             f"--data-dir={Path(sweep.data_dir).resolve()}",
             f"--result-dir={Path(sweep.result_dir).resolve()}",
             f"--gpu={sweep.gpu}",
-            *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "force", "verbose") if getattr(sweep, flag)),
+            *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "verbose") if getattr(sweep, flag)),
+            *(["--force"] if sweep.force or self.again else []),
             *(["--share-pretraining"] if self.shares else []),
         ]
         return words if threads is None else [*words, f"--threads={threads}"]

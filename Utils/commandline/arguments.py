@@ -12,14 +12,17 @@ from Utils import load, settings
 from Utils.commandline.parser import Parser, flag
 from Utils.errors import UserError
 from Utils.machine.seeds import STREAMS
+from Utils.wording import counted
 
 
 def parser(experiment: str = "singleshot") -> Parser:
     """Return the parser of an experiment. A run's setting that is not given has the value None (see `resolve`)."""
     recipe = load.recipe(experiment)
     top = Parser(recipe.__doc__.partition("\n")[0])
-    top.add_settings("experiment")
     recipe.flags(top)
+    top.add_settings("experiment")
+    required = [f"{action.option_strings[0]} {action.metavar}" for action in top._actions if action.required]
+    top.usage = " ".join(["%(prog)s", f"--experiment {experiment}", *required, "[flags]"])
     return top
 
 
@@ -88,4 +91,5 @@ def limit(name: str, value: int, a_core: int) -> None:
     """Raise UserError if `value` exceeds `a_core` per core of this machine."""
     cores = os.cpu_count() or 1
     if value > a_core * cores:
-        raise UserError(f"{flag(name)} {value}: this machine has {cores} cores; choose at most {a_core * cores}")
+        most = a_core * cores
+        raise UserError(f"{flag(name)} {value}: this machine has {counted(cores, 'core')}; choose at most {most}")

@@ -65,11 +65,12 @@ class Parser(argparse.ArgumentParser):
         if add_help:
             words = "show the version and exit"
             self.add_argument("--version", action=Version, nargs=0, default=argparse.SUPPRESS, help=words)
+        self.advice = "; --help lists the flags"  # the end of every error
         self.usual: list[tuple[argparse.Action, Setting, Any]] = []  # flags of settings with their usual values
 
     def error(self, message: str) -> Any:
         """Raise UserError."""
-        raise UserError(f"{message}; --help lists the flags")
+        raise UserError(f"{message}{self.advice}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse the words, after completing abbreviated flags."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +35,15 @@ def machine(device) -> dict[str, object]:
     if device.type == "cuda":
         result["gpu"] = torch.cuda.get_device_name(device)
     return result
+
+
+def processor() -> str:
+    """Return the name of the processor."""
+    try:
+        names = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:  # not Linux
+        names = None
+    return names[1] if names else platform.processor() or platform.machine()
 
 
 def bearing(device) -> dict[str, object]:

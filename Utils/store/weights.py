@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,21 +30,31 @@ def fingerprint(location: str | None) -> str | None:
     return None if location is None else files.sha256(find("--pretrained", location))
 
 
-def load(model: nn.Module, path: Path, masks: bool = False) -> None:
+def load(model: nn.Module, path: Path, masks: bool = False, name: str = "this model") -> None:
     """Copy the weights of a safetensors file into `model`; UserError if they do not fit it.
 
     masks: copy the masks too. A weight under a zero mask has no effect, whatever its value.
+    name: of the model, for the error.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        stored = {name: value for name, value in load_file(path).items() if masks or not name.endswith("_mask")}
+        stored = {key: value for key, value in load_file(path).items() if masks or not key.endswith("_mask")}
     except SafetensorError as error:
         raise UserError(f"{path} is not a whole safetensors file ({error}); name another run") from error
-    wanted = {name: value for name, value in model.state_dict().items() if masks or not name.endswith("_mask")}
-    for name in sorted(wanted.keys() | stored.keys()):
-        here, there = (tuple(side[name].shape) if name in side else None for side in (wanted, stored))
+    wanted = {key: value for key, value in model.state_dict().items() if masks or not key.endswith("_mask")}
+    for key in sorted(wanted.keys() | stored.keys()):
+        here, there = (f"{key} {list(side[key].shape)}" if key in side else f"no {key}" for side in (wanted, stored))
         if here != there:
-            raise UserError(f"{path}: {name} has the shape {there}, the model's has {here}; name a run of this model")
+            words = f"{_model(path)} has {there}, {name} has {here}"
+            raise UserError(f"{path} is of another model: {words}; name a run of this model")
     model.load_state_dict(stored, strict=False)
+
+
+def _model(path: Path) -> str:
+    """Return the name of the model in a run's file, as the config.json beside it states it."""
+    try:
+        return str(json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["model"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "it"

@@ -13,6 +13,7 @@ from Utils.study.retained import MIN_SEEDS, retained
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, difference, interval, paired
 from Utils.study.tasks import MAIN, Task, Variant, pruner_title
+from Utils.wording import counted
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 RULE = (
@@ -52,11 +53,10 @@ class Statement:
 
     def text(self) -> str:
         """Return the statement's label and number in words."""
-        seeds = f"{self.found.count} seed{'s' * (self.found.count != 1)}"
         sign = "+" if self.signed else ""
         numbers = [f"{value:{sign}.2f}" for value in (self.found.mean, self.found.low, self.found.high)]
         spread = "" if self.found.half is None else f" ({numbers[1]} to {numbers[2]})"
-        return f"{self.label}: {numbers[0]}{spread}, {seeds}"
+        return f"{self.label}: {numbers[0]}{spread}, {counted(self.found.count, 'seed')}"
 
 
 @dataclass(frozen=True)

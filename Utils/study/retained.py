@@ -10,6 +10,7 @@ import numpy as np
 
 from Utils.study.statistics import CONFIDENCE
 from Utils.study.tasks import MAIN, Task, Variant
+from Utils.wording import counted
 
 LEVELS = (0.95, 0.90, 0.50)
 DRAWS = 2_000  # samples of the bootstrap
@@ -57,7 +58,7 @@ class Threshold:
     def text(self) -> str:
         """Return the threshold and its interval in words."""
         if self.low is None or self.high is None:
-            return f"{self._shown(self.value)} (no interval: {self.seeds} seed{'s' * (self.seeds != 1)})"
+            return f"{self._shown(self.value)} (no interval: {counted(self.seeds, 'seed')})"
         if math.isinf(self.low):
             return f"{self._shown(self.value)} (all of the interval)"
         return f"{self._shown(self.value)} ({self._shown(self.low)} to {self._shown(self.high)})"

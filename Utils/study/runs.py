@@ -151,8 +151,7 @@ def read(stores: Iterable[str] | None) -> list[Run]:
     not exist, or if there is no run at all.
     """
     folders = [Path(folder) for folder in (DEFAULT_STORES if stores is None else stores)]
-    if stores is not None and (missing := [folder for folder in folders if not folder.is_dir()]):
-        raise UserError(f"--store {missing[0]}: no such directory")
+    check_stores(stores or ())
     result: dict[tuple[str, str], Run] = {}
     for folder in folders:
         for path in sorted(folder.glob("*/*")):
@@ -167,6 +166,16 @@ def read(stores: Iterable[str] | None) -> list[Run]:
     if not result:
         raise UserError(f"no complete run below {', '.join(map(str, folders))}; make one, or name its --store")
     return list(result.values())
+
+
+def check_stores(stores: Iterable[str]) -> None:
+    """Raise UserError for the first that is no directory, or that lies below the directory to give."""
+    for store_ in stores:
+        if not Path(store_).is_dir():
+            raise UserError(f"--store {store_}: no such directory")
+        for pattern, whole in (("*/config.json", Path(store_).parent), ("config.json", Path(store_).parent.parent)):
+            if any(Path(store_).glob(pattern)):
+                raise UserError(f"--store {store_} is inside a store; give --store {whole}")
 
 
 def _read(path: Path) -> Run | None:
