@@ -117,8 +117,9 @@ def drawn(
     from Utils.training.prune import prune_loop
 
     before = [parameter.detach().clone() for parameter in pruner.parameters]
-    dense = signal.spread(model, inputs(), device)
+    fresh, dense = pruner.state(), signal.spread(model, inputs(), device)
     for compression in args.compression_list:
+        pruner.restore(fresh)  # the draws of a run of this compression alone
         with torch.no_grad():
             for (mask, parameter), value in zip(pruner.masked_parameters, before, strict=True):
                 mask.fill_(1)
@@ -133,7 +134,7 @@ def drawn(
             "compression": compression,
             "classes": len(cut.alive),
             "emptied": len(cut.tensors),
-            "signal": signal.spread(model, inputs(), device) / dense if dense else None,
+            "signal": signal.share(signal.spread(model, inputs(), device), dense),
             "kept_by_tie": pruner.by_tie / max(1, pruner.stats()[0]),
         }
 
@@ -167,9 +168,9 @@ def summary(name: str, title: str, records: Sequence[dict[str, Any]]) -> Table:
         rows.append([pruner_title(pruner), f"{compression:g}", str(len(cell)), shares, f"{emptied:.2f}", middle])
         rows[-1].append(f"{100 * ties:.2g} %")
     note = (
-        "Masks without training. A class is in reach if a path of kept weights leads to it. Emptied tensors: mean number "
-        "without a weight left. Signal kept: median of the spread of the outputs over test inputs, the dense network's "
-        "being 1. Ties: share of the kept weights that a tie decided."
+        "Masks without training. A class is in reach if a path of kept weights leads to it. Emptied tensors: mean "
+        "number without a weight left. Signal kept: median of the spread of the outputs over test inputs, the dense "
+        "network's being 1. Ties: share of the kept weights that a tie decided."
     )
     return Table(name, f"What masks reach: {title}", HEADER, rows, records, note)
 
@@ -199,7 +200,7 @@ def _classes(records: Sequence[dict[str, Any]], total: int) -> Draw:
 
 def _signal(records: Sequence[dict[str, Any]]) -> Draw:
     """Draw the signal of each seed, with the median, by pruner and compression."""
-    from Experiments.reporting import style
+    from Experiments.reporting import canvas, style
 
     def draw(axes: Any) -> None:
         for k, ((pruner, _), cell) in enumerate(_cells(records).items()):
@@ -208,7 +209,8 @@ def _signal(records: Sequence[dict[str, Any]]) -> Draw:
             axes.plot(values, [k] * len(values), look.marker, color=look.colour, alpha=0.3, markersize=3)
             if values:
                 axes.plot(values[len(values) // 2], k, "|", color=style.INK, markersize=11)
-        axes.set_xscale("log")
+        canvas.log(axes)
+        axes.minorticks_off()
         axes.invert_yaxis()
         axes.set_yticks([])
         axes.set(xlabel="signal (1 is dense); line: median; without seeds of no signal", title="Signal that is left")

@@ -140,7 +140,7 @@ def make(args: Namespace, runs: list, lengths: Mapping[str, float] | None = None
     left = len(runs) - len(done) - len(failed)
     rest = f", {left} left for want of time" if left else ""
     total = counted(len(runs), "run")
-    print(f"{total}: {len(done)} done, {len(failed)} failed{rest}; results in {runs[0].place.path.parent}")
+    print(f"{total}: {len(done)} done, {len(failed)} failed{rest}; results in {runs[0].directory.path.parent}")
     if failed:
         have = "has" if len(runs) == 1 else "have"
         print(f"error: {len(failed)} of {total} {have} failed; why is in {failures.folder}", file=sys.stderr)

@@ -23,8 +23,10 @@ CELLS = {  # of each file: pruners (or ablations and pruners) x compressions x .
 TABLE = 5 * 6 + 1  # the image table: five pruners, Mag trained first, and untrained at 1
 QUEUE = {
     "1_assignment": 5 * (6 * 7 + 5 * 6) + 7,
-    "2_multi30k": 2 * 3 * 3,
+    "2_multi30k": 3 * 3 * 3,
     "3_images": TABLE,
+    "4_matched": 12 * (2 + 3) * (3 * 2 + 3 + 6 * 2),
+    "4_seeds": 2 * 12 * 6 * 4,
     "5_repeats": 2 * (TABLE + 4) + 2 * 2 * 2 * 3 + 5 * 7,
     "6_rest": 5 * 5 * 3 + 3,
 }
@@ -98,9 +100,10 @@ def test_the_stages_of_the_queue_hold_what_they_name(root, name):
     found = cells(root, f"queue/{name}")
     assert len({json.dumps(vars(cell.args), sort_keys=True) for cell in found}) == len(found) == QUEUE[name]
     for args in (cell.args for cell in found):
-        assert (args.train_batch_size, args.ties, args.prune_epochs, args.post_epochs) == (256, "seeded", 1, 10)
+        batch = 128 if args.model_class == "matched" else 256
+        assert (args.train_batch_size, args.ties, args.prune_epochs, args.post_epochs) == (batch, "seeded", 1, 10)
         assert args.prune_augment == (True if args.dataset == "cifar10" else None)
-        assert args.dataset != "cifar10" or args.init == "assignment"
+        assert args.dataset != "cifar10" or args.init == (None if args.model_class == "matched" else "assignment")
         assert args.dataset != "multi30k" or args.bleu_every == 1
 
 

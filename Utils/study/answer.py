@@ -1,4 +1,4 @@
-"""The study's own questions, each with one primary contrast per task, chosen before its runs were made.
+"""The study's own questions, each with one primary contrast per task, chosen before its runs (answer.toml).
 
 1. Does GraSP beat random pruning? GraSP less Rand at compression 1, after the last epoch, paired by seed.
 2. Does pruning hurt text more than images? On one network for both (Models/matched.py): what an image task retains at
@@ -10,20 +10,19 @@ and no verdict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from Utils import load
 from Utils.study.retained import retained
 from Utils.study.statistics import Interval, holm, interval, paired, sign_flip
 from Utils.study.tasks import Task
 
-FIRST, SECOND, MENDED = "grasp", "rand", "grasp-abs"
-# data set and model of each task beside those of the matched networks
-TASKS = (("mnist", "fc"), ("cifar10", "vgg16"), ("agnews", "text-classification"), ("multi30k", "seq2seq"))
-COMPRESSION = 1.0
-SEEDS = 12  # the fewest for a verdict
-LEVEL = 0.05  # adjusted p-value below which a difference is shown
+CHOSEN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+FIRST, SECOND, MENDED = CHOSEN["first"], CHOSEN["second"], CHOSEN["mended"]
+COMPRESSION, SEEDS, LEVEL = CHOSEN["compression"], CHOSEN["seeds"], CHOSEN["level"]
 PRUNER, SENSITIVITY = "GraSP less Rand", "retained, images less text"
 
 
@@ -67,7 +66,12 @@ class Primary:
 
 
 def _asked(task: Task) -> bool:
-    return (task.dataset, task.model) in TASKS or task.model in load.MODELS["matched"]
+    return {"dataset": task.dataset, "model": task.model} in CHOSEN["tasks"] or task.model in _matched()
+
+
+def _matched() -> Iterable[str]:
+    """Return the names of the networks that take texts and images."""
+    return load.MODELS[CHOSEN["matched"]]
 
 
 def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) -> list[Primary]:
@@ -83,7 +87,7 @@ def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) 
 def of_kinds(tasks: Sequence[Task]) -> list[Primary]:
     """Return what images retain less what text retains (Rand, percent), for each pair of tasks of a matched network."""
     found = []
-    for model in load.MODELS["matched"]:
+    for model in _matched():
         matched = [task for task in tasks if task.model == model]
         for image in (task for task in matched if task.kind == "image"):
             for text in (task for task in matched if task.kind == "text"):
