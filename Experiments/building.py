@@ -17,7 +17,6 @@ from Utils.data.examples import resident
 from Utils.data.loader import Loader
 from Utils.errors import UserError
 from Utils.machine import seeds
-from Utils.store import weights
 
 
 def data(located: corpus.Located, device: torch.device) -> Corpus:
@@ -63,6 +62,8 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     make = load.model(args.model, args.model_class)
     model = make(loaded.shape, loaded.num_classes, args.dense_classifier, **options)
     if args.pretrained:
+        from Utils.store import weights  # not needed by other runs
+
         weights.load(model, weights.find("--pretrained", args.pretrained))
     layout = getattr(model, "memory_format", None) if device.type == "cpu" and fast.used() else None
     model.to(device, memory_format=layout)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from Utils import quality
 from Utils.data.corpus import Corpus
-from Utils.study import quality
 
 LONG = 40  # a table with more rows shows only the prunable tensors; result.json has all
 LISTED = 10  # most class names in one line

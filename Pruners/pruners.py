@@ -11,7 +11,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from Layers import probe
-from Layers.fast.twice import twice_differentiable
+from Layers.fast import twice_differentiable
 from Layers.flow import linear_flow
 from Pruners import ranking
 from Pruners.untouched import untouched

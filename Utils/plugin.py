@@ -12,11 +12,6 @@ from typing import Any
 from Utils.errors import UserError
 
 
-def named(text: str) -> bool:
-    """Return whether `text` has the form `path/to/file.py:Class`, so that it is no name of a registry."""
-    return ".py:" in text
-
-
 @dataclass(frozen=True)
 class Plugin:
     """The content of a file and the name of a class in it. The code has not been run yet."""

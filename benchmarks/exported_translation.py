@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import pairs
-from Layers.fast.products import products_kept
+from Layers.fast import products_kept
 from Layers.pairs import BOS, EOS
 from Utils import exported, generator, load
 from Utils.export import package, storage, translation
-from Utils.export.formats import MASKED, REFERENCE
+from Utils.export.formats import FORMATS, MASKED, REFERENCE
 
 CPU = torch.device("cpu")
 WORDS = 19_214, 10_837  # of the source and of the target
@@ -78,7 +78,7 @@ def measured(compression: float, rounds: int) -> dict[str, Any]:
     rest = storage.size(draft.tensors) - whole
     found: dict[str, Any] = {"bytes_that_are_not_pruned": rest, "least_bytes_of_the_pruned": least, "formats": {}}
     ways: dict[str, nn.Module] = {MASKED: model}
-    for name in load.FORMATS:
+    for name in FORMATS:
         made = package.reduced(draft, name, translation)
         about, tensors = package.package(made, name, {1: lambda model: translate(model, source)})
         ways[name] = exported.build(about, tensors)

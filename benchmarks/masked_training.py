@@ -21,8 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import pairs
-from Layers.fast import unread
-from Layers.fast.fixed import fixed_masks
+from Layers.fast import fixed_masks, unread
 from Layers.pairs import BOS, EOS, Pairs
 from Layers.reading import of
 from Pruners import dead

@@ -19,8 +19,8 @@ from Experiments.handout import beside, entries, holdings, questions, sheet, tab
 from Experiments.handout.questions import COMPRESSIONS, FC, PROFILES, VGG16
 from Experiments.handout.timed import Times
 from Experiments.sweeping.failures import Failures
-from Utils import load
 from Utils.commandline import arguments
+from Utils.export.formats import FORMATS
 
 SMOKE = PROFILES["smoke"]
 RUNS = 25
@@ -170,7 +170,7 @@ def test_test_times_have_a_spread_and_the_loader_apart(made):
         assert int(row["examples"]) == 1000 and 0 < int(row["timed"]) <= 1000 and int(row["repeats"]) == SMOKE.repeats
     formats = {row["format"]: row for row in read(made, "2b-exports")}
     assert (
-        set(formats) == {"masked", *load.FORMATS} >= {"dense", "compact", "sparse"}
+        set(formats) == {"masked", *FORMATS} >= {"dense", "compact", "sparse"}
         and float(formats["masked"]["times_masked_64"]) == 1
     )
 

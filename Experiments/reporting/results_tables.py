@@ -11,8 +11,8 @@ from typing import Any
 from Experiments.reporting import speed
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import DASH, Table, spread
+from Utils.quality import METRICS
 from Utils.study.paper import PaperTable
-from Utils.study.quality import METRICS
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import MAIN, Task, Variant, in_order, label, plain, pruner_title
@@ -144,7 +144,7 @@ def results(tasks: list[Task]) -> Table:
 
 
 def further(tasks: list[Task]) -> Table:
-    """The metrics of Utils.study.quality that every evaluation finds beside the one that a run is judged by."""
+    """The metrics of Utils.quality that every evaluation finds beside the one that a run is judged by."""
     rows, records = [], []
     for task in tasks:
         for metric in (metric for metric in METRICS if metric.of_each and metric != task.metric):

@@ -11,10 +11,9 @@ from typing import Any
 
 from Experiments import runs
 from Experiments.sweeping.grid import Cell
-from Utils import console, load, settings
+from Utils import console, load, quality, settings
 from Utils.data import corpus
 from Utils.store import run as store
-from Utils.study import quality
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from Layers import fast, layers
+from Layers import layers
 from Layers.attention import MultiheadAttention
 from Layers.fast import unread
-from Layers.fast.channels import ChannelPart
-from Layers.fast.constant import ConstantPart
-from Layers.fast.patches import PatchPart, of_one_channel
-from Layers.fast.sparse import SparsePart
 from Layers.reading import Reading, of, replaced
+
+# The module of each kind of part is imported when a layer is first computed in that way.
 
 CHANNELS = 0.75  # largest share of a convolution's weights in a part; above it, selecting channels costs what it saves
 DENSITY = 0.05  # largest share of kept weights in a matrix; above it, the whole product is quicker
@@ -31,7 +29,10 @@ def _mask(module: nn.Module, weight: str) -> Tensor | None:
     return mask if mask is not None and mask.device.type == "cpu" else None
 
 
-def _convolution(module: layers.Conv2d, mask: Tensor | None) -> ChannelPart | PatchPart | None:
+def _convolution(module: layers.Conv2d, mask: Tensor | None) -> Callable | None:
+    from Layers.fast.channels import ChannelPart
+    from Layers.fast.patches import PatchPart, of_one_channel
+
     if module.groups != 1 or module.padding_mode != "zeros":
         return None
     if module.weight.device.type == "cpu" and of_one_channel(module):
@@ -42,9 +43,11 @@ def _convolution(module: layers.Conv2d, mask: Tensor | None) -> ChannelPart | Pa
     return part if part.mask.numel() <= CHANNELS * mask.numel() else None
 
 
-def _matrix(mask: Tensor | None, weight: str, bias: str) -> SparsePart | None:
+def _matrix(mask: Tensor | None, weight: str, bias: str) -> Callable | None:
     if mask is None or mask.numel() < SIDES * sum(mask.shape) or mask.count_nonzero() > DENSITY * mask.numel():
         return None
+    from Layers.fast.sparse import SparsePart
+
     return SparsePart(mask, weight, bias)
 
 
@@ -73,6 +76,8 @@ def _part(module: nn.Module, idle: Tensor | None = None) -> Callable | None:
         read = idle.logical_not().view(-1, *[1] * (module.weight.dim() - 1)).to(module.weight.dtype)
         mask = read.expand_as(module.weight) if mask is None else mask * read
     if mask is not None and not mask.any():
+        from Layers.fast.constant import ConstantPart
+
         return ConstantPart()
     return _convolution(module, mask) if isinstance(module, layers.Conv2d) else _matrix(mask, "weight", "bias")
 
@@ -104,7 +109,7 @@ def fixed_masks(model: nn.Module) -> Iterator[None]:
     as output. A model of torch.compile is left whole, because new parts would need a new compilation each time.
     """
     readings = {}
-    if fast.used() and not hasattr(model, "_orig_mod"):
+    if not hasattr(model, "_orig_mod"):
         unread_of = unread.of(model)
         for module in model.modules():
             if masks := list(layers.own_masks(module)):

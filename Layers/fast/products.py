@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from Layers import fast, layers
+from Layers import layers
 from Layers.reading import Reading, of, replaced
 
 
@@ -32,7 +32,7 @@ def products_kept(model: nn.Module) -> Iterator[None]:
     """Compute each `mask * parameter` only once in the body, which must not change weights or masks."""
     kept = {}
     with torch.no_grad():
-        for module in model.modules() if fast.used() else ():
+        for module in model.modules():
             names = [name for name, _ in layers.own_masks(module)]
             products = {name: of(module).weight(module, name) for name in names}
             if names:

@@ -7,7 +7,6 @@ activations. For a ReLU it fills and adds tensors of zeros.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -15,8 +14,6 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-
-from Layers import fast
 
 # A convolution y = x * w is linear in x and in w. Its derivative by one of them, given the slope at y, is linear in the
 # slope and in the other. So every derivative of every order is again one of these three maps.
@@ -175,8 +172,3 @@ class TwiceDifferentiable(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         return self.forms.get(function, function)(*args, **(kwargs or {}))
-
-
-def twice_differentiable() -> AbstractContextManager:
-    """Return a context in which second derivatives are cheap, or an empty one if Layers/fast is switched off."""
-    return TwiceDifferentiable() if fast.used() else nullcontext()

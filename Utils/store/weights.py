@@ -24,9 +24,9 @@ def find(flag: str, place: str) -> Path:
     return path
 
 
-def fingerprint(place: str | None) -> str | None:
+def fingerprint(place: str) -> str:
     """Return the sha256 of the weights' file, which identifies them wherever they are stored."""
-    return None if place is None else files.sha256(find("--pretrained", place))
+    return files.sha256(find("--pretrained", place))
 
 
 def load(model: nn.Module, path: Path, masks: bool = False) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from Utils import load
+from Utils.quality import ACCURACY
 from Utils.study.paper import Paper
-from Utils.study.quality import ACCURACY
 from Utils.study.retained import MIN_SEEDS, retained
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, difference, interval, paired

@@ -19,8 +19,8 @@ from typing import Any
 
 from Utils import load, settings
 from Utils.errors import UserError
+from Utils.quality import Metric
 from Utils.study import runs as stored
-from Utils.study.quality import Metric
 from Utils.study.runs import Run
 
 Setting = tuple[str, str]  # name, value as JSON

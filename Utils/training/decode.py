@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from Layers.fast.products import products_kept
+from Layers.fast import products_kept
 from Layers.modes import modes_kept
 from Layers.pairs import BOS, EOS, PAD
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Layers.fast.fixed import fixed_masks
+from Layers.fast import fixed_masks
 from Layers.modes import modes_kept
 from Utils import load
 from Utils.data.corpus import Corpus

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from Layers.fast.fixed import fixed_masks
+from Layers.fast import fixed_masks
 from Layers.modes import modes_kept
 
 INPUTS = 1_000  # number of test inputs
