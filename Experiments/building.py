@@ -1,7 +1,5 @@
 """Functions that build the data, the loaders, the model and the pruner of a run from its settings."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from dataclasses import replace
 from typing import Any

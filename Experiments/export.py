@@ -1,7 +1,5 @@
 """Write a finished run's model in a form that needs no masks and no training code, and less space."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 

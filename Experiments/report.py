@@ -4,8 +4,6 @@ The comparison is a part of it, which `--experiment compare` makes alone: text w
 the paper's claims put to the runs.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The entries of result.json, and the report of a run for the console and report.txt."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any

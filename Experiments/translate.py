@@ -1,7 +1,5 @@
 """Translate text with the model of a finished run."""
 
-from __future__ import annotations
-
 import sys
 from argparse import Namespace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The object that a recipe works with: data, model, optimizer and pruner of one run, and the steps of an experiment."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext

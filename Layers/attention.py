@@ -1,7 +1,5 @@
 """Multi-head attention with masks (Vaswani et al. 2017, section 3.2.2), with the parameter names of torch.nn."""
 
-from __future__ import annotations
-
 import math
 
 import torch

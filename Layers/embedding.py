@@ -1,7 +1,5 @@
 """Embeddings that can be trained a few rows at a time."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -1,7 +1,5 @@
 """Networks as linear maps, for SynFlow and for the search for dead units."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -5,8 +5,6 @@ only. So a weight under a zero never affects an output, and its gradient is exac
 computation in `whole`. Its attribute `reading` (Layers/reading.py) decides whether `forward` calls it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Layer normalisation with a linear form."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

@@ -1,7 +1,5 @@
 """The way a layer reads its weights, kept in one attribute, `reading`, of every masked layer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any

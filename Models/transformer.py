@@ -1,7 +1,5 @@
 """Layers of a post-norm Transformer (Vaswani et al. 2017), with the names of torch.nn and every weight masked."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """A wrapper for a user's own pruner class with the interface of assignment one."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

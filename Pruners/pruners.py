@@ -1,7 +1,5 @@
 """The five pruners. A new pruner is a class with a method `compute` that returns scores; the highest scores stay."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Loading of a class from a user's own file, named on the command line as `path/to/file.py:Class`."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 import types

@@ -17,13 +17,12 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from benchmarks import costs, pairs
+from benchmarks import scaffold
 from Layers.layers import Linear
 from Utils import generator, load
 from Utils.machine import memory
@@ -41,7 +40,6 @@ LARGE = 1.0  # million weights from which on an exponent is taken
 FEATURES, SQUARE, CLASSES = 64, 2, 10  # numbers of the inputs, of the layers from width to width, and of the outputs
 EXAMPLES, COMPRESSION = 64, 1.0
 BELOW = 0.6  # of the lowest line, where the line of slope 1 is drawn
-CPU = torch.device("cpu")
 
 
 def network(weights: int) -> nn.Module:
@@ -61,15 +59,15 @@ def bodies(weights: int) -> tuple[int, dict[str, Callable[[], dict[str, float]]]
     masked = list(generator.masked_parameters(model))
 
     def step() -> dict[str, float]:
-        return {"seconds": pairs.timed(lambda: train_epoch(model, CrossEntropy(), optimizer, [batch], CPU))}
+        return {"seconds": scaffold.timed(lambda: train_epoch(model, CrossEntropy(), optimizer, [batch], scaffold.CPU))}
 
     def pruning(name: str) -> Callable[[], dict[str, float]]:
         pruner = load.pruner(name)(masked)
 
         def body() -> dict[str, float]:
             model.eval()
-            score = pairs.timed(lambda: pruner.score(model, CrossEntropy(), [batch], CPU))
-            mask = pairs.timed(lambda: pruner.mask(10.0**-COMPRESSION, "global"))
+            score = scaffold.timed(lambda: pruner.score(model, CrossEntropy(), [batch], scaffold.CPU))
+            mask = scaffold.timed(lambda: pruner.mask(10.0**-COMPRESSION, "global"))
             for ones, _ in masked:
                 ones.fill_(1.0)
             return {"score_seconds": score, "mask_seconds": mask, "seconds": score + mask}
@@ -77,25 +75,17 @@ def bodies(weights: int) -> tuple[int, dict[str, Callable[[], dict[str, float]]]
         return body
 
     count = sum(parameter.numel() for _, parameter in masked)
-    return count, {costs.STEP: step, **{name: pruning(name) for name in load.PRUNERS}}
+    return count, {scaffold.STEP: step, **{name: pruning(name) for name in load.PRUNERS}}
 
 
-def measured(size: float, rounds: int, threads: int) -> dict[str, Any]:
+def measured(size: float, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the costs at one size, in million weights."""
     weights, found = bodies(round(size * 1e6))
-    rows = pairs.in_turn(found, rounds)
-    steps = [row["seconds"] for row in rows[costs.STEP]]
-    figures: dict[str, dict[str, float]] = {}
-    for name, each in rows.items():
-        figures[name] = {
-            **{part: statistics.median(row[part] for row in each) for part in each[0]},
-            **costs.in_steps([row["seconds"] for row in each], steps),
-            "peak_mib": costs.peak("benchmarks.pruner_cost", threads, f"{size:g}", name),
-        }
-        print(
-            f"{size:g} million, {name}: {figures[name]['seconds']:.4f} s, {figures[name]['peak_mib']:.0f} MiB",
-            flush=True,
-        )
-    return {"million": size, "weights": weights, "costs": figures}
+    return {
+        "million": size,
+        "weights": weights,
+        "costs": scaffold.costs("benchmarks.pruner_cost", args, f"{size:g}", found),
+    }
 
 
 def exponents(sizes: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -124,7 +114,7 @@ def panel(sizes: Sequence[dict[str, Any]], cost: str, title: str, unit: str) -> 
     def draw(axes: Axes) -> None:
         million = [size["weights"] / 1e6 for size in sizes]
         for name in sizes[0]["costs"]:
-            step = name == costs.STEP
+            step = name == scaffold.STEP
             look = style.Look(name, style.INK, "P") if step else style.look(name)
             found = [Interval(size["costs"][name][cost], None, 1) for size in sizes]
             canvas.curve(axes, million, found, look.colour, look.marker, look.title, "--" if step else "-")
@@ -153,27 +143,23 @@ def draw(sizes: Sequence[dict[str, Any]]) -> None:
         panel(sizes, "peak_mib", "Peak memory above the start", "MiB"),
     ]
     made = canvas.picture("pruner_cost", "Cost of a pruner against the size of the model", panels)
-    for path in writing.picture(Path("Results/benchmarks"), made):
+    for path in writing.picture(scaffold.FOLDER, made):
         print(f"Saved to {path}")
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--threads", type=int, default=2)
-    arguments.add_argument("--sizes", type=float, nargs="+", default=SIZES, metavar="MILLION")
-    arguments.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
-    args = arguments.parse_args()
-    torch.set_num_threads(args.threads)
+    flags = scaffold.Flags(__doc__, rounds=5, threads=2)
+    flags.add_argument("--sizes", type=float, nargs="+", default=SIZES, metavar="MILLION")
+    args = flags.begin()
     if args.peak:
         size, name = args.peak
         bodies(1)[1][name]()  # loads the code
-        print(json.dumps(costs.added_mib(bodies(round(float(size) * 1e6))[1][name])))
+        print(json.dumps(scaffold.added_mib(bodies(round(float(size) * 1e6))[1][name])))
         return
     memory.keep_freed()  # for all, as in every run
-    sizes = [measured(size, args.rounds, args.threads) for size in sorted(set(args.sizes))]
+    sizes = [measured(size, args) for size in sorted(set(args.sizes))]
     common = {"examples": EXAMPLES, "compression": COMPRESSION, "rounds": args.rounds, "threads": args.threads}
-    pairs.save("pruner_cost", {**common, "exponents": exponents(sizes), "sizes": sizes})
+    scaffold.save("pruner_cost", {**common, "exponents": exponents(sizes), "sizes": sizes})
     draw(sizes)
 
 

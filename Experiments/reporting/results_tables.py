@@ -1,7 +1,5 @@
 """Tables of the results, with the paper's figures for comparison."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable

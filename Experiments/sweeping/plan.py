@@ -1,7 +1,5 @@
 """The runs of a grid, and those of them that are stored. This module needs no torch."""
 
-from __future__ import annotations
-
 import json
 from argparse import Namespace
 from collections.abc import Iterable, Mapping

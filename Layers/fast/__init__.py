@@ -4,8 +4,6 @@
 mask and computes the whole product. A shortcut is imported when it is first used.
 """
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any

@@ -1,7 +1,5 @@
 """Frozen masks: each layer computes only what its mask leaves, if that is quicker than the whole product."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any

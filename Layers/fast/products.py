@@ -1,7 +1,5 @@
 """Masked weights that are multiplied out once, for many small forward passes without gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 

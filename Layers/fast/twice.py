@@ -5,8 +5,6 @@ convolves with kernels as large as the image. For a normalisation by running sta
 activations. For a ReLU it fills and adds tensors of zeros.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Download of the files of a corpus, each completely and with a checksum, or not at all."""
 
-from __future__ import annotations
-
 import hashlib
 import http.client
 import sys

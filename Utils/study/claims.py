@@ -1,7 +1,5 @@
 """The paper's claims, tested on the stored runs. RULE says when a claim holds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Differences between two settings, paired by seed: between two pruners, or between a variant and its baseline."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Retained performance, (metric - chance) / (dense - chance), and the compression up to which a level is retained."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ can be said about runs without one. A run's *variant* is the set of its settings
 empty variant is the main one.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

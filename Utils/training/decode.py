@@ -4,8 +4,6 @@ The model has `begin(source, room) -> state`, `step(tokens, state) -> logits` an
 tokens`. Its states have `keep(rows)`. So each step computes one position only (see Models.seq2seq).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

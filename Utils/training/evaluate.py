@@ -1,7 +1,5 @@
 """Loss and accuracy over a loader, and the figures that a run reports."""
 
-from __future__ import annotations
-
 import math
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping

@@ -17,8 +17,6 @@ measure replaces hundreds of terms by n, computed in float64 ahead of time. The 
 approaches the points, so it is largest at eps = 0. n is chosen for that worst case.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The signal of a network: how much its output varies with its input."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """The training loop, the same for every task whose loader yields (data, target)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """AG News (Zhang, Zhao & LeCun 2015): news of four topics, basic_english tokens."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

@@ -3,8 +3,6 @@
 2016): captions of pictures in four languages, split into tokens by spaCy's rules.
 """
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import zlib
