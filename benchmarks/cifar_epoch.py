@@ -22,7 +22,6 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
@@ -40,38 +39,6 @@ from Utils.training.train import train_epoch
 BATCH = 64
 SAME = 20  # steps on the same batches after which weights are compared
 TESTED = 2000  # test images that both ways are measured on
-
-
-class PlainBlock(nn.Module):
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(after)
-        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(after)
-        self.shortcut = nn.Sequential()
-        if stride > 1:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
-
-    def forward(self, data):
-        hidden = F.relu(self.bn1(self.conv1(data)))
-        return F.relu(self.bn2(self.conv2(hidden)) + self.shortcut(data))
-
-
-class PlainResNet20(nn.Module):
-    """The same network without masks."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.conv, self.bn = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        widths = [16, 16, 16, 16, 32, 32, 32, 64, 64, 64]
-        steps = itertools.pairwise(widths)
-        self.blocks = nn.Sequential(*(PlainBlock(before, after, after // before) for before, after in steps))
-        self.fc = nn.Linear(64, classes)
-
-    def forward(self, data):
-        hidden = self.blocks(F.relu(self.bn(self.conv(data))))
-        return self.fc(F.adaptive_avg_pool2d(hidden, 1).flatten(1))
 
 
 class Drawn(Dataset):
@@ -110,8 +77,7 @@ class Plain:
         real = data.source == "real"
         examples = datasets.CIFAR10(str(data_dir), True, transform) if real else Drawn(data, transform)
         self.batches = endless(DataLoader(examples, BATCH, shuffle=True, num_workers=workers))
-        self.model = PlainResNet20(data.num_classes)
-        scaffold.alike(self.model, ours)
+        self.model = scaffold.unmasked(ours)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
 
     def train(self, steps: int, batches=None) -> None:

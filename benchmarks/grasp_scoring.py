@@ -19,6 +19,7 @@ BATCH = 100  # what `--prune-dataset-ratio 10` asks for with ten classes
 def two_forward(model: nn.Module, loss, batch, parameters: list[torch.Tensor]) -> list[torch.Tensor]:
     """GraSP as the Synaptic Flow code has it: a pass for the stopped gradient, one with a graph for the other, both as
     one flat vector, and the gradient of their product with respect to everything that requires one."""
+    model.eval()
     data, target = batch
     flat = []
     for with_graph in (False, True):

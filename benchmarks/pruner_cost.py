@@ -4,31 +4,26 @@
 
 The models are one family, four masked Linear layers as wide as the size asks for; the examples are one batch of 64. The
 cost of a pruner is that of `score`, then of `mask` to compression 1 in the global scope, from masks of all ones. Beside
-it stands a training step: forward, backward and Adam. All are timed in turn within a process. Peak memory is what a
-process of its own has resident at most, above what it has before it begins, the code it needs being loaded by then; of
-a step that is the first, which makes the gradients and Adam's moments. An exponent is the slope of log(cost) on
+it stands a training step (see benchmarks/costs.py). The peak memory of a step is that of the first, which makes the
+gradients and Adam's moments. An exponent is the slope of log(cost) on
 log(weights) over the sizes from one million on: near 1 is near linear.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from benchmarks import scaffold
+from benchmarks import costs, scaffold
 from Layers.layers import Linear
-from Utils import generator, load
+from Utils import generator
 from Utils.machine import memory
-from Utils.training.adam import Adam
-from Utils.training.loss import CrossEntropy
-from Utils.training.train import train_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +33,7 @@ if TYPE_CHECKING:
 SIZES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # million weights
 LARGE = 1.0  # million weights from which on an exponent is taken
 FEATURES, SQUARE, CLASSES = 64, 2, 10  # numbers of the inputs, of the layers from width to width, and of the outputs
-EXAMPLES, COMPRESSION = 64, 1.0
+EXAMPLES = 64
 BELOW = 0.6  # of the lowest line, where the line of slope 1 is drawn
 
 
@@ -50,42 +45,18 @@ def network(weights: int) -> nn.Module:
     return nn.Sequential(Linear(FEATURES, width), nn.ReLU(), *between, Linear(width, CLASSES))
 
 
-def bodies(weights: int) -> tuple[int, dict[str, Callable[[], dict[str, float]]]]:
-    """How many weights the model has, and by name what is timed; each returns its seconds, a pruner's by part too."""
+def bodies(weights: int) -> costs.Bodies:
+    """Return what is timed with a model of so many weights."""
     torch.manual_seed(0)
-    model = network(weights)
     batch = (torch.randn(EXAMPLES, FEATURES), torch.randint(0, CLASSES, (EXAMPLES,)))
-    optimizer = Adam(generator.parameters(model), lr=1e-12)  # so that all are measured at the same weights
-    masked = list(generator.masked_parameters(model))
-
-    def step() -> dict[str, float]:
-        return {"seconds": scaffold.timed(lambda: train_epoch(model, CrossEntropy(), optimizer, [batch], scaffold.CPU))}
-
-    def pruning(name: str) -> Callable[[], dict[str, float]]:
-        pruner = load.pruner(name)(masked)
-
-        def body() -> dict[str, float]:
-            model.eval()
-            score = scaffold.timed(lambda: pruner.score(model, CrossEntropy(), [batch], scaffold.CPU))
-            mask = scaffold.timed(lambda: pruner.mask(10.0**-COMPRESSION, "global"))
-            for ones, _ in masked:
-                ones.fill_(1.0)
-            return {"score_seconds": score, "mask_seconds": mask, "seconds": score + mask}
-
-        return body
-
-    count = sum(parameter.numel() for _, parameter in masked)
-    return count, {scaffold.STEP: step, **{name: pruning(name) for name in load.PRUNERS}}
+    return costs.bodies(network(weights), batch, masking=True)
 
 
 def measured(size: float, args: argparse.Namespace) -> dict[str, Any]:
     """Return the costs at one size, in million weights."""
-    weights, found = bodies(round(size * 1e6))
-    return {
-        "million": size,
-        "weights": weights,
-        "costs": scaffold.costs("benchmarks.pruner_cost", args, f"{size:g}", found),
-    }
+    weights = sum(mask.numel() for mask, _ in generator.masked_parameters(network(round(size * 1e6))))
+    found = costs.measured("benchmarks.pruner_cost", args, f"{size:g}", bodies(round(size * 1e6)))
+    return {"million": size, "weights": weights, "costs": found}
 
 
 def exponents(sizes: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -114,7 +85,7 @@ def panel(sizes: Sequence[dict[str, Any]], cost: str, title: str, unit: str) -> 
     def draw(axes: Axes) -> None:
         million = [size["weights"] / 1e6 for size in sizes]
         for name in sizes[0]["costs"]:
-            step = name == scaffold.STEP
+            step = name == costs.STEP
             look = style.Look(name, style.INK, "P") if step else style.look(name)
             found = [Interval(size["costs"][name][cost], None, 1) for size in sizes]
             canvas.curve(axes, million, found, look.colour, look.marker, look.title, "--" if step else "-")
@@ -153,12 +124,12 @@ def main() -> None:
     args = flags.begin()
     if args.peak:
         size, name = args.peak
-        bodies(1)[1][name]()  # loads the code
-        print(json.dumps(scaffold.added_mib(bodies(round(float(size) * 1e6))[1][name])))
+        bodies(1)[name]()  # loads the code
+        costs.print_peak(bodies(round(float(size) * 1e6))[name])
         return
     memory.keep_freed()  # for all, as in every run
     sizes = [measured(size, args) for size in sorted(set(args.sizes))]
-    common = {"examples": EXAMPLES, "compression": COMPRESSION, "rounds": args.rounds, "threads": args.threads}
+    common = {"examples": EXAMPLES, "compression": costs.COMPRESSION, "rounds": args.rounds, "threads": args.threads}
     scaffold.save("pruner_cost", {**common, "exponents": exponents(sizes), "sizes": sizes})
     draw(sizes)
 

@@ -4,6 +4,7 @@ Ways are timed in turn within one run, so that a machine whose speed drifts favo
 """
 
 import argparse
+import copy
 import json
 import statistics
 import subprocess
@@ -17,9 +18,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from Layers import layers
 from Utils import load
 from Utils.data import corpus
-from Utils.machine import memory
 from Utils.store import files, provenance
 
 CPU = torch.device("cpu")
@@ -111,9 +112,19 @@ def spread(name: str, above: Sequence[float], below: Sequence[float]) -> dict[st
     return {name: statistics.median(ratios), f"{name}_lowest": min(ratios), f"{name}_highest": max(ratios)}
 
 
-def alike(plain: nn.Module, ours: nn.Module) -> None:
-    """Give a network without masks the weights of ours."""
-    assert not plain.load_state_dict(ours.state_dict(), strict=False).missing_keys
+TORCHS = (nn.Linear, nn.Conv2d, nn.BatchNorm2d)
+
+
+def unmasked(model: nn.Module) -> nn.Module:
+    """Return a copy of a network with the layers of torch.nn: the same weights without masks, in torch's own layout."""
+    plain: Any = copy.deepcopy(model)
+    plain.to(memory_format=torch.contiguous_format)
+    for module in plain.modules():
+        if masks := [f"{name}_mask" for name, _ in layers.own_masks(module)]:
+            module.__class__ = next((kind for kind in TORCHS if isinstance(module, kind)), nn.Identity)
+            for name in masks:
+                delattr(module, name)
+    return plain
 
 
 def apart(plain: nn.Module, ours: nn.Module) -> float:
@@ -135,11 +146,6 @@ def plain_steps(model: nn.Module, loss: Callable, optimizer: torch.optim.Optimiz
     return statistics.fmean(losses)
 
 
-def added_mib(body: Callable[[], object]) -> float:
-    """Return the MiB that a body needs at its peak, beyond those before it."""
-    return memory.added(body) / 2**20
-
-
 def peak(module: str, args: argparse.Namespace, *words: str) -> float:
     """Return the MiB that the benchmark `module` prints, in a process of its own, when called with --peak WORDS."""
     given = [
@@ -150,28 +156,6 @@ def peak(module: str, args: argparse.Namespace, *words: str) -> float:
     command = [sys.executable, "-m", module, *given, "--peak", *words]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return json.loads(shown.splitlines()[-1])
-
-
-STEP = "training step"
-
-
-def costs(
-    module: str, args: argparse.Namespace, case: str, bodies: Mapping[str, Callable[[], dict[str, float]]]
-) -> dict[str, dict[str, float]]:
-    """Return what each body costs: the medians of its seconds, by part, multiples of the step's, and its peak memory.
-
-    bodies: among them STEP; each returns {"seconds": ..., and those of its parts}. They are timed in turn; "steps" are
-    ratios within a round. The peak is that of `module --peak case name`.
-    """
-    rows = in_turn(bodies, args.rounds)
-    found: dict[str, dict[str, float]] = {}
-    for name, each in rows.items():
-        found[name] = {part: statistics.median(row[part] for row in each) for part in each[0]}
-        found[name] |= spread("steps", *([row["seconds"] for row in rows[key]] for key in (name, STEP)))
-        found[name]["peak_mib"] = peak(module, args, case, name)
-        shown = "{seconds:.4f} s, {steps:.2f} steps, {peak_mib:.0f} MiB".format(**found[name])
-        print(f"{case}, {name}: {shown}", flush=True)
-    return found
 
 
 def save(name: str, figures: dict[str, Any], source: str = "real") -> None:
