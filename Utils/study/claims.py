@@ -9,8 +9,8 @@ from Utils.quality import ACCURACY
 from Utils.study.paper import Paper
 from Utils.study.retained import MIN_SEEDS, retained
 from Utils.study.runs import Run
-from Utils.study.statistics import Interval, difference, interval, paired
-from Utils.study.tasks import MAIN, Task, Variant, pruner_title
+from Utils.study.statistics import Interval, difference, interval
+from Utils.study.tasks import MAIN, Side, Task, Variant, pruner_title
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 RULE = (
@@ -228,46 +228,39 @@ def _statement(label: str, values: Iterable[float], runs: Iterable[Run], low: fl
 
 
 def _paired(
-    task: Task, label: str, first: tuple[str, float], second: tuple[str, float], low: float, high: float
+    task: Task, compared: Iterable[tuple[str, Side, Side]], low: float, high: float = math.inf
 ) -> list[Statement]:
-    """Return the statement on the metric of `first` minus that of `second`, by seed; each is (pruner, compression)."""
-    by_seed = paired(task.values(*first), task.values(*second))
-    runs = [task.runs(*side)[seed] for seed in by_seed for side in (first, second)]
-    return _statement(label, by_seed.values(), runs, low, high)
+    """Return a statement on each (label, first, second): the metric of `first` minus that of `second`, by seed."""
+    statements = []
+    for label, first, second in compared:
+        by_seed, runs = task.paired(first, second)
+        statements += _statement(label, by_seed.values(), runs, low, high)
+    return statements
+
+
+def _points(task: Task, pruners: Iterable[str]) -> list[tuple[str, float]]:
+    """Return (pruner, compression) of these pruners' runs."""
+    return [(pruner, c) for pruner in pruners for c in task.compressions(pruner=pruner)]
 
 
 def falls(task: Task, pruners: Iterable[str]) -> list[Statement]:
     """State that the metric falls from dense to each compression."""
-    return [
-        statement
-        for pruner in pruners
-        for c in task.compressions(pruner=pruner)
-        for statement in _paired(task, f"{pruner_title(pruner)} 0 - {c:g}", (pruner, 0.0), (pruner, c), 0.0, math.inf)
-    ]
+    points = _points(task, pruners)
+    return _paired(task, ((f"{pruner_title(p)} 0 - {c:g}", (p, 0.0), (p, c)) for p, c in points), 0.0)
 
 
 def against(
     task: Task, first: str, second: str, compressions: Iterable[float], low: float, high: float = math.inf
 ) -> list[Statement]:
     """State that `first` minus `second` lies between `low` and `high` at each compression."""
-    return [
-        statement
-        for c in compressions
-        for statement in _paired(
-            task, f"{pruner_title(first)} - {pruner_title(second)} at {c:g}", (first, c), (second, c), low, high
-        )
-    ]
+    names = f"{pruner_title(first)} - {pruner_title(second)}"
+    return _paired(task, ((f"{names} at {c:g}", (first, c), (second, c)) for c in compressions), low, high)
 
 
 def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> list[Statement]:
     """State that the metric changes by at most `margin` from dense, up to the compression `highest`."""
-    return [
-        statement
-        for pruner in pruners
-        for c in task.compressions(pruner=pruner)
-        if c <= highest
-        for statement in _paired(task, f"{pruner_title(pruner)} {c:g} - 0", (pruner, c), (pruner, 0.0), -margin, margin)
-    ]
+    points = [(p, c) for p, c in _points(task, pruners) if c <= highest]
+    return _paired(task, ((f"{pruner_title(p)} {c:g} - 0", (p, c), (p, 0.0)) for p, c in points), -margin, margin)
 
 
 def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
@@ -322,17 +315,11 @@ def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[s
 def collapses(task: Task, pruner: str) -> list[Statement]:
     """State that less than COLLAPSED of the dense performance is retained at each low compression."""
     statements = []
-    for c in task.compressions(pruner=pruner):
-        if c <= HIGH_DENSITY:
-            values = {seed: 100.0 * share for seed, share in retained(task, pruner, c).items()}
-            runs = [*task.runs(pruner, c).values(), *task.runs(pruner, 0.0).values()]
-            statements += [
-                replace(statement, signed=False)
-                for statement in _statement(
-                    f"{pruner_title(pruner)} at {c:g} (%)", values.values(), runs, -math.inf, 100.0 * COLLAPSED
-                )
-            ]
-    return statements
+    for c in (c for c in task.compressions(pruner=pruner) if c <= HIGH_DENSITY):
+        values = [100.0 * share for share in retained(task, pruner, c).values()]
+        runs = [*task.runs(pruner, c).values(), *task.runs(pruner, 0.0).values()]
+        statements += _statement(f"{pruner_title(pruner)} at {c:g} (%)", values, runs, -math.inf, 100.0 * COLLAPSED)
+    return [replace(statement, signed=False) for statement in statements]
 
 
 def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
@@ -345,12 +332,14 @@ def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
 
 def best(task: Task, pruner: str, highest: float, variant: Variant) -> list[Statement]:
     """State that a pruner in a variant is better than each other one in the main settings, up to `highest`."""
-    statements = []
-    for other in [other for other in task.pruners() if other != pruner]:
-        for c in [c for c in task.compressions(variant, pruner) if c <= highest]:
-            by_seed = paired(task.values(pruner, c, variant), task.values(other, c))
-            sides = (task.runs(pruner, c, variant), task.runs(other, c))
-            runs = [side[seed] for seed in by_seed for side in sides]
-            label = f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}"
-            statements += _statement(label, by_seed.values(), runs, 0.0, math.inf)
-    return statements
+    compressions = [c for c in task.compressions(variant, pruner) if c <= highest]
+    return _paired(
+        task,
+        (
+            (f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}", (pruner, c, variant), (other, c))
+            for other in task.pruners()
+            if other != pruner
+            for c in compressions
+        ),
+        0.0,
+    )
