@@ -27,7 +27,6 @@ class MultiheadAttention(nn.Module):
     gradient.
     """
 
-    flow = False
     reading = PLAIN
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0) -> None:
@@ -67,7 +66,7 @@ class MultiheadAttention(nn.Module):
         mask: boolean, broadcast to [B, heads, T, S]; False marks positions that are not attended to.
         causal: attend to no later position.
         """
-        if self.flow:
+        if self.reading.flow:
             return self._linear(memory)
         if query is memory:
             return self.attend(*self.project(query, "qkv"), mask=mask, causal=causal)

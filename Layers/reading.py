@@ -10,6 +10,8 @@ from torch import Tensor, nn
 class Reading:
     """The plain way: compute `mask * parameter` in full."""
 
+    flow = False  # whether signals pass as the weights alone would pass them on, see Layers/flow.py
+
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
         """Return the mask of `module.<name>` that is used; None if none is."""
         return getattr(module, f"{name}_mask", None)
@@ -41,6 +43,25 @@ class Raw(Reading):
 
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
         return None
+
+
+class Over(Reading):
+    """A way that changes something of the way `before`, which it replaces for a while."""
+
+    def __init__(self, before: Reading) -> None:
+        self.before, self.flow = before, before.flow
+
+    def mask(self, module: nn.Module, name: str) -> Tensor | None:
+        return self.before.mask(module, name)
+
+    def output(self, module: Any, *inputs: Any) -> Tensor:
+        return self.before.output(module, *inputs)
+
+    def table(self, module: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self.before.table(module, ids)
+
+    def settle(self) -> None:
+        self.before.settle()
 
 
 PLAIN = Reading()

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from Layers import layers
 from Layers.attention import MultiheadAttention
 from Layers.fast import unread
-from Layers.reading import Reading, of, replaced
+from Layers.reading import Over, Reading, of, replaced
 
 # The module of each kind of part is imported when a layer is first computed in that way.
 
@@ -80,7 +80,7 @@ def _part(module: nn.Module, idle: Tensor | None = None) -> Callable | None:
     return _convolution(module, mask) if isinstance(module, layers.Conv2d) else _matrix(mask, "weight", "bias")
 
 
-class Frozen(Reading):
+class Frozen(Over):
     """A way of reading that skips masks of ones and lets `part` compute the output; all else is left to `before`.
 
     full: the parameters whose mask is all ones.
@@ -90,13 +90,14 @@ class Frozen(Reading):
     part: Callable | None = None
 
     def __init__(self, before: Reading, full: frozenset[str]) -> None:
-        self.before, self.full = before, full
+        super().__init__(before)
+        self.full = full
 
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
-        return None if name in self.full else self.before.mask(module, name)
+        return None if name in self.full else super().mask(module, name)
 
     def output(self, module: nn.Module, *inputs: Any) -> Tensor:
-        return self.before.output(module, *inputs) if self.part is None else self.part(module, *inputs)
+        return super().output(module, *inputs) if self.part is None else self.part(module, *inputs)
 
 
 @contextmanager

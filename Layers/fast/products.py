@@ -7,17 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from Layers import layers
-from Layers.reading import Reading, of, replaced
+from Layers.reading import Over, Reading, of, replaced
 
 
-class Products(Reading):
-    """A way of reading that returns stored products; all else is left to `before`, the way that it replaces."""
+class Products(Over):
+    """A way of reading that returns stored products."""
 
     def __init__(self, before: Reading, kept: Mapping[str, Tensor]) -> None:
-        self.before, self.kept = before, kept
-
-    def mask(self, module: nn.Module, name: str) -> Tensor | None:
-        return self.before.mask(module, name)
+        super().__init__(before)
+        self.kept = kept
 
     def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
         if name not in self.kept:
