@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from Utils import load
 from Utils.quality import ACCURACY
@@ -127,48 +128,42 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     def is_papers_images(task: Task) -> bool:
         return {"dataset": task.dataset, "model": task.model} == images.of
 
+    of_news = partial(Question, where=news, of=is_classification)
+    of_translation = partial(Question, where=translated, of=is_translation)
+    of_images = partial(Question, where=images.title, of=is_papers_images)
     return [
-        Question(
+        of_news(
             "Accuracy falls with compression",
-            news,
-            "dense less pruned, paired, at each compression: above 0",
-            is_classification,
-            lambda task: falls(task, (GRASP, RAND)),
+            border="dense less pruned, paired, at each compression: above 0",
+            statements=lambda task: falls(task, (GRASP, RAND)),
         ),
-        Question(
+        of_news(
             f"GraSP beats Rand at compression {top:g}",
-            news,
-            "GraSP less Rand, paired: above 0",
-            is_classification,
-            lambda task: against(task, GRASP, RAND, [top], low=0.0),
+            border="GraSP less Rand, paired: above 0",
+            statements=lambda task: against(task, GRASP, RAND, [top], low=0.0),
         ),
-        Question(
+        of_news(
             f"GraSP and Rand do not differ below compression {top:g}",
-            news,
-            f"GraSP less Rand, paired, at each compression: within ±{EQUAL:g} points",
-            is_classification,
-            lambda task: against(task, GRASP, RAND, [c for c in task.compressions() if c < top], -EQUAL, EQUAL),
+            border=f"GraSP less Rand, paired, at each compression: within ±{EQUAL:g} points",
+            statements=lambda task: against(
+                task, GRASP, RAND, [c for c in task.compressions() if c < top], -EQUAL, EQUAL
+            ),
         ),
-        Question(
+        of_news(
             f"The dense accuracy of {printed:g} is a test accuracy",
-            news,
-            f"distance of the training accuracy from {printed:g} less that of the test accuracy, paired: above 0",
-            is_classification,
-            lambda task: is_test_accuracy(task, printed),
+            border=f"distance of the training accuracy from {printed:g} less that of the test accuracy, paired: "
+            "above 0",
+            statements=lambda task: is_test_accuracy(task, printed),
         ),
-        Question(
+        of_translation(
             f"BLEU barely moves up to compression {max(bleus.compressions):g}",
-            translated,
-            f"pruned less dense, paired, at each compression: within ±{move:.2f}, the paper's own widest move",
-            is_translation,
-            lambda task: moves(task, (GRASP, RAND), max(bleus.compressions), move),
+            border=f"pruned less dense, paired, at each compression: within ±{move:.2f}, the paper's own widest move",
+            statements=lambda task: moves(task, (GRASP, RAND), max(bleus.compressions), move),
         ),
-        Question(
+        of_translation(
             "BLEU at compression 1: GraSP equals Rand",
-            translated,
-            f"GraSP less Rand, paired: within ±{EQUAL:g}",
-            is_translation,
-            lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL),
+            border=f"GraSP less Rand, paired: within ±{EQUAL:g}",
+            statements=lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL),
         ),
         Question(
             "Text is more sensitive than images",
@@ -177,41 +172,32 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
             lambda task: is_classification(task) or is_translation(task),
             lambda task: [found for image in pictures for found in more_sensitive(task, image)],
         ),
-        Question(
+        of_images(
             "GraSP is far below the dense network at high density",
-            images.title,
-            f"retained at each compression up to {HIGH_DENSITY:g}: below {100 * COLLAPSED:g} % "
+            border=f"retained at each compression up to {HIGH_DENSITY:g}: below {100 * COLLAPSED:g} % "
             f"(the paper has an accuracy of {images.cells[0.05, GRASP]:g} at 0.05)",
-            is_papers_images,
-            lambda task: collapses(task, GRASP),
+            statements=lambda task: collapses(task, GRASP),
         ),
-        Question(
+        of_images(
             "Rand at compression 1 falls to chance",
-            images.title,
-            f"accuracy less chance: within ±{EQUAL:g} points",
-            is_papers_images,
-            lambda task: at_chance(task, RAND, 1.0),
+            border=f"accuracy less chance: within ±{EQUAL:g} points",
+            statements=lambda task: at_chance(task, RAND, 1.0),
         ),
-        Question(
+        of_images(
             f"SynFlow at compression {max(images.compressions):g} is at chance",
-            images.title,
-            f"accuracy less chance: within ±{EQUAL:g} points",
-            is_papers_images,
-            lambda task: at_chance(task, SYNFLOW, max(images.compressions)),
+            border=f"accuracy less chance: within ±{EQUAL:g} points",
+            statements=lambda task: at_chance(task, SYNFLOW, max(images.compressions)),
         ),
-        Question(
-            "Mag, trained before it is pruned, is the best up to compression 1",
-            images.title,
-            "Mag less each other pruner, paired, at each compression up to 1: above 0; Mag has ten epochs more",
-            is_papers_images,
-            lambda task: best(task, MAG, 1.0, images.variant(MAG)),
-        ),
-        Question(
-            "Mag, pruned untrained, is the best up to compression 1",
-            images.title,
-            "Mag less each other pruner, paired, at each compression up to 1: above 0; all have the same epochs",
-            is_papers_images,
-            lambda task: best(task, MAG, 1.0, MAIN),
+        *(
+            of_images(
+                f"Mag, {trained}, is the best up to compression 1",
+                border=f"Mag less each other pruner, paired, at each compression up to 1: above 0; {epochs}",
+                statements=partial(best, pruner=MAG, highest=1.0, variant=variant),
+            )
+            for trained, epochs, variant in (
+                ("trained before it is pruned", "Mag has ten epochs more", images.variant(MAG)),
+                ("pruned untrained", "all have the same epochs", MAIN),
+            )
         ),
     ]
 
