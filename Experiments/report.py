@@ -29,10 +29,13 @@ def run(args: Namespace) -> list[Path]:
 
     The comparison is compare.md, compare.json and figures/retained.svg; the rest is report.html, tables/ and figures/.
     """
-    from Experiments.reporting import comparison_tables, figures, page, results_tables, study, writing
-    from Utils.study import runs
+    from Experiments.reporting import study
 
     found = study.gather(args)
+
+    from Experiments.reporting import comparison_tables, figures, page, results_tables, writing
+    from Utils.study import runs
+
     place = Path(args.report_dir)
     comparison = comparison_tables.compare(found)
     written = [

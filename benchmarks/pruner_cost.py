@@ -9,26 +9,24 @@ gradients and Adam's moments. An exponent is the slope of log(cost) on
 log(weights) over the sizes from one million on: near 1 is near linear.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 from torch import nn
 
 from benchmarks import costs, scaffold
+from Experiments.reporting import canvas, style, writing
+from Experiments.reporting.canvas import Draw
 from Layers.layers import Linear
 from Utils import generator
 from Utils.machine import memory
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from Experiments.reporting.canvas import Draw
+from Utils.study.statistics import Interval
 
 SIZES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # million weights
 LARGE = 1.0  # million weights from which on an exponent is taken
@@ -77,10 +75,6 @@ def exponents(sizes: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 def panel(sizes: Sequence[dict[str, Any]], cost: str, title: str, unit: str) -> Draw:
     """One cost against the weights: a line a pruner, one of the step, and below them all a line of slope 1."""
-    from matplotlib.ticker import LogLocator
-
-    from Experiments.reporting import canvas, style
-    from Utils.study.statistics import Interval
 
     def draw(axes: Axes) -> None:
         million = [size["weights"] / 1e6 for size in sizes]
@@ -107,8 +101,6 @@ def panel(sizes: Sequence[dict[str, Any]], cost: str, title: str, unit: str) -> 
 
 def draw(sizes: Sequence[dict[str, Any]]) -> None:
     """Results/benchmarks/pruner_cost.svg and .png."""
-    from Experiments.reporting import canvas, writing
-
     panels = [
         panel(sizes, "seconds", "Scoring and masking", "seconds"),
         panel(sizes, "peak_mib", "Peak memory above the start", "MiB"),

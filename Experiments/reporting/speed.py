@@ -1,9 +1,9 @@
 """Measured speed: the seconds and bytes that pruning saves, for runs that were measured, and what it costs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
 
 from Experiments.reporting import canvas, style
 from Experiments.reporting.canvas import Draw, Picture
@@ -11,9 +11,6 @@ from Experiments.reporting.table import Table
 from Utils.export.formats import FORMATS, REFERENCE
 from Utils.study.runs import Run
 from Utils.study.tasks import Task, label, pruner_title
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 AT_LEAST = (0.5, 2.0)  # least range of the speed axis, so that random differences look small
 DRAWN = sorted((format.marker, name) for name, format in FORMATS.items() if format.marker)  # the filled first
