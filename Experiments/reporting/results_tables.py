@@ -127,13 +127,8 @@ def results(tasks: list[Task]) -> Table:
                 )
                 records.append(
                     {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": _named(pruner)}
-                    | {
-                        "compression": c,
-                        "density": density.mean,
-                        "flop_sparsity": flops.mean,
-                        "metric": task.metric.key,
-                    }
-                    | _numbers(mean)
+                    | {"compression": c, "density": density.mean, "flop_sparsity": flops.mean}
+                    | {"metric": task.metric.key, **_numbers(mean)}
                     | {"by_seed": " ".join(f"{seed}={value!r}" for seed, value in by_seed.items())}
                 )
     header = ["task", "setting", "pruner", "compression", "density", "FLOP sparsity", "mean ± half width", "each seed"]
@@ -316,20 +311,13 @@ def run_list(tasks: list[Task]) -> Table:
         for placed in sorted(task.placed, key=lambda p: (p.run.pruner, p.run.compression, p.run.seed, p.run.path)):
             run = placed.run
             value, commit = run.figures["metric"], str(run.result.get("commit"))
-            rows.append(
-                [
-                    run.path.as_posix(),
-                    task.title,
-                    label(placed.variant),
-                    pruner_title(run.pruner),
-                    f"{run.compression:g}",
-                ]
-                + [run.seed, f"{value:.2f} {task.metric.title}", commit[:12]]
-            )
+            place, setting = run.path.as_posix(), label(placed.variant)
+            rows.append([place, task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed])
+            rows[-1] += [f"{value:.2f} {task.metric.title}", commit[:12]]
             records.append(
-                {"run": run.path.as_posix(), "dataset": task.dataset, "model": task.model}
-                | {"setting": label(placed.variant), "pruner": run.pruner, "compression": run.compression}
-                | {"seed": run.seed, "metric": task.metric.key, "value": value, "commit": commit}
+                {"run": place, "dataset": task.dataset, "model": task.model, "setting": setting, "pruner": run.pruner}
+                | {"compression": run.compression, "seed": run.seed, "metric": task.metric.key}
+                | {"value": value, "commit": commit}
             )
     header = ["directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit"]
     return Table("runs", "Runs", header, rows, records)

@@ -46,12 +46,8 @@ def table(tasks: Sequence[Task]) -> Table:
                 times = {size: figures["seconds"][size] for size in _sizes(run)}
                 rows.append(
                     [task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed]
-                    + [f"{run.figures['metric']:.2f} {task.metric.title}", name]
-                    + [
-                        f"{figures['parameters']:,}",
-                        f"{figures['file_bytes'] / 1024:,.1f}",
-                        f"{figures['memory_bytes'] / 1024:,.1f}",
-                    ]
+                    + [f"{run.figures['metric']:.2f} {task.metric.title}", name, f"{figures['parameters']:,}"]
+                    + [f"{figures[key] / 1024:,.1f}" for key in ("file_bytes", "memory_bytes")]
                     + [f"{figures['multiply_adds']:,}"]
                     + [_time(times[size], _faster(run, name, size)) if size in times else "" for size in ("1", "64")]
                 )
