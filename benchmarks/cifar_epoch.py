@@ -139,6 +139,7 @@ class Apart:
 
     def __init__(self, *arguments) -> None:
         self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin, arguments)
+        self.pool.submit(int).result()  # it has started
 
     def train(self, steps: int) -> None:
         self.pool.submit(train, steps).result()
@@ -169,8 +170,6 @@ def main() -> None:
 
     plain, ours, compiled = (Apart(name, args, workers) for name in ("plain", "ours", "compiled"))
     steps = epoch if args.whole else args.steps
-    for way in (plain, ours, compiled):
-        way.train(0)  # it has started
     first, first_compiled = (scaffold.timed(partial(way.train, SAME)) for way in (ours, compiled))
     plain.train(SAME)
     ratios = {
