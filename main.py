@@ -1,7 +1,5 @@
 """The command line: `python main.py --help`."""
 
-from __future__ import annotations
-
 import sys
 from argparse import Namespace
 

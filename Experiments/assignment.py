@@ -1,7 +1,5 @@
 """Make all tables and figures that the handout of assignment one asks for, and the runs behind them."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 

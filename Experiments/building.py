@@ -1,7 +1,5 @@
 """Functions that build the data, the loaders, the model and the pruner of a run from its settings."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from dataclasses import replace
 from typing import Any
@@ -17,7 +15,6 @@ from Utils.data.examples import Examples, Part, resident
 from Utils.data.loader import Loader
 from Utils.errors import UserError
 from Utils.machine import seeds
-from Utils.store import weights
 
 
 def data(located: corpus.Located, args: Namespace, device: torch.device) -> Corpus:
@@ -82,6 +79,8 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     if args.prune_embedding:
         generator.mask_embeddings(model)
     if args.pretrained:
+        from Utils.store import weights  # not needed by other runs
+
         weights.load(model, weights.find("--pretrained", args.pretrained), name=args.model)
     layout = getattr(model, "memory_format", None) if device.type == "cpu" and fast.used() else None
     model.to(device, memory_format=layout)

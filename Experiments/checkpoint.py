@@ -1,7 +1,5 @@
 """The state of a run in one file. A run that continues from it gives the same bits as an uninterrupted one."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path

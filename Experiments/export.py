@@ -1,13 +1,12 @@
 """Write a finished run's model in a form that needs no masks and no training code, and less space."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 
 from Experiments import finished
 from Utils import load
 from Utils.commandline.parser import Parser, names
+from Utils.export.formats import FORMATS
 
 # torch is imported only after the run has been found.
 
@@ -19,15 +18,15 @@ def flags(top: Parser) -> None:
     add(
         "--format",
         required=True,
-        metavar=names(load.FORMATS),
-        help="; ".join(f"{name}: {format.help}" for name, format in load.FORMATS.items()),
+        metavar=names(FORMATS),
+        help="; ".join(f"{name}: {format.help}" for name, format in FORMATS.items()),
     )
     add("--export-dir", metavar="DIR", help="where to write (default: the run's directory)")
 
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments."""
-    load.known("format", args.format, load.FORMATS)
+    load.known("format", args.format, FORMATS)
     return args
 
 

@@ -1,7 +1,5 @@
 """Grade a pruner class with the interface of assignment one."""
 
-from __future__ import annotations
-
 import tempfile
 from argparse import Namespace
 from pathlib import Path

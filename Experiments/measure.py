@@ -1,7 +1,5 @@
 """Measure seconds, memory and file size of a finished run's model, masked and exported."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Parts of a run's state that have no class of their own: the model, torch's random generators, and the progress."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

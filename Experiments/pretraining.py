@@ -41,18 +41,14 @@ def _lock(path: Path) -> Path:
 def shared(shop: Workshop) -> Iterator[None]:
     """Start from the shared state of another run and skip the steps of the body, or save the state after them.
 
-    The body is everything that a run does before it prunes. Nothing is shared unless --share-pretraining is set, nor
-    with --force. The result has the same bits as without sharing: the state contains the weights, the optimizer's
-    state, the random generators and the position in the data. It is used only if the same code made it on the same kind
-    of device. If several processes need the state, one trains and the others wait. The reported seconds of a run
-    include that training.
+    The body is everything that a run does before it prunes. The result has the same bits as without sharing: the state
+    contains the weights, the optimizer's state, the random generators and the position in the data. It is used only if
+    the same code made it on the same kind of device. If several processes need the state, one trains and the others
+    wait. The reported seconds of a run include that training.
     """
-    args = shop.args
-    if not (args.share_pretraining and args.pre_epochs) or args.force:
-        yield
-        return
     from Experiments import checkpoint
 
+    args = shop.args
     path = state_file(args.result_dir, shop.stage.config)
     parts = {name: part for name, part in shop.parts.items() if name not in LATER}
     with lock.held(_lock(path), lambda: console.note("another run does the same training; waiting for it")):

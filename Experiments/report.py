@@ -4,8 +4,6 @@ The comparison is a part of it, which `--experiment compare` makes alone: text w
 the paper's claims put to the runs.
 """
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 
@@ -32,10 +30,13 @@ def run(args: Namespace) -> list[Path]:
 
     The comparison is compare.md, compare.json and figures/retained.svg; the rest is report.html, tables/ and figures/.
     """
-    from Experiments.reporting import comparison_tables, figures, page, results_tables, study, writing
-    from Utils.study import runs
+    from Experiments.reporting import study
 
     found = study.gather(args)
+
+    from Experiments.reporting import comparison_tables, figures, page, results_tables, writing
+    from Utils.study import runs
+
     out = Path(args.report_dir)
     comparison = comparison_tables.compare(found)
     written = [

@@ -1,15 +1,13 @@
 """The entries of result.json, and the report of a run for the console and report.txt."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from Utils import quality
 from Utils.data.corpus import Corpus
-from Utils.study import quality
 
 LONG = 40  # a table with more rows shows only the prunable tensors; result.json has all
 LISTED = 10  # most class names in one line

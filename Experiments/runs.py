@@ -12,7 +12,6 @@ from Utils.data import corpus
 from Utils.errors import UserError
 from Utils.machine import memory, seeds
 from Utils.store import run as store
-from Utils.store import weights
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +72,11 @@ def set_up(args: Namespace) -> torch.device:
 
 def find(args: Namespace, located: corpus.Located) -> store.RunDirectory:
     """Return the directory of the run that `args` describe on this data."""
-    pretrained = weights.fingerprint(args.pretrained)
+    pretrained = None
+    if args.pretrained:
+        from Utils.store import weights  # not needed by other runs
+
+        pretrained = weights.fingerprint(args.pretrained)
     data = {"source": located.source, "data_key": located.key, "pretrained": pretrained}
     config = settings.identity({**vars(args), **data})
     return store.RunDirectory(args.result_dir, args.experiment, config, args.expid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from Experiments import pretraining, runs
+from Experiments import runs
 from Utils.commandline import arguments
 from Utils.commandline.parser import Parser
 
@@ -33,7 +33,7 @@ def run(args: Namespace) -> dict[str, Any]:
 def make(shop: Workshop) -> tuple[dict[str, Any], str]:
     """Do the run itself; return (content of result.json, report for the console)."""
     args = shop.args
-    with pretraining.shared(shop):
+    with shop.pretraining():
         shop.measure("init")
         print(f"Pre-Train for {args.pre_epochs} epochs.")
         shop.fit("pre", args.pre_epochs)

@@ -1,7 +1,5 @@
 """Make a grid of singleshots, from sweep files or flags, side by side."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import re

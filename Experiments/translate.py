@@ -1,7 +1,5 @@
 """Translate text with the model of a finished run."""
 
-from __future__ import annotations
-
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -13,6 +11,7 @@ from Utils.commandline.kinds import positive_count
 from Utils.commandline.parser import Parser, names
 from Utils.data import corpus
 from Utils.errors import UserError
+from Utils.export.formats import FORMATS
 from Utils.store import weights
 
 # torch is imported only after the run and the text have been found.
@@ -31,7 +30,7 @@ def flags(top: Parser) -> None:
     add("--beam", type=positive_count, metavar="K", help="hypotheses kept in decoding (default: the run's)")
     add(
         "--export",
-        metavar=names(load.FORMATS),
+        metavar=names(FORMATS),
         help="translate with what --experiment export has made of the run (default: with the run's own model)",
     )
 
@@ -39,7 +38,7 @@ def flags(top: Parser) -> None:
 def check(args: Namespace) -> Namespace:
     """Check the arguments."""
     if args.export is not None:
-        load.known("export", args.export, load.FORMATS)
+        load.known("export", args.export, FORMATS)
     return args
 
 

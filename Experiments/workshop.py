@@ -1,9 +1,8 @@
 """The object that a recipe works with: data, model, optimizer and pruner of one run, and the steps of an experiment."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -99,6 +98,18 @@ class Workshop:
     def _did(self, step: str, count: int) -> None:
         self.progress.done[step] = count
         self.progress.latest = None
+
+    def pretraining(self) -> AbstractContextManager[None]:
+        """Return a context for the steps before pruning, whose outcome is shared if --share-pretraining is set.
+
+        Nothing is shared with --force.
+        """
+        args = self.args
+        if not (args.share_pretraining and args.pre_epochs) or args.force:
+            return nullcontext()
+        from Experiments import pretraining  # not needed by other runs
+
+        return pretraining.shared(self)
 
     def measure(self, point: str) -> None:
         """Evaluate the model and store the figures under the key `point` of result.json.

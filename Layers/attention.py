@@ -1,7 +1,5 @@
 """Multi-head attention with masks (Vaswani et al. 2017, section 3.2.2), with the parameter names of torch.nn."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -29,7 +27,6 @@ class MultiheadAttention(nn.Module):
     gradient.
     """
 
-    flow = False
     reading = PLAIN
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0) -> None:
@@ -69,7 +66,7 @@ class MultiheadAttention(nn.Module):
         mask: boolean, broadcast to [B, heads, T, S]; False marks positions that are not attended to.
         causal: attend to no later position.
         """
-        if self.flow:
+        if self.reading.flow:
             return self._linear(memory)
         if query is memory:
             return self.attend(*self.project(query, "qkv"), mask=mask, causal=causal)

@@ -1,7 +1,5 @@
 """Embeddings: layers that turn an input into vectors. Those of words can be trained a few rows at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -52,13 +50,11 @@ class Embedding(_Settling, nn.Embedding):
     of the weight.
     """
 
-    flow = False
-
     def __init__(self, num_embeddings: int, embedding_dim: int) -> None:
         super().__init__(num_embeddings, embedding_dim)
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.flow:
+        if self.reading.flow:
             self.reading.settle()
             return masked(self, "weight").mean(0).expand(*input.shape, -1)
         table, ids = self.reading.table(self, input)

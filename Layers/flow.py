@@ -1,26 +1,24 @@
 """Networks as linear maps, for SynFlow and for the search for dead units."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager
 
 from torch import nn
 
+from Layers.reading import Over, Reading, of, replaced
 
-@contextmanager
-def linear_flow(model: nn.Module) -> Iterator[None]:
+
+class Flow(Over):
+    """The way of reading in a linear flow."""
+
+    def __init__(self, before: Reading) -> None:
+        super().__init__(before)
+        self.flow = True
+
+
+def linear_flow(model: nn.Module) -> AbstractContextManager[None]:
     """Make layers pass signals on as their weights alone would, without normalising, for the duration of the body.
 
-    A layer that is not a linear map of its input with dropout off (softmax attention, LayerNorm) has an attribute
-    `flow`, which this context sets. The layer's docstring says what it then computes.
+    A layer that is not a linear map of its input with dropout off (softmax attention, LayerNorm) has a `reading` and
+    asks it for `flow`. The layer's docstring says what it then computes.
     """
-    switched: list[Any] = [module for module in model.modules() if hasattr(module, "flow")]
-    try:
-        for module in switched:
-            module.flow = True
-        yield
-    finally:
-        for module in switched:
-            module.flow = False
+    return replaced({module: Flow(of(module)) for module in model.modules() if hasattr(module, "reading")})

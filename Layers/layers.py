@@ -5,8 +5,6 @@ only. So a weight under a zero never affects an output, and its gradient is exac
 computation in `whole`. Its attribute `reading` (Layers/reading.py) decides whether `forward` calls it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,34 +47,29 @@ def layout_of(tensor: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-class Linear(nn.Linear):
-    """An nn.Linear with masks: [..., in_features] -> [..., out_features]."""
+class _Masked(nn.Module):
+    """A base class that adds masks to the layer of torch.nn beside it, which is built from the same arguments."""
 
     reading = PLAIN
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        super().__init__(in_features, out_features, bias)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         register_masks(self)
 
     def forward(self, input: Tensor) -> Tensor:
         return self.reading.output(self, input)
+
+
+class Linear(_Masked, nn.Linear):
+    """An nn.Linear with masks: [..., in_features] -> [..., out_features]."""
 
     def whole(self, input: Tensor) -> Tensor:
         """Return the output, computed with every weight."""
         return F.linear(input, masked(self, "weight"), masked(self, "bias"))
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(_Masked, nn.Conv2d):
     """An nn.Conv2d with masks: [B, in_channels, H, W] -> [B, out_channels, H', W']."""
-
-    reading = PLAIN
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        register_masks(self)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self.reading.output(self, input)
 
     def whole(self, input: Tensor) -> Tensor:
         """Return the output, computed with every weight."""
@@ -95,10 +88,8 @@ class Conv2d(nn.Conv2d):
         ]
 
 
-class _MaskedNorm(nn.modules.batchnorm._BatchNorm):
+class _MaskedNorm(_Masked, nn.modules.batchnorm._BatchNorm):
     """The forward pass of batch normalisation with masked scale and shift (Ioffe & Szegedy 2015, algorithm 1 and 2)."""
-
-    reading = PLAIN
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
@@ -124,23 +115,14 @@ class _MaskedNorm(nn.modules.batchnorm._BatchNorm):
 class BatchNorm1d(_MaskedNorm, nn.BatchNorm1d):
     """An nn.BatchNorm1d with masks: [B, C] or [B, C, L], shape kept."""
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        register_masks(self)
-
 
 class BatchNorm2d(_MaskedNorm, nn.BatchNorm2d):
     """An nn.BatchNorm2d with masks: [B, C, H, W], shape kept."""
 
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        register_masks(self)
 
-
-class _Identity(nn.Module):
+class _Identity(_Masked):
     """A residual connection as a layer: it multiplies every channel by a weight that stays one, so it can be pruned."""
 
-    reading = PLAIN
     extra_dims = 0
 
     def __init__(self, num_features: int) -> None:
@@ -149,9 +131,6 @@ class _Identity(nn.Module):
         self.weight = nn.Parameter(torch.ones(num_features))
         self.register_parameter("bias", None)
         register_masks(self)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self.reading.output(self, input)
 
     def whole(self, input: Tensor) -> Tensor:
         """Return the output, computed with every weight."""

@@ -1,7 +1,5 @@
 """Train and eval mode, for each module of a model."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

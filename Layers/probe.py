@@ -1,7 +1,5 @@
 """The all-ones input of a network, for SynFlow, multiply-add counts and the search for dead units."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The way a layer reads its weights, kept in one attribute, `reading`, of every masked layer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +11,8 @@ from torch.nn import functional as F
 
 class Reading:
     """The plain way: compute `mask * parameter` in full."""
+
+    flow = False  # whether signals pass as the weights alone would pass them on, see Layers/flow.py
 
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
         """Return the mask of `module.<name>` that is used; None if none is."""
@@ -43,7 +43,7 @@ class Reading:
         flat = ids.flatten()
         return F.embedding(flat, module.weight) * mask[flat], torch.arange(len(flat), device=ids.device).view_as(ids)
 
-    def whole_table(self) -> Reading:
+    def whole_table(self) -> "Reading":
         """Return the way of reading that looks up in the layer's own weight, with the same masks."""
         return self
 
@@ -56,6 +56,25 @@ class Raw(Reading):
 
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
         return None
+
+
+class Over(Reading):
+    """A way that changes something of the way `before`, which it replaces for a while."""
+
+    def __init__(self, before: Reading) -> None:
+        self.before, self.flow = before, before.flow
+
+    def mask(self, module: nn.Module, name: str) -> Tensor | None:
+        return self.before.mask(module, name)
+
+    def output(self, module: Any, *inputs: Any) -> Tensor:
+        return self.before.output(module, *inputs)
+
+    def table(self, module: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+        return self.before.table(module, ids)
+
+    def settle(self) -> None:
+        self.before.settle()
 
 
 PLAIN = Reading()

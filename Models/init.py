@@ -1,7 +1,5 @@
 """Initial weights of the `lottery` networks."""
 
-from __future__ import annotations
-
 from torch import nn
 
 

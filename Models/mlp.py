@@ -1,7 +1,5 @@
 """The `default` model class: a plain fully connected and a plain convolutional network."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The `lottery` ResNets for small images (He et al. 2016, section 4.2, in the form of Frankle & Carbin 2019)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Translation: the Transformer of the paper, with the module names of the PyTorch tutorial that the paper used."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

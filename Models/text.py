@@ -1,7 +1,5 @@
 """Text classification: the mean of word embeddings, then one Linear."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Layers of a post-norm Transformer (Vaswani et al. 2017), with the names of torch.nn and every weight masked."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +9,7 @@ from torch.nn import functional as F
 from Layers.attention import MultiheadAttention
 from Layers.layers import Linear
 from Layers.norm import LayerNorm
+from Layers.reading import PLAIN
 
 
 class _FeedForward(nn.Module):
@@ -138,7 +137,7 @@ class PositionalEncoding(nn.Module):
     first: the position of the first entry. In a linear flow nothing is added, because only the input flows.
     """
 
-    flow = False
+    reading = PLAIN
     table: Tensor
 
     def __init__(self, width: int, dropout: float) -> None:
@@ -153,7 +152,7 @@ class PositionalEncoding(nn.Module):
         return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, : self.width]
 
     def forward(self, input: Tensor, first: int = 0) -> Tensor:
-        if not self.flow:
+        if not self.reading.flow:
             last = first + input.shape[1]
             if last > self.table.shape[0]:  # a longer sentence than any before
                 self.table = self._table(2 * last).to(self.table)

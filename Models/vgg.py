@@ -1,7 +1,5 @@
 """The `lottery` VGGs for small images (Simonyan & Zisserman 2015, in the form of Frankle & Carbin 2019)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

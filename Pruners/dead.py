@@ -5,8 +5,6 @@ exporter may remove only what is disconnected for certain, so it follows the wei
 (Utils/export/reach.py). On the models of this project both say the same of each unit.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

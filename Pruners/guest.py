@@ -1,7 +1,5 @@
 """A wrapper for a user's own pruner class with the interface of assignment one."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from Pruners.pruners import Pruner
 
 
 def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], **options: Any) -> Any:
@@ -46,13 +46,13 @@ def scores(pruner: Any, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
     return [pruner.scores[key] for key in score_keys(pruner.scores, pairs)]
 
 
-class Guest:
-    """The interface of `Pruners.pruners.Pruner` around a class that may know neither seeds nor names.
+class Guest(Pruner):
+    """A pruner whose work is done by a class that may know neither seeds nor names.
 
     seed: for the numbers that the class draws from torch's global generators. Their states are restored afterwards, so
     a run with a guest has the same initial weights, data order and dropout as one with a built-in pruner.
     The attribute `generator` is the class's own if it has one of that name. Its state and the scores are all that a
-    checkpoint keeps of a guest.
+    checkpoint keeps of a guest. `by_tie` stays 0 if the class does not count such weights.
     """
 
     def __init__(
@@ -62,15 +62,13 @@ class Guest:
         seed: int = 0,
         ties: str = "seeded",
     ) -> None:
-        self.masked_parameters = list(masked_parameters)
-        self.names = [getattr(pair, "name", f"tensor {k}") for k, pair in enumerate(self.masked_parameters)]
+        self.inner: Any = None
+        super().__init__(masked_parameters, seed, ties)
         self.inner = build(kind, iter(self.masked_parameters), seed=seed, ties=ties)
-        own = torch.Generator().manual_seed(seed)
         its = getattr(self.inner, "generator", None)
-        self.generator: torch.Generator = its if isinstance(its, torch.Generator) else own
-        self.draws_for_it = self.generator is own
-        self.known: dict[str, Tensor] = {}
-        self.by_tie = 0  # stays 0 if the class does not count them
+        self.draws_for_it = not isinstance(its, torch.Generator)
+        if isinstance(its, torch.Generator):
+            self.generator = its
 
     @contextmanager
     def _draws(self) -> Iterator[None]:
@@ -96,18 +94,9 @@ class Guest:
             return self.known
         return {name: score.detach() for name, score in zip(self.names, tensors, strict=True)}
 
-    def state(self) -> dict[str, Any]:
-        """Return the latest scores, the random generator's state and `by_tie`, for `restore`.
-
-        Masks belong to the model.
-        """
-        return {"scores": self.scores, "generator": self.generator.get_state(), "by_tie": self.by_tie}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a state of a pruner of the same tensors."""
-        self.known = state["scores"]
-        self.generator.set_state(state["generator"])
-        self.by_tie = state["by_tie"]
+    @scores.setter
+    def scores(self, known: dict[str, Tensor]) -> None:
+        self.known = known
 
     def score(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> None:
         """Score the weights with the class's own `score`."""
@@ -133,8 +122,3 @@ class Guest:
         """Reverse the order of the scores, in place. Assignment one's own `invert` divides by zero."""
         for score in scores(self.inner, self.masked_parameters):
             score.neg_()
-
-    def stats(self) -> tuple[int, int]:
-        """Return (kept, total), the numbers of weights that stay and of all prunable weights, counted in the masks."""
-        kept = sum(int(mask.count_nonzero()) for mask, _ in self.masked_parameters)
-        return kept, sum(mask.numel() for mask, _ in self.masked_parameters)

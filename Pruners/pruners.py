@@ -1,7 +1,5 @@
 """The five pruners. A new pruner is a class with a method `compute` that returns scores; the highest scores stay."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,7 +9,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from Layers import probe
-from Layers.fast.twice import twice_differentiable
+from Layers.fast import twice_differentiable
 from Layers.flow import linear_flow
 from Pruners import ranking
 from Pruners.untouched import untouched

@@ -4,8 +4,6 @@ Equal scores at the threshold are decided by a seeded random draw or by position
 lose their weights first, although no score asks for that.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

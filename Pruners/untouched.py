@@ -1,7 +1,5 @@
 """A context manager for scoring a model without changing it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 

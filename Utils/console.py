@@ -1,7 +1,5 @@
 """Messages to the user on standard error, separate from results."""
 
-from __future__ import annotations
-
 import sys
 
 

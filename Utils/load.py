@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from Pruners import SCOPES as SCOPES
 from Pruners import TIES as TIES
-from Utils import plugin
 from Utils import settings as rows
 from Utils.data import corpus as corpora
 from Utils.data.corpus import SOURCES as SOURCES
 from Utils.data.dataset import Dataset
 from Utils.errors import UserError
-from Utils.export.formats import FORMATS as FORMATS
-from Utils.study.quality import METRICS as METRICS
+from Utils.quality import METRICS
 
 if TYPE_CHECKING:
     import torch
@@ -99,6 +97,7 @@ EXPORTERS = {
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")
 IGNORED = ("none", "attention", "all")  # layers trained and evaluated as if they had no masks
+IN_A_FILE = ".py:"  # in the name of a class of the user's own, path/to/file.py:Class
 PRECISIONS = {"off": None, "bf16": "bfloat16"}  # name -> name of the type in torch
 
 
@@ -260,8 +259,8 @@ def pruner_sha256(name: str) -> str | None:
 
     Raises UserError for any other name.
     """
-    if plugin.named(name):
-        return plugin.read("--pruner", name).sha256
+    if IN_A_FILE in name:
+        return _find("Utils.plugin:read")("--pruner", name).sha256
     known("pruner", name, PRUNERS)
     return None
 
@@ -271,9 +270,9 @@ def pruner(name: str, sha256: str | None = None) -> Any:
 
     sha256: the result of `pruner_sha256`. Raises UserError if the file has changed since, or cannot be imported.
     """
-    if not plugin.named(name):
+    if IN_A_FILE not in name:
         return _find(PRUNERS[known("pruner", name, PRUNERS)])
-    file = plugin.read("--pruner", name)
+    file = _find("Utils.plugin:read")("--pruner", name)
     if sha256 not in (None, file.sha256):
         raise UserError(f"{file.path} has changed while the run began; start it again")
     try:

@@ -1,20 +1,15 @@
 """Counts of parameters and multiply-adds: how many remain and how many there are."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from Layers import layers, probe
 from Layers.attention import MultiheadAttention
 from Layers.modes import modes_kept
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def _positions(output: Tensor) -> int:
@@ -81,8 +76,6 @@ def summary(
     Columns: module, param, sparsity (the fraction that remains), kept, size, shape, flops, mean / variance / sum of the
     scores and of their magnitudes, prunable.
     """
-    import pandas as pd
-
     rows = []
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):

@@ -1,7 +1,5 @@
 """Loading of a class from a user's own file, named on the command line as `path/to/file.py:Class`."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 import types
@@ -10,11 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from Utils.errors import UserError
-
-
-def named(text: str) -> bool:
-    """Return whether `text` has the form `path/to/file.py:Class`, so that it is no name of a registry."""
-    return ".py:" in text
 
 
 @dataclass(frozen=True)

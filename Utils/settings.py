@@ -4,8 +4,6 @@ This module imports nothing of the project. The command line, the name of a run,
 study all read these rows. So a new setting is one new row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The time that a model takes on a split of the data, and that of making the batches."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Sequence

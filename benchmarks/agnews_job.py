@@ -7,17 +7,16 @@ dense gradients under torch.optim.Adam. Both ways start from the same weights an
 are timed in turn, each with its evaluation on the test set, so that the results can be compared number by number.
 """
 
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-from typing import cast
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks import pairs
+from benchmarks import scaffold
 from Utils import load
 from Utils.data import corpus, text
 from Utils.data.sets import agnews
@@ -25,6 +24,7 @@ from Utils.training.adam import Adam
 from Utils.training.evaluate import evaluate
 from Utils.training.train import train_epoch
 
+BATCH = 64
 EARLY = 300  # steps after which the parameters are compared too
 
 
@@ -57,11 +57,8 @@ class Tutorial:
         words = text.vocabulary((self.tokenize(line) for _, line in self.rows["train"]), [text.UNKNOWN])
         self.number = {word: k for k, word in enumerate(words)}
         self.model = Plain(len(words))
-        self.loss = nn.CrossEntropyLoss()
-
-    def begin(self, state: dict) -> None:
-        self.model.load_state_dict(state)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.orders: Iterator[list[int]] = iter(())  # of the examples, in each epoch to come
 
     def collate(self, batch: list[tuple[int, str]]):
         targets, ids, offsets = [], [], [0]
@@ -70,21 +67,18 @@ class Tutorial:
             numbers = torch.tensor([self.number.get(token, 0) for token in self.tokenize(line)], dtype=torch.int64)
             ids.append(numbers)
             offsets.append(numbers.size(0))
-        return torch.tensor(targets), torch.cat(ids), torch.tensor(offsets[:-1]).cumsum(0)
+        return torch.cat(ids), torch.tensor(offsets[:-1]).cumsum(0), torch.tensor(targets)
 
-    def epoch(self, order: list[int]) -> None:
-        self.model.train()
-        loader = DataLoader(cast(Dataset, self.rows["train"]), batch_size=64, sampler=order, collate_fn=self.collate)
-        for target, ids, offsets in loader:
-            self.optimizer.zero_grad()
-            self.loss(self.model(ids, offsets), target).backward()
-            self.optimizer.step()
+    def epoch(self) -> None:
+        examples = cast(Dataset, self.rows["train"])
+        loader = DataLoader(examples, batch_size=BATCH, sampler=next(self.orders), collate_fn=self.collate)
+        scaffold.plain_steps(self.model, nn.CrossEntropyLoss(), self.optimizer, loader)
 
     @torch.no_grad()
     def accuracy(self) -> float:
         self.model.eval()
         loader = DataLoader(cast(Dataset, self.rows["test"]), batch_size=256, collate_fn=self.collate)
-        hits = sum(int((self.model(i, o).argmax(1) == target).sum()) for target, i, o in loader)
+        hits = sum(int((self.model(i, o).argmax(1) == target).sum()) for i, o, target in loader)
         return 100.0 * hits / len(self.rows["test"])
 
 
@@ -93,83 +87,74 @@ class Ours:
 
     def __init__(self, located: corpus.Located) -> None:
         data = corpus.load(located)
-        self.train = load.dataloader(data, 64, True, seed=1)
+        self.train = load.dataloader(data, BATCH, True, seed=1)
         self.test = load.dataloader(data, 256, False)
         torch.manual_seed(1)
         self.model = load.model("text-classification", "nlp")(data.shape, data.num_classes)
-        self.loss = nn.CrossEntropyLoss()
         self.optimizer = Adam(self.model.parameters(), lr=1e-3)
         self.optimizer.attach(self.model)
 
-    def orders(self, epochs: int) -> list[list[int]]:
-        """The order of the examples in each epoch to come."""
-        return [torch.cat(self.train.batches(epoch)).tolist() for epoch in range(epochs)]
-
-    def epoch(self) -> None:
-        train_epoch(self.model, self.loss, self.optimizer, self.train, torch.device("cpu"))
+    def epoch(self, steps: int | None = None) -> None:
+        train_epoch(self.model, nn.CrossEntropyLoss(), self.optimizer, islice(self.train, steps), scaffold.CPU)
 
     def accuracy(self) -> float:
-        return evaluate(self.model, self.loss, self.test, torch.device("cpu"))["top1"]
+        return evaluate(self.model, nn.CrossEntropyLoss(), self.test, scaffold.CPU)["top1"]
 
 
-def difference(ours: Ours, plain: Tutorial) -> float:
-    mine, theirs = ours.model.state_dict(), plain.model.state_dict()
-    return max((mine[name] - theirs[name]).abs().max().item() for name in theirs)
+def begin(plain: Tutorial, ours: Ours, epochs: int, examples: int | None = None) -> None:
+    """Give the tutorial our weights, and the order of our examples in the epochs to come."""
+    assert not plain.model.load_state_dict(ours.model.state_dict(), strict=False).missing_keys
+    plain.orders = iter([torch.cat(ours.train.batches(epoch)).tolist()[:examples] for epoch in range(epochs)])
 
 
-def weights(ours: Ours) -> dict:
-    return {name: value.clone() for name, value in ours.model.state_dict().items() if not name.endswith("_mask")}
+def early_difference(located: corpus.Located) -> float:
+    """Largest difference of any parameter after the first `EARLY` steps from the same weights on the same batches."""
+    plain, ours = Tutorial(located), Ours(located)
+    begin(plain, ours, 1, EARLY * BATCH)
+    plain.epoch()
+    ours.epoch(EARLY)
+    return scaffold.apart(plain.model, ours.model)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--epochs", type=int, default=10)
-    arguments.add_argument("--source", default="auto", choices=corpus.SOURCES)
-    args = arguments.parse_args()
+    flags = scaffold.Flags(__doc__, source=True)
+    flags.add_argument("--epochs", type=int, default=10)
+    args = flags.begin()
     # Each at its best: the dense step gains from every core, ours from none beyond the data set's own number.
     threads = {"plain": torch.get_num_threads(), "ours": load.dataset("agnews").defaults["threads"]}
-    located = corpus.locate(load.dataset("agnews"), Path("Data"), args.source)
-    corpus.load(located)  # the first run of all prepares; every other finds its data prepared, as here
+    located = scaffold.located("agnews", args)
 
-    made: dict = {}
+    ways: dict[str, Any] = {}
     prepare = {
-        "plain": pairs.timed(lambda: made.update(plain=Tutorial(located))),
-        "ours": pairs.timed(lambda: made.update(ours=Ours(located))),
+        "plain": scaffold.timed(lambda: ways.update(plain=Tutorial(located))),
+        "ours": scaffold.timed(lambda: ways.update(ours=Ours(located))),
     }
-    plain, ours = made["plain"], made["ours"]
-    plain.begin(weights(ours))
-    orders = ours.orders(args.epochs)
+    begin(ways["plain"], ways["ours"], args.epochs)
+    accuracy: dict[str, list[float]] = {name: [] for name in ways}
+    apart: list[float] = []
 
-    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
-    accuracy: dict[str, list[float]] = {"plain": [], "ours": []}
-    apart = []
-    for epoch, order in enumerate(orders):
+    def epoch(name: str) -> None:
+        ways[name].epoch()
+        accuracy[name].append(ways[name].accuracy())
 
-        def of_plain(order=order):
-            plain.epoch(order)
-            accuracy["plain"].append(plain.accuracy())
+    def seconds_of(name: str) -> float:
+        torch.set_num_threads(threads[name])
+        return scaffold.timed(partial(epoch, name))
 
-        def of_ours():
-            ours.epoch()
-            accuracy["ours"].append(ours.accuracy())
+    def report(latest: dict[str, float]) -> None:
+        apart.append(scaffold.apart(ways["plain"].model, ways["ours"].model))
+        shown = {name: f"{latest[name]:.1f} s, test {accuracy[name][-1]:.2f} %" for name in ways}
+        print(f"epoch {len(apart)}: {shown}, weights apart {apart[-1]:.1e}", flush=True)
 
-        for name, body in (("plain", of_plain), ("ours", of_ours))[:: 1 if epoch % 2 == 0 else -1]:
-            torch.set_num_threads(threads[name])
-            seconds[name].append(pairs.timed(body))
-        apart.append(difference(ours, plain))
-        print(
-            f"epoch {epoch + 1}: {seconds['plain'][-1]:.1f} s against {seconds['ours'][-1]:.1f} s, "
-            f"test {accuracy['plain'][-1]:.2f} and {accuracy['ours'][-1]:.2f} %, weights apart {apart[-1]:.1e}",
-            flush=True,
-        )
-    whole = {name: prepare[name] + sum(seconds[name]) for name in seconds}
-    pairs.save(
-        "agnews_job" if located.source == "real" else f"agnews_job_{located.source}",
+    seconds = scaffold.in_turn({name: partial(seconds_of, name) for name in ways}, args.epochs, 0, report)
+    whole = {name: prepare[name] + sum(seconds[name]) for name in ways}
+    scaffold.save(
+        "agnews_job",
         {
             "source": located.source,
             "epochs": args.epochs,
             "threads": threads,
-            "epoch": pairs.summary(seconds["plain"], seconds["ours"]),
+            "epoch": scaffold.summary(seconds["plain"], seconds["ours"]),
             "prepare_seconds": prepare,
             "whole_job_seconds": whole,
             "whole_job_ratio": whole["plain"] / whole["ours"],
@@ -177,18 +162,8 @@ def main() -> None:
             "largest_weight_difference_by_epoch": apart,
             f"largest_weight_difference_after_{EARLY}_steps": early_difference(located),
         },
+        located.source,
     )
-
-
-def early_difference(located: corpus.Located) -> float:
-    """Largest difference of any parameter after the first `EARLY` steps from the same weights on the same batches."""
-    plain, ours = Tutorial(located), Ours(located)
-    plain.begin(weights(ours))
-    (order,) = ours.orders(1)
-    plain.epoch(order[: EARLY * 64])
-    batches = [batch for batch, _ in zip(ours.train, range(EARLY), strict=False)]
-    train_epoch(ours.model, ours.loss, ours.optimizer, batches, torch.device("cpu"))
-    return difference(ours, plain)
 
 
 if __name__ == "__main__":

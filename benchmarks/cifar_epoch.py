@@ -11,23 +11,21 @@ is not done to the others. Each draws its own windows and mirror images, so that
 are alike, not equal; on the very same batches, as Results shows beside it, they are equal up to rounding.
 """
 
-from __future__ import annotations
-
-import argparse
-import functools
 import itertools
 import multiprocessing
+from argparse import Namespace
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import datasets, transforms
 
-from benchmarks import pairs
+from benchmarks import scaffold
 from Utils import generator, load
 from Utils.data import corpus
 from Utils.data.examples import Images
@@ -38,42 +36,9 @@ from Utils.training.evaluate import evaluate
 from Utils.training.loss import CrossEntropy
 from Utils.training.train import train_epoch
 
-CPU = torch.device("cpu")
 BATCH = 64
 SAME = 20  # steps on the same batches after which weights are compared
 TESTED = 2000  # test images that both ways are measured on
-
-
-class PlainBlock(nn.Module):
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(after)
-        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(after)
-        self.shortcut = nn.Sequential()
-        if stride > 1:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
-
-    def forward(self, data):
-        hidden = F.relu(self.bn1(self.conv1(data)))
-        return F.relu(self.bn2(self.conv2(hidden)) + self.shortcut(data))
-
-
-class PlainResNet20(nn.Module):
-    """The same network without masks."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.conv, self.bn = nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16)
-        widths = [16, 16, 16, 16, 32, 32, 32, 64, 64, 64]
-        steps = itertools.pairwise(widths)
-        self.blocks = nn.Sequential(*(PlainBlock(before, after, after // before) for before, after in steps))
-        self.fc = nn.Linear(64, classes)
-
-    def forward(self, data):
-        hidden = self.blocks(F.relu(self.bn(self.conv(data))))
-        return self.fc(F.adaptive_avg_pool2d(hidden, 1).flatten(1))
 
 
 class Drawn(Dataset):
@@ -98,7 +63,7 @@ def endless(loader) -> Iterator:
 class Plain:
     """Training as a tutorial does it."""
 
-    def __init__(self, data: corpus.Corpus, state: dict, data_dir: Path, workers: int = 0) -> None:
+    def __init__(self, data: corpus.Corpus, ours: nn.Module, data_dir: Path, workers: int = 0) -> None:
         images = cast(Images, data.train)
         mean, std = (part.flatten().div(255).tolist() for part in (images.mean, images.std))
         transform = transforms.Compose(
@@ -112,17 +77,12 @@ class Plain:
         real = data.source == "real"
         examples = datasets.CIFAR10(str(data_dir), True, transform) if real else Drawn(data, transform)
         self.batches = endless(DataLoader(examples, BATCH, shuffle=True, num_workers=workers))
-        self.model = PlainResNet20(data.num_classes)
-        self.model.load_state_dict(state)
+        self.model = scaffold.unmasked(ours)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
-        self.loss = nn.CrossEntropyLoss()
 
     def train(self, steps: int, batches=None) -> None:
-        self.model.train()
-        for data, target in itertools.islice(batches or self.batches, steps):
-            self.optimizer.zero_grad()
-            self.loss(self.model(data), target).backward()
-            self.optimizer.step()
+        some = itertools.islice(batches or self.batches, steps)
+        scaffold.plain_steps(self.model, nn.CrossEntropyLoss(), self.optimizer, some)
 
 
 class Ours:
@@ -139,76 +99,62 @@ class Ours:
 
     def train(self, steps: int, batches=None) -> None:
         batches = itertools.islice(batches or self.batches, steps)
-        train_epoch(self.trained, CrossEntropy(), self.optimizer, batches, CPU)
-
-
-def weights(model: nn.Module) -> dict:
-    """What a network without masks and without residual weights has of this state, copied."""
-    known = PlainResNet20(model.fc.out_features).state_dict()
-    return {name: value.clone().contiguous() for name, value in model.state_dict().items() if name in known}
+        train_epoch(self.trained, CrossEntropy(), self.optimizer, batches, scaffold.CPU)
 
 
 def difference(data: corpus.Corpus, data_dir: Path) -> float:
     """Largest difference of any parameter after `SAME` steps on the same batches."""
     ours = Ours(data)
-    plain = Plain(data, weights(ours.model), data_dir)
+    plain = Plain(data, ours.model, data_dir)
     batches = list(itertools.islice(ours.batches, SAME))
     for way in (ours, plain):
         way.train(SAME, iter(batches))
-    mine = dict(ours.model.named_parameters())
-    return max((mine[name] - value).abs().max().item() for name, value in plain.model.named_parameters())
+    return scaffold.apart(plain.model, ours.model)
 
 
-def loaded(args: argparse.Namespace) -> corpus.Corpus:
-    return corpus.load(corpus.locate(load.dataset("cifar10"), args.data_dir, args.source))
+here: dict[str, Any] = {}  # the way of this process, and its data
 
 
-def serve(pipe, name: str, args: argparse.Namespace, workers: int) -> None:
-    """One way in its own process: trains as many steps as it is told, and at None gives its figures and ends."""
+def begin(name: str, args: Namespace, workers: int) -> None:
+    """Make one way in its process."""
     torch.set_num_threads(args.threads)
     if name != "plain":
         memory.keep_freed()
-    data = loaded(args)
+    data = corpus.load(scaffold.located("cifar10", args))
     way: Ours | Plain = Ours(data, name == "compiled")
-    if name == "plain":
-        way = Plain(data, weights(way.model), args.data_dir, workers)
-    for steps in iter(pipe.recv, None):
-        way.train(steps)
-        pipe.send(steps)
-    pipe.send(evaluate(way.model, nn.CrossEntropyLoss(), Loader(data.test, 250, length=TESTED), CPU))
+    here.update(data=data, way=way if name != "plain" else Plain(data, way.model, args.data_dir, workers))
+
+
+def train(steps: int) -> None:
+    here["way"].train(steps)
+
+
+def figures() -> dict[str, float]:
+    test = Loader(here["data"].test, 250, length=TESTED)
+    return evaluate(here["way"].model, nn.CrossEntropyLoss(), test, scaffold.CPU)
 
 
 class Apart:
     """A way in a process of its own."""
 
     def __init__(self, *arguments) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, *arguments))
-        self.process.start()
+        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), begin, arguments)
+        self.pool.submit(int).result()  # it has started
 
     def train(self, steps: int) -> None:
-        self.pipe.send(steps)
-        self.pipe.recv()
+        self.pool.submit(train, steps).result()
 
     def end(self) -> dict[str, float]:
-        self.pipe.send(None)
-        figures = self.pipe.recv()
-        self.process.join()
-        return figures
+        with self.pool:
+            return self.pool.submit(figures).result()
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=6)
-    arguments.add_argument("--steps", type=int, default=60)
-    arguments.add_argument("--whole", action="store_true", help="a part is the whole epoch")
-    arguments.add_argument("--threads", type=int, default=2)
-    arguments.add_argument("--source", default="auto", choices=corpus.SOURCES)
-    arguments.add_argument("--data-dir", type=Path, default=Path("Data"))
-    args = arguments.parse_args()
-    torch.set_num_threads(args.threads)
-    data = loaded(args)
+    flags = scaffold.Flags(__doc__, rounds=6, threads=2, source=True)
+    flags.add_argument("--steps", type=int, default=60)
+    flags.add_argument("--whole", action="store_true", help="a part is the whole epoch")
+    args = flags.begin()
+    data = corpus.load(scaffold.located("cifar10", args))
     epoch = -(-len(data.train) // BATCH)
     apart = difference(data, args.data_dir)
     print(f"weights apart after {SAME} steps on the same batches: {apart:.1e}", flush=True)
@@ -217,28 +163,28 @@ def main() -> None:
     for workers in (0, 2):  # by the first steps the processes have started
         plain = Apart("plain", args, workers)
         plain.train(5)
-        trial[workers] = pairs.timed(functools.partial(plain.train, 20)) / 20
+        trial[workers] = scaffold.timed(partial(plain.train, 20)) / 20
         plain.end()
     workers = min(trial, key=trial.__getitem__)
     print(f"plain form, seconds a step by number of loading processes: {trial}", flush=True)
 
     plain, ours, compiled = (Apart(name, args, workers) for name in ("plain", "ours", "compiled"))
     steps = epoch if args.whole else args.steps
-    first, first_compiled = (pairs.timed(functools.partial(way.train, SAME)) for way in (ours, compiled))
+    first, first_compiled = (scaffold.timed(partial(way.train, SAME)) for way in (ours, compiled))
     plain.train(SAME)
-    figures = {
-        name: pairs.compare(lambda: plain.train(steps), functools.partial(way.train, steps), args.rounds, warm_up=0)
+    ratios = {
+        name: scaffold.compare(partial(plain.train, steps), partial(way.train, steps), args.rounds, warm_up=0)
         for name, way in (("ours", ours), ("ours_compiled", compiled))
     }
-    pairs.save(
-        "cifar_epoch" if data.source == "real" else f"cifar_epoch_{data.source}",
+    scaffold.save(
+        "cifar_epoch",
         {
             "source": data.source,
             "threads": args.threads,
             "batch": BATCH,
             "steps_a_part": steps,
             "steps_an_epoch": epoch,
-            **figures,
+            **ratios,
             "seconds_to_compile": first_compiled - first,
             "plain_loading_processes": workers,
             "plain_seconds_a_step_by_loading_processes": trial,
@@ -247,6 +193,7 @@ def main() -> None:
             "test_images": min(TESTED, len(data.test)),
             f"largest_weight_difference_after_{SAME}_steps_on_the_same_batches": apart,
         },
+        data.source,
     )
 
 

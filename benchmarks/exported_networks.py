@@ -7,15 +7,12 @@ Times are of one call with 1 and with 64 examples, all formats in turn within on
 no format can exceed: the bytes read and the multiply-adds done in a second, as measured in the same run.
 """
 
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
+from argparse import Namespace
 from typing import Any
 
 import torch
 
-from benchmarks import pairs
+from benchmarks import scaffold
 from Utils import generator, load
 from Utils.commandline import arguments as commandline
 from Utils.data import corpus
@@ -35,21 +32,20 @@ CASES = {
     "vgg16-bn-synflow-c2": "--dataset cifar10 --model-class lottery --model vgg16-bn --pruner synflow "
     "--prune-epochs 100 --compression 2",
 }
-CPU = torch.device("cpu")
 
 
-def case(command: str, data_dir: str, source: str, repeats: int) -> dict[str, Any]:
-    """The formats' figures of one network, with their ratios to the dense format."""
-    args = commandline.parse([*command.split(), "--data-dir", data_dir, "--source", source])
-    data = corpus.load(corpus.locate(load.configured(args), Path(data_dir), source))
+def case(command: str, given: Namespace) -> dict[str, Any]:
+    """Return the formats' figures of one network, with their ratios to the dense format."""
+    args = commandline.parse([*command.split(), f"--data-dir={given.data_dir}", f"--source={given.source}"])
+    data = corpus.load(corpus.locate(load.configured(args), given.data_dir, given.source))
     torch.manual_seed(seeds.derive(args.init_seed, "init"))
     model = load.model(args.model, args.model_class)(data.shape, data.num_classes).eval()
     pruner = load.pruner(args.pruner)(list(generator.masked_parameters(model)), seed=1)
     examples = load.dataloader(data, args.prune_batch_size, True, length=args.prune_dataset_ratio * data.num_classes)
     density = 10.0**-args.compression
     schedule = args.compression_schedule, args.mask_scope, args.prune_epochs
-    prune_loop(model, CrossEntropy(), pruner, examples, CPU, density, *schedule)
-    found, _ = measured.formats(model, load.exporter(data.dataset), data, repeats)
+    prune_loop(model, CrossEntropy(), pruner, examples, scaffold.CPU, density, *schedule)
+    found, _ = measured.formats(model, load.exporter(data.dataset), data, given.repeats)
     dense = found[REFERENCE]
     for figures in found.values():
         figures["file_of_dense"] = figures["file_bytes"] / dense["file_bytes"]
@@ -75,17 +71,12 @@ def roofline(threads: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--data-dir", default="Data")
-    parser.add_argument("--source", default="auto")
-    parser.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    flags = scaffold.Flags(__doc__, threads=2, source=True)
+    flags.add_argument("--repeats", type=int, default=9)
+    flags.add_argument("--case", nargs="+", choices=CASES, default=list(CASES))
+    args = flags.begin()
     figures: dict[str, Any] = {"machine_at_best": roofline(args.threads), "repeats": args.repeats}
-    figures |= {name: case(CASES[name], args.data_dir, args.source, args.repeats) for name in args.case}
-    pairs.save("exported_networks", figures)
+    scaffold.save("exported_networks", figures | {name: case(CASES[name], args) for name in args.case})
 
 
 if __name__ == "__main__":

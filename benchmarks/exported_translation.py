@@ -11,26 +11,22 @@ Sizes of the pruned matrices are against what no code can beat where all masks a
 is kept, and log2 of the number of masks that keep as many.
 """
 
-from __future__ import annotations
-
-import argparse
-import functools
 import math
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks import pairs
-from Layers.fast.products import products_kept
+from benchmarks import scaffold
+from Layers.fast import products_kept
 from Layers.pairs import BOS, EOS
 from Utils import exported, generator, load
 from Utils.export import package, storage, translation
-from Utils.export.formats import MASKED, REFERENCE
+from Utils.export.formats import FORMATS, MASKED, REFERENCE
 
-CPU = torch.device("cpu")
 WORDS = 19_214, 10_837  # of the source and of the target
 STEPS = 15  # of a translation, and the tokens of its source
 CSR = "csr"  # every matrix in that form, chosen or not
@@ -40,7 +36,7 @@ def pruned(compression: float) -> nn.Module:
     torch.manual_seed(1)
     model = load.model("seq2seq", "nlp")((WORDS[0],), WORDS[1]).eval()
     pruner = load.pruner("rand")(generator.masked_parameters(model, attention="all"))
-    pruner.score(model, nn.CrossEntropyLoss(), [], CPU)
+    pruner.score(model, nn.CrossEntropyLoss(), [], scaffold.CPU)
     pruner.mask(10**-compression, "global")
     pruner.apply_mask()
     return model
@@ -78,7 +74,7 @@ def measured(compression: float, rounds: int) -> dict[str, Any]:
     rest = storage.size(draft.tensors) - whole
     found: dict[str, Any] = {"bytes_that_are_not_pruned": rest, "least_bytes_of_the_pruned": least, "formats": {}}
     ways: dict[str, nn.Module] = {MASKED: model}
-    for name in load.FORMATS:
+    for name in FORMATS:
         made = package.reduced(draft, name, translation)
         about, tensors = package.package(made, name, {1: lambda model: translate(model, source)})
         ways[name] = exported.build(about, tensors)
@@ -86,15 +82,15 @@ def measured(compression: float, rounds: int) -> dict[str, Any]:
         chosen = Counter(exported.nearest(kept["quickest"], 1) for kept in about["matrices"].values())
         found["formats"][name] = {"bytes": size, "pruned_to_least": (size - rest) / least, "forms": chosen}
     ways[CSR] = exported.Translator(draft.program, draft.tensors, dict.fromkeys(draft.matrices, CSR))
-    runs: dict[str, Callable[[], Any]] = {name: functools.partial(translate, way, source) for name, way in ways.items()}
+    runs: dict[str, Callable[[], Any]] = {name: partial(translate, way, source) for name, way in ways.items()}
     said = {name: run() for name, run in runs.items()}
     dense = runs.pop(REFERENCE)
     for name, run in runs.items():
-        found[name] = pairs.compare(dense, run, rounds)
+        found[name] = scaffold.compare(dense, run, rounds)
         found[name]["says_what_the_masked_model_says"] = said[name] == said[MASKED]
         print(f"compression {compression:g}, {name}: {found[name]['ratio']:.2f} times as fast as dense", flush=True)
     found["milliseconds_to_begin"] = {
-        name: 1e3 * min(pairs.timed(functools.partial(way.begin, source, STEPS)) for _ in range(rounds))
+        name: 1e3 * min(scaffold.timed(partial(way.begin, source, STEPS)) for _ in range(rounds))
         for name, way in ways.items()
         if name != MASKED
     }
@@ -102,15 +98,11 @@ def measured(compression: float, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=15)
-    arguments.add_argument("--threads", type=int, default=0, help="of torch's arithmetic; 0: torch's own choice")
-    arguments.add_argument("--compressions", type=float, nargs="+", default=[1.0, 2.0])
-    args = arguments.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    flags = scaffold.Flags(__doc__, rounds=15, threads=0)
+    flags.add_argument("--compressions", type=float, nargs="+", default=[1.0, 2.0])
+    args = flags.begin()
     figures = {f"compression_{compression:g}": measured(compression, args.rounds) for compression in args.compressions}
-    pairs.save("exported_translation", {"threads": torch.get_num_threads(), "steps": STEPS, **figures})
+    scaffold.save("exported_translation", {"threads": torch.get_num_threads(), "steps": STEPS, **figures})
 
 
 if __name__ == "__main__":

@@ -6,13 +6,9 @@ The claim of Tanaka et al. 2020 (sections 4 to 6): pruned in one round a network
 weight; pruned in a hundred it does not. The figures are counts, no times: the weights that each layer keeps.
 """
 
-from __future__ import annotations
-
-import argparse
-
 import torch
 
-from benchmarks import pairs
+from benchmarks import scaffold
 from Pruners.pruners import SynFlow
 from Utils import generator, load
 from Utils.training.loss import CrossEntropy
@@ -29,15 +25,14 @@ def kept(name: str, rounds: int, compression: float, seed: int = 1) -> dict[str,
     pruner = SynFlow(generator.masked_parameters(model))
     batch = (torch.zeros(1, *SHAPE), torch.zeros(1, dtype=torch.int64))  # of which the shape alone counts
     density = 10.0**-compression
-    prune_loop(model, CrossEntropy(), pruner, [batch], torch.device("cpu"), density, "exponential", "global", rounds)
+    prune_loop(model, CrossEntropy(), pruner, [batch], scaffold.CPU, density, "exponential", "global", rounds)
     return {key: int(mask.sum()) for key, (mask, _) in zip(pruner.names, pruner.masked_parameters, strict=True)}
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--model", default="vgg16", choices=load.MODELS["lottery"])
-    arguments.add_argument("--rounds", type=int, default=100)
-    args = arguments.parse_args()
+    flags = scaffold.Flags(__doc__, rounds=100)
+    flags.add_argument("--model", default="vgg16", choices=load.MODELS["lottery"])
+    args = flags.begin()
     figures: dict[str, dict] = {}
     for rounds in (1, args.rounds):
         for compression in COMPRESSIONS:
@@ -50,7 +45,7 @@ def main() -> None:
                 "kept": found,
             }
             print(f"{rounds} rounds, compression {compression:g}: {len(dead)} of {len(found)} layers dead", flush=True)
-    pairs.save(f"layer_collapse_{args.model}", {"model": args.model, **figures})
+    scaffold.save(f"layer_collapse_{args.model}", {"model": args.model, **figures})
 
 
 if __name__ == "__main__":

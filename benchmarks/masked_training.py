@@ -9,9 +9,6 @@ sparse (Layers/fast/fixed.py), and Adam takes no roots of zeros. Embeddings are 
 the ratio stands how far the losses of the first steps are apart: rounding.
 """
 
-from __future__ import annotations
-
-import argparse
 import copy
 from collections.abc import Callable
 from functools import partial
@@ -20,9 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks import pairs
-from Layers.fast import unread
-from Layers.fast.fixed import fixed_masks
+from benchmarks import scaffold
+from Layers.fast import fixed_masks, unread
 from Layers.pairs import BOS, EOS, Pairs
 from Layers.reading import of
 from Pruners import dead
@@ -33,7 +29,6 @@ from Utils.training.loss import CrossEntropy
 from Utils.training.prune import prune_loop
 from Utils.training.train import train_epoch
 
-CPU = torch.device("cpu")
 WORDS = 12  # of every drawn sentence
 Batches = list[tuple[Any, Tensor]]
 
@@ -95,7 +90,17 @@ def pruned(case: Case) -> nn.Module:
     model.to(memory_format=getattr(model, "memory_format", torch.preserve_format))
     pruner = load.pruner(case.pruner)(list(generator.masked_parameters(model, attention=case.attention)), seed=0)
     density = 10**-case.compression
-    prune_loop(model, CrossEntropy(), pruner, case.task.drawn(2, 0), CPU, density, "exponential", "global", case.rounds)
+    prune_loop(
+        model,
+        CrossEntropy(),
+        pruner,
+        case.task.drawn(2, 0),
+        scaffold.CPU,
+        density,
+        "exponential",
+        "global",
+        case.rounds,
+    )
     unread.note(model, dead.find(model, case.task.shape).no_way_out)
     return model
 
@@ -111,21 +116,14 @@ class TorchsAdam(Adam):
 
 
 def plain(model: nn.Module, optimizer: Adam, batches: Batches) -> float:
-    """The mean loss."""
-    model.train()
-    loss, total = CrossEntropy(), 0.0
-    for data, target in batches:
-        optimizer.zero_grad()
-        value = loss(model(data), target)
-        value.backward()
-        optimizer.step()
-        total += value.item()
+    """Return the mean loss."""
+    loss = scaffold.plain_steps(model, CrossEntropy(), optimizer, batches)
     optimizer.catch_up()
-    return total / len(batches)
+    return loss
 
 
 def ours(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) -> float:
-    return train_epoch(model, CrossEntropy(), optimizer, batches, CPU)
+    return train_epoch(model, CrossEntropy(), optimizer, batches, scaffold.CPU)
 
 
 def in_part(model: nn.Module) -> dict[str, int]:
@@ -153,17 +151,14 @@ def measured(case: Case, rounds: int) -> dict[str, Any]:
         "batch": case.task.batch,
         **in_part(model),
         "first_losses_apart": abs(first["ours"] - first["plain"]) / first["plain"],
-        **pairs.compare(ways["plain"], ways["ours"], rounds, 1),
+        **scaffold.compare(ways["plain"], ways["ours"], rounds, 1),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", metavar="MODEL", help="this model's cases alone; nothing is saved")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    flags = scaffold.Flags(__doc__, rounds=6, threads=2)
+    flags.add_argument("--only", metavar="MODEL", help="this model's cases alone; nothing is saved")
+    args = flags.begin()
     memory.keep_freed()
     found = []
     for case in CASES:
@@ -171,7 +166,7 @@ def main() -> None:
             found.append(measured(case, args.rounds))
             print({k: v for k, v in found[-1].items() if k in ("model", "pruner", "compression", "ratio")}, flush=True)
     if not args.only:
-        pairs.save("masked_training", {"threads": args.threads, "cases": found})
+        scaffold.save("masked_training", {"threads": args.threads, "cases": found})
 
 
 if __name__ == "__main__":

@@ -4,44 +4,35 @@
 
 The models are one family, four masked Linear layers as wide as the size asks for; the examples are one batch of 64. The
 cost of a pruner is that of `score`, then of `mask` to compression 1 in the global scope, from masks of all ones. Beside
-it stands a training step: forward, backward and Adam. All are timed in turn within a process. Peak memory is what a
-process of its own has resident at most, above what it has before it begins, the code it needs being loaded by then; of
-a step that is the first, which makes the gradients and Adam's moments. An exponent is the slope of log(cost) on
+it stands a training step (see benchmarks/costs.py). The peak memory of a step is that of the first, which makes the
+gradients and Adam's moments. An exponent is the slope of log(cost) on
 log(weights) over the sizes from one million on: near 1 is near linear.
 """
 
-from __future__ import annotations
-
 import argparse
-import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator
 from torch import nn
 
-from benchmarks import costs, pairs
+from benchmarks import costs, scaffold
+from Experiments.reporting import canvas, style, writing
+from Experiments.reporting.canvas import Draw
 from Layers.layers import Linear
-from Utils import generator, load
+from Utils import generator
 from Utils.machine import memory
-from Utils.training.adam import Adam
-from Utils.training.loss import CrossEntropy
-from Utils.training.train import train_epoch
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from Experiments.reporting.canvas import Draw
+from Utils.study.statistics import Interval
 
 SIZES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # million weights
 LARGE = 1.0  # million weights from which on an exponent is taken
 FEATURES, SQUARE, CLASSES = 64, 2, 10  # numbers of the inputs, of the layers from width to width, and of the outputs
-EXAMPLES, COMPRESSION = 64, 1.0
+EXAMPLES = 64
 BELOW = 0.6  # of the lowest line, where the line of slope 1 is drawn
-CPU = torch.device("cpu")
 
 
 def network(weights: int) -> nn.Module:
@@ -52,50 +43,18 @@ def network(weights: int) -> nn.Module:
     return nn.Sequential(Linear(FEATURES, width), nn.ReLU(), *between, Linear(width, CLASSES))
 
 
-def bodies(weights: int) -> tuple[int, dict[str, Callable[[], dict[str, float]]]]:
-    """How many weights the model has, and by name what is timed; each returns its seconds, a pruner's by part too."""
+def bodies(weights: int) -> costs.Bodies:
+    """Return what is timed with a model of so many weights."""
     torch.manual_seed(0)
-    model = network(weights)
     batch = (torch.randn(EXAMPLES, FEATURES), torch.randint(0, CLASSES, (EXAMPLES,)))
-    optimizer = Adam(generator.parameters(model), lr=1e-12)  # so that all are measured at the same weights
-    masked = list(generator.masked_parameters(model))
-
-    def step() -> dict[str, float]:
-        return {"seconds": pairs.timed(lambda: train_epoch(model, CrossEntropy(), optimizer, [batch], CPU))}
-
-    def pruning(name: str) -> Callable[[], dict[str, float]]:
-        pruner = load.pruner(name)(masked)
-
-        def body() -> dict[str, float]:
-            model.eval()
-            score = pairs.timed(lambda: pruner.score(model, CrossEntropy(), [batch], CPU))
-            mask = pairs.timed(lambda: pruner.mask(10.0**-COMPRESSION, "global"))
-            for ones, _ in masked:
-                ones.fill_(1.0)
-            return {"score_seconds": score, "mask_seconds": mask, "seconds": score + mask}
-
-        return body
-
-    count = sum(parameter.numel() for _, parameter in masked)
-    return count, {costs.STEP: step, **{name: pruning(name) for name in load.PRUNERS}}
+    return costs.bodies(network(weights), batch, masking=True)
 
 
-def measured(size: float, rounds: int, threads: int) -> dict[str, Any]:
-    weights, found = bodies(round(size * 1e6))
-    rows = pairs.in_turn(found, rounds)
-    steps = [row["seconds"] for row in rows[costs.STEP]]
-    figures: dict[str, dict[str, float]] = {}
-    for name, each in rows.items():
-        figures[name] = {
-            **{part: statistics.median(row[part] for row in each) for part in each[0]},
-            **costs.in_steps([row["seconds"] for row in each], steps),
-            "peak_mib": costs.peak("benchmarks.pruner_cost", threads, f"{size:g}", name),
-        }
-        print(
-            f"{size:g} million, {name}: {figures[name]['seconds']:.4f} s, {figures[name]['peak_mib']:.0f} MiB",
-            flush=True,
-        )
-    return {"million": size, "weights": weights, "costs": figures}
+def measured(size: float, args: argparse.Namespace) -> dict[str, Any]:
+    """Return the costs at one size, in million weights."""
+    weights = sum(mask.numel() for mask, _ in generator.masked_parameters(network(round(size * 1e6))))
+    found = costs.measured("benchmarks.pruner_cost", args, f"{size:g}", bodies(round(size * 1e6)))
+    return {"million": size, "weights": weights, "costs": found}
 
 
 def exponents(sizes: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -116,10 +75,6 @@ def exponents(sizes: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 def panel(sizes: Sequence[dict[str, Any]], cost: str, title: str, unit: str) -> Draw:
     """One cost against the weights: a line a pruner, one of the step, and below them all a line of slope 1."""
-    from matplotlib.ticker import LogLocator
-
-    from Experiments.reporting import canvas, style
-    from Utils.study.statistics import Interval
 
     def draw(axes: Axes) -> None:
         million = [size["weights"] / 1e6 for size in sizes]
@@ -146,34 +101,28 @@ def panel(sizes: Sequence[dict[str, Any]], cost: str, title: str, unit: str) -> 
 
 def draw(sizes: Sequence[dict[str, Any]]) -> None:
     """Results/benchmarks/pruner_cost.svg and .png."""
-    from Experiments.reporting import canvas, writing
-
     panels = [
         panel(sizes, "seconds", "Scoring and masking", "seconds"),
         panel(sizes, "peak_mib", "Peak memory above the start", "MiB"),
     ]
     made = canvas.picture("pruner_cost", "Cost of a pruner against the size of the model", panels)
-    for path in writing.picture(Path("Results/benchmarks"), made):
+    for path in writing.picture(scaffold.FOLDER, made):
         print(f"Saved to {path}")
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--threads", type=int, default=2)
-    arguments.add_argument("--sizes", type=float, nargs="+", default=SIZES, metavar="MILLION")
-    arguments.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
-    args = arguments.parse_args()
-    torch.set_num_threads(args.threads)
+    flags = scaffold.Flags(__doc__, rounds=5, threads=2)
+    flags.add_argument("--sizes", type=float, nargs="+", default=SIZES, metavar="MILLION")
+    args = flags.begin()
     if args.peak:
         size, name = args.peak
-        bodies(1)[1][name]()  # loads the code
-        print(json.dumps(costs.added_mib(bodies(round(float(size) * 1e6))[1][name])))
+        bodies(1)[name]()  # loads the code
+        costs.print_peak(bodies(round(float(size) * 1e6))[name])
         return
     memory.keep_freed()  # for all, as in every run
-    sizes = [measured(size, args.rounds, args.threads) for size in sorted(set(args.sizes))]
-    common = {"examples": EXAMPLES, "compression": COMPRESSION, "rounds": args.rounds, "threads": args.threads}
-    pairs.save("pruner_cost", {**common, "exponents": exponents(sizes), "sizes": sizes})
+    sizes = [measured(size, args) for size in sorted(set(args.sizes))]
+    common = {"examples": EXAMPLES, "compression": costs.COMPRESSION, "rounds": args.rounds, "threads": args.threads}
+    scaffold.save("pruner_cost", {**common, "exponents": exponents(sizes), "sizes": sizes})
     draw(sizes)
 
 

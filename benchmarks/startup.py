@@ -3,36 +3,34 @@
 python -m benchmarks.startup [--rounds 10]
 """
 
-from __future__ import annotations
-
-import argparse
 import subprocess
 import sys
 import tempfile
+from functools import partial
 
-from benchmarks import pairs
+from benchmarks import scaffold
+
+RUN = "main.py --dataset agnews --source sample --post-epochs 0 --data-dir {0} --result-dir {0}"
+
+
+def command(*words: str) -> None:
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--rounds", type=int, default=10)
-    rounds = arguments.parse_args().rounds
-
-    def command(*words: str):
-        return lambda: subprocess.run([sys.executable, *words], check=True, capture_output=True)
-
-    torch_alone = command("-c", "import torch")
+    args = scaffold.Flags(__doc__, rounds=10).begin()
+    torch_alone = partial(command, "-c", "import torch")
     with tempfile.TemporaryDirectory() as folder:
-        stored = command(
-            "main.py", "--dataset", "agnews", "--source", "sample", "--post-epochs", "0",
-            "--data-dir", folder, "--result-dir", folder,
-        )  # fmt: skip
-        stored()
-        figures = {
-            "help_against_import_torch": pairs.compare(torch_alone, command("main.py", "--help"), rounds, warm_up=1),
-            "stored_result_against_import_torch": pairs.compare(torch_alone, stored, rounds, warm_up=1),
+        ways = {
+            "help": partial(command, "main.py", "--help"),
+            "stored_result": partial(command, *RUN.format(folder).split()),
         }
-    pairs.save("startup", figures)
+        ways["stored_result"]()
+        figures = {
+            f"{name}_against_import_torch": scaffold.compare(torch_alone, way, args.rounds, warm_up=1)
+            for name, way in ways.items()
+        }
+    scaffold.save("startup", figures)
 
 
 if __name__ == "__main__":

@@ -10,27 +10,21 @@ the same weights; rounds of steps are timed in turn. Speed is in real tokens, pa
 --run: a finished run whose weights the decoding is timed with; else it is what the timed steps have trained.
 """
 
-from __future__ import annotations
-
-import argparse
-import functools
 import json
 import math
-import resource
 import statistics
-import subprocess
-import sys
-from pathlib import Path
-from typing import cast
+from argparse import Namespace
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from benchmarks import pairs
+from benchmarks import scaffold
 from Layers.pairs import BOS, EOS, PAD
 from Utils import generator, load
-from Utils.commandline import arguments as commandline
 from Utils.data import corpus
 from Utils.data.examples import Sentences
 from Utils.machine import memory
@@ -41,7 +35,6 @@ from Utils.training.evaluate import evaluate
 from Utils.training.loss import CrossEntropy
 from Utils.training.train import train_epoch
 
-CPU = torch.device("cpu")
 BATCH = 128
 WAYS = {"fp32": None, "bf16": torch.bfloat16}
 
@@ -92,41 +85,39 @@ def ahead(length: int):
     return torch.ones(length, length, dtype=torch.bool).triu(1)
 
 
-def rows(examples) -> list[tuple]:
+def rows(examples: Sentences) -> list[tuple[Tensor, Tensor]]:
     """(source, target) of each pair, <bos> words <eos> in both."""
-    sides = []
-    for ids, offsets in (
-        (examples.source_ids, examples.source_offsets),
-        (examples.target_ids, examples.target_offsets),
-    ):
-        sides.append([part.long() for part in ids.split(offsets.diff().tolist())])
-    return list(zip(*sides, strict=True))
+    return [(examples.source(k), examples.target(k)) for k in range(len(examples))]
 
 
 class Plain:
     """Training as a tutorial does it."""
 
     def __init__(self, data: corpus.Corpus, state: dict) -> None:
-        self.rows, self.model = rows(data.train), Tutorial(data.shape[0], data.num_classes)
+        self.rows, self.model = rows(cast(Sentences, data.train)), Tutorial(data.shape[0], data.num_classes)
         self.model.load_state_dict(state)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-4, betas=(0.9, 0.98), eps=1e-9)
-        self.loss = nn.CrossEntropyLoss(ignore_index=PAD)
         self.order = torch.randperm(len(self.rows), generator=torch.Generator().manual_seed(1)).tolist()
         self.tokens = 0
 
-    def train(self, steps: int) -> None:
-        self.model.train()
+    def batches(self, steps: int) -> Iterator[tuple[Tensor, ...]]:
         for _ in range(steps):
             batch, self.order = self.order[:BATCH], self.order[BATCH:]
             source, target = (
                 pad_sequence(list(side), batch_first=True, padding_value=PAD)
                 for side in zip(*(self.rows[k] for k in batch), strict=True)
             )
-            self.optimizer.zero_grad()
-            logits = self.model(source, target[:, :-1])
-            self.loss(logits.flatten(0, 1), target[:, 1:].flatten()).backward()
-            self.optimizer.step()
+            yield source, target[:, :-1], target[:, 1:]
             self.tokens += int((source != PAD).sum() + (target[:, 1:] != PAD).sum())
+
+    def train(self, steps: int) -> None:
+        loss = nn.CrossEntropyLoss(ignore_index=PAD)
+        scaffold.plain_steps(
+            self.model,
+            lambda logits, target: loss(logits.flatten(0, 1), target.flatten()),
+            self.optimizer,
+            self.batches(steps),
+        )
 
 
 class Ours:
@@ -142,7 +133,7 @@ class Ours:
 
     def train(self, steps: int) -> None:
         batches = [next(self.batches) for _ in range(steps)]
-        train_epoch(self.model, CrossEntropy(), self.optimizer, batches, CPU, amp=self.amp)
+        train_epoch(self.model, CrossEntropy(), self.optimizer, batches, scaffold.CPU, amp=self.amp)
         self.tokens += sum(int((data.source != PAD).sum()) + len(target) for data, target in batches)
 
 
@@ -159,35 +150,34 @@ def validation_loss(data: corpus.Corpus, state: dict) -> float:
     model = load.model("seq2seq", "nlp")(data.shape, data.num_classes)
     model.load_state_dict(state, strict=False)
     loader = load.dataloader(data, BATCH, False)
-    return evaluate(model, nn.CrossEntropyLoss(), loader, CPU)["loss"]
+    return evaluate(model, nn.CrossEntropyLoss(), loader, scaffold.CPU)["loss"]
 
 
 def training(data: corpus.Corpus, rounds: int, steps: int) -> tuple[dict, dict]:
-    """(figures, the weights that bf16 has trained)."""
+    """Return (figures, the weights that bf16 has trained)."""
     state = begin(data)
     ways: dict[str, Plain | Ours] = {
         "plain": Plain(data, state),
         **{name: Ours(data, state, amp) for name, amp in WAYS.items()},
     }
-    speed: dict[str, list[float]] = {name: [] for name in ways}
-    for k in range(rounds + 1):
-        for name in list(ways) if k % 2 == 0 else reversed(ways):
-            before = ways[name].tokens
-            seconds = pairs.timed(functools.partial(ways[name].train, steps))
-            speed[name].append((ways[name].tokens - before) / seconds)
-        print(", ".join(f"{name} {found[-1]:.0f} tokens/s" for name, found in speed.items()), flush=True)
-    speed = {name: found[1:] for name, found in speed.items()}  # the first round warms up
-    ratios = {name: [ours / plain for ours, plain in zip(speed[name], speed["plain"], strict=True)] for name in WAYS}
-    figures = {
+
+    def speed(way: Plain | Ours) -> float:
+        before = way.tokens
+        seconds = scaffold.timed(partial(way.train, steps))
+        return (way.tokens - before) / seconds
+
+    bodies = {name: partial(speed, way) for name, way in ways.items()}
+    found = scaffold.in_turn(bodies, rounds, report=lambda latest: print("tokens a second:", latest, flush=True))
+    figures: dict[str, Any] = {
         "rounds": rounds,
         "steps_a_round": steps,
-        "tokens_per_second": {name: statistics.median(found) for name, found in speed.items()},
-        "ratio": {name: statistics.median(found) for name, found in ratios.items()},
-        "ratio_lowest": {name: min(found) for name, found in ratios.items()},
-        "ratio_highest": {name: max(found) for name, found in ratios.items()},
+        "tokens_per_second": {name: statistics.median(each) for name, each in found.items()},
         "test_loss_after_all_steps": {name: validation_loss(data, weights_of(way.model)) for name, way in ways.items()},
         "steps": (rounds + 1) * steps,
     }
+    for name in WAYS:
+        for key, value in scaffold.spread("ratio", found[name], found["plain"]).items():
+            figures.setdefault(key, {})[name] = value
     return figures, weights_of(ways["bf16"].model)
 
 
@@ -199,63 +189,61 @@ def decoding(data: corpus.Corpus, state: dict, sentences: int, parts: int = 5) -
     test = cast(Sentences, data.test)
     sources = [test.source(k) for k in range(min(sentences, len(test)))]
     part = -(-len(sources) // parts)
-    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
     theirs: list[list[int]] = []
     mine: list[list[list[int]]] = []
-    for a in range(0, len(sources), part):
-        begun = len(theirs)
-        some = (plain.greedy(source.unsqueeze(0)) for source in sources[a : a + part])  # run as they are asked for
-        spent = pairs.timed(functools.partial(theirs.extend, some))
-        seconds["plain"].append(spent * len(sources) / (len(theirs) - begun))
-        seconds["ours"].append(pairs.timed(lambda: mine.append(decode.translate(ours, sources, CPU))))
-        print(f"decoding: {seconds['plain'][-1]:.0f} s against {seconds['ours'][-1]:.1f} s", flush=True)
+
+    def of_plain() -> float:
+        """Return the seconds that all sentences would take, from those of the next part of them."""
+        some = sources[len(theirs) : len(theirs) + part]
+        spent = scaffold.timed(lambda: theirs.extend(plain.greedy(source.unsqueeze(0)) for source in some))
+        return spent * len(sources) / len(some)
+
+    def of_ours() -> float:
+        return scaffold.timed(lambda: mine.append(decode.translate(ours, sources, scaffold.CPU)))
+
+    rounds = -(-len(sources) // part)
+    seconds = scaffold.in_turn(
+        {"plain": of_plain, "ours": of_ours}, rounds, 0, lambda latest: print("decoding:", latest)
+    )
     return {
         "sentences": len(sources),
         "tokens_written": sum(map(len, theirs)),
         "sentences_identical": sum(a == b for a, b in zip(theirs, mine[-1], strict=True)),
-        **pairs.summary(seconds["plain"], seconds["ours"]),
+        **scaffold.summary(seconds["plain"], seconds["ours"]),
     }
 
 
-def peak(args: argparse.Namespace, data: corpus.Corpus) -> None:
+def peak(args: Namespace, data: corpus.Corpus) -> None:
     """Print the peak memory of this process, in MiB, after some training in one way."""
-    state = begin(data)
-    way = Plain(data, state) if args.peak == "plain" else Ours(data, state, WAYS[args.peak])
-    del state
-    way.train(args.steps * 2)
-    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    state, (name,) = begin(data), args.peak
+    peaks: dict[str, int] = {}
+    with memory.peak(scaffold.CPU, name, peaks):
+        way = Plain(data, state) if name == "plain" else Ours(data, state, WAYS[name])
+        del state
+        way.train(args.steps * 2)
+    print(json.dumps(peaks[name] / 2**20))
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=6)
-    arguments.add_argument("--steps", type=int, default=4)
-    arguments.add_argument("--sentences", type=int, default=1000)
-    arguments.add_argument("--run", help="finished run to decode with")
-    arguments.add_argument("--source", default="auto", choices=corpus.SOURCES)
-    arguments.add_argument("--peak", choices=("plain", *WAYS), help=argparse.SUPPRESS)
-    args = arguments.parse_args()
+    flags = scaffold.Flags(__doc__, rounds=6, source=True)
+    flags.add_argument("--steps", type=int, default=4)
+    flags.add_argument("--sentences", type=int, default=1000)
+    flags.add_argument("--run", help="finished run to decode with")
+    args = flags.begin()
     memory.keep_freed()
-    chosen = commandline.parse(["--dataset", "multi30k", "--source", args.source])
-    data = corpus.load(corpus.locate(load.configured(chosen), Path(chosen.data_dir), args.source))
+    data = corpus.load(scaffold.located("multi30k", args))
     if args.peak:
         peak(args, data)
         return
-    command = [sys.executable, "-m", "benchmarks.translation", "--source", data.source, "--steps", str(args.steps)]
-    peaks = {
-        way: json.loads(
-            subprocess.run([*command, "--peak", way], check=True, capture_output=True).stdout.splitlines()[-1]
-        )
-        for way in ("plain", *WAYS)
-    }
+    peaks = {way: scaffold.peak("benchmarks.translation", args, way) for way in ("plain", *WAYS)}
     print("peak MiB:", peaks, flush=True)
     trained, state = training(data, args.rounds, args.steps)
     if args.run:
         model = load.model("seq2seq", "nlp")(data.shape, data.num_classes)
         weights.load(model, weights.find("--run", args.run))
         state = weights_of(model)
-    pairs.save(
-        "translation" if data.source == "real" else f"translation_{data.source}",
+    scaffold.save(
+        "translation",
         {
             "source": data.source,
             "training": trained,
@@ -263,6 +251,7 @@ def main() -> None:
             "decoded_with": "a finished run" if args.run else f"the weights after {trained['steps']} steps",
             "peak_mib": peaks,
         },
+        data.source,
     )
 
 

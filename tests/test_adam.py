@@ -15,13 +15,14 @@ from Models.text import TextClassificationModel
 from Pruners import dead
 from Pruners.pruners import SNIP, GraSP, Mag, Rand, SynFlow
 from Utils import generator
-from Utils.training import adam
-from Utils.training.adam import Adam, Tail, gauss
+from Utils.training import adam, rows
+from Utils.training.adam import Adam
 from Utils.training.prune import reinitialize
+from Utils.training.rows import Tail, gauss
 from Utils.training.train import train
 
 VOCABULARY, CLASSES = 500, 4
-SHIPPED = {name: getattr(adam, name) for name in ("TOLERANCE", "MOST_NODES")}
+SHIPPED = {name: getattr(rows, name) for name in ("TOLERANCE", "MOST_NODES")}
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +32,8 @@ def exact(monkeypatch):
     In float32 two dense Adams that add in another order already part: a first gradient near zero moves its weight by
     some lr in the direction of its sign, and that sign may be rounding.
     """
-    monkeypatch.setattr(adam, "TOLERANCE", 1e-13)
-    monkeypatch.setattr(adam, "MOST_NODES", 24)
+    monkeypatch.setattr(rows, "TOLERANCE", 1e-13)
+    monkeypatch.setattr(rows, "MOST_NODES", 24)
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -42,7 +43,7 @@ def exact(monkeypatch):
 def shipped(exact, monkeypatch):
     """The settings that users get."""
     for name, value in SHIPPED.items():
-        monkeypatch.setattr(adam, name, value)
+        monkeypatch.setattr(rows, name, value)
     torch.set_default_dtype(torch.float32)
 
 

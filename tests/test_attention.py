@@ -12,6 +12,7 @@ from Layers.attention import MultiheadAttention
 from Layers.embedding import Embedding
 from Layers.flow import linear_flow
 from Layers.norm import LayerNorm
+from Layers.reading import PLAIN
 from Utils import generator
 
 WIDTH, HEADS = 12, 3
@@ -251,7 +252,7 @@ def test_a_linear_flow_is_switched_off_again_also_by_an_error():
     assert torch.equal(ours(query, memory), before)
     with pytest.raises(KeyError), linear_flow(ours):
         raise KeyError
-    assert torch.equal(ours(query, memory), before) and MultiheadAttention.flow is False
+    assert torch.equal(ours(query, memory), before) and ours.reading is PLAIN
 
 
 def test_layer_norm_is_torchs_and_in_a_linear_flow_its_scale_and_shift():

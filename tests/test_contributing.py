@@ -17,7 +17,7 @@ from Utils import exported, load
 
 PAGE = recipes.recipes()
 TITLES = ["A pruner", "A data set", "A model", "A metric", "An export format", "An experiment"]
-TABLES = {"Utils/load.py", "Utils/study/quality.py", "Utils/export/formats.py"}  # where the one line goes
+TABLES = {"Utils/load.py", "Utils/quality.py", "Utils/export/formats.py"}  # where the one line goes
 LINES = """
 import shlex, sys, main
 for line in sys.argv[1:]:

@@ -209,7 +209,7 @@ def test_auto_asks_an_unreachable_server_again_only_after_a_while_and_real_at_on
         corpus.locate(NEWS, tmp_path, "real")
     assert len(asked) == 2
     (mark,) = (tmp_path / "prepared").iterdir()
-    then = mark.stat().st_mtime - corpus.RETRY_AFTER - 1
+    then = mark.stat().st_mtime - download.RETRY_AFTER - 1
     os.utime(mark, (then, then))
     corpus.locate(NEWS, tmp_path, "auto")
     assert len(asked) == 3

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from Layers import layers
-from Layers.fast.products import products_kept
+from Layers.fast import products_kept
 from Layers.pairs import BOS, EOS, PAD, Pairs
 from Models import seq2seq
 from Utils.training import decode

@@ -102,6 +102,39 @@ def test_every_batchnorm_is_folded_and_no_mask_is_left():
         assert all("shortcut" in at or "identity" in at.lower() for at in affine), affine
 
 
+class ReadTwice(nn.Module):
+    """A normalised layer that is read by a second normalisation and beside it, or returned as it is."""
+
+    def __init__(self, alone):
+        super().__init__()
+        self.fc, self.first, self.second = layers.Linear(4, 3), layers.BatchNorm1d(3), layers.BatchNorm1d(3)
+        self.alone = alone
+
+    def forward(self, data):
+        hidden = self.first(self.fc(data))
+        return hidden if self.alone else hidden + self.second(hidden)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_folded_value_that_is_read_twice_is_folded_once(alone):
+    model = drawn_norms(ReadTwice(alone))
+    data = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    draft = trace.draft(model)
+    with torch.no_grad():
+        assert near(exported.Network(draft.program, draft.tensors)(data), model(data))
+    assert [step["op"] for step in draft.program] == (["linear"] if alone else ["linear", "affine", "add"])
+
+
+def drawn_norms(model):
+    """The model in eval mode, its BatchNorms with scales, shifts and statistics unlike a new one's."""
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
+                tensor.uniform_(0.5, 2.0, generator=generator)
+    return model.eval()
+
+
 def test_ignored_masks_are_ignored_in_the_export_too():
     model = nets.mlp(6, 5, 4)
     model[0].weight_mask.zero_()

@@ -16,6 +16,7 @@ from Utils import exported, load
 from Utils.data import corpus
 from Utils.data.loader import Loader
 from Utils.export import dead_units, form_timing, measured, trace
+from Utils.export.formats import FORMATS
 from Utils.study import runs
 
 RUNS = {
@@ -44,7 +45,7 @@ def model_and_batch(run, sample_data):
     return finished.model(config, data, run / "model.safetensors"), batch
 
 
-@pytest.mark.parametrize("format", load.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_an_export_of_a_run_gives_its_logits(run, format, sample_data):
     code, out, err = ask(f"--experiment export --run {run} --format {format}", sample_data)
     assert (code, err) == (0, "") and f"model.{format}.json" in out
@@ -86,7 +87,7 @@ def test_the_loader_needs_nothing_else_of_the_project(run, sample_data, tmp_path
 
 def test_compact_and_sparse_are_smaller_than_dense(run, sample_data):
     sizes = {}
-    for format in load.FORMATS:
+    for format in FORMATS:
         ask(f"--experiment export --run {run} --format {format}", sample_data)
         sizes[format] = (run / f"model.{format}.safetensors").stat().st_size
     assert sizes["compact"] < 0.7 * sizes["dense"]
@@ -98,7 +99,7 @@ def test_a_measurement_is_kept_with_the_run(run, sample_data):
     assert (code, err) == (0, "")
     found = json.loads((run / "measurement.json").read_text())
     assert found["left_out"] == {}
-    assert list(found["formats"]) == ["masked", *load.FORMATS] and found["repeats"] == 3
+    assert list(found["formats"]) == ["masked", *FORMATS] and found["repeats"] == 3
     for name, figures in found["formats"].items():
         assert f"{figures['file_bytes']:,}" in out and f"{name} " in out
     assert "x: times as fast as the dense form\n" in out
@@ -120,8 +121,8 @@ def test_a_measurement_is_kept_with_the_run(run, sample_data):
 def masked_alone(run, out, err):
     """The measurement.json of a run of which no export can be made."""
     found = json.loads((run / "measurement.json").read_text())
-    assert list(found["formats"]) == ["masked"] and list(found["left_out"]) == list(load.FORMATS)
-    assert err.count("\n") == 1 and err.startswith(f"warning: left out: {' and '.join(load.FORMATS)} (")
+    assert list(found["formats"]) == ["masked"] and list(found["left_out"]) == list(FORMATS)
+    assert err.count("\n") == 1 and err.startswith(f"warning: left out: {' and '.join(FORMATS)} (")
     assert "masked" in out and all(figures["median"] > 0 for figures in found["formats"]["masked"]["seconds"].values())
     return found
 
@@ -145,11 +146,11 @@ def test_a_format_that_cannot_be_made_is_left_out_with_its_reason(ran, sample_da
     run = shutil.copytree(ran(RUNS["fc"]).path, tmp_path / "run")
     monkeypatch.setattr(dead_units, "compact", fails)
     code, out, err = ask(f"--experiment measure --run {run} --repeats 1", sample_data)
-    smaller = [name for name, format in load.FORMATS.items() if format.smaller]
+    smaller = [name for name, format in FORMATS.items() if format.smaller]
     reason = "RuntimeError: an exporter with a fault"
     assert (code, err) == (0, f"warning: left out: {' and '.join(smaller)} ({reason})\n") and "compact" in smaller
     found = json.loads((run / "measurement.json").read_text())
-    assert list(found["formats"]) == ["masked", *(name for name in load.FORMATS if name not in smaller)]
+    assert list(found["formats"]) == ["masked", *(name for name in FORMATS if name not in smaller)]
     assert {"sparse", "dense"} <= found["formats"].keys() and " x" in out and "compact" not in out
     assert found["left_out"] == dict.fromkeys(smaller, reason)
 
@@ -160,7 +161,7 @@ def test_a_network_with_a_layer_of_which_nothing_is_left_is_measured_in_all_form
     model = load.model("conv")(data.shape, data.num_classes).eval()
     model[2].weight_mask.zero_()
     found, left_out = measured.formats(model, load.exporter(data.dataset), data, 1)
-    assert left_out == {} and list(found) == ["masked", *load.FORMATS]
+    assert left_out == {} and list(found) == ["masked", *FORMATS]
     assert found["compact"]["parameters"] < 0.1 * found["dense"]["parameters"]
 
 

@@ -13,8 +13,9 @@ from Layers.attention import MultiheadAttention
 from Layers.pairs import BOS, EOS, PAD
 from Models.seq2seq import Seq2SeqTransformer
 from Pruners import dead
-from Utils import exported, generator, load
+from Utils import exported, generator
 from Utils.export import form_timing, reach, translation
+from Utils.export.formats import FORMATS
 from Utils.exported import forms, products
 from Utils.training import decode
 
@@ -404,7 +405,7 @@ def run(ran, tmp_path, monkeypatch):
     return shutil.copytree(finished.path, tmp_path / "run")
 
 
-@pytest.mark.parametrize("format", load.FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_run_translates_with_its_export(run, format, sample_data):
     """As its own model does, which is not looked at; where the export is missing, a line says how to make it."""
     asked = f"--experiment translate --run {run} --text 'A man rides a bike.' --text 'Two dogs.' --beam"

@@ -9,8 +9,7 @@ import torch
 
 from Layers import layers
 from Layers.attention import MultiheadAttention
-from Layers.fast import channels, fixed, sparse
-from Layers.fast.fixed import fixed_masks
+from Layers.fast import channels, fixed, fixed_masks, sparse
 from Layers.fast.patches import PatchPart
 from Layers.reading import Raw
 from Models import resnet, vgg

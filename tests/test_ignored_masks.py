@@ -7,7 +7,7 @@ from torch import nn
 
 from Layers import layers
 from Layers.attention import OutProjection
-from Layers.fast.products import products_kept
+from Layers.fast import products_kept
 from Pruners import dead
 from Utils import generator, load
 

@@ -57,5 +57,5 @@ def test_it_is_off_for_its_run_alone(cli):
 def test_nothing_is_exchanged_when_off():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2))
     fast.use(False)
-    with fixed.fixed_masks(model), products.products_kept(model):
+    with fast.fixed_masks(model), fast.products_kept(model):
         assert "reading" not in model[0].__dict__

@@ -5,8 +5,9 @@ import json
 import pytest
 from stores import TODAY, add, fill
 
+from Utils import quality
 from Utils.errors import UserError
-from Utils.study import quality, runs, tasks
+from Utils.study import runs, tasks
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from Layers.fast.rows import ByRows
 from Layers.flow import linear_flow
 from Layers.pairs import BOS, EOS, PAD, Pairs
 from Models import seq2seq
@@ -17,6 +16,7 @@ from Utils import generator, load
 from Utils.training.adam import Adam
 from Utils.training.loss import CrossEntropy
 from Utils.training.prune import reinitialize
+from Utils.training.rows import ByRows
 from Utils.training.train import train_epoch
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor", "ignore:The PyTorch API of nested tensors")

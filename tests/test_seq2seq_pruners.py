@@ -10,6 +10,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from Layers.reading import of
 from Pruners import dead
 from Pruners.pruners import SNIP, GraSP, Mag, Rand, SynFlow
 from Utils import generator, load
@@ -308,7 +309,7 @@ def test_every_pruner_scores_and_prunes_and_leaves_no_trace(kind, attention, tra
     assert all(module.training is training for module in model.modules())
     assert all(p.requires_grad for p in model.parameters()) and model.generator.weight.grad is gradient
     assert [name for name, p in model.named_parameters() if p.grad is not None] == ["generator.weight"]
-    assert not any(module.flow for module in model.modules() if hasattr(module, "flow"))
+    assert not any(of(module).flow for module in model.modules())
     pruner.mask(0.1)
     kept, total = pruner.stats()
     assert total == sum(p.numel() for p in _chosen(model, attention, False).values())

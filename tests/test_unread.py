@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from Layers import layers
-from Layers.fast import channels, fixed, unread
+from Layers.fast import channels, fixed, fixed_masks, unread
 from Layers.fast.constant import ConstantPart
-from Layers.fast.fixed import fixed_masks
 from Layers.reading import Raw
 from Models import mlp
 from Pruners import dead

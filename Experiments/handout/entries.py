@@ -9,7 +9,7 @@ from typing import Any
 from Experiments.handout.holdings import Found
 from Experiments.handout.questions import Profile
 from Experiments.reporting.table import DASH
-from Utils.study.quality import ACCURACY
+from Utils.quality import ACCURACY
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
 from Utils.wording import counted

@@ -1,18 +1,19 @@
 """Drawing of figures as SVG and PNG. The files have the same bytes each time, without dates or random names."""
 
-from __future__ import annotations
-
+import html
 import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from Experiments.reporting import style
 from Utils.study.statistics import Interval
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 WIDTH, HEIGHT = 4.4, 3.3  # size of a panel in inches, about that on the page
 BELOW = 0.42  # inches from the axis to the legend, below numbers and label
@@ -45,7 +46,7 @@ RC: dict[Any, Any] = {
     "legend.fontsize": 8,
 }
 
-Draw = Callable[["Axes"], None]
+Draw = Callable[[Axes], None]
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,6 @@ class Picture:
 
 def picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT, shown: bool = True) -> Picture:
     """Draw panels side by side, at most three in a row."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     across = min(3, len(draws))
     down = -(-len(draws) // across)
     with mpl.rc_context({**mpl.rcParamsDefault, **RC}):
@@ -92,8 +90,6 @@ def inline(picture: Picture) -> str:
 
 
 def _open(title: str, width: str, height: str) -> str:
-    import html
-
     return (
         '<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
         f'aria-label="{html.escape(title)}" viewBox="0 0 {width} {height}">'
@@ -146,8 +142,6 @@ def limits(axes: Axes, values: Sequence[float]) -> None:
 
 def legend(axes: Axes, columns: int = 5) -> None:
     """Draw the legend below the axis, where it hides nothing."""
-    from matplotlib.transforms import ScaledTranslation
-
     axes.minorticks_off()
     below = axes.transAxes + ScaledTranslation(0.0, -BELOW, axes.figure.dpi_scale_trans)
     axes.legend(

@@ -1,7 +1,5 @@
 """Tables of the comparison: retained performance, pruner against pruner, the paper's claims."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

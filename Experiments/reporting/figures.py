@@ -1,10 +1,10 @@
 """The figures of a report."""
 
-from __future__ import annotations
-
 import math
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
 
 from Experiments.reporting import canvas, speed, style
 from Experiments.reporting.canvas import Draw, Picture
@@ -13,9 +13,6 @@ from Experiments.reporting.study import Study
 from Utils.study.retained import retained
 from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import Task, in_order
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 STEP = 0.012  # fraction of the axis by which pruners are shifted, so that their bars do not overlap
 LABELLED = 45  # with more layers, not every one is labelled

@@ -1,7 +1,5 @@
 """The report as one self-contained HTML page, without network access or scripts."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tables of the results, with the paper's figures for comparison."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -11,8 +9,8 @@ from typing import Any
 from Experiments.reporting import speed
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import DASH, Table, spread
+from Utils.quality import METRICS
 from Utils.study.paper import PaperTable
-from Utils.study.quality import METRICS
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import MAIN, Task, Variant, in_order, label, plain, pruner_title
@@ -129,13 +127,8 @@ def results(tasks: list[Task]) -> Table:
                 )
                 records.append(
                     {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": _named(pruner)}
-                    | {
-                        "compression": c,
-                        "density": density.mean,
-                        "flop_sparsity": flops.mean,
-                        "metric": task.metric.key,
-                    }
-                    | _numbers(mean)
+                    | {"compression": c, "density": density.mean, "flop_sparsity": flops.mean}
+                    | {"metric": task.metric.key, **_numbers(mean)}
                     | {"by_seed": " ".join(f"{seed}={value!r}" for seed, value in by_seed.items())}
                 )
     header = ["task", "setting", "pruner", "compression", "density", "FLOP sparsity", "mean ± half width", "each seed"]
@@ -144,7 +137,7 @@ def results(tasks: list[Task]) -> Table:
 
 
 def further(tasks: list[Task]) -> Table:
-    """The metrics of Utils.study.quality that every evaluation finds beside the one that a run is judged by."""
+    """The metrics of Utils.quality that every evaluation finds beside the one that a run is judged by."""
     rows, records = [], []
     for task in tasks:
         for metric in (metric for metric in METRICS if metric.of_each and metric != task.metric):
@@ -318,20 +311,13 @@ def run_list(tasks: list[Task]) -> Table:
         for member in sorted(task.members, key=lambda p: (p.run.pruner, p.run.compression, p.run.seed, p.run.path)):
             run = member.run
             value, commit = run.figures["metric"], str(run.result.get("commit"))
-            rows.append(
-                [
-                    run.path.as_posix(),
-                    task.title,
-                    label(member.variant),
-                    pruner_title(run.pruner),
-                    f"{run.compression:g}",
-                ]
-                + [run.seed, f"{value:.2f} {task.metric.title}", commit[:12]]
-            )
+            path, setting = run.path.as_posix(), label(member.variant)
+            rows.append([path, task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed])
+            rows[-1] += [f"{value:.2f} {task.metric.title}", commit[:12]]
             records.append(
-                {"run": run.path.as_posix(), "dataset": task.dataset, "model": task.model}
-                | {"setting": label(member.variant), "pruner": run.pruner, "compression": run.compression}
-                | {"seed": run.seed, "metric": task.metric.key, "value": value, "commit": commit}
+                {"run": path, "dataset": task.dataset, "model": task.model, "setting": setting, "pruner": run.pruner}
+                | {"compression": run.compression, "seed": run.seed, "metric": task.metric.key}
+                | {"value": value, "commit": commit}
             )
     header = ["directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit"]
     return Table("runs", "Runs", header, rows, records)

@@ -1,9 +1,9 @@
 """Measured speed: the seconds and bytes that pruning saves, for runs that were measured, and what it costs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
 
 from Experiments.reporting import canvas, style
 from Experiments.reporting.canvas import Draw, Picture
@@ -11,9 +11,6 @@ from Experiments.reporting.table import Table
 from Utils.export.formats import FORMATS, REFERENCE
 from Utils.study.runs import Run
 from Utils.study.tasks import Task, label, pruner_title
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 AT_LEAST = (0.5, 2.0)  # least range of the speed axis, so that random differences look small
 DRAWN = sorted((format.marker, name) for name, format in FORMATS.items() if format.marker)  # the filled first
@@ -49,12 +46,8 @@ def table(tasks: Sequence[Task]) -> Table:
                 times = {size: figures["seconds"][size] for size in _sizes(run)}
                 rows.append(
                     [task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed]
-                    + [f"{run.figures['metric']:.2f} {task.metric.title}", name]
-                    + [
-                        f"{figures['parameters']:,}",
-                        f"{figures['file_bytes'] / 1024:,.1f}",
-                        f"{figures['memory_bytes'] / 1024:,.1f}",
-                    ]
+                    + [f"{run.figures['metric']:.2f} {task.metric.title}", name, f"{figures['parameters']:,}"]
+                    + [f"{figures[key] / 1024:,.1f}" for key in ("file_bytes", "memory_bytes")]
                     + [f"{figures['multiply_adds']:,}"]
                     + [_time(times[size], _faster(run, name, size)) if size in times else "" for size in ("1", "64")]
                 )

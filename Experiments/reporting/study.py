@@ -1,7 +1,5 @@
 """The content of a report: the runs of the stores, their tasks, the paper's figures, the claims."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The look of each pruner, the same in every figure, and colours that follow the page's light or dark theme."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from Utils import load

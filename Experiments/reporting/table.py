@@ -1,7 +1,5 @@
 """A table in Markdown and HTML for readers, and in CSV for programs."""
 
-from __future__ import annotations
-
 import csv
 import html
 import io

@@ -1,7 +1,5 @@
 """Writing of a report's files, each under a temporary name and then renamed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 

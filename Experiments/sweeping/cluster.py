@@ -1,7 +1,5 @@
 """Runs on an existing Dask cluster, whose workers share a disk with this machine."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import uuid

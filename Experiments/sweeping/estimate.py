@@ -1,7 +1,5 @@
 """Estimates of how long runs will take, from finished runs of the same kind."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The record of failed runs: one JSON file each in `<result-dir>/failed/`, deleted when the run succeeds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path

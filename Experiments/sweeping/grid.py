@@ -1,7 +1,5 @@
 """A grid of runs, from sweep files and flags. Each cell is the command line of one singleshot."""
 
-from __future__ import annotations
-
 import difflib
 import itertools
 import re

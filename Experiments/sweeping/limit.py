@@ -1,7 +1,5 @@
 """The time limit of a sweep, which decides which runs may still begin."""
 
-from __future__ import annotations
-
 import heapq
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The runs of a grid, and those of them that are stored. This module needs no torch."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,11 +8,10 @@ from typing import Any
 
 from Experiments import runs
 from Experiments.sweeping.grid import Cell
-from Utils import console, load, settings
+from Utils import console, load, quality, settings
 from Utils.data import corpus
 from Utils.store import files
 from Utils.store import run as store
-from Utils.study import quality
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Worker processes on this machine. They make runs in parallel and are replaced when they die."""
 
-from __future__ import annotations
-
 import collections
 import json
 import os

@@ -4,8 +4,6 @@ Each is defined inside another function. So Dask sends its code, not its name, a
 need to have imported the project. A worker that lacks the source can report that.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Sharing of the training before pruning between the runs of a sweep, so that it is done once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -5,8 +5,6 @@ standard input, it writes the reply of `perform`. Its standard output and error 
 standard input ends. If that happens in the middle of a run, the parent process is gone, and it stops at once.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import queue

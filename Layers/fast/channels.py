@@ -5,8 +5,6 @@ output is its bias. A convolution without these channels is smaller and gives th
 the gradient of a masked weight is zero anyway. Only whole channels help; scattered zeros save nothing.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -4,8 +4,6 @@ Every gradient behind such a layer is zero. The zero is passed on, because an op
 gradient: momentum and weight decay continue.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,21 +1,17 @@
 """Frozen masks: each layer computes only what its mask leaves, if that is quicker than the whole product."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
-from Layers import fast, layers
+from Layers import layers
 from Layers.attention import MultiheadAttention
 from Layers.fast import unread
-from Layers.fast.channels import ChannelPart
-from Layers.fast.constant import ConstantPart
-from Layers.fast.patches import PatchPart, of_one_channel
-from Layers.fast.sparse import SparsePart
-from Layers.reading import Reading, of, replaced
+from Layers.reading import Over, Reading, of, replaced
+
+# The module of each kind of part is imported when a layer is first computed in that way.
 
 CHANNELS = 0.75  # largest share of a convolution's weights in a part; above it, selecting channels costs what it saves
 DENSITY = 0.05  # largest share of kept weights in a matrix; above it, the whole product is quicker
@@ -31,7 +27,10 @@ def _mask(module: nn.Module, weight: str) -> Tensor | None:
     return mask if mask is not None and mask.device.type == "cpu" else None
 
 
-def _convolution(module: layers.Conv2d, mask: Tensor | None) -> ChannelPart | PatchPart | None:
+def _convolution(module: layers.Conv2d, mask: Tensor | None) -> Callable | None:
+    from Layers.fast.channels import ChannelPart
+    from Layers.fast.patches import PatchPart, of_one_channel
+
     if module.groups != 1 or module.padding_mode != "zeros":
         return None
     if module.weight.device.type == "cpu" and of_one_channel(module):
@@ -42,9 +41,11 @@ def _convolution(module: layers.Conv2d, mask: Tensor | None) -> ChannelPart | Pa
     return part if part.mask.numel() <= CHANNELS * mask.numel() else None
 
 
-def _matrix(mask: Tensor | None, weight: str, bias: str) -> SparsePart | None:
+def _matrix(mask: Tensor | None, weight: str, bias: str) -> Callable | None:
     if mask is None or mask.numel() < SIDES * sum(mask.shape) or mask.count_nonzero() > DENSITY * mask.numel():
         return None
+    from Layers.fast.sparse import SparsePart
+
     return SparsePart(mask, weight, bias)
 
 
@@ -73,11 +74,13 @@ def _part(module: nn.Module, idle: Tensor | None = None) -> Callable | None:
         read = idle.logical_not().view(-1, *[1] * (module.weight.dim() - 1)).to(module.weight.dtype)
         mask = read.expand_as(module.weight) if mask is None else mask * read
     if mask is not None and not mask.any():
+        from Layers.fast.constant import ConstantPart
+
         return ConstantPart()
     return _convolution(module, mask) if isinstance(module, layers.Conv2d) else _matrix(mask, "weight", "bias")
 
 
-class Frozen(Reading):
+class Frozen(Over):
     """A way of reading that skips masks of ones and lets `part` compute the output; all else is left to `before`.
 
     full: the parameters whose mask is all ones.
@@ -87,19 +90,14 @@ class Frozen(Reading):
     part: Callable | None = None
 
     def __init__(self, before: Reading, full: frozenset[str]) -> None:
-        self.before, self.full = before, full
+        super().__init__(before)
+        self.full = full
 
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
-        return None if name in self.full else self.before.mask(module, name)
+        return None if name in self.full else super().mask(module, name)
 
     def output(self, module: nn.Module, *inputs: Any) -> Tensor:
-        return self.before.output(module, *inputs) if self.part is None else self.part(module, *inputs)
-
-    def table(self, module: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
-        return self.before.table(module, ids)
-
-    def settle(self) -> None:
-        self.before.settle()
+        return super().output(module, *inputs) if self.part is None else self.part(module, *inputs)
 
 
 @contextmanager
@@ -110,7 +108,7 @@ def fixed_masks(model: nn.Module) -> Iterator[None]:
     as output. A model of torch.compile is left whole, because new parts would need a new compilation each time.
     """
     readings = {}
-    if fast.used() and not hasattr(model, "_orig_mod"):
+    if not hasattr(model, "_orig_mod"):
         unread_of = unread.of(model)
         for module in model.modules():
             if masks := list(layers.own_masks(module)):

@@ -4,8 +4,6 @@ The CPU's convolution routines are made for many channels and compute the gradie
 output. As a matrix product it costs next to nothing, and with one channel there are few patches.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -1,25 +1,21 @@
 """Masked weights that are multiplied out once, for many small forward passes without gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
-from Layers import fast, layers
-from Layers.reading import Reading, of, replaced
+from Layers import layers
+from Layers.reading import Over, Reading, of, replaced
 
 
-class Products(Reading):
-    """A way of reading that returns stored products; all else is left to `before`, the way that it replaces."""
+class Products(Over):
+    """A way of reading that returns stored products."""
 
     def __init__(self, before: Reading, kept: Mapping[str, Tensor]) -> None:
-        self.before, self.kept = before, kept
-
-    def mask(self, module: nn.Module, name: str) -> Tensor | None:
-        return self.before.mask(module, name)
+        super().__init__(before)
+        self.kept = kept
 
     def weight(self, module: nn.Module, name: str, rows: slice | None = None) -> Tensor | None:
         if name not in self.kept:
@@ -29,16 +25,13 @@ class Products(Reading):
     def table(self, module: nn.Module, ids: Tensor) -> tuple[Tensor, Tensor]:
         return self.kept["weight"], ids
 
-    def settle(self) -> None:
-        self.before.settle()
-
 
 @contextmanager
 def products_kept(model: nn.Module) -> Iterator[None]:
     """Compute each `mask * parameter` only once in the body, which must not change weights or masks."""
     kept = {}
     with torch.no_grad():
-        for module in model.modules() if fast.used() else ():
+        for module in model.modules():
             names = [name for name, _ in layers.own_masks(module)]
             products = {name: of(module).weight(module, name) for name in names}
             if names:

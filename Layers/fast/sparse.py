@@ -5,8 +5,6 @@ of X is `G W`. The gradient of a weight (o, i) is the dot product of two columns
 for kept weights only.
 """
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

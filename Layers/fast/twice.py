@@ -5,8 +5,6 @@ for a convolution's weight it convolves with kernels as large as the image, for 
 makes a dozen passes over the activations, and for a ReLU it fills and adds tensors of zeros.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -17,10 +15,8 @@ from torch.autograd import Function
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from Layers import fast
-
 # A convolution y = x * w is linear in x and in w. Its derivative by one of them, given the slope at y, is linear in the
-# slope and in the other. So every derivative of every order is again one of these three maps.
+# slope and in the other. So every derivative of every order is again one of these maps.
 
 
 class _Output(Function):
@@ -40,55 +36,37 @@ class _Output(Function):
     def backward(ctx: Any, slope: Tensor) -> tuple:
         x, w = ctx.saved_tensors
         wanted = ctx.needs_input_grad
-        by_x = _Input.apply(slope, w, x.detach(), ctx.geometry) if wanted[0] else None
-        by_w = _Weight.apply(slope, x, w.detach(), ctx.geometry) if wanted[1] else None
+        by_x = _Derivative.apply(slope, w, x.detach(), ctx.geometry, 0) if wanted[0] else None
+        by_w = _Derivative.apply(slope, x, w.detach(), ctx.geometry, 1) if wanted[1] else None
         return by_x, by_w, slope.sum((0, 2, 3)) if wanted[2] else None, None
 
 
-def _derivative(slope: Tensor, x: Tensor, w: Tensor, geometry: tuple, which: int) -> Tensor:
-    """Return the derivative of x * w by x (which = 0) or by w (1), for a slope at the output.
+class _Derivative(Function):
+    """The derivative of x * w by x (which = 0) or by w (1) for a slope at the output.
 
-    Of the tensor that it differentiates by, only the shape is used.
+    other: the one of the two by which it does not differentiate.
+    like: a tensor of the result's shape.
     """
-    stride, padding, dilation, groups = geometry
-    wanted = [which == 0, which == 1, False]
-    return torch.ops.aten.convolution_backward(
-        slope, x, w, None, stride, padding, dilation, False, [0, 0], groups, wanted
-    )[which]
-
-
-class _Input(Function):
-    """The derivative of x * w by x for a slope at the output, shaped like x."""
 
     @staticmethod
-    def forward(ctx: Any, slope: Tensor, w: Tensor, x: Tensor, geometry: tuple) -> Tensor:
-        ctx.save_for_backward(slope, w)
-        ctx.geometry = geometry
-        return _derivative(slope, x, w, geometry, 0)
+    def forward(ctx: Any, slope: Tensor, other: Tensor, like: Tensor, geometry: tuple, which: int) -> Tensor:
+        ctx.save_for_backward(slope, other)
+        ctx.geometry, ctx.which = geometry, which
+        x, w = (other, like) if which else (like, other)
+        stride, padding, dilation, groups = geometry
+        wanted = [which == 0, which == 1, False]
+        return torch.ops.aten.convolution_backward(
+            slope, x, w, None, stride, padding, dilation, False, [0, 0], groups, wanted
+        )[which]
 
     @staticmethod
-    def backward(ctx: Any, x: Tensor) -> tuple:
-        slope, w = ctx.saved_tensors
-        by_slope = _Output.apply(x, w, None, ctx.geometry) if ctx.needs_input_grad[0] else None
-        by_w = _Weight.apply(slope, x, w.detach(), ctx.geometry) if ctx.needs_input_grad[1] else None
-        return by_slope, by_w, None, None
-
-
-class _Weight(Function):
-    """The derivative of x * w by w for a slope at the output, shaped like w."""
-
-    @staticmethod
-    def forward(ctx: Any, slope: Tensor, x: Tensor, w: Tensor, geometry: tuple) -> Tensor:
-        ctx.save_for_backward(slope, x)
-        ctx.geometry = geometry
-        return _derivative(slope, x, w, geometry, 1)
-
-    @staticmethod
-    def backward(ctx: Any, w: Tensor) -> tuple:
-        slope, x = ctx.saved_tensors
-        by_slope = _Output.apply(x, w, None, ctx.geometry) if ctx.needs_input_grad[0] else None
-        by_x = _Input.apply(slope, w, x.detach(), ctx.geometry) if ctx.needs_input_grad[1] else None
-        return by_slope, by_x, None, None
+    def backward(ctx: Any, given: Tensor) -> tuple:
+        slope, other = ctx.saved_tensors
+        x, w = (other, given) if ctx.which else (given, other)
+        wanted = ctx.needs_input_grad
+        by_slope = _Output.apply(x, w, None, ctx.geometry) if wanted[0] else None
+        by_other = _Derivative.apply(slope, given, other.detach(), ctx.geometry, 1 - ctx.which) if wanted[1] else None
+        return by_slope, by_other, None, None, None
 
 
 class _Affine(Function):
@@ -195,8 +173,3 @@ class TwiceDifferentiable(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         return self.forms.get(function, function)(*args, **(kwargs or {}))
-
-
-def twice_differentiable() -> TwiceDifferentiable:
-    """Return a context in which second derivatives exist, and are cheap unless Layers/fast is switched off."""
-    return TwiceDifferentiable(NEEDED | CHEAPER if fast.used() else NEEDED)

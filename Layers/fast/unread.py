@@ -1,7 +1,5 @@
 """Units that nothing reads, stored with the model and valid as long as its masks do not change."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Reading of the command line: it returns checked, complete settings before anything is loaded."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Types of values on the command line: each converts a word to a value or raises an error."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The argument parser, filled from the rows of Utils/settings.py."""
 
-from __future__ import annotations
-
 import argparse
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence

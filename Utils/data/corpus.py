@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Utils import console
-from Utils.data import download
 from Utils.data.dataset import Dataset, Prepared
 from Utils.errors import UserError
 from Utils.store import files
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
 SOURCES = ("auto", "real", "sample")
 FORMAT = 1  # version of the cache entries' format; part of their names
 TEXTS = ("words", "lines")  # parts of a cache entry that are text files
-RETRY_AFTER = 600.0  # seconds before `auto` tries an unreachable server again
 
 _kept: dict[Path, Corpus] | None = None  # see keep_loaded
 
@@ -114,7 +111,9 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
     if missing and (prepared := _newest_entry(dataset, data_dir)):
         return prepared
     if missing:
-        reason = _fetch(dataset, data_dir, missing, insist=source == "real")
+        from Utils.data import download  # not needed where the files are
+
+        reason = download.complete(dataset, data_dir, missing, insist=source == "real")
         if reason and (source == "real" or dataset.sample is None):
             raise UserError(
                 f"{dataset.title} is not in {data_dir} (no {missing[0].path}) and could not be fetched ({reason}); "
@@ -144,31 +143,6 @@ def _newest_entry(dataset: Dataset, data_dir: Path) -> Located | None:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return max(candidates, key=lambda item: item[0])[1] if candidates else None
-
-
-def _fetch(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> str | None:
-    """Download the missing raw files; return the reason if that is not possible now."""
-    mark = data_dir / "prepared" / f".{dataset.name}-unreachable"
-    try:
-        if not insist and time.time() - mark.stat().st_mtime < RETRY_AFTER:
-            return mark.read_text(encoding="utf-8")
-    except OSError:
-        pass  # no mark: not tried recently
-    try:
-        if dataset.fetch:
-            dataset.fetch(data_dir)
-        else:
-            for file in missing:
-                if not file.url:
-                    return "it is published nowhere"
-                download.fetch(file.url, data_dir / file.path, file.md5)
-    except download.Unreachable as error:
-        try:
-            files.write_bytes(mark, str(error).encode())
-        except UserError:
-            pass  # a data directory that cannot be written to: tried again next time
-        return str(error)
-    return None
 
 
 def keep_loaded() -> None:

@@ -5,6 +5,8 @@ It imports neither torch nor numpy, because --help uses it.
 
 from __future__ import annotations
 
+import functools
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +70,13 @@ class Dataset:
     # it is complete. Raises download.Unreachable if no server answers or the content is not the published one, and
     # UserError if a file cannot be written.
     fetch: Callable[[Path], None] | None = None
+
+
+@functools.cache
+def published(name: str) -> dict[str, Any]:
+    """Return the entry of a data set in Utils/data/sets/published.toml."""
+    path = Path(__file__).parent / "sets" / "published.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8"))[name]
 
 
 PER_CLASS = {"prune_dataset_ratio": 10}  # examples per class for scoring, as in assignment one

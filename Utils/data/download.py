@@ -1,20 +1,21 @@
-"""Download of one file, completely and with a checksum, or not at all."""
-
-from __future__ import annotations
+"""Download of the files of a corpus, each completely and with a checksum, or not at all."""
 
 import hashlib
 import http.client
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from tqdm import tqdm
 
+from Utils.data.dataset import Dataset
 from Utils.errors import UserError
 from Utils.store import files
 
+RETRY_AFTER = 600.0  # seconds before `auto` tries an unreachable server again
 PATIENCE = 5.0  # seconds to wait for a server's answer, and for each piece of a file
 
 
@@ -68,3 +69,31 @@ def fetch(url: str, path: Path, md5: str) -> None:
     if actual != md5:
         raise UserError(f"{url} has the md5 {actual}, not the published {md5}; put the file at {path} by hand")
     files.write_bytes(path, bytes(content))
+
+
+def complete(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> str | None:
+    """Download the missing raw files of a corpus; return the reason if that is not possible now.
+
+    insist: try also if the server has just been unreachable.
+    """
+    mark = data_dir / "prepared" / f".{dataset.name}-unreachable"
+    try:
+        if not insist and time.time() - mark.stat().st_mtime < RETRY_AFTER:
+            return mark.read_text()
+    except OSError:
+        pass  # no mark: not tried recently
+    try:
+        if dataset.fetch:
+            dataset.fetch(data_dir)
+        else:
+            for file in missing:
+                if not file.url:
+                    return "it is published nowhere"
+                fetch(file.url, data_dir / file.path, file.md5)
+    except Unreachable as error:
+        try:
+            files.write_bytes(mark, str(error).encode())
+        except UserError:
+            pass  # a data directory that cannot be written to: tried again next time
+        return str(error)
+    return None

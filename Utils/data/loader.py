@@ -1,7 +1,5 @@
 """Batches of a split in a seeded order."""
 
-from __future__ import annotations
-
 import itertools
 from collections import deque
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ torchtext is no longer maintained and does not load with newer torch. If it does
 it. They give the same tokens and vocabularies.
 """
 
-from __future__ import annotations
-
 import functools
 import warnings
 from collections import Counter

@@ -54,8 +54,7 @@ def draft(model: nn.Module) -> Draft:
                 found.program.append({"output": named[node.args[0]]})
             else:
                 named[node] = _lower(found, node, named, model)
-    result = found.program.pop()["output"]
-    _fold_scales(found, result)
+    result = _fold_scales(found, found.program.pop()["output"])
     if not found.program or found.program[-1]["output"] != result:
         raise Unknown(f"a {type(model).__name__} that computes what it does not return")
     return found
@@ -168,16 +167,20 @@ FUNCTIONS: dict[Any, Callable[..., dict[str, Any] | None]] = {
 """Function, or name of a tensor's method: function of the arguments that are not tensors, like those of LAYERS."""
 
 
-def _fold_scales(found: Draft, result: str) -> None:
-    """Fold each scale and shift into the matrix right before it, if nothing else reads that matrix's output."""
+def _fold_scales(found: Draft, result: str) -> str:
+    """Fold every affine step right behind a matrix, whose output nothing else reads, into that matrix.
+
+    result: the value that the network returns. Return its name afterwards: a matrix keeps its own.
+    """
     readers = Counter(name for step in found.program for name in step["inputs"]) + Counter([result])
     makers = {step["output"]: step for step in found.program}
     kept: list[dict[str, Any]] = []
     renamed: dict[str, str] = {}
     for step in found.program:
+        first = step["inputs"][0]  # counted under this name, also where its maker has been folded
         step["inputs"] = [renamed.get(name, name) for name in step["inputs"]]
         source = makers.get(step["inputs"][0])
-        foldable = step["op"] == "affine" and readers[step["inputs"][0]] <= 1
+        foldable = step["op"] == "affine" and readers[first] <= 1
         if source is None or source["op"] not in NORMALISED or not foldable:
             kept.append(step)
             continue
@@ -190,5 +193,5 @@ def _fold_scales(found: Draft, result: str) -> None:
         found.tensors[bias] = (old * scale + shift).float()
         source["tensors"]["bias"] = bias
         renamed[step["output"]] = source["output"]
-        makers[step["output"]] = source
     found.program = kept
+    return renamed.get(result, result)

@@ -1,7 +1,5 @@
 """Measurement of wall time by purpose."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of mallopt, in glibc's malloc.h
-CLEAR = "5"  # written to clear_refs, it resets the peak of resident memory (proc(5))
+CLEAR_REFS = Path("/proc/self/clear_refs")  # a 5 written there resets the peak of resident memory (proc(5))
 
 
 def keep_freed() -> None:
@@ -38,7 +38,7 @@ def added(body: Callable[[], object]) -> int:
     Raises OSError or LookupError if the system does not count it. (The peak of getrusage includes the parent process.)
     """
     give_back()
-    Path("/proc/self/clear_refs").write_text(CLEAR, encoding="ascii")
+    _begin_peak()
     before = _status("VmRSS")
     body()
     return max(0, _status("VmHWM") - before)
@@ -51,32 +51,24 @@ def peak(device: torch.device, phase: str, peaks: dict[str, int]) -> Iterator[No
     On a GPU this is the memory that torch has allocated. On a CPU it is the resident memory of the process, including
     libraries. Nothing is stored if the system does not count it. Earlier peaks are not counted.
     """
-    _begin_peak(device)
-    yield
-    if (most := _peak(device)) is not None:
-        peaks[phase] = max(most, peaks.get(phase, 0))
-
-
-def _begin_peak(device: torch.device) -> None:
     if device.type == "cuda":
         import torch
 
         torch.cuda.reset_peak_memory_stats(device)
+        yield
+        peaks[phase] = max(torch.cuda.max_memory_allocated(device), peaks.get(phase, 0))
         return
-    _trim()  # what an earlier phase has freed is no longer in use
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text(CLEAR, encoding="ascii")
+        _begin_peak()
+    yield
+    with contextlib.suppress(OSError, LookupError):
+        peaks[phase] = max(_status("VmHWM"), peaks.get(phase, 0))
 
 
-def _peak(device: torch.device) -> int | None:
-    if device.type == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        return _status("VmHWM")
-    except (OSError, LookupError):
-        return None
+def _begin_peak() -> None:
+    """Forget earlier peaks of resident memory. Raises OSError if the system does not count them."""
+    _trim()  # what has been freed is no longer in use
+    CLEAR_REFS.write_text("5", encoding="ascii")
 
 
 def _status(key: str) -> int:

@@ -1,7 +1,5 @@
 """Random streams: each purpose has its own generator, so drawing for one never changes another."""
 
-from __future__ import annotations
-
 import hashlib
 
 STREAMS = ("init", "data", "prune")

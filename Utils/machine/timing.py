@@ -1,7 +1,5 @@
 """Timing with torch's benchmark timer, which warms up, chooses the number of calls and subtracts its own cost."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Files that are written completely or not at all: written under a temporary name, then renamed."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

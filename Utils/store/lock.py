@@ -1,7 +1,5 @@
 """A lock between processes, which the operating system releases if its holder dies."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The software and the machine that made a result."""
 
-from __future__ import annotations
-
 import platform
 import re
 import subprocess

@@ -25,9 +25,9 @@ def find(flag: str, location: str) -> Path:
     return path
 
 
-def fingerprint(location: str | None) -> str | None:
+def fingerprint(location: str) -> str:
     """Return the sha256 of the weights' file, which identifies them wherever they are stored."""
-    return None if location is None else files.sha256(find("--pretrained", location))
+    return files.sha256(find("--pretrained", location))
 
 
 def load(model: nn.Module, path: Path, masks: bool = False, name: str = "this model") -> None:

@@ -1,18 +1,17 @@
 """The paper's claims, tested on the stored runs. RULE says when a claim holds."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from Utils import load
+from Utils.quality import ACCURACY
 from Utils.study.paper import Paper
-from Utils.study.quality import ACCURACY
 from Utils.study.retained import MIN_SEEDS, retained
 from Utils.study.runs import Run
-from Utils.study.statistics import Interval, difference, interval, paired
-from Utils.study.tasks import MAIN, Task, Variant, pruner_title
+from Utils.study.statistics import Interval, difference, interval
+from Utils.study.tasks import MAIN, Side, Task, Variant, pruner_title
 from Utils.wording import counted
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -129,48 +128,42 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     def is_papers_images(task: Task) -> bool:
         return {"dataset": task.dataset, "model": task.model} == images.of
 
+    of_news = partial(Question, where=news, of=is_classification)
+    of_translation = partial(Question, where=translated, of=is_translation)
+    of_images = partial(Question, where=images.title, of=is_papers_images)
     return [
-        Question(
+        of_news(
             "Accuracy falls with compression",
-            news,
-            "dense less pruned, paired, at each compression: above 0",
-            is_classification,
-            lambda task: falls(task, (GRASP, RAND)),
+            border="dense less pruned, paired, at each compression: above 0",
+            statements=lambda task: falls(task, (GRASP, RAND)),
         ),
-        Question(
+        of_news(
             f"GraSP beats Rand at compression {top:g}",
-            news,
-            "GraSP less Rand, paired: above 0",
-            is_classification,
-            lambda task: against(task, GRASP, RAND, [top], low=0.0),
+            border="GraSP less Rand, paired: above 0",
+            statements=lambda task: against(task, GRASP, RAND, [top], low=0.0),
         ),
-        Question(
+        of_news(
             f"GraSP and Rand do not differ below compression {top:g}",
-            news,
-            f"GraSP less Rand, paired, at each compression: within ±{EQUAL:g} points",
-            is_classification,
-            lambda task: against(task, GRASP, RAND, [c for c in task.compressions() if c < top], -EQUAL, EQUAL),
+            border=f"GraSP less Rand, paired, at each compression: within ±{EQUAL:g} points",
+            statements=lambda task: against(
+                task, GRASP, RAND, [c for c in task.compressions() if c < top], -EQUAL, EQUAL
+            ),
         ),
-        Question(
+        of_news(
             f"The dense accuracy of {printed:g} is a test accuracy",
-            news,
-            f"distance of the training accuracy from {printed:g} less that of the test accuracy, paired: above 0",
-            is_classification,
-            lambda task: is_test_accuracy(task, printed),
+            border=f"distance of the training accuracy from {printed:g} less that of the test accuracy, paired: "
+            "above 0",
+            statements=lambda task: is_test_accuracy(task, printed),
         ),
-        Question(
+        of_translation(
             f"BLEU barely moves up to compression {max(bleus.compressions):g}",
-            translated,
-            f"pruned less dense, paired, at each compression: within ±{move:.2f}, the paper's own widest move",
-            is_translation,
-            lambda task: moves(task, (GRASP, RAND), max(bleus.compressions), move),
+            border=f"pruned less dense, paired, at each compression: within ±{move:.2f}, the paper's own widest move",
+            statements=lambda task: moves(task, (GRASP, RAND), max(bleus.compressions), move),
         ),
-        Question(
+        of_translation(
             "BLEU at compression 1: GraSP equals Rand",
-            translated,
-            f"GraSP less Rand, paired: within ±{EQUAL:g}",
-            is_translation,
-            lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL),
+            border=f"GraSP less Rand, paired: within ±{EQUAL:g}",
+            statements=lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL),
         ),
         Question(
             "Text is more sensitive than images",
@@ -179,41 +172,32 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
             lambda task: is_classification(task) or is_translation(task),
             lambda task: [found for image in pictures for found in more_sensitive(task, image)],
         ),
-        Question(
+        of_images(
             "GraSP is far below the dense network at high density",
-            images.title,
-            f"retained at each compression up to {HIGH_DENSITY:g}: below {100 * COLLAPSED:g} % "
+            border=f"retained at each compression up to {HIGH_DENSITY:g}: below {100 * COLLAPSED:g} % "
             f"(the paper has an accuracy of {images.cells[0.05, GRASP]:g} at 0.05)",
-            is_papers_images,
-            lambda task: collapses(task, GRASP),
+            statements=lambda task: collapses(task, GRASP),
         ),
-        Question(
+        of_images(
             "Rand at compression 1 falls to chance",
-            images.title,
-            f"accuracy less chance: within ±{EQUAL:g} points",
-            is_papers_images,
-            lambda task: at_chance(task, RAND, 1.0),
+            border=f"accuracy less chance: within ±{EQUAL:g} points",
+            statements=lambda task: at_chance(task, RAND, 1.0),
         ),
-        Question(
+        of_images(
             f"SynFlow at compression {max(images.compressions):g} is at chance",
-            images.title,
-            f"accuracy less chance: within ±{EQUAL:g} points",
-            is_papers_images,
-            lambda task: at_chance(task, SYNFLOW, max(images.compressions)),
+            border=f"accuracy less chance: within ±{EQUAL:g} points",
+            statements=lambda task: at_chance(task, SYNFLOW, max(images.compressions)),
         ),
-        Question(
-            "Mag, trained before it is pruned, is the best up to compression 1",
-            images.title,
-            "Mag less each other pruner, paired, at each compression up to 1: above 0; Mag has ten epochs more",
-            is_papers_images,
-            lambda task: best(task, MAG, 1.0, images.variant(MAG)),
-        ),
-        Question(
-            "Mag, pruned untrained, is the best up to compression 1",
-            images.title,
-            "Mag less each other pruner, paired, at each compression up to 1: above 0; all have the same epochs",
-            is_papers_images,
-            lambda task: best(task, MAG, 1.0, MAIN),
+        *(
+            of_images(
+                f"Mag, {trained}, is the best up to compression 1",
+                border=f"Mag less each other pruner, paired, at each compression up to 1: above 0; {epochs}",
+                statements=partial(best, pruner=MAG, highest=1.0, variant=variant),
+            )
+            for trained, epochs, variant in (
+                ("trained before it is pruned", "Mag has ten epochs more", images.variant(MAG)),
+                ("pruned untrained", "all have the same epochs", MAIN),
+            )
         ),
     ]
 
@@ -230,46 +214,39 @@ def _statement(label: str, values: Iterable[float], runs: Iterable[Run], low: fl
 
 
 def _paired(
-    task: Task, label: str, first: tuple[str, float], second: tuple[str, float], low: float, high: float
+    task: Task, compared: Iterable[tuple[str, Side, Side]], low: float, high: float = math.inf
 ) -> list[Statement]:
-    """Return the statement on the metric of `first` minus that of `second`, by seed; each is (pruner, compression)."""
-    by_seed = paired(task.values(*first), task.values(*second))
-    runs = [task.runs(*side)[seed] for seed in by_seed for side in (first, second)]
-    return _statement(label, by_seed.values(), runs, low, high)
+    """Return a statement on each (label, first, second): the metric of `first` minus that of `second`, by seed."""
+    statements = []
+    for label, first, second in compared:
+        by_seed, runs = task.paired(first, second)
+        statements += _statement(label, by_seed.values(), runs, low, high)
+    return statements
+
+
+def _points(task: Task, pruners: Iterable[str]) -> list[tuple[str, float]]:
+    """Return (pruner, compression) of these pruners' runs."""
+    return [(pruner, c) for pruner in pruners for c in task.compressions(pruner=pruner)]
 
 
 def falls(task: Task, pruners: Iterable[str]) -> list[Statement]:
     """State that the metric falls from dense to each compression."""
-    return [
-        statement
-        for pruner in pruners
-        for c in task.compressions(pruner=pruner)
-        for statement in _paired(task, f"{pruner_title(pruner)} 0 - {c:g}", (pruner, 0.0), (pruner, c), 0.0, math.inf)
-    ]
+    points = _points(task, pruners)
+    return _paired(task, ((f"{pruner_title(p)} 0 - {c:g}", (p, 0.0), (p, c)) for p, c in points), 0.0)
 
 
 def against(
     task: Task, first: str, second: str, compressions: Iterable[float], low: float, high: float = math.inf
 ) -> list[Statement]:
     """State that `first` minus `second` lies between `low` and `high` at each compression."""
-    return [
-        statement
-        for c in compressions
-        for statement in _paired(
-            task, f"{pruner_title(first)} - {pruner_title(second)} at {c:g}", (first, c), (second, c), low, high
-        )
-    ]
+    names = f"{pruner_title(first)} - {pruner_title(second)}"
+    return _paired(task, ((f"{names} at {c:g}", (first, c), (second, c)) for c in compressions), low, high)
 
 
 def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> list[Statement]:
     """State that the metric changes by at most `margin` from dense, up to the compression `highest`."""
-    return [
-        statement
-        for pruner in pruners
-        for c in task.compressions(pruner=pruner)
-        if c <= highest
-        for statement in _paired(task, f"{pruner_title(pruner)} {c:g} - 0", (pruner, c), (pruner, 0.0), -margin, margin)
-    ]
+    points = [(p, c) for p, c in _points(task, pruners) if c <= highest]
+    return _paired(task, ((f"{pruner_title(p)} {c:g} - 0", (p, c), (p, 0.0)) for p, c in points), -margin, margin)
 
 
 def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
@@ -324,17 +301,11 @@ def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[s
 def collapses(task: Task, pruner: str) -> list[Statement]:
     """State that less than COLLAPSED of the dense performance is retained at each low compression."""
     statements = []
-    for c in task.compressions(pruner=pruner):
-        if c <= HIGH_DENSITY:
-            values = {seed: 100.0 * share for seed, share in retained(task, pruner, c).items()}
-            runs = [*task.runs(pruner, c).values(), *task.runs(pruner, 0.0).values()]
-            statements += [
-                replace(statement, signed=False)
-                for statement in _statement(
-                    f"{pruner_title(pruner)} at {c:g} (%)", values.values(), runs, -math.inf, 100.0 * COLLAPSED
-                )
-            ]
-    return statements
+    for c in (c for c in task.compressions(pruner=pruner) if c <= HIGH_DENSITY):
+        values = [100.0 * share for share in retained(task, pruner, c).values()]
+        runs = [*task.runs(pruner, c).values(), *task.runs(pruner, 0.0).values()]
+        statements += _statement(f"{pruner_title(pruner)} at {c:g} (%)", values, runs, -math.inf, 100.0 * COLLAPSED)
+    return [replace(statement, signed=False) for statement in statements]
 
 
 def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
@@ -347,12 +318,14 @@ def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
 
 def best(task: Task, pruner: str, highest: float, variant: Variant) -> list[Statement]:
     """State that a pruner in a variant is better than each other one in the main settings, up to `highest`."""
-    statements = []
-    for other in [other for other in task.pruners() if other != pruner]:
-        for c in [c for c in task.compressions(variant, pruner) if c <= highest]:
-            by_seed = paired(task.values(pruner, c, variant), task.values(other, c))
-            sides = (task.runs(pruner, c, variant), task.runs(other, c))
-            runs = [side[seed] for seed in by_seed for side in sides]
-            label = f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}"
-            statements += _statement(label, by_seed.values(), runs, 0.0, math.inf)
-    return statements
+    compressions = [c for c in task.compressions(variant, pruner) if c <= highest]
+    return _paired(
+        task,
+        (
+            (f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}", (pruner, c, variant), (other, c))
+            for other in task.pruners()
+            if other != pruner
+            for c in compressions
+        ),
+        0.0,
+    )

@@ -1,13 +1,11 @@
 """Differences between two settings, paired by seed: between two pruners, or between a variant and its baseline."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from Utils.study.runs import Run
-from Utils.study.statistics import Interval, interval, paired, sign_flip, smallest_p
-from Utils.study.tasks import MAIN, Task, Variant, label, plain, pruner_title
+from Utils.study.statistics import Interval, interval, sign_flip, smallest_p
+from Utils.study.tasks import MAIN, Side, Task, Variant, label, plain, pruner_title
 
 FIRST, SECOND = "grasp", "rand"  # the paper's question
 
@@ -74,10 +72,7 @@ def variants(task: Task) -> list[Contrast]:
 
 
 def _contrast(
-    task: Task, what: str, variant: Variant, pruner: str, compression: float, first: tuple, second: tuple
+    task: Task, what: str, variant: Variant, pruner: str, compression: float, first: Side, second: Side
 ) -> list[Contrast]:
-    by_seed = paired(task.values(*first), task.values(*second))
-    if not by_seed:
-        return []
-    runs = tuple(task.runs(*side)[seed] for seed in by_seed for side in (first, second))
-    return [Contrast(task, what, variant, pruner, compression, by_seed, runs)]
+    by_seed, runs = task.paired(first, second)
+    return [Contrast(task, what, variant, pruner, compression, by_seed, tuple(runs))] if by_seed else []

@@ -1,7 +1,5 @@
 """The paper's figures, for comparison with this project's. They are stored only in paper.json."""
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Retained performance, (metric - chance) / (dense - chance) of the same seed, and up to where a level is retained."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

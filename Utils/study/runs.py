@@ -10,14 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import console, load
+from Utils import console, load, quality
 from Utils import settings as rows
 from Utils.errors import UserError
 from Utils.export.formats import MASKED
 from Utils.machine.seeds import STREAMS
 from Utils.store import files
 from Utils.store import run as store
-from Utils.study import quality
 
 if TYPE_CHECKING:
     import pandas as pd

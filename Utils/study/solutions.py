@@ -1,7 +1,5 @@
 """Public solutions of assignment one, for comparison. Their figures are stored only in assignment_one.csv."""
 
-from __future__ import annotations
-
 import csv
 import functools
 import io

@@ -7,8 +7,6 @@ can be said about runs without one. A run's *variant* is the set of its settings
 empty variant is the main one.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
@@ -19,12 +17,14 @@ from typing import Any
 
 from Utils import load, settings
 from Utils.errors import UserError
+from Utils.quality import Metric
 from Utils.study import runs as stored
-from Utils.study.quality import Metric
 from Utils.study.runs import Run
+from Utils.study.statistics import paired
 
 Setting = tuple[str, str]  # name, value as JSON
 Variant = tuple[Setting, ...]
+Side = tuple[str, float] | tuple[str, float, Variant]  # (pruner, compression), in the main variant or another
 MAIN: Variant = ()
 
 ROUNDS = "prune_epochs"  # each pruner has its own main value
@@ -206,6 +206,11 @@ class Task:
         """Return a figure of Run.figures by seed, for the runs that have it."""
         runs = self.runs(pruner, compression, variant)
         return {seed: run.figures[figure] for seed, run in runs.items() if figure in run.figures}
+
+    def paired(self, first: Side, second: Side) -> tuple[dict[str, float], list[Run]]:
+        """Return the metric of one side less that of the other by seed, for the seeds that both have, and the runs."""
+        by_seed = paired(self.values(*first), self.values(*second))
+        return by_seed, [self.runs(*side)[seed] for seed in by_seed for side in (first, second)]
 
 
 def _by_seed(runs: Iterable[Run]) -> list[Run]:

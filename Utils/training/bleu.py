@@ -1,13 +1,9 @@
 """BLEU (Papineni et al. 2002) of a test set, and its parts, in percent."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torchmetrics.text import BLEUScore
+from torchmetrics.text import BLEUScore, SacreBLEUScore
 
 
 def bleu(outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]], weights: Sequence[float]) -> dict:
@@ -18,8 +14,6 @@ def bleu(outputs: Sequence[Sequence[str]], references: Sequence[Sequence[str]], 
     precisions: clipped, for n = 1 to 4.
     brevity_penalty: in [0, 1], not in percent; 0 if there is no output.
     """
-    from torchmetrics.text import BLEUScore
-
     lines = [" ".join(tokens) for tokens in outputs]
     wanted = [[" ".join(tokens)] for tokens in references]
 
@@ -66,6 +60,4 @@ def _geometric(counts: BLEUScore, weights: Sequence[float]) -> float:
 
 def sacrebleu(outputs: Sequence[str], references: Sequence[str]) -> float:
     """Return BLEU of running text with sacreBLEU's own tokenizer 13a (Post 2018), which is comparable across papers."""
-    from torchmetrics.text import SacreBLEUScore
-
     return 100.0 * float(SacreBLEUScore()(list(outputs), [[line] for line in references]))

@@ -4,15 +4,13 @@ The model has `begin(source, room) -> state`, `step(tokens, state) -> logits` an
 tokens`. Its states have `keep(rows)`. So each step computes one position only (see Models.seq2seq).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from Layers.fast.products import products_kept
+from Layers.fast import products_kept
 from Layers.modes import modes_kept
 from Layers.pairs import BOS, EOS, PAD
 

@@ -1,7 +1,5 @@
 """The optimizer of a training and its learning rate schedule."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from typing import Any
 

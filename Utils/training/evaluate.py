@@ -1,7 +1,5 @@
 """Loss and accuracy over a loader, and the figures that a run reports."""
 
-from __future__ import annotations
-
 import math
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Layers.fast.fixed import fixed_masks
+from Layers.fast import fixed_masks
 from Layers.modes import modes_kept
 from Utils import load
 from Utils.data.corpus import Corpus

@@ -1,7 +1,5 @@
 """Cross entropy that is quick for outputs as wide as a vocabulary."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """The pruning loop, the same for every pruner and task."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The signal of a network: how much its output varies with its input."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from Layers.fast.fixed import fixed_masks
+from Layers.fast import fixed_masks
 from Layers.modes import modes_kept
 
 INPUTS = 1_000  # number of test inputs

@@ -1,7 +1,5 @@
 """The training loop, the same for every task whose loader yields (data, target)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch
@@ -9,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from Layers.fast.fixed import fixed_masks
+from Layers.fast import fixed_masks
 
 CHECK_EVERY = 64  # batches between two checks of the loss; on a GPU each check waits for it
 

@@ -1,7 +1,5 @@
 """The evaluation of a translation model: loss and accuracy per token, and BLEU of its translations."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType

@@ -153,15 +153,11 @@ def _slots(rng: np.random.Generator) -> tuple[dict[str, Draw], dict[str, dict[in
         "gadj": _ranked(rng, WORDS["generic_adjectives"]),
         "agency": _ranked(rng, WORDS["agencies"], "|"),
     }
-    topical: dict[str, dict[int, Draw]] = {}
-    for key in ("noun", "role", "verb", "adj", "actor", "surname", "org"):
-        topical[key] = {}
+    words = {"noun": THINGS, "role": ROLES, "verb": VERBS, "adj": ADJECTIVES}
+    topical = {key: {label: _ranked(rng, table[label]) for label in LABELS} for key, table in words.items()}
+    topical["actor"] = {label: _ranked(rng, ACTORS[label], "|") for label in LABELS}
+    topical |= {"surname": {}, "org": {}}
     for label in LABELS:
-        topical["noun"][label] = _ranked(rng, THINGS[label])
-        topical["role"][label] = _ranked(rng, ROLES[label])
-        topical["verb"][label] = _ranked(rng, VERBS[label])
-        topical["adj"][label] = _ranked(rng, ADJECTIVES[label])
-        topical["actor"][label] = _ranked(rng, ACTORS[label], "|")
         own = _name_stream(rng, _names(rng, "surname", POOL_SIZES["topic surname"], taken))
         coin = _stream(rng, [anyone, own], np.array([SHARED_NAMES, 1 - SHARED_NAMES]))
         topical["surname"][label] = _either(coin)

@@ -5,6 +5,9 @@ position, rotation and proportions vary. Backgrounds fade between two dull colou
 Every shape has an axis of symmetry and is rotated to both sides equally often, so a mirror image keeps its label.
 """
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 
 VERSION = 1  # goes into the name of the cached corpus: raise it with any change that alters a pixel
@@ -25,18 +28,7 @@ STROKES = 3  # at most, of a random colour across the image; each is there in on
 WIDTH = (0.4, 1.6)  # half that of a stroke, in pixels
 NOISE = 0.06  # standard deviation, of one colour's part of a pixel
 
-COLOURS = {
-    "red": (0.90, 0.12, 0.12),
-    "orange": (1.00, 0.55, 0.05),
-    "yellow": (1.00, 0.95, 0.20),
-    "green": (0.10, 0.65, 0.20),
-    "cyan": (0.15, 0.85, 0.90),
-    "blue": (0.12, 0.22, 0.90),
-    "purple": (0.50, 0.10, 0.65),
-    "pink": (1.00, 0.50, 0.75),
-    "white": (1.00, 1.00, 1.00),
-    "black": (0.03, 0.03, 0.03),
-}
+COLOURS = tomllib.loads(Path(__file__).with_name("shapes.toml").read_text(encoding="utf-8"))  # in [0, 1]
 
 GRID = 2 * SIDE  # cells from the middle of a shape to the edge of its table of distances
 REACH = 1.5  # half the width of that table, in radii

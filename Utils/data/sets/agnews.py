@@ -1,25 +1,20 @@
 """AG News (Zhang, Zhao & LeCun 2015): news of four topics, basic_english tokens."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile
+from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile, published
 from Utils.errors import UserError
 from Utils.store import files
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
 LABELS = {str(k): k for k in range(1, len(CLASSES) + 1)}
 TOKENIZER = "basic_english"
-HOME = "https://raw.githubusercontent.com/mhjabreel/CharCnn_Keras/master/data/ag_news_csv"
-RAW = (
-    RawFile("AG_NEWS/train.csv", f"{HOME}/train.csv", "b1a00f826fdfbd249f79597b59e1dc12"),
-    RawFile("AG_NEWS/test.csv", f"{HOME}/test.csv", "d52ea96a97a2d943681189a97654912d"),
-)
+HOME, MD5 = (published("agnews")[key] for key in ("home", "md5"))
+RAW = tuple(RawFile(path, f"{HOME}/{Path(path).name}", md5) for path, md5 in MD5.items())
 
 
 def rows(path: Path) -> list[tuple[int, str]]:

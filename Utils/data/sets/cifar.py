@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from Utils import console
 from Utils.data import download
-from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile
+from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile, published
 from Utils.errors import UserError
 from Utils.store import files
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CROP = 4  # black pixels added to each side of a training image before a window of its old size is cut out
 
 
-def published(title: str) -> Any:
+def archive(title: str) -> Any:
     """Return the class of torchvision.datasets that knows the published files."""
     from torchvision import datasets
 
@@ -60,7 +60,7 @@ def read(paths: Mapping[str, Path], title: str, raw: Sequence[RawFile]) -> Prepa
                 f"{paths[file.path]} is not the published file (md5 {file.md5}); remove it to have it fetched again"
             )
     root = paths[raw[0].path].parents[1]
-    halves = {split: published(title)(root, train=split == "train") for split in ("train", "test")}
+    halves = {split: archive(title)(root, train=split == "train") for split in ("train", "test")}
     splits = {split: (half.data.transpose(0, 3, 1, 2), half.targets) for split, half in halves.items()}
     return prepare(splits, halves["train"].classes)
 
@@ -72,7 +72,7 @@ def fetch(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
     Raises download.Unreachable if the archive cannot be downloaded or is not the published one, and UserError if it
     cannot be written. Existing files stay until a complete new file replaces them.
     """
-    theirs = published(title)
+    theirs = archive(title)
     console.note(f"{title}: fetching {theirs.url} (170 MB)")
     side = data_dir / f".{theirs.base_folder}.{uuid.uuid4().hex}"  # created only when there is something to put into it
     try:
@@ -107,23 +107,11 @@ def splits(prepared: Prepared, mean: Sequence[float], std: Sequence[float]) -> d
     return {split: Images.of(prepared.tensors, split, mean, std, **varied.get(split, {})) for split in prepared.rows}
 
 
-def dataset(
-    name: str,
-    title: str,
-    folder: str,
-    archive: str,
-    md5: Mapping[str, str],
-    classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-) -> Dataset:
-    """Return the description of the data set.
-
-    archive: its url.
-    md5: checksum of each file of `folder`.
-    mean, std: of the training pixels in [0, 1], by colour.
-    """
-    raw = tuple(RawFile(f"{folder}/{file}", archive, checksum) for file, checksum in md5.items())
+def dataset(name: str) -> Dataset:
+    """Return the description of the data set with that entry in published.toml."""
+    of = published(name)
+    title, classes = of["title"], of["classes"]
+    raw = tuple(RawFile(f"{of['folder']}/{file}", of["archive"], checksum) for file, checksum in of["md5"].items())
     return Dataset(
         name=name,
         title=title,
@@ -135,7 +123,7 @@ def dataset(
         read=partial(read, title=title, raw=raw),
         sample=partial(sample, classes),
         sample_version=1,
-        splits=partial(splits, mean=mean, std=std),
+        splits=partial(splits, mean=of["mean"], std=of["std"]),
         shape=lambda prepared: (3, 32, 32),
         classes=lambda prepared: prepared.lines["classes"],
         defaults=PER_CLASS | {"prune_augment": True},

@@ -8,20 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile
+from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile, published
 from Utils.errors import UserError
 from Utils.store import files
 
 if TYPE_CHECKING:
     import numpy as np
 
-HOME = "https://ossci-datasets.s3.amazonaws.com/mnist"
-MD5 = {
-    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
-    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
-    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
-}
+HOME, MD5 = (published("mnist")[key] for key in ("home", "md5"))
 RAW = tuple(RawFile(f"MNIST/raw/{name}", f"{HOME}/{name}", md5) for name, md5 in MD5.items())
 CLASSES = tuple("0123456789")
 MEAN, STD = (0.1307,), (0.3081,)  # for the training pixels in [0, 1]

@@ -3,8 +3,6 @@
 2016): captions of pictures in four languages, split into tokens by spaCy's rules.
 """
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import zlib
@@ -13,49 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from Utils.data.dataset import Dataset, Prepared, RawFile
+from Utils.data.dataset import Dataset, Prepared, RawFile, published
 from Utils.errors import UserError
 from Utils.store import files
 
 TITLE = "Multi30k"
 LANGUAGES = ("de", "en", "fr", "cs")
-HOME = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
-MD5 = {  # the published files by part and language; the test sets of 2017 have no Czech
-    "train": {
-        "de": "81ff90b99829c0cd4b1b587d394afd39",
-        "en": "0065d13af80720a55ca8153d126e6627",
-        "fr": "6cb767741dcad3931f966fefbc05203f",
-        "cs": "d9a5fc268917725a2b0efce3a0cc8607",
-    },
-    "val": {
-        "de": "6e0e229eb049e3fc99a1ef02fb2d5f91",
-        "en": "2b69aa9253948ac9f67e94917272dd40",
-        "fr": "93fc564584b7e5ba410c761ea5a1c682",
-        "cs": "83cdc082f646b769095615384cf5c0ca",
-    },
-    "test_2016_flickr": {
-        "de": "efd67d314d98489b716b145475101932",
-        "en": "ff2c0fcb4893a13bd73414306bc250ae",
-        "fr": "08dc7cd4a662f31718412de95ca9bfe3",
-        "cs": "3104872229daa1bef3b401d44dd2220b",
-    },
-    "test_2017_flickr": {
-        "de": "6a8d5c87f6ae19e3d35681aa6fd16571",
-        "en": "005396bac545d880abe6f00bbb7dbbb4",
-        "fr": "cb09af7d2b501f9112f2d6a59fa1360d",
-    },
-    "test_2017_mscoco": {
-        "de": "e8cd6ec2bc8a11fc846fa48a46e3d0bb",
-        "en": "a7b684e0edbef1d4a23660c8e8e743fd",
-        "fr": "4995d10954a804d3cdfd907b9fd093e8",
-    },
-    "test_2018_flickr": {
-        "de": "87e00327083dd69feaa029a8f7c1a047",
-        "en": "a152878809942757a55ce087073486b8",
-        "fr": "a64563e986438ed731a6713027c36bfd",
-        "cs": "4c6b6490e58107b2e397c5e3e1690abc",
-    },
-}
+HOME, MD5 = (published("multi30k")[key] for key in ("home", "md5"))  # checksums by part and language
 TEST_SETS = tuple(part.removeprefix("test_") for part in MD5 if part.startswith("test_"))
 SPECIALS = ("<unk>", "<pad>", "<bos>", "<eos>")  # numbered as in Layers.pairs; no text has them as tokens
 MIN_FREQ = 1

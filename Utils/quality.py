@@ -4,8 +4,6 @@
 parameters and multiply-adds of a model are counted in `Utils.metrics`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
