@@ -40,8 +40,8 @@ HEADER = (
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    top.add_settings("run", "data", "translation", "training", "pruning")
     add = top.add_argument_group("reach", "which masks are drawn").add_argument
+    top.add_settings("run", "data", "translation", "training", "pruning")
     add("--seeds", type=positive_count, default=100, metavar="N", help="seeds, from --seed on (default: 100)")
     add("--pruner-list", nargs="+", metavar="P", help="pruners to compare (default: all)")
     add("--compression-list", nargs="+", type=non_negative, metavar="C", help="compressions (default: 1 1.5 2)")
