@@ -8,7 +8,7 @@ import stores
 
 from Experiments.reporting.comparison_tables import answer_table
 from Utils.study import answer, runs, tasks
-from Utils.study.statistics import holm
+from Utils.study.statistics import flip_interval, holm, sign_flip
 
 MATCHED = {"model_class": "matched", "model": "mlp", "train_batch_size": 128}
 
@@ -54,7 +54,7 @@ def test_pruners_by_hand(tmp_path):
     first, second = answer.primaries(_tasks(tmp_path))
     assert (first.where, second.where) == ("MNIST, fc", "AG News, text-classification")
     assert first.question == second.question == answer.PRUNER and not first.text and second.text
-    assert first.interval.mean == pytest.approx(1.0) and second.interval.mean == pytest.approx(-2.0)
+    assert first.mean == pytest.approx(1.0) and second.mean == pytest.approx(-2.0)
     assert first.p == second.p == 2 / 2**12 and first.adjusted == second.adjusted == pytest.approx(4 / 2**12)
     assert (first.verdict, second.verdict) == ("above 0", "below 0")
 
@@ -62,7 +62,11 @@ def test_pruners_by_hand(tmp_path):
 def test_too_few_seeds_have_an_interval_and_no_verdict(tmp_path):
     _fill(tmp_path, 11, **stores.TODAY["mnist"])
     for one in answer.primaries(_tasks(tmp_path)):
-        assert one.adjusted is None and one.verdict == "no verdict, 11 of 12 seeds" and one.interval.half == 0.0
+        assert (
+            one.adjusted is None
+            and one.verdict == "no verdict, 11 of 12 seeds"
+            and one.ends == pytest.approx((one.mean, one.mean))
+        )
     assert "none yet on MNIST, fc; AG News, text-classification" in answer.sentences(_tasks(tmp_path))[4]
 
 
@@ -81,7 +85,7 @@ def test_kinds_are_compared_on_one_network_by_what_they_retain(tmp_path):
         stores.fill(tmp_path, dataset, curves, **MATCHED)
     (one,) = answer.primaries(_tasks(tmp_path))
     assert one.question == answer.SENSITIVITY and one.where == "MNIST less AG News, mlp"
-    assert one.interval.mean == pytest.approx(25.0) and one.verdict == "above 0"
+    assert one.mean == pytest.approx(25.0) and one.verdict == "above 0"
 
 
 def test_a_dense_run_counts_for_its_own_seed(tmp_path):
@@ -127,3 +131,16 @@ def test_the_best_epoch_is_chosen_on_validation(tmp_path):
     (path / "result.json").write_text(json.dumps({**result, "epochs": records}))
     (run,) = runs.read([str(tmp_path)])
     assert "best_metric" not in run.figures
+
+
+def test_the_interval_holds_what_the_test_does_not_reject():
+    """Just inside each end the test does not reject, just outside it does; on skewed values too, where t's has 0."""
+    draw = random.Random(1)
+    for values in ([draw.gauss(1, 2) for _ in range(9)], [-0.1 - 0.01 * k for k in range(11)] + [-25.0]):
+        ends = flip_interval(values)
+        assert ends is not None and min(values) <= ends[0] <= sum(values) / len(values) <= ends[1] <= max(values)
+        for end, away in zip(ends, (-1e-6, 1e-6), strict=True):
+            assert sign_flip([value - end for value in values]) >= 0.05
+            assert sign_flip([value - end - away for value in values]) < 0.05
+    assert ends[1] < 0.0
+    assert flip_interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None and flip_interval([2.0] * 6) == (2.0, 2.0)

@@ -99,19 +99,20 @@ def answer_table(tasks: Sequence[Task]) -> Table:
     """Return the table of the primary contrasts."""
     rows, records = [], []
     for one in answer.primaries(tasks):
-        mean = one.interval
-        spread = "one seed: no interval" if mean.half is None else f"{mean.low:+.2f} to {mean.high:+.2f}"
+        spread = DASH if one.ends is None else f"{one.ends[0]:+.2f} to {one.ends[1]:+.2f}"
         p = DASH if one.adjusted is None else f"{one.adjusted:.2g}"
-        rows.append([one.question, one.where, f"{mean.mean:+.2f}", spread, str(mean.count), p, one.verdict])
+        seeds, (low, high) = len(one.by_seed), one.ends or (None, None)
+        rows.append([one.question, one.where, f"{one.mean:+.2f}", spread, str(seeds), p, one.verdict])
         records.append(
-            {"question": one.question, "where": one.where, "mean": mean.mean, "half_width": mean.half}
-            | {"seeds": mean.count, "p": one.p, "p_adjusted": one.adjusted, "verdict": one.verdict}
+            {"question": one.question, "where": one.where, "mean": one.mean, "low": low, "high": high}
+            | {"seeds": seeds, "p": one.p, "p_adjusted": one.adjusted, "verdict": one.verdict}
         )
     header = ["question", "on", "mean, points", "95 % interval", "seeds", "p, adjusted", "verdict"]
     note = (
         f"The primary contrasts, at compression {answer.COMPRESSION:g}, after the last epoch, paired by seed: of each "
         "task one, chosen before its runs were made. p of the two-sided sign-flip test, adjusted for all contrasts "
-        f"with {answer.SEEDS} seeds or more (Holm 1979); with fewer there is no verdict."
+        f"with {answer.SEEDS} seeds or more (Holm 1979); with fewer there is no verdict. The interval belongs to the "
+        "test: it holds the differences that the test does not reject, of each contrast alone."
     )
     return Table(ANSWER, "The study's questions", header, rows, records, note)
 

@@ -10,15 +10,18 @@ and no verdict.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from Utils import load
 from Utils.study.retained import retained
-from Utils.study.statistics import Interval, holm, interval, paired, sign_flip
+from Utils.study.statistics import flip_interval, holm, paired, sign_flip
 from Utils.study.tasks import Task
+from Utils.wording import counted
 
 CHOSEN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 FIRST, SECOND, MENDED = CHOSEN["first"], CHOSEN["second"], CHOSEN["mended"]
@@ -37,11 +40,17 @@ class Primary:
     adjusted: float | None = None  # p-value after Holm's correction; None with fewer than SEEDS seeds
 
     @property
-    def interval(self) -> Interval:
-        """Return the mean difference with its 95 % interval."""
-        result = interval(self.by_seed.values())
-        assert result is not None  # every contrast has a seed
-        return result
+    def mean(self) -> float:
+        """Return the mean difference."""
+        return math.fsum(self.by_seed.values()) / len(self.by_seed)
+
+    @cached_property
+    def ends(self) -> tuple[float, float] | None:
+        """Return the ends of the 95 % interval that belongs to the sign-flip test; None with too few seeds for one.
+
+        Student's interval can include 0 where the test shows a difference: one seed that loses a class stretches it.
+        """
+        return flip_interval([*self.by_seed.values()])
 
     @property
     def p(self) -> float:
@@ -55,14 +64,12 @@ class Primary:
             return f"no verdict, {len(self.by_seed)} of {SEEDS} seeds"
         if self.adjusted >= LEVEL:
             return "no difference shown"
-        return "above 0" if self.interval.mean > 0 else "below 0"
+        return "above 0" if self.mean > 0 else "below 0"
 
     def words(self) -> str:
         """Return where the contrast is, its number, interval and seeds."""
-        mean = self.interval
-        spread = "" if mean.half is None else f", {mean.low:+.2f} to {mean.high:+.2f}"
-        seeds = f"{mean.count} seed{'s' * (mean.count != 1)}"
-        return f"{self.where} ({mean.mean:+.2f} points{spread}, {seeds})"
+        spread = "" if self.ends is None else f", {self.ends[0]:+.2f} to {self.ends[1]:+.2f}"
+        return f"{self.where} ({self.mean:+.2f} points{spread}, {counted(len(self.by_seed), 'seed')})"
 
 
 def _asked(task: Task) -> bool:

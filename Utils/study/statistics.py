@@ -138,6 +138,28 @@ def sign_flip(differences: Iterable[float]) -> float:
     return float((1 + np.count_nonzero(np.abs(signs @ values) >= seen)) / (1 + DRAWN))
 
 
+def flip_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the centre of `values` that belongs to `sign_flip`: all centres it does not reject.
+
+    None if there are so few values that it rejects none.
+    """
+    level = 1.0 - CONFIDENCE
+    if smallest_p(len(values)) >= level:
+        return None
+    mean = math.fsum(values) / len(values)
+    ends = []
+    for outside in (min(values), max(values)):
+        inside = mean  # not rejected; the extreme values are, for all the others lie on one side of them
+        for _ in range(40):
+            middle = 0.5 * (inside + outside)
+            if sign_flip(value - middle for value in values) < level:
+                outside = middle
+            else:
+                inside = middle
+        ends.append(inside)
+    return ends[0], ends[1]
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for their number, in the same order (Holm 1979).
 
