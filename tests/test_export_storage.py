@@ -29,15 +29,23 @@ def test_every_way_to_store_a_matrix_gives_it_back(shape, density, way):
     assert found.dtype == torch.float32 and found.shape == matrix.shape and found.equal(matrix)
 
 
-def test_columns_beyond_the_sign_of_16_bits_come_back():
-    matrix = torch.zeros(2, 60_000)
-    matrix[0, 40_000] = matrix[1, 59_999] = matrix[1, 32_767] = matrix[1, 32_768] = 1.5
-    tensors = storage.columns("w", matrix)
-    assert tensors["w.columns"].dtype == torch.int16
-    assert exported.unpack("w", {"shape": [2, 60_000], "stored": "columns"}, tensors).equal(matrix)
+@pytest.mark.parametrize("gap", [1, 254, 255, 256, 510, 32_767, 32_768, 65_534, 65_535, 65_536, 140_000])
+@pytest.mark.parametrize("first", [0, 1, 65_535])
+def test_gaps_of_every_size_come_back(gap, first):
+    """At the highest number of one byte and of two, at the sign of 16 bits, and beyond."""
+    matrix = torch.zeros(2, 300_000)
+    where = torch.arange(first, 600_000, gap)[:50]
+    matrix.view(-1)[where] = torch.arange(1.0, 1.0 + len(where))
+    steps = [first] + [gap] * (len(where) - 1)
+    tensors = storage.gaps("w", matrix)
+    least = min(sum(size * (step // highest + 1) for step in steps) for size, highest in ((1, 255), (2, 65_535)))
+    assert tensors["w.gaps"].nbytes == least
+    assert exported.unpack("w", {"shape": [2, 300_000], "stored": "gaps"}, tensors).equal(matrix)
 
 
-@pytest.mark.parametrize(("density", "way"), [(0.9, "bits"), (1.0, "whole"), (0.1, "bits"), (0.01, "columns")])
+@pytest.mark.parametrize(
+    ("density", "way"), [(0.9, "bits"), (1.0, "whole"), (0.2, "bits"), (0.1, "gaps"), (0.01, "gaps")]
+)
 def test_the_smallest_way_is_taken(density, way):
     matrix = sparse((400, 300), density)
     entry, tensors = storage.pack("w", matrix, FORMATS["sparse"].ways)

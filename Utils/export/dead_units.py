@@ -28,7 +28,7 @@ def compact(draft: Draft, example: Any) -> Draft:
         values = exported.Network(draft.program, exact).values(example)
         sizes = {name: tuple(value.shape) if isinstance(value, Tensor) else (1,) for name, value in values.items()}
         found = reach.Ways(draft.program, draft.tensors, sizes)
-        smaller = Draft(draft.kind, [], {}, list(draft.matrices))
+        smaller = Draft(draft.kind, [], {}, list(draft.matrices), list(draft.tables))
         for step in draft.program:
             _shrink(smaller, step, draft, found, values)
     return smaller

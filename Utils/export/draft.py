@@ -16,3 +16,4 @@ class Draft:
     program: Any  # the operations, as the JSON of that class
     tensors: dict[str, Tensor]  # by name; masked, float32, on the CPU
     matrices: list[str] = field(default_factory=list)  # tensors that may be sparse: other ways to store them are tried
+    tables: list[str] = field(default_factory=list)  # embeddings [V, d]: words' rows that are all zero may be left out

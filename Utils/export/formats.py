@@ -16,13 +16,14 @@ class Format:
     ways: tuple[str, ...]  # ways to store a matrix, keys of storage.WAYS: the smallest is taken
     forms: tuple[str, ...]  # forms to compute in, keys of exported.LINEAR: the quickest is taken
     smaller: bool = False  # dead units are removed
+    empty_rows: bool = False  # of embeddings, rows that are all zero are stored too
     marker: str = ""  # "filled" or "hollow" in the report's figure of speed; "": not in the figure
 
 
 FORMATS = {
     "sparse": Format(
         "the weights that are left and where they stand, each matrix computing in the form measured to be the quickest",
-        ways=("whole", "bits", "columns"),
+        ways=("whole", "bits", "gaps"),
         forms=("whole", "csr", "block"),
         marker="hollow",
     ),
@@ -33,7 +34,7 @@ FORMATS = {
         smaller=True,
         marker="filled",
     ),
-    "dense": Format("as it is, masks multiplied in", ways=("whole",), forms=("whole",)),
+    "dense": Format("as it is, masks multiplied in", ways=("whole",), forms=("whole",), empty_rows=True),
 }
 REFERENCE = "dense"  # the format that speed is compared with
 MASKED = "masked"  # the model as it was trained, which is measured too; it is no format

@@ -24,8 +24,9 @@ TOLERANCE = 1e-4  # largest difference of a logit, as a share of the largest log
 
 
 def reduced(whole: Draft, format: str, exporter: Any, data: Corpus | None = None) -> Draft:
-    """Return the draft with the units that the format keeps. exporter: see Utils.load.exporter."""
-    return exporter.compact(whole, data) if FORMATS[format].smaller else whole
+    """Return the draft with the units and rows that the format keeps. exporter: see Utils.load.exporter."""
+    draft = exporter.compact(whole, data) if FORMATS[format].smaller else whole
+    return draft if FORMATS[format].empty_rows else storage.without_empty_rows(draft)
 
 
 def package(

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from Utils import exported
+from Utils.export.draft import Draft
 
-INT16, INT32 = 1 << 16, 1 << 31
+
+def _gaps(positions: Tensor) -> Tensor:
+    """Return the gaps between increasing positions, one byte or two for each; `exported.positions` reads them."""
+    steps = positions.diff(prepend=positions.new_zeros(1))
+    return min((_split(steps, dtype) for dtype in (torch.uint8, torch.int16)), key=lambda found: found.nbytes)
 
 
-def _narrow(numbers: Tensor) -> Tensor:
-    """Return whole numbers >= 0 as int32, or, if all are below 65536, as int16 (65535 is stored as -1)."""
-    if numbers.numel() == 0 or int(numbers.max()) < INT16:
-        return torch.where(numbers < INT16 // 2, numbers, numbers - INT16).to(torch.int16)
-    return numbers.to(torch.int32)
+def _split(steps: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return whole numbers as sums: the highest number of the type as often as it fits, and then the rest."""
+    highest = 2 ** torch.iinfo(dtype).bits - 1
+    ends = (steps // highest + 1).cumsum(0)
+    found = steps.new_full((int(ends[-1:].sum()),), highest)
+    found[ends - 1] = steps % highest
+    return (found - (highest + 1) * (found > torch.iinfo(dtype).max)).to(dtype)
 
 
 def whole(name: str, matrix: Tensor) -> dict[str, Tensor]:
@@ -34,15 +42,10 @@ def bits(name: str, matrix: Tensor) -> dict[str, Tensor]:
     return {name: flat[flat.ne(0)], f"{name}.bits": (kept.view(-1, 8) * weights).sum(1, dtype=torch.uint8)}
 
 
-def columns(name: str, matrix: Tensor) -> dict[str, Tensor]:
-    """Store the values that are not zero, the column of each, and their number in each row."""
-    flat = matrix.flatten(1)
-    kept = flat.ne(0)
-    return {
-        name: flat[kept],
-        f"{name}.columns": _narrow(kept.nonzero()[:, 1]),
-        f"{name}.counts": _narrow(kept.sum(1)),
-    }
+def gaps(name: str, matrix: Tensor) -> dict[str, Tensor]:
+    """Store the values that are not zero, and the gaps between their positions in the flattened matrix."""
+    flat = matrix.flatten()
+    return {name: flat[flat.ne(0)], f"{name}.gaps": _gaps(flat.nonzero().flatten())}
 
 
 def block(name: str, matrix: Tensor) -> dict[str, Tensor]:
@@ -51,7 +54,20 @@ def block(name: str, matrix: Tensor) -> dict[str, Tensor]:
     return {name: part, f"{name}.rows": rows.to(torch.int32), f"{name}.columns": cols.to(torch.int32)}
 
 
-WAYS = {"whole": whole, "bits": bits, "columns": columns, "block": block}
+WAYS = {"whole": whole, "bits": bits, "gaps": gaps, "block": block}
+
+
+def without_empty_rows(draft: Draft) -> Draft:
+    """Return the draft without the rows of embeddings that are all zero, and with the others as sparse matrices."""
+    tensors, matrices = dict(draft.tensors), list(draft.matrices)
+    for name in draft.tables:
+        rows = tensors[name].ne(0).any(1)
+        if not rows.all():
+            words = torch.cat([rows.nonzero().flatten(), torch.tensor([len(rows)])])
+            tensors |= {name: tensors[name][rows], f"{name}.words": _gaps(words)}
+        if not tensors[name].all():
+            matrices.append(name)
+    return replace(draft, tensors=tensors, matrices=matrices)
 
 
 def size(tensors: Mapping[str, Tensor]) -> int:

@@ -85,9 +85,10 @@ def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Mod
     if any(step["output"] == name for step in found.program):
         raise Unknown(f"the layer {name}, which is used twice")
     tensors = {role: value.detach().cpu().float().contiguous() for role, value in step.pop("tensors", {}).items()}
+    found.tensors |= {f"{name}.{role}": value for role, value in tensors.items()}
     if step["op"] == "bag":
         sources = sources[:1]
-    found.tensors |= {f"{name}.{role}": value for role, value in tensors.items()}
+        found.tables.append(f"{name}.weight")
     if step["op"] in NORMALISED:
         found.matrices.append(f"{name}.weight")
     entry = {**step, "inputs": sources, "output": name}
@@ -127,7 +128,7 @@ def _identity(module: layers._Identity) -> dict[str, Any]:
 
 
 def _bag(module: nn.EmbeddingBag) -> dict[str, Any] | None:
-    return {"op": "bag", "tensors": {"weight": module.weight}} if module.mode == "mean" else None
+    return {"op": "bag", "tensors": {"weight": layers.masked(module, "weight")}} if module.mode == "mean" else None
 
 
 def _pool(module: nn.MaxPool2d) -> dict[str, Any] | None:

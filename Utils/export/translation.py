@@ -55,11 +55,11 @@ def _draft(model: nn.Module) -> Draft:
 def _finished(program: dict[str, Any], tensors: Tensors) -> Draft:
     """Return the draft of these tensors. All matrices except the embeddings may be sparse."""
     matrices = [name for name, value in tensors.items() if value.dim() == 2 and "." in name]
-    return Draft("translator", program, tensors, matrices)
+    return Draft("translator", program, tensors, matrices, ["source", "target"])
 
 
 def _scaled(embedding: nn.Module) -> Tensor:
-    return embedding.embedding.weight * embedding.scale
+    return masked(embedding.embedding, "weight") * embedding.scale
 
 
 def _put(tensors: Tensors, name: str, module: nn.Module) -> None:

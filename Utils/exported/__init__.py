@@ -9,18 +9,20 @@ This folder needs only torch and safetensors and nothing else of the project, so
     tokens = model.likeliest_step(tokens, state)  # [B] -> [B]; the first tokens are those that begin a sentence
 
 An export consists of operations, or a translator's sublayers, as JSON, and of their tensors as safetensors. A matrix is
-stored "whole"; or as its values that are not zero, with a bit for each entry ("bits") or a column for each value
-("columns"); or as the "block" of the rows and columns that are not all zero. It computes in one of three forms,
-whichever way it is stored: whole, as torch's sparse CSR, or as its block. The JSON says, by batch size, which form was
+stored "whole"; or as its values that are not zero, with a bit for each entry ("bits") or the gaps between their
+positions ("gaps"); or as the "block" of the rows and columns that are not all zero. It computes in one of three forms,
+whichever way it is stored: whole, as torch's sparse CSR, or as its block. Of an embedding, rows that are all zero are
+left out; the gaps between the words that have a row are stored beside it. The JSON says, by batch size, which form was
 the quickest on the machine of the export, and which "layout" of images. It also holds the names of the "classes" and
 the "shape" of an input.
 """
 
 from .forms import CONV, LINEAR, Form, block, links
 from .loading import CHANNELS_FIRST, CHANNELS_LAST, KINDS, VERSION, build, channels_last, load, nearest
+from .lookup import Lookup
 from .network import Network, spread
 from .translator import Translator
-from .unpacking import unpack
+from .unpacking import positions, unpack
 
 __all__ = [
     "CHANNELS_FIRST",
@@ -30,6 +32,7 @@ __all__ = [
     "LINEAR",
     "VERSION",
     "Form",
+    "Lookup",
     "Network",
     "Translator",
     "block",
@@ -38,6 +41,7 @@ __all__ = [
     "links",
     "load",
     "nearest",
+    "positions",
     "spread",
     "unpack",
 ]

@@ -16,7 +16,7 @@ from .network import Network
 from .translator import Translator
 from .unpacking import unpack
 
-VERSION = 1
+VERSION = 2
 CHANNELS_FIRST, CHANNELS_LAST = "planes", "places"  # how images lie in memory: [B, C, H, W] or [B, H, W, C]
 KINDS = {"network": Network, "translator": Translator}
 
@@ -39,7 +39,7 @@ def build(
     about: Mapping[str, Any], stored: Mapping[str, Tensor], batch_size: int = 1, device: torch.device | str = "cpu"
 ) -> nn.Module:
     """Return the model, like `load`, from the contents of the two files."""
-    parts = {f"{name}.{part}" for name in about["matrices"] for part in ("rows", "columns", "bits", "counts")}
+    parts = {f"{name}.{part}" for name in about["matrices"] for part in ("rows", "columns", "bits", "gaps")}
     tensors = {name: value for name, value in stored.items() if name not in parts}
     tensors |= {name: unpack(name, kept, stored) for name, kept in about["matrices"].items()}
     tensors = {name: value.to(device) for name, value in tensors.items()}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .forms import CONV, LINEAR
+from .lookup import Lookup
 
 
 def spread(core: Tensor, repeat: list[list[int]]) -> Tensor:
@@ -38,7 +39,8 @@ class Network(nn.Module):
         self.result = program[-1]["output"]
         for step in program:
             own = {role: tensors[name] for role, name in step.get("tensors", {}).items()}
-            form = (forms or {}).get(step.get("tensors", {}).get("weight", ""), "whole")
+            weight = step.get("tensors", {}).get("weight", "")
+            form = (forms or {}).get(weight, "whole") if step["op"] != "bag" else Lookup(weight, tensors)
             if step["op"] not in OPERATIONS:
                 raise ValueError(f"this loader knows no operation {step['op']!r}")
             body, held = OPERATIONS[step["op"]](own, step, form)
@@ -56,7 +58,8 @@ class Network(nn.Module):
         return found
 
 
-# An operation: (its tensors, its entry, the form of its matrix) -> (its function, the tensors in memory).
+# An operation: (its tensors, its entry, the form of its matrix, or the Lookup of a bag) -> (its function, the tensors
+# in memory).
 
 
 def _linear(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Callable, list[Tensor]]:
@@ -82,8 +85,7 @@ def _affine(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Ca
 
 
 def _bag(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Callable, list[Tensor]]:
-    table = own["weight"]
-    return lambda texts: F.embedding_bag(texts.ids, table, texts.offsets, mode="mean"), [table]
+    return lambda texts: F.embedding_bag(form.at(texts.ids), form.table, texts.offsets, mode="mean"), form.held
 
 
 def _without(body: Callable[[dict[str, Any]], Callable]) -> Callable:

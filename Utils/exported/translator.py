@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .caches import Cache
 from .forms import LINEAR
+from .lookup import Lookup
 from .products import Product, Words
 from .sublayers import SUBLAYERS
 
@@ -42,8 +43,8 @@ class Translator(nn.Module):
     ) -> None:
         super().__init__()
         self.padding, self.eps, self.forms = program["padding"], program["eps"], forms or {}
-        self.held: list[Tensor] = [tensors["source"], tensors["target"]]
-        self.source, self.target = self.held
+        self.source, self.target = Lookup("source", tensors), Lookup("target", tensors)
+        self.held: list[Tensor] = [*self.source.held, *self.target.held]
         self.encoder = _Stack(self, "encoder", program["encoder"], tensors)
         self.decoder = _Stack(self, "decoder", program["decoder"], tensors)
         self.generator = Words(self.form("generator", tensors, tensors["generator.bias"]))
@@ -65,13 +66,13 @@ class Translator(nn.Module):
         """Run the encoder: [B, S] -> (memory [B, S, E], mask [B, 1, 1, S]). The mask is False at padding, or None."""
         words = source != self.padding
         mask = None if words.all() else words[:, None, None, :]
-        return self.encoder(torch.embedding(self.source, source), mask=mask), mask
+        return self.encoder(self.source(source), mask=mask), mask
 
     @torch.no_grad()
     def forward(self, data: Any) -> Tensor:
         """Return the logits. data: an object with `source` [B, S] and `target` [B, T], token numbers with padding."""
         memory, mask = self.encode(data.source)
-        hidden = self.decoder(torch.embedding(self.target, data.target), memory, mask)
+        hidden = self.decoder(self.target(data.target), memory, mask)
         return self.generator(hidden[data.target != self.padding])
 
     @torch.inference_mode()
@@ -96,7 +97,7 @@ class Translator(nn.Module):
     def _advance(self, tokens: Tensor, state: Translating) -> Tensor:
         """Run the latest tokens through the decoder: [B] -> [B, E], or [E] of a single sentence."""
         position = state.position
-        hidden = torch.embedding(self.target, tokens if len(tokens) > 1 else tokens.squeeze(0))
+        hidden = self.target(tokens if len(tokens) > 1 else tokens.squeeze(0))
         hidden += state.positions[position]
         for sublayer, cache in zip(self.decoder.sublayers, state.caches, strict=True):
             hidden = torch.layer_norm(sublayer.step(hidden, cache, position), *sublayer.norm)

@@ -23,14 +23,18 @@ def unpack(name: str, kept: Mapping[str, Any], tensors: Mapping[str, Tensor]) ->
     elif stored == "bits":
         bits = tensors[f"{name}.bits"].unsqueeze(1) >> torch.arange(8, dtype=torch.uint8) & 1
         found.view(-1)[bits.flatten()[: found.numel()].bool()] = tensors[name]
-    elif stored == "columns":
-        rows = torch.arange(shape[0]).repeat_interleave(_unsigned(tensors[f"{name}.counts"]))
-        found.flatten(1)[rows, _unsigned(tensors[f"{name}.columns"])] = tensors[name]
+    elif stored == "gaps":
+        found.view(-1)[positions(tensors[f"{name}.gaps"])] = tensors[name]
     else:
         raise ValueError(f"{name} is stored as {stored!r}, which this loader does not know")
     return found
 
 
-def _unsigned(numbers: Tensor) -> Tensor:
-    """Return whole numbers as int64. Numbers stored as int16 are read as 0 to 65535."""
-    return numbers.long() & 0xFFFF if numbers.dtype == torch.int16 else numbers.long()
+def positions(gaps: Tensor) -> Tensor:
+    """Return increasing positions [n], int64, from the gaps between them, of which the first is counted from 0.
+
+    gaps: uint8, or int16 read as 0 to 65535. The highest number, 255 or 65535, adds to the gap that follows.
+    """
+    highest = 2 ** torch.iinfo(gaps.dtype).bits - 1
+    steps = gaps.long() & highest
+    return steps.cumsum(0)[steps < highest]
