@@ -1,7 +1,5 @@
 """The check of the time and memory of scoring, compared with our pruner."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """Checks of the masks: how many weights are kept, and which."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Checks that `score` changes nothing but the scores."""
 
-from __future__ import annotations
-
 import functools
 import random
 from typing import Any

@@ -1,7 +1,5 @@
 """Checks that the class can be loaded and has the methods of a pruner."""
 
-from __future__ import annotations
-
 from Experiments.grading.bench import Bench, Check, Verdict
 
 METHODS = ("score", "mask", "apply_mask", "shuffle", "stats")

@@ -1,7 +1,5 @@
 """Checks of repeated use: many rounds, scoring twice, two instances."""
 
-from __future__ import annotations
-
 import functools
 
 import torch

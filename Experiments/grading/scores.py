@@ -1,7 +1,5 @@
 """Checks of the scores: compared with the reference of the pruner that the class is graded as, if there is one."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import itertools

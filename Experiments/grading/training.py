@@ -1,7 +1,5 @@
 """Checks by short training runs that prune with the class instead of our pruner."""
 
-from __future__ import annotations
-
 import functools
 import tempfile
 from typing import Any

@@ -1,7 +1,5 @@
 """Our accuracies compared with those of public solutions and the paper, with a verdict for each cell."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Any
 

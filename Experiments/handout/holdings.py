@@ -1,7 +1,5 @@
 """The runs that the handout's cells need: those that are stored, and the reasons why others are missing."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace

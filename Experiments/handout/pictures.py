@@ -1,10 +1,10 @@
 """The handout's figures: curves by compression, bars by layer, histograms of weights."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
 
 from Experiments.handout import beside, entries, tables, weights
 from Experiments.handout.entries import Absent, entry
@@ -21,9 +21,6 @@ from Experiments.reporting.canvas import Draw, Picture
 from Experiments.reporting.table import DASH
 from Utils.study import solutions
 from Utils.study.runs import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SIDE_BY_SIDE = 1.035  # the ratio of the places of two pruners beside each other, on the axis of compressions
 ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}  # of words above a bar

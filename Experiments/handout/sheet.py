@@ -1,7 +1,5 @@
 """The files to hand in: tables, figures, and one page that shows them in the handout's order."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from argparse import Namespace

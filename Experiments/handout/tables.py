@@ -1,7 +1,5 @@
 """The handout's tables, with rows and columns in the handout's order."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

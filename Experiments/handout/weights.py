@@ -1,7 +1,5 @@
 """Histograms of a trained network's weights by layer: of the kept weights, with the share of pruned ones."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -8,8 +8,6 @@ The p-values of all contrasts with enough seeds are adjusted together (Holm 1979
 and no verdict.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
