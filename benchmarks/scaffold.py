@@ -154,7 +154,7 @@ def peak(module: str, args: argparse.Namespace, *words: str) -> float:
         if name in args
     ]
     command = [sys.executable, "-m", module, *given, "--peak", *words]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    shown = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout
     return json.loads(shown.splitlines()[-1])
 
 

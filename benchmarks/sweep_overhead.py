@@ -8,7 +8,6 @@ command to its end, against the sum of its runs' own times as they record them i
 training, evaluating). The corpus is prepared before.
 """
 
-import json
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import scaffold
+from Utils.store import files
 
 PRUNERS = ("rand", "snip")
 
@@ -29,7 +29,7 @@ def swept(grid: list[str], workers: str, runs: int) -> tuple[float, float]:
     """Return the wall seconds of the sweep, and the sum of those that its runs record."""
     with tempfile.TemporaryDirectory() as results:
         wall = scaffold.timed(partial(command, *grid, f"--workers={workers}", f"--result-dir={results}"))
-        records = [json.loads(path.read_text()) for path in Path(results).glob("singleshot/*/result.json")]
+        records = [files.read_json(path) for path in Path(results).glob("singleshot/*/result.json")]
     assert len(records) == runs
     return wall, sum(sum(record["seconds"].values()) for record in records)
 

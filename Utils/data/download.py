@@ -79,7 +79,7 @@ def complete(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> s
     mark = data_dir / "prepared" / f".{dataset.name}-unreachable"
     try:
         if not insist and time.time() - mark.stat().st_mtime < RETRY_AFTER:
-            return mark.read_text()
+            return mark.read_text(encoding="utf-8")
     except OSError:
         pass  # no mark: not tried recently
     try:
