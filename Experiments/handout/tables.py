@@ -3,17 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from Experiments.handout.entries import (
-    Absent,
-    caption,
-    entry,
-    flop_fraction,
-    machine_words,
-    peak,
-    precision,
-    seconds,
-    top1,
-)
+from Experiments.handout import entries
+from Experiments.handout.entries import Absent, caption, entry
 from Experiments.handout.holdings import Found, Holdings
 from Experiments.handout.questions import ARCHITECTURE_COMPRESSION, PRECISIONS, Column, Profile
 from Experiments.handout.timed import NAMES, Times
@@ -60,7 +51,7 @@ def architectures(holdings: Holdings) -> Table:
     ]
     title = f"Question 1: test accuracy (top-1, %) at compression {ARCHITECTURE_COMPRESSION:g}"
     note = "Mag as set is trained before it is pruned; beside it Mag without that training."
-    return _by_pruner("1-architectures", title, "network", lines, holdings.profile, top1, 2, note)
+    return _by_pruner("1-architectures", title, "network", lines, holdings.profile, entries.top1, 2, note)
 
 
 def by_compression(
@@ -76,7 +67,7 @@ def by_compression(
 def tuning(holdings: Holdings, times: Times) -> list[Table]:
     """Return the tables of question 2: accuracy, test time, FLOP, and the spread of the test time."""
     return [
-        by_compression("2a-accuracy", "Question 2a: test accuracy (top-1, %)", holdings, top1),
+        by_compression("2a-accuracy", "Question 2a: test accuracy (top-1, %)", holdings, entries.top1),
         by_compression(
             "2b-test-time", "Question 2b: test time (s)", holdings, times.seconds, 3,
             "Forward passes over the test data, their batches made before; median of repeated passes. The bars of the "
@@ -84,7 +75,7 @@ def tuning(holdings: Holdings, times: Times) -> list[Table]:
             "timing. " + WHY_MASKS,
         ),
         by_compression(
-            "2c-flop", "Question 2c: fraction of the FLOP that remains", holdings, flop_fraction, 4,
+            "2c-flop", "Question 2c: fraction of the FLOP that remains", holdings, entries.flop_fraction, 4,
             "A fully connected network has one multiply-add for each weight, so that there all curves coincide.",
         ),
         timings(holdings, times),
@@ -107,7 +98,7 @@ def timings(holdings: Holdings, times: Times) -> Table:
         ranges = ["{median:.3f} ({lowest:.3f} to {highest:.3f})".format(**taken[name]) for name in NAMES]
         each = taken["examples"] / taken["forward"]["median"]
         number = f"{taken['timed']:,} of {taken['examples']:,}, {taken['repeats']} times"
-        rows.append([*first, *ranges, f"{each:,.0f}", number, machine_words(taken["machine"])])
+        rows.append([*first, *ranges, f"{each:,.0f}", number, entries.machine_words(taken["machine"])])
         records.append({"run": run.name, **_flat(taken)})
     header = ["compression", "pruner", "seed", "forward, s (lowest to highest)", "loader, s (lowest to highest)"]
     header += ["images a second", "images timed", "machine"]
@@ -204,10 +195,10 @@ def _by_layer(holdings: Holdings, name: str, title: str, compression: float, col
 
 # Figures that are compared between precisions: title, figure of a run, its scale, decimals.
 PRECISION_FIGURES: tuple[tuple[str, Callable[[Run], float], float, int], ...] = (
-    ("memory in training, MiB", lambda run: peak(run, "train"), MIB, 0),
-    ("memory in pruning, MiB", lambda run: peak(run, "prune"), MIB, 0),
-    ("training, s", lambda run: seconds(run, "train"), 1.0, 1),
-    ("test accuracy, %", top1, 1.0, 2),
+    ("memory in training, MiB", lambda run: entries.peak(run, "train"), MIB, 0),
+    ("memory in pruning, MiB", lambda run: entries.peak(run, "prune"), MIB, 0),
+    ("training, s", lambda run: entries.seconds(run, "train"), 1.0, 1),
+    ("test accuracy, %", entries.top1, 1.0, 2),
 )
 
 
@@ -224,9 +215,9 @@ def mixed_precision(holdings: Holdings) -> Table:
                 cell = entry(found, figure, decimals, scale)
                 line.append(cell.text)
                 where = {"compression": compression, "figure": title}
-                records.append({**where, **cell.record(), "precision": precision(found.amp)})
+                records.append({**where, **cell.record(), "precision": entries.precision(found.amp)})
         rows.append(line)
-    header = ["compression"] + [f"{t}: {precision(amp)}" for t, *_ in PRECISION_FIGURES for amp in PRECISIONS]
+    header = ["compression"] + [f"{t}: {entries.precision(amp)}" for t, *_ in PRECISION_FIGURES for amp in PRECISIONS]
     note = (
         "Rand, with and without --quantization (--amp bf16). Memory: the most in use within the phase, on a GPU what "
         "torch has allocated, on a CPU all that is resident of the process."

@@ -1,12 +1,13 @@
 """Measured speed: the seconds and bytes that pruning saves, for runs that were measured, and what it costs."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
 
 from Experiments.reporting import canvas, style
-from Experiments.reporting.canvas import Draw, Picture
+from Experiments.reporting.canvas import Picture
 from Experiments.reporting.table import Table
 from Utils.export.formats import FORMATS, REFERENCE
 from Utils.study.runs import Run
@@ -88,44 +89,33 @@ def pictures(tasks: Sequence[Task]) -> list[Picture]:
         runs = [run for _, run in _measured(task)]
         for size in sorted({size for run in runs for size in _sizes(run)}, key=int):
             words = f"{task.title}, {size} at a time"
-            panels.append((f"{task.name}-{size}", words, _panel(task, runs, size, words)))
+            panels.append((f"{task.name}-{size}", words, partial(_panel, task, runs, size, words)))
     return canvas.with_whole("speed", "The figure against measured speed", panels)
 
 
-def _panel(task: Task, runs: Sequence[Run], size: str, title: str) -> Draw:
-    def draw(axes: Axes) -> None:
-        named: set[str] = set()
-        reached = list(AT_LEAST)
-        for run in runs:
-            look = style.look(run.pruner)
-            for marker, name in DRAWN:
-                filled = marker == "filled"
-                if run.measurement is None or name not in run.measurement:
-                    continue
-                value = run.figures["metric"]
-                spread = [_faster(run, name, size, of) for of in ("lowest", "highest")]
-                axes.plot(spread, [value, value], color=look.colour, linewidth=0.8, alpha=0.6)
-                reached += spread
-                axes.plot(
-                    _faster(run, name, size),
-                    value,
-                    look.marker,
-                    color=look.colour,
-                    markerfacecolor=look.colour if filled else style.BACK,
-                    markersize=5.5,
-                    linestyle="none",
-                    label=None if look.title in named or not filled else look.title,
-                    zorder=3,
-                )
-                named |= {look.title} if filled else set()
-        axes.axvline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
-        canvas.log(axes)
-        axes.set_xlim(min(reached) / 1.1, max(reached) * 1.1)
-        axes.set_xticks([2.0**k for k in range(-6, 12) if min(reached) <= 2.0**k <= max(reached)])
-        canvas.limits(axes, [run.figures["metric"] for run in runs])
-        legend = ", ".join(f"{marker}: {name}" for marker, name in DRAWN)
-        axes.set(xlabel=f"times as fast as {REFERENCE} ({legend})", title=title)
-        axes.set_ylabel(f"{task.metric.title}, %")
-        canvas.legend(axes)
-
-    return draw
+def _panel(task: Task, runs: Sequence[Run], size: str, title: str, axes: Axes) -> None:
+    named: set[str] = set()
+    reached = list(AT_LEAST)
+    for run in runs:
+        look, value = style.look(run.pruner), run.figures["metric"]
+        for marker, name in DRAWN:
+            filled = marker == "filled"
+            if run.measurement is None or name not in run.measurement:
+                continue
+            spread = [_faster(run, name, size, of) for of in ("lowest", "highest")]
+            axes.plot(spread, [value, value], color=look.colour, linewidth=0.8, alpha=0.6)
+            reached += spread
+            axes.plot(
+                _faster(run, name, size), value, look.marker, color=look.colour, markersize=5.5, linestyle="none",
+                markerfacecolor=look.colour if filled else style.BACK, zorder=3,
+                label=None if look.title in named or not filled else look.title,
+            )  # fmt: skip
+            named |= {look.title} if filled else set()
+    axes.axvline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
+    canvas.log(axes)
+    axes.set_xlim(min(reached) / 1.1, max(reached) * 1.1)
+    axes.set_xticks([2.0**k for k in range(-6, 12) if min(reached) <= 2.0**k <= max(reached)])
+    canvas.limits(axes, [run.figures["metric"] for run in runs])
+    legend = ", ".join(f"{marker}: {name}" for marker, name in DRAWN)
+    axes.set(xlabel=f"times as fast as {REFERENCE} ({legend})", ylabel=f"{task.metric.title}, %", title=title)
+    canvas.legend(axes)
