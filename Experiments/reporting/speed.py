@@ -13,6 +13,7 @@ from Utils.export.formats import FORMATS, REFERENCE
 from Utils.study.runs import Run
 from Utils.study.tasks import Task, label, pruner_title
 
+COSTS = ("parameters", "file_bytes", "memory_bytes", "multiply_adds")
 AT_LEAST = (0.5, 2.0)  # least range of the speed axis, so that random differences look small
 DRAWN = sorted((format.marker, name) for name, format in FORMATS.items() if format.marker)  # the filled first
 
@@ -40,46 +41,27 @@ def _sizes(run: Run) -> list[str]:
 def table(tasks: Sequence[Task]) -> Table:
     """Return a table with one line per run and format."""
     rows, records = [], []
-    for task in tasks:
-        for setting, run in _measured(task):
-            assert run.measurement is not None
-            for name, figures in run.measurement.items():
-                times = {size: figures["seconds"][size] for size in _sizes(run)}
-                rows.append(
-                    [task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed]
-                    + [f"{run.figures['metric']:.2f} {task.metric.title}", name, f"{figures['parameters']:,}"]
-                    + [f"{figures[key] / 1024:,.1f}" for key in ("file_bytes", "memory_bytes")]
-                    + [f"{figures['multiply_adds']:,}"]
-                    + [_time(times[size], _faster(run, name, size)) if size in times else "" for size in ("1", "64")]
-                )
-                records.append(_record(task, setting, run, name, figures))
+    for task, setting, run in ((task, *measured) for task in tasks for measured in _measured(task)):
+        of_run: dict[str, Any] = {"run": run.path.as_posix(), **task.record, "setting": setting, "pruner": run.pruner}
+        of_run |= {"compression": run.compression, "seed": run.seed, "metric": run.figures["metric"]}
+        for name, figures in (run.measurement or {}).items():
+            record = {**of_run, "format": name} | {key: figures[key] for key in COSTS}
+            row = [task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed]
+            row += [f"{run.figures['metric']:.2f} {task.metric.title}", name, f"{figures['parameters']:,}"]
+            row += [f"{figures[key] / 1024:,.1f}" for key in ("file_bytes", "memory_bytes")]
+            row.append(f"{figures['multiply_adds']:,}")
+            times = {}
+            for size in _sizes(run):
+                taken, faster = figures["seconds"][size], _faster(run, name, size)
+                times[size] = f"{1e3 * taken['median']:.3f} ({faster:.2f})"
+                record |= {f"seconds_{key}_{size}": value for key, value in taken.items()}
+                record[f"times_dense_{size}"] = faster
+            rows.append([*row, *(times.get(size, "") for size in ("1", "64"))])
+            records.append(record)
     header = ["task", "setting", "pruner", "compression", "seed", "figure", "format", "parameters"]
     header += ["file, KiB", "memory, KiB", "multiply-adds", "ms for 1 (times dense)", "ms for 64 (times dense)"]
     note = "Milliseconds: median of medians taken in turn; in brackets how many times as fast as the dense format."
     return Table("speed", "Measured speed", header, rows, records, note)
-
-
-def _time(taken: dict[str, float], faster: float) -> str:
-    return f"{1e3 * taken['median']:.3f} ({faster:.2f})"
-
-
-def _record(task: Task, setting: str, run: Run, name: str, figures: dict[str, Any]) -> dict[str, Any]:
-    record = {
-        "run": run.path.as_posix(),
-        "dataset": task.dataset,
-        "model": task.model,
-        "setting": setting,
-        "pruner": run.pruner,
-        "compression": run.compression,
-        "seed": run.seed,
-        "metric": run.figures["metric"],
-        "format": name,
-        **{key: figures[key] for key in ("parameters", "file_bytes", "memory_bytes", "multiply_adds")},
-    }
-    for size in _sizes(run):
-        record |= {f"seconds_{key}_{size}": value for key, value in figures["seconds"][size].items()}
-        record[f"times_dense_{size}"] = _faster(run, name, size)
-    return record
 
 
 def pictures(tasks: Sequence[Task]) -> list[Picture]:
