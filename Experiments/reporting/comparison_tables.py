@@ -154,12 +154,8 @@ def contrast_table(name: str, title: str, compared: Iterable[contrasts.Contrast]
     """Return a table of contrasts."""
     rows, records = [], []
     for contrast in compared:
-        task, mean, setting, compression = (
-            contrast.task,
-            contrast.interval,
-            label(contrast.variant),
-            contrast.compression,
-        )
+        task, mean, compression = contrast.task, contrast.interval, contrast.compression
+        setting = label(contrast.variant)
         p = f"{contrast.p:.3g} (smallest possible {contrast.smallest_p:.3g})"
         row = [task.title, setting, pruner_title(contrast.pruner), f"{compression:g}", contrast.what]
         rows.append([*row, f"{mean.mean:+.2f}", mean.ends(), p, str(mean.count)])

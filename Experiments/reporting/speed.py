@@ -18,11 +18,12 @@ AT_LEAST = (0.5, 2.0)  # least range of the speed axis, so that random differenc
 DRAWN = sorted((format.marker, name) for name, format in FORMATS.items() if format.marker)  # the filled first
 
 
-def _measured(task: Task) -> Iterator[tuple[str, Run]]:
-    """Yield (setting, run) for the runs whose speed was measured."""
-    for member in task.members:
-        if member.run.measurement is not None and REFERENCE in member.run.measurement:
-            yield label(member.variant), member.run
+def _measured(tasks: Sequence[Task]) -> Iterator[tuple[Task, str, Run]]:
+    """Yield (task, setting, run) for the runs whose speed was measured."""
+    for task in tasks:
+        for member in task.members:
+            if member.run.measurement is not None and REFERENCE in member.run.measurement:
+                yield task, label(member.variant), member.run
 
 
 def _faster(run: Run, name: str, size: str, of: str = "median") -> float:
@@ -41,7 +42,7 @@ def _sizes(run: Run) -> list[str]:
 def table(tasks: Sequence[Task]) -> Table:
     """Return a table with one line per run and format."""
     rows, records = [], []
-    for task, setting, run in ((task, *measured) for task in tasks for measured in _measured(task)):
+    for task, setting, run in _measured(tasks):
         of_run: dict[str, Any] = {"run": run.path.as_posix(), **task.record, "setting": setting, "pruner": run.pruner}
         of_run |= {"compression": run.compression, "seed": run.seed, "metric": run.figures["metric"]}
         for name, figures in (run.measurement or {}).items():
@@ -68,7 +69,7 @@ def pictures(tasks: Sequence[Task]) -> list[Picture]:
     """Draw the metric against measured speed: one panel per task and batch size."""
     panels = []
     for task in tasks:
-        runs = [run for _, run in _measured(task)]
+        runs = [run for *_, run in _measured([task])]
         for size in sorted({size for run in runs for size in _sizes(run)}, key=int):
             words = f"{task.title}, {size} at a time"
             panels.append((f"{task.name}-{size}", words, partial(_panel, task, runs, size, words)))
