@@ -73,7 +73,7 @@ def run(args: Namespace) -> int:
     if profile.reduced:
         print(profile.reduced)
     holdings = Holdings(args, profile)
-    lost = sheet.without_model(profile, holdings, Times(args, profile))
+    lost = sheet.without_model(holdings, Times(args, profile))
     for path in sorted(lost):
         made = path.parent.parent == Path(args.result_dir) and not args.stored_only
         blank = "its test time or weights are blank; --force makes the runs again, with models, in --result-dir"
@@ -82,7 +82,7 @@ def run(args: Namespace) -> int:
     if args.dry_run:
         return code
     holdings.look_again()
-    for path in sheet.write(args, profile, holdings):
+    for path in sheet.write(args, holdings):
         print(f"Saved {path}")
     return code
 

@@ -5,8 +5,6 @@ the same for both, layer by layer and weight by weight. So a difference between 
 network. The front end's weights are pruned only with `--prune-embedding`, on both sides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

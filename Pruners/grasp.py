@@ -1,7 +1,5 @@
 """Variants of GraSP."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import torch

@@ -1,7 +1,5 @@
 """Words for messages, captions and tables."""
 
-from __future__ import annotations
-
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: `1 run`, `2,000 runs`."""

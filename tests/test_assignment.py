@@ -205,7 +205,7 @@ def test_the_figure_of_test_times_has_bars_from_the_shortest_to_the_longest(made
     monkeypatch.setattr(pictures.canvas, "curve", lambda axes, x, means, *_, ends: drawn.append((x, means, ends)))
     monkeypatch.setattr(pictures.canvas, "legend", lambda *_: None)
     args = arguments.parse(line(made, sample_data))
-    pictures.tuning(SMOKE, holdings.Holdings(args, SMOKE), Times(args, SMOKE))
+    pictures.tuning(holdings.Holdings(args, SMOKE), Times(args, SMOKE))
     timed = [lines for lines in drawn if lines[2] is not None]
     assert len(drawn) == 3 * len(ORDER) and len(timed) == len(ORDER)
     rows = read(made, "2b-test-time-spread")  # compression by compression
@@ -424,18 +424,18 @@ def test_ours_stand_beside_equal_epochs_alone(held):
     """Of a network of the handout on real data; a sample or another network is not comparable."""
     found = held()
     keep(found, CELL, 1, 94.3)
-    ours, public, verdict = beside.compare(found.of(CELL), beside.solutions.read())
+    ours, public, verdict = beside.compare(found.of(CELL))
     assert ours.mean == 94.3 and public.solutions == 5 and verdict.word == "inside"
     longer = questions.Cell(FC, "rand", 1.0, 0, 11)
-    assert beside.compare(found.of(longer), beside.solutions.read())[1] is None
+    assert beside.compare(found.of(longer))[1] is None
     small = questions.Cell(questions.SMALL, "rand", 1.0, 0, 10)
     keep(found, small, 1, 30.0)
-    assert str(beside.compare(found.of(small), beside.solutions.read())[2]) == "not comparable: another network"
+    assert str(beside.compare(found.of(small))[2]) == "not comparable: another network"
     sample = questions.Cell(FC, "snip", 1.0, 0, 10)
     keep(found, sample, 1, 95.5, source="sample")
-    assert str(beside.compare(found.of(sample), beside.solutions.read())[2]) == "not comparable: sample data"
+    assert str(beside.compare(found.of(sample))[2]) == "not comparable: sample data"
     assert beside.printed(VGG16, "mag", 1.0) == 84.21 and beside.printed(FC, "mag", 1.0) is None
-    table = beside.table(found.profile, found)
+    table = beside.table(found)
     row = next(row for row in table.rows if row[:3] == ["1", FC.title, "Rand"])
     assert row[5:] == ["94.30", "–", "94.49", "94.11 to 94.52", "5", "inside"]
 
@@ -481,6 +481,6 @@ def test_bad_input_is_one_line(flags, message, capsys):
 
 def test_tables_of_nothing_are_whole_and_blank(held):
     found = held()
-    for table in (tables.architectures(found.profile, found), *tables.layers(found.profile, found)[:2]):
+    for table in (tables.architectures(found), *tables.layers(found)[:2]):
         assert table.rows and all("not run yet" in cell for row in table.rows for cell in row[1:])
         assert "No run yet." in table.note

@@ -1,7 +1,5 @@
 """Comparison of two lists of scores by the ranking they give, up to the rounding of single precision."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

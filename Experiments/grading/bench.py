@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +17,7 @@ from Pruners import guest
 from Utils import generator
 
 CPU = torch.device("cpu")
+ROWS = tomllib.loads(Path(__file__).with_name("checks.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,12 @@ class Check:
     expected: str
     why: str  # why it matters, for the reader of a row that fails
     body: Callable[[Bench], Verdict]  # a row whose body raises anything fails
+
+
+def check(row: str, body: Callable[..., Verdict], words: Mapping[str, Any] | None = None, **arguments: Any) -> Check:
+    """Return a row of checks.toml. The arguments of its body fill the braces of its texts, and so do more `words`."""
+    texts = {key: text.format(**arguments, **(words or {})) for key, text in ROWS[row].items()}
+    return Check(**texts, body=partial(body, **arguments))
 
 
 @dataclass

@@ -5,8 +5,6 @@ It reads a request, as JSON, from standard input. It writes messages, JSON lines
 something. Rows that the request lists as done are not made again.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import json

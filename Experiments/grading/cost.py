@@ -1,12 +1,10 @@
 """The check of the time and memory of scoring, compared with our pruner."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from typing import Any
 
-from Experiments.grading.bench import CPU, Bench, Check, Verdict
+from Experiments.grading.bench import CPU, Bench, Check, Verdict, check
 from Utils import load
 from Utils.machine import memory
 
@@ -62,12 +60,4 @@ def _cost(bench: Bench) -> Verdict:
 
 def rows(truth: str | None) -> list[Check]:
     """Return the checks of this group."""
-    beside = truth or f"{STAND_IN}, there being no reference"
-    return [
-        Check(
-            "time of score",
-            f"at most {MOST:g} times that of our {beside}; 119,400 weights, two batches of 128",
-            "More than a few passes over the batches are too many, and 100 rounds take 100 times as long.",
-            _cost,
-        )
-    ]
+    return [check("time", _cost, {"most": MOST, "beside": truth or f"{STAND_IN}, there being no reference"})]

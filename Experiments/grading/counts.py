@@ -1,22 +1,16 @@
 """Checks of the masks: how many weights are kept, and which."""
 
-from __future__ import annotations
-
-import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from Experiments.grading.bench import Bench, Check, Trial, Verdict
+from Experiments.grading.bench import Bench, Check, Trial, Verdict, check
 from Pruners import SCOPES
 from Pruners.ranking import kept_count
 
 DENSITIES = (1.0, 0.9, 0.5, 0.25, 0.1, 0.04)
-TIES = (
-    "Where scores tie at the threshold, `score > threshold` drops all of them: more goes than was asked for, at worst "
-    "all. The published assignment-one code fails here too. Ties have to be broken, by position for one."
-)
+DISTINCT = "distinct scores"
 
 
 def _distinct(sizes: list[int]) -> Tensor:
@@ -31,7 +25,7 @@ def _few(sizes: list[int]) -> Tensor:
 
 
 SCORES: dict[str, Callable[[list[int]], Tensor]] = {
-    "distinct scores": _distinct,
+    DISTINCT: _distinct,
     "scores of few values": _few,
     "equal scores": lambda sizes: torch.full((sum(sizes),), 0.5),
     "zero scores": lambda sizes: torch.zeros(sum(sizes)),
@@ -57,12 +51,12 @@ def kept(trial: Trial, scope: str) -> list[int]:
     return counts if scope == "local" else [sum(counts)]
 
 
-def _count(bench: Bench, make: Callable[[list[int]], Tensor], scope: str) -> Verdict:
-    trial, scores = _with(bench, make)
+def _count(bench: Bench, scores: str, scope: str) -> Verdict:
+    trial, drawn = _with(bench, SCORES[scores])
     wrong = []
     for density in DENSITIES:
         trial.unmask()
-        trial.put(scores)
+        trial.put(drawn)
         trial.pruner.mask(density, scope)
         found, wanted = kept(trial, scope), asked(trial, density, scope)
         if found != wanted:
@@ -145,44 +139,17 @@ def _shuffled(bench: Bench) -> Verdict:
 
 def rows(truth: str | None) -> list[Check]:
     """Return the checks of this group."""
-    counts = [
-        Check(
-            f"{words}, {scope}",
-            "exactly n - floor((1 - density) * n) weights stay, "
-            + ("of each tensor" if scope == "local" else "of all"),
-            TIES if words != "distinct scores" else "The number is the fraction that stays; results name it.",
-            functools.partial(_count, make=make, scope=scope),
-        )
-        for words, make in SCORES.items()
-        for scope in SCOPES
-    ]
-    which = [
-        Check(
-            f"the highest stay, {scope}",
-            "no weight goes whose score is above that of one that stays",
-            "A score says how much a weight is worth.",
-            functools.partial(_highest, scope=scope),
-        )
-        for scope in SCOPES
-    ]
+    of = {"local": "of each tensor", "global": "of all"}
+    counts = {scores: "count" if scores == DISTINCT else "count_of_ties" for scores in SCORES}
     return [
-        *counts,
-        *which,
-        Check(
-            "density 1 keeps all", "no weight goes", "It is the dense network that others are compared with.", _dense
+        *(
+            check(row, _count, {"of": of[scope]}, scores=scores, scope=scope)
+            for scores, row in counts.items()
+            for scope in SCOPES
         ),
-        Check(
-            "apply_mask()",
-            "pruned weights are zero and the others as before",
-            "A weight that is only masked still moves with momentum, and counts in the model that is saved.",
-            _applied,
-        ),
-        Check("stats()", "(weights that stay, all weights)", "The printed sparsity comes from it.", _stats),
-        Check(
-            "shuffle()",
-            "each mask permuted within its tensor",
-            "It tells whether the weights matter or only their number in each layer. The published code permutes a "
-            "copy, so that nothing is shuffled.",
-            _shuffled,
-        ),
+        *(check("highest", _highest, scope=scope) for scope in SCOPES),
+        check("dense", _dense),
+        check("applied", _applied),
+        check("stats", _stats),
+        check("shuffled", _shuffled),
     ]

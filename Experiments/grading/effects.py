@@ -1,8 +1,5 @@
 """Checks that `score` changes nothing but the scores."""
 
-from __future__ import annotations
-
-import functools
 import random
 from typing import Any
 
@@ -10,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from Experiments.grading.bench import Bench, Check, Verdict
+from Experiments.grading.bench import Bench, Check, Verdict, check
 
+WHAT = ("weights", "masks", "statistics", "gradients", "requires_grad", "modes", "hooks", "generators", "settings")
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 HOOKS = ("forward", "forward_pre", "backward", "backward_pre")
 
@@ -76,44 +74,7 @@ def _kept(bench: Bench, what: str, training: bool) -> Verdict:
     return Verdict(True, "as before")
 
 
-WHAT = {
-    "weights": ("weights", "What is trained afterwards would be another network, and pruners could not be compared."),
-    "masks": ("masks", "Scoring says which weights are worth keeping; `mask` alone prunes."),
-    "statistics": (
-        "BatchNorm statistics",
-        "The pruning batches would weigh on every later evaluation. Score in eval mode, or put them back.",
-    ),
-    "gradients": (
-        "stored gradients",
-        "What was there before is lost, or what is left is added to the first training step's. "
-        "torch.autograd.grad stores nothing.",
-    ),
-    "requires_grad": (
-        "requires_grad",
-        "A mask that wants gradients costs time and memory in all of training; a weight that does not is not trained.",
-    ),
-    "modes": ("train and eval modes", "Dropout and BatchNorm would behave otherwise in what follows."),
-    "hooks": ("hooks of modules", "They run in every later pass."),
-    "generators": (
-        "states of random generators",
-        "Dropout and data order after it would depend on the pruner. torch.random.fork_rng puts the state back, a "
-        "torch.Generator of one's own leaves it alone.",
-    ),
-    "settings": ("settings of torch", "They are everyone's: later arithmetic would be other arithmetic."),
-}
-
-
 def rows(truth: str | None) -> list[Check]:
     """Return the checks of this group."""
-    checks = [
-        Check(words, "as before score()", why, functools.partial(_kept, what=what, training=False))
-        for what, (words, why) in WHAT.items()
-    ]
-    words, why = WHAT["statistics"]
-    training = Check(
-        f"{words}, train mode",
-        "as before score()",
-        f"--prune-train-mode scores with batch statistics. {why}",
-        functools.partial(_kept, what="statistics", training=True),
-    )
-    return [*checks, training]
+    checks = [check(what, _kept, what=what, training=False) for what in WHAT]
+    return [*checks, check("statistics_in_training", _kept, what="statistics", training=True)]

@@ -1,8 +1,6 @@
 """Checks that the class can be loaded and has the methods of a pruner."""
 
-from __future__ import annotations
-
-from Experiments.grading.bench import Bench, Check, Verdict
+from Experiments.grading.bench import Bench, Check, Verdict, check
 
 METHODS = ("score", "mask", "apply_mask", "shuffle", "stats")
 
@@ -21,12 +19,4 @@ def _builds(bench: Bench) -> Verdict:
 
 def rows(truth: str | None) -> list[Check]:
     """Return the checks of this group."""
-    return [
-        Check("the file can be imported", "no error, within the time limit", "Nothing else can be checked.", _loads),
-        Check(
-            "the class can be built",
-            f"Class(masked_parameters), which may be a generator, with methods {', '.join(METHODS)}",
-            "The pruning routine hands over pairs and calls these methods.",
-            _builds,
-        ),
-    ]
+    return [check("loads", _loads), check("builds", _builds, {"methods": ", ".join(METHODS)})]

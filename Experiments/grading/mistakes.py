@@ -1,7 +1,5 @@
 """Common mistakes in the scores, computed so that a failing row can name the mistake."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator
 

@@ -1,13 +1,9 @@
 """Checks of repeated use: many rounds, scoring twice, two instances."""
 
-from __future__ import annotations
-
-import functools
-
 import torch
 from torch import Tensor
 
-from Experiments.grading.bench import Bench, Check, Verdict, equal
+from Experiments.grading.bench import Bench, Check, Verdict, check, equal
 from Experiments.grading.counts import asked, kept
 from Experiments.grading.truth import REFERENCES
 from Pruners import SCOPES
@@ -88,44 +84,10 @@ def _apart(bench: Bench) -> Verdict:
 
 def rows(truth: str | None) -> list[Check]:
     """Return the checks of this group."""
-    again = "twice the same seed" if truth not in REFERENCES else "scoring twice"
-    back = "A pruned weight has lost its value; the rounds after would prune others in its place."
+    again = {"again": "scoring twice" if truth in REFERENCES else "twice the same seed"}
     return [
-        *(
-            Check(
-                f"nothing pruned comes back, {scope}",
-                "a pruned weight stays pruned, whatever its score",
-                back,
-                functools.partial(_back, scope=scope),
-            )
-            for scope in SCOPES
-        ),
-        *(
-            Check(
-                f"{ROUNDS} rounds, {scope}",
-                f"score and mask in turn down to density {DENSITY:g}: exact counts, and none comes back",
-                f"SynFlow is defined by {ROUNDS} such rounds (Tanaka et al. 2020, algorithm 1). Weights that come back "
-                "spoil them, and so do ties that all go: one way through a network has one score.",
-                functools.partial(_rounds, scope=scope),
-            )
-            for scope in SCOPES
-        ),
-        Check(
-            f"{again}, MLP",
-            "the same scores",
-            "Something is carried over, such as gradients that are not set to zero.",
-            functools.partial(_again, subject="mlp"),
-        ),
-        Check(
-            f"{again}, BatchNorm",
-            "the same scores",
-            "Something is carried over, such as running statistics.",
-            functools.partial(_again, subject="conv"),
-        ),
-        Check(
-            "two instances",
-            "each has scores and masks of its own",
-            "State kept by the class, or by all of its instances, mixes two networks up.",
-            _apart,
-        ),
+        *(check("back", _back, scope=scope) for scope in SCOPES),
+        *(check("rounds", _rounds, {"rounds": ROUNDS, "density": DENSITY}, scope=scope) for scope in SCOPES),
+        *(check(f"again_{subject}", _again, again, subject=subject) for subject in ("mlp", "conv")),
+        check("apart", _apart),
     ]

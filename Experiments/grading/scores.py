@@ -1,9 +1,6 @@
 """Checks of the scores: compared with the reference of the pruner that the class is graded as, if there is one."""
 
-from __future__ import annotations
-
 import copy
-import functools
 import itertools
 import math
 
@@ -11,10 +8,9 @@ import torch
 from torch import Tensor
 
 from Experiments.grading import FORMULAS, agreement, mistakes, truth
-from Experiments.grading.bench import Bench, Check, Trial, Verdict, equal
+from Experiments.grading.bench import Bench, Check, Trial, Verdict, check, equal
 
 NETWORKS = {"mlp": "the MLP, biases too", "conv": "the net with BatchNorm", "text": "the text classifier"}
-WHY = "The ranking of these numbers decides which weights stay, and nothing else does."
 DRAWS = 200
 
 
@@ -104,47 +100,17 @@ def _independent(bench: Bench) -> Verdict:
     return Verdict(True, words, {"deviations": worst})
 
 
-RANDOM = [
-    Check(
-        "seeds decide the draw",
-        "the same scores after torch.manual_seed of one number, others after another",
-        "A run must be repeatable, and runs with several seeds must be several runs.",
-        _seeds,
-    ),
-    Check(
-        "every weight is as likely to stay",
-        "uniform ranks of each weight over many seeds",
-        "A random pruner that prefers some weights is no baseline.",
-        _uniform,
-    ),
-    Check(
-        "tensors are drawn independently",
-        "no correlation between two tensors' scores",
-        "Masks that are alike in all layers leave other networks than chance does.",
-        _independent,
-    ),
-]
-
-
 def rows(truth_name: str | None) -> list[Check]:
     """Return the checks of this group. Without a reference, scores are only checked for being there and finite."""
     if truth_name not in truth.REFERENCES:
-        finite = "a finite score for each weight, in tensors of the weights' shapes"
-        present = [
-            Check(f"scores of {words}", finite, WHY, functools.partial(_present, subject=subject))
-            for subject, words in NETWORKS.items()
-        ]
-        return [*present, *RANDOM] if truth_name in FORMULAS else present
-    formula = f"the ranking of {FORMULAS[truth_name]}"
+        present = [check("finite", _present, {"network": words}, subject=name) for name, words in NETWORKS.items()]
+        drawn = [check("seeds", _seeds), check("uniform", _uniform), check("independent", _independent)]
+        return [*present, *drawn] if truth_name in FORMULAS else present
+    formula = {"formula": FORMULAS[truth_name]}
     return [
         *(
-            Check(f"scores of {words}", formula, WHY, functools.partial(_against, subject=subject, density=1.0))
+            check("ranking", _against, {**formula, "network": words}, subject=subject, density=1.0)
             for subject, words in NETWORKS.items()
         ),
-        Check(
-            "scores of a half-pruned MLP",
-            f"{formula}, of the weights that are left",
-            "In rounds of pruning, what is scored is the network that the rounds before have left.",
-            functools.partial(_against, subject="mlp", density=0.5),
-        ),
+        check("half_pruned", _against, formula, subject="mlp", density=0.5),
     ]

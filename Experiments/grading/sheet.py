@@ -1,7 +1,5 @@
 """The grade sheet: its rows as text and as JSON."""
 
-from __future__ import annotations
-
 import textwrap
 from pathlib import Path
 from typing import Any

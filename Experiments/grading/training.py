@@ -1,13 +1,10 @@
 """Checks by short training runs that prune with the class instead of our pruner."""
 
-from __future__ import annotations
-
-import functools
 import tempfile
 from typing import Any
 
 from Experiments import singleshot
-from Experiments.grading.bench import Bench, Check, Verdict
+from Experiments.grading.bench import Bench, Check, Verdict, check
 from Utils import load
 from Utils.commandline import arguments
 from Utils.data.dataset import Dataset
@@ -51,13 +48,7 @@ def rows(truth: str | None) -> list[Check]:
     for data in map(load.dataset, load.DATASETS):
         if data.sample:
             chosen.setdefault(data.kind, data)
+    words = {"epochs": EPOCHS, "beside": truth or STAND_IN, "compression": COMPRESSION, "margin": MARGIN}
     return [
-        Check(
-            f"{EPOCHS} epochs on the {chosen[kind].title} sample",
-            f"as many weights as with our {truth or STAND_IN} at compression {COMPRESSION:g}, and an accuracy at most "
-            f"{MARGIN:g} points lower",
-            "This is what a pruner is for.",
-            functools.partial(_trained, dataset=chosen[kind].name),
-        )
-        for kind in KINDS
+        check("trained", _trained, {**words, "title": chosen[kind].title}, dataset=chosen[kind].name) for kind in KINDS
     ]

@@ -4,8 +4,6 @@ Each reference takes a network in eval mode, the names of the scored parameters,
 returns {name: float64 tensor}. The scores of weights whose mask is zero have no meaning.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

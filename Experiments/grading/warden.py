@@ -4,8 +4,6 @@ Crashes, endless loops, exits, and too much output or memory make a row fail. Th
 class runs with the rights of the user who grades it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,9 +1,6 @@
 """Our accuracies compared with those of public solutions and the paper, with a verdict for each cell."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from Experiments.handout.entries import Entry, caption, entry, top1
 from Experiments.handout.holdings import Found, Holdings
@@ -14,28 +11,29 @@ from Experiments.handout.questions import (
     VGG16,
     Column,
     Network,
-    Profile,
 )
 from Experiments.reporting.table import DASH, Table
 from Utils.study import paper, solutions
-from Utils.study.solutions import Key, Public, Verdict
+from Utils.study.solutions import Public, Verdict
 
 
-def accuracies(profile: Profile) -> Iterator[tuple[str, Network, Column, float]]:
-    """Yield (question, network, column, compression) of each accuracy of questions 1 and 2, in their order."""
+def accuracies(holdings: Holdings) -> Iterator[tuple[str, Column, Found]]:
+    """Yield (question, column, runs) of each accuracy of questions 1 and 2, in their order."""
+    profile = holdings.profile
     for network in profile.networks:
-        for column in profile.columns(untrained=True):
-            yield "1", network, column, ARCHITECTURE_COMPRESSION
+        for held in holdings.row(network, ARCHITECTURE_COMPRESSION, untrained=True):
+            yield "1", *held
     for compression in profile.compressions:
-        for column in profile.columns():
-            yield "2a", profile.network, column, compression
+        for held in holdings.row(profile.network, compression):
+            yield "2a", *held
 
 
-def compare(found: Found, cells: Mapping[Key, Public]) -> tuple[Entry, Public | None, Verdict]:
+def compare(found: Found) -> tuple[Entry, Public | None, Verdict]:
     """Return our entry, the public solutions' at equal epochs (None if there is none), and the verdict."""
     ours, cell = entry(found, top1), found.cell
     pruner = f"{cell.pruner}+amp" if cell.pruner == PRECISION_PRUNER and cell.amp not in (None, "off") else cell.pruner
-    public = cells.get((cell.network.name, pruner, cell.compression, cell.pre_epochs, cell.post_epochs))
+    key = cell.network.name, pruner, cell.compression, cell.pre_epochs, cell.post_epochs
+    public = solutions.read().get(key)
     obstacle = ""
     if cell.network not in (VGG16, FC):
         obstacle = "another network"
@@ -50,44 +48,34 @@ def printed(network: Network, pruner: str, compression: float) -> float | None:
     return cells.get((compression, pruner)) if network == VGG16 else None
 
 
-def table(profile: Profile, holdings: Holdings) -> Table:
+def table(holdings: Holdings) -> Table:
     """Return the table: for each cell our accuracy, the paper's, the public median, range and number, the verdict."""
-    cells = solutions.read()
     rows, records, founds = [], [], []
-    for question, network, column, compression in accuracies(profile):
-        found = holdings.of(profile.cell(network, column, compression))
+    for question, column, found in accuracies(holdings):
         founds.append(found)
-        ours, public, verdict = compare(found, cells)
-        own = None if column.title.endswith("untrained") else printed(network, column.pruner, compression)
-        epochs = f"{found.cell.pre_epochs} + {found.cell.post_epochs}"
+        cell, (ours, public, verdict) = found.cell, compare(found)
+        own = None if column.title.endswith("untrained") else printed(cell.network, column.pruner, cell.compression)
+        epochs = f"{cell.pre_epochs} + {cell.post_epochs}"
         rows.append(
-            [question, network.title, column.title, f"{compression:g}", epochs, ours.text]
+            [question, cell.network.title, column.title, f"{cell.compression:g}", epochs, ours.text]
             + [DASH if own is None else f"{own:.2f}", *_shown(public), str(verdict)]
         )
-        record: dict[str, Any] = {
-            "question": question,
-            "network": network.name,
-            "pruner": column.pruner,
-            "compression": compression,
-            "pre_epochs": found.cell.pre_epochs,
-            "post_epochs": found.cell.post_epochs,
-            "ours": ours.mean,
-            "precision": ours.record()["precision"],
-            "paper": own,
-        }
-        for key in ("median", "low", "high", "solutions"):
-            record[f"public_{key}"] = None if public is None else getattr(public, key)
-        records.append(record | {"verdict": verdict.word, "why": verdict.why})
+        records.append(
+            {"question": question, "network": cell.network.name, "pruner": column.pruner}
+            | {key: getattr(cell, key) for key in ("compression", "pre_epochs", "post_epochs")}
+            | {"ours": ours.mean, "precision": ours.record()["precision"], "paper": own}
+            | {f"public_{key}": getattr(public, key, None) for key in ("median", "low", "high", "solutions")}
+            | {"verdict": verdict.word, "why": verdict.why}
+        )
     header = ["question", "network", "pruner", "compression", "epochs", "ours", "paper", "public median"]
     header += ["public range", "solutions", "verdict"]
-    note = caption(
-        profile, founds,
+    note = (
         "Public solutions at equal epochs before and after pruning; inside: our mean lies within their range, of "
         f"{solutions.FEW} solutions or more. They mostly share seed 1, so that the range shows hardware and versions "
-        "more than seeds. The paper's images are after ten epochs, Mag's after ten before them too.",
-    )  # fmt: skip
-    return Table("public-solutions", "Beside the public solutions: test accuracy (top-1, %)", header, rows, records,
-                 note)  # fmt: skip
+        "more than seeds. The paper's images are after ten epochs, Mag's after ten before them too."
+    )
+    title = "Beside the public solutions: test accuracy (top-1, %)"
+    return Table("public-solutions", title, header, rows, records, caption(holdings.profile, founds, note))
 
 
 def _shown(public: Public | None) -> list[str]:

@@ -1,7 +1,5 @@
 """A cell of a table: a mean over seeds, or the reason why it is blank."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,14 +1,12 @@
 """The runs that the handout's cells need: those that are stored, and the reasons why others are missing."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from Experiments import runs
-from Experiments.handout.questions import PRECISIONS, Cell, Profile
+from Experiments.handout.questions import PRECISIONS, Cell, Column, Network, Profile
 from Experiments.sweeping import grid, plan
 from Experiments.sweeping.failures import Failures
 from Utils import load
@@ -116,6 +114,11 @@ class Holdings:
         if cell not in self.looked:
             self.looked[cell] = self._look(cell)
         return self.looked[cell]
+
+    def row(self, network: Network, compression: float, untrained: bool = False) -> list[tuple[Column, Found]]:
+        """Return each column of Profile.columns with its runs of a network at a compression."""
+        columns = self.profile.columns(untrained)
+        return [(column, self.of(self.profile.cell(network, column, compression))) for column in columns]
 
     def _look(self, cell: Cell) -> Found:
         if cell.amp is not None:

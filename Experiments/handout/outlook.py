@@ -1,7 +1,5 @@
 """An estimate of the hours that the missing runs will take."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,29 +1,21 @@
 """The handout's figures: curves by compression, bars by layer, histograms of weights."""
 
-from __future__ import annotations
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from matplotlib.axes import Axes
 
 from Experiments.handout import beside, entries, tables, weights
 from Experiments.handout.entries import Absent, entry
 from Experiments.handout.holdings import Found, Holdings
-from Experiments.handout.questions import (
-    ARCHITECTURE_COMPRESSION,
-    PRECISIONS,
-    Profile,
-)
+from Experiments.handout.questions import ARCHITECTURE_COMPRESSION, PRECISIONS, Column, Network, Profile
 from Experiments.handout.timed import Times
 from Experiments.handout.weights import Layer
 from Experiments.reporting import canvas, style
 from Experiments.reporting.canvas import Draw, Picture
 from Experiments.reporting.table import DASH
-from Utils.study import solutions
 from Utils.study.runs import Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 SIDE_BY_SIDE = 1.035  # the ratio of the places of two pruners beside each other, on the axis of compressions
 ABOVE: dict[str, Any] = {"textcoords": "offset points", "ha": "center"}  # of words above a bar
@@ -48,37 +40,33 @@ def _empty(axes: Axes, why: str) -> None:
     axes.set(xlabel="", ylabel="")
 
 
-def architectures(profile: Profile, holdings: Holdings) -> Picture:
+def architectures(holdings: Holdings) -> Picture:
     """Draw question 1: one panel per network, with one bar per pruner."""
-
-    def panel(network) -> Draw:
-        def draw(axes: Axes) -> None:
-            columns = profile.columns(untrained=True)
-            for k, column in enumerate(columns):
-                cell = entry(holdings.of(profile.cell(network, column, ARCHITECTURE_COMPRESSION)), entries.top1)
-                look = style.look(column.pruner)
-                if cell.found is None:
-                    axes.annotate(DASH, (k, 0), (0, 3), fontsize=8, **ABOVE)
-                    continue
-                half = cell.found.half if cell.found.count >= entries.SEEDS_FOR_HALF else None
-                axes.bar(
-                    k, cell.found.mean, 0.7, edgecolor=look.colour, yerr=half, capsize=3, ecolor=style.INK,
-                    color=style.BACK if column.title.endswith("untrained") else look.colour,
-                )  # fmt: skip
-                top = cell.found.mean + (half or 0.0)
-                axes.annotate(f"{cell.found.mean:.2f}", (k, top), (0, 4 if half else 2), fontsize=7.5, **ABOVE)
-            names = [column.title.replace(", ", ",\n") for column in columns]
-            axes.set_xticks(range(len(columns)), names, fontsize=8)
-            axes.set_ylim(0, 112)
-            axes.set_xlim(-0.6, len(columns) - 0.4)
-            axes.grid(visible=False, axis="x")
-            axes.set_ylabel("test accuracy (top-1), %")
-            axes.set_title(network.title)
-
-        return draw
-
     title = f"Test accuracy at compression {ARCHITECTURE_COMPRESSION:g}"
-    return canvas.picture("1-architectures", title, [panel(network) for network in profile.networks])
+    panels = [partial(_accuracies, holdings, network) for network in holdings.profile.networks]
+    return canvas.picture("1-architectures", title, panels)
+
+
+def _accuracies(holdings: Holdings, network: Network, axes: Axes) -> None:
+    columns = holdings.row(network, ARCHITECTURE_COMPRESSION, untrained=True)
+    for k, (column, found) in enumerate(columns):
+        mean, look = entry(found, entries.top1).found, style.look(column.pruner)
+        if mean is None:
+            axes.annotate(DASH, (k, 0), (0, 3), fontsize=8, **ABOVE)
+            continue
+        half = mean.half if mean.count >= entries.SEEDS_FOR_HALF else None
+        axes.bar(
+            k, mean.mean, 0.7, edgecolor=look.colour, yerr=half, capsize=3, ecolor=style.INK,
+            color=style.BACK if column.title.endswith("untrained") else look.colour,
+        )  # fmt: skip
+        axes.annotate(f"{mean.mean:.2f}", (k, mean.mean + (half or 0.0)), (0, 4 if half else 2), fontsize=7.5, **ABOVE)
+    names = [column.title.replace(", ", ",\n") for column, _ in columns]
+    axes.set_xticks(range(len(columns)), names, fontsize=8)
+    axes.set_ylim(0, 112)
+    axes.set_xlim(-0.6, len(columns) - 0.4)
+    axes.grid(visible=False, axis="x")
+    axes.set_ylabel("test accuracy (top-1), %")
+    axes.set_title(network.title)
 
 
 def _lines(
@@ -104,14 +92,15 @@ def _lines(
 
 
 def curve(
-    name: str, title: str, words: str, profile: Profile, holdings: Holdings, figure: Callable[[Run], float],
-    log: bool = False, extent: Extent | None = None,
+    name: str, title: str, words: str, holdings: Holdings, figure: Callable[[Run], float], log: bool = False,
+    extent: Extent | None = None,
 ) -> Picture:  # fmt: skip
     """Draw a figure of the runs against compression, one line per pruner.
 
     extent: returns the ends of the bar of a cell's runs. With it the points of the pruners are side by side, and the
     vertical axis begins at 0. Without it the bars are intervals over the seeds.
     """
+    profile = holdings.profile
 
     def draw(axes: Axes) -> None:
         lines = []
@@ -135,186 +124,161 @@ def curve(
     return canvas.picture(name, title, [draw])
 
 
-def tuning(profile: Profile, holdings: Holdings, times: Times) -> list[Picture]:
+def tuning(holdings: Holdings, times: Times) -> list[Picture]:
     """Draw the three curves of question 2."""
+    time = "Test time against compression: median pass, with bars from the shortest to the longest"
     return [
-        curve("2a-accuracy", "Test accuracy against compression", "test accuracy (top-1), %", profile, holdings,
-              entries.top1),
-        curve("2b-test-time", "Test time against compression: median pass, with bars from the shortest to the longest",
-              "forward passes, s: median and range", profile, holdings, times.seconds, extent=times.extent),
-        curve("2c-flop", "FLOP against compression", "fraction of the FLOP that remains", profile, holdings,
+        curve("2a-accuracy", "Test accuracy against compression", "test accuracy (top-1), %", holdings, entries.top1),
+        curve("2b-test-time", time, "forward passes, s: median and range", holdings, times.seconds,
+              extent=times.extent),
+        curve("2c-flop", "FLOP against compression", "fraction of the FLOP that remains", holdings,
               entries.flop_fraction, log=True),
     ]  # fmt: skip
 
 
-def layers(profile: Profile, holdings: Holdings) -> list[Picture]:
+def layers(holdings: Holdings) -> list[Picture]:
     """Draw what remains of each layer: two pictures per compression, one panel per pruner."""
     pictures = []
-    for compression in profile.compressions:
-        sparsity, flop = tables.layer_figures(profile, holdings, compression)
-        where = f"{profile.network.title}, compression {compression:g}"
+    for compression in holdings.profile.compressions:
+        sparsity, flop = tables.layer_figures(holdings, compression)
+        most = max((share for column in sparsity.values() for share, _ in column.values()), default=1.0)
+        where = f"{holdings.profile.network.title}, compression {compression:g}"
         for name, title, columns, draw in (
-            ("3a-sparsity", "Fraction of the weights that remains, by layer", sparsity, _densities(sparsity)),
+            ("3a-sparsity", "Fraction of the weights that remains, by layer", sparsity, partial(_densities, most)),
             ("3c-flop", "FLOP that remains, by layer", flop, _flops),
         ):
-            panels = []
-            for column in profile.columns():
-                why = holdings.of(profile.cell(profile.network, column, compression)).why
-                panels.append(draw(column.title, style.look(column.pruner).colour, columns.get(column.title), why))
+            panels = [
+                partial(_by_layer, column, found.why, columns.get(column.title), draw)
+                for column, found in holdings.row(holdings.profile.network, compression)
+            ]
             pictures.append(canvas.picture(f"{name}-c{compression:g}", f"{title}: {where}", panels, height=3.0))
     return pictures
 
 
-def _layer_axis(axes: Axes, layers: Sequence[tables.Layer]) -> None:
-    """Number the layers from left to right; the table has the names of their modules too."""
-    axes.set_xticks(range(len(layers)), [str(number) for number, _ in layers], fontsize=7.5)
-    axes.set_xlabel("layer")
+def _by_layer(
+    column: Column, why: str, figures: tables.Layers | None, draw: Callable[[Axes, str, Sequence], None], axes: Axes
+) -> None:
+    """Draw a pruner's panel, with a bar for each layer from left to right; `why` explains an empty one."""
+    axes.set_title(column.title)
+    if not figures:
+        _empty(axes, why)
+        return
+    draw(axes, style.look(column.pruner).colour, list(figures.values()))
+    axes.set_xticks(range(len(figures)), [str(number) for number, _ in figures], fontsize=7.5)
+    axes.set_xlabel("layer")  # the table has the names of their modules too
     axes.grid(visible=False, axis="x")
 
 
-def _densities(columns: Mapping[str, Mapping[tables.Layer, float]]) -> Callable[..., Draw]:
-    """Return a function that draws a pruner's panel; all panels have one scale, up to the highest bar of all."""
-    most = max([value for column in columns.values() for value in column.values()], default=1.0)
-
-    def panel(title: str, colour: str, column: Mapping[tables.Layer, float] | None, why: str) -> Draw:
-        def draw(axes: Axes) -> None:
-            axes.set_title(title)
-            if not column:
-                _empty(axes, why)
-                return
-            values = list(column.values())
-            axes.bar(range(len(values)), values, 0.75, color=colour)
-            for k, value in enumerate(values):
-                if value == 0.0:
-                    axes.annotate("0", (k, 0.0), (0, 2), fontsize=8, **ABOVE)
-            _layer_axis(axes, list(column))
-            axes.set_ylim(0.0, 1.08 * most)
-            axes.set_ylabel("weights that remain")
-
-        return draw
-
-    return panel
+def _densities(most: float, axes: Axes, colour: str, values: Sequence[tuple[float, Any]]) -> None:
+    """Draw fractions; all panels have one scale, up to `most`, the highest bar of all."""
+    axes.bar(range(len(values)), [share for share, _ in values], 0.75, color=colour)
+    for k, (share, _) in enumerate(values):
+        if share == 0.0:
+            axes.annotate("0", (k, 0.0), (0, 2), fontsize=8, **ABOVE)
+    axes.set_ylim(0.0, 1.08 * most)
+    axes.set_ylabel("weights that remain")
 
 
-def _flops(title: str, colour: str, column: dict[tables.Layer, tuple[int, int]] | None, why: str) -> Draw:
-    def draw(axes: Axes) -> None:
-        axes.set_title(title)
-        if not column:
-            _empty(axes, why)
-            return
-        kept, dense = zip(*column.values(), strict=True)
-        scale, unit = (1e-6, "million ") if max(dense) >= 2e6 else (1e-3, "thousand ")
-        axes.bar(range(len(dense)), [scale * v for v in dense], 0.75, color=style.GRID, label="dense")
-        axes.bar(range(len(kept)), [scale * v for v in kept], 0.75, color=colour, label="remains")
-        _layer_axis(axes, list(column))
-        axes.set_ylabel(f"{unit}multiply-adds")
-        canvas.legend(axes)
-
-    return draw
+def _flops(axes: Axes, colour: str, values: Sequence[tuple[int, int]]) -> None:
+    kept, dense = zip(*values, strict=True)
+    scale, unit = (1e-6, "million ") if max(dense) >= 2e6 else (1e-3, "thousand ")
+    axes.bar(range(len(dense)), [scale * v for v in dense], 0.75, color=style.GRID, label="dense")
+    axes.bar(range(len(kept)), [scale * v for v in kept], 0.75, color=colour, label="remains")
+    axes.set_ylabel(f"{unit}multiply-adds")
+    canvas.legend(axes)
 
 
-def histograms(profile: Profile, holdings: Holdings, compressions: Sequence[float]) -> list[Picture]:
+def histograms(holdings: Holdings, compressions: Sequence[float]) -> list[Picture]:
     """Draw the kept weights: one picture per pruner and compression, one panel per layer."""
     pictures = []
+    network = holdings.profile.network
     for compression in compressions:
-        for column in profile.columns():
-            held = holdings.of(profile.cell(profile.network, column, compression))
-            look = style.look(column.pruner)
-            name = f"3b-weights-{column.pruner}-c{compression:g}"
-            title = f"Weights by layer: {profile.network.title}, {column.title}, compression {compression:g}"
+        for column, found in holdings.row(network, compression):
+            title = f"Weights by layer: {network.title}, {column.title}, compression {compression:g}"
+            colour = style.look(column.pruner).colour
             try:
-                if not held.runs:
-                    raise Absent(held.why)
-                panels = [_histogram(k, layer, look.colour) for k, layer in enumerate(weights.read(held.runs[0]), 1)]
+                layers = weights.of_first(found)
+                panels: list[Draw] = [partial(_histogram, k, layer, colour) for k, layer in enumerate(layers, 1)]
             except Absent as error:
-                panels = [functools.partial(_empty, why=str(error))]
+                panels = [partial(_empty, why=str(error))]
+            name = f"3b-weights-{column.pruner}-c{compression:g}"
             pictures.append(canvas.picture(name, title, panels, height=2.5))
     return pictures
 
 
-def _histogram(number: int, layer: Layer, colour: str) -> Draw:
-    def draw(axes: Axes) -> None:
-        axes.set_title(f"layer {number} (module {layer.name})", fontsize=9, pad=17)
-        share = 1.0 - layer.share_pruned
-        bar: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
-        axes.barh(1.03, share, color=colour, **bar)
-        axes.barh(1.03, 1.0 - share, left=share, color=style.GRID, **bar)
-        words = f"{layer.pruned:,} pruned ({100 * layer.share_pruned:.1f} %)"
-        options: dict[str, Any] = {**ABOVE, "xycoords": "axes fraction", "ha": "right"}
-        axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, fontsize=7.5, **options)
-        if not layer.kept:
-            _empty(axes, "no weight is left")
-            return
-        axes.bar(layer.edges[:-1], layer.counts, layer.edges[1:] - layer.edges[:-1], align="edge", color=colour)
-        axes.set_xlim(layer.edges[0], layer.edges[-1])
-        axes.grid(visible=False, axis="x")
-        axes.tick_params(labelsize=7.5)
-        axes.yaxis.set_major_formatter("{x:,.0f}")
-        axes.set_xlabel(f"value of the {layer.kept:,} weights kept", fontsize=8)
-
-    return draw
+def _histogram(number: int, layer: Layer, colour: str, axes: Axes) -> None:
+    axes.set_title(f"layer {number} (module {layer.name})", fontsize=9, pad=17)
+    share = 1.0 - layer.share_pruned
+    bar: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False, "height": 0.045, "align": "edge"}
+    axes.barh(1.03, share, color=colour, **bar)
+    axes.barh(1.03, 1.0 - share, left=share, color=style.GRID, **bar)
+    words = f"{layer.pruned:,} pruned ({100 * layer.share_pruned:.1f} %)"
+    options: dict[str, Any] = {**ABOVE, "xycoords": "axes fraction", "ha": "right"}
+    axes.annotate(words, (1.0, 1.075), (0, 4), color=style.MUTED, fontsize=7.5, **options)
+    if not layer.kept:
+        _empty(axes, "no weight is left")
+        return
+    axes.bar(layer.edges[:-1], layer.counts, layer.edges[1:] - layer.edges[:-1], align="edge", color=colour)
+    axes.set_xlim(layer.edges[0], layer.edges[-1])
+    axes.grid(visible=False, axis="x")
+    axes.tick_params(labelsize=7.5)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel(f"value of the {layer.kept:,} weights kept", fontsize=8)
 
 
-def mixed_precision(profile: Profile, holdings: Holdings) -> Picture:
+def mixed_precision(holdings: Holdings) -> Picture:
     """Draw question 4: memory, time and accuracy of Rand in both precisions against compression."""
-    figures = [tables.PRECISION_FIGURES[k] for k in (0, 2, 3)]
-
-    def panel(title: str, figure: Callable[[Run], float], scale: float) -> Draw:
-        def draw(axes: Axes) -> None:
-            lines = []
-            for amp, look in zip(PRECISIONS, ((PLAIN, "o"), (OTHER, "D")), strict=True):
-                founds = [holdings.of(profile.precision_cell(c, amp)) for c in profile.compressions]
-                lines.append((entries.precision(amp), *look, founds))
-            axes.set_title(title.partition(",")[0])
-            if values := _lines(axes, profile, lines, figure, scale):
-                axes.set_ylabel(title)
-                axes.set_ylim(0.0, 1.15 * max(values))
-                canvas.legend(axes)
-
-        return draw
-
-    panels = [panel(title, figure, scale) for title, figure, scale, _ in figures]
-    return canvas.picture("4-mixed-precision", f"Mixed precision: {profile.network.title}, Rand", panels)
+    panels = [partial(_precisions, holdings, *tables.PRECISION_FIGURES[k][:3]) for k in (0, 2, 3)]
+    title = f"Mixed precision: {holdings.profile.network.title}, Rand"
+    return canvas.picture("4-mixed-precision", title, panels)
 
 
-def public(profile: Profile, holdings: Holdings) -> Picture:
+def _precisions(holdings: Holdings, title: str, figure: Callable[[Run], float], scale: float, axes: Axes) -> None:
+    lines, profile = [], holdings.profile
+    for amp, look in zip(PRECISIONS, ((PLAIN, "o"), (OTHER, "D")), strict=True):
+        founds = [holdings.of(profile.precision_cell(c, amp)) for c in profile.compressions]
+        lines.append((entries.precision(amp), *look, founds))
+    axes.set_title(title.partition(",")[0])
+    if values := _lines(axes, profile, lines, figure, scale):
+        axes.set_ylabel(title)
+        axes.set_ylim(0.0, 1.15 * max(values))
+        canvas.legend(axes)
+
+
+def public(holdings: Holdings) -> Picture:
     """Draw our accuracy, the paper's and the public solutions' against compression, one panel per pruner."""
-    cells = solutions.read()
+    title = f"Beside the public solutions: {holdings.profile.network.title}"
+    panels = [partial(_beside, holdings, column) for column in holdings.profile.columns()]
+    return canvas.picture("public-solutions", title, panels)
 
-    def panel(column) -> Draw:
-        def draw(axes: Axes) -> None:
-            look, named = style.look(column.pruner), set()
 
-            def label(words: str) -> str | None:
-                """Return the words only once, so that each kind of mark has one line in the legend."""
-                first = words not in named
-                named.add(words)
-                return words if first else None
+def _beside(holdings: Holdings, column: Column, axes: Axes) -> None:
+    look, named, profile = style.look(column.pruner), set(), holdings.profile
 
-            for c in profile.compressions:
-                found = holdings.of(profile.cell(profile.network, column, c))
-                ours, others, _ = beside.compare(found, cells)
-                own = beside.printed(profile.network, column.pruner, c)
-                if others is not None and not others.few:
-                    bar: dict[str, Any] = {"color": style.MUTED, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
-                    axes.plot([c, c], [others.low, others.high], label=label("public range"), **bar)
-                if others is not None:
-                    axes.plot(c, others.median, "_", color=style.INK, markersize=10, label=label("public median"))
-                if own is not None:
-                    axes.plot(c, own, "x", color=style.INK, markersize=5, label=label("paper"))
-                if ours.mean is not None:
-                    marker: dict[str, Any] = {"marker": look.marker, "color": look.colour, "linestyle": "none"}
-                    axes.plot(c, ours.mean, markersize=5, zorder=3, label=label("ours"), **marker)
-            axes.set_title(column.title)
-            if not named:
-                _empty(axes, "nothing to compare")
-                return
-            _by_compression(axes, profile)
-            axes.set_ylabel("test accuracy (top-1), %")
-            axes.set_ylim(0, 100)
-            canvas.legend(axes, columns=4)
+    def label(words: str) -> str | None:
+        """Return the words only once, so that each kind of mark has one line in the legend."""
+        first = words not in named
+        named.add(words)
+        return words if first else None
 
-        return draw
-
-    title = f"Beside the public solutions: {profile.network.title}"
-    return canvas.picture("public-solutions", title, [panel(column) for column in profile.columns()])
+    for c in profile.compressions:
+        ours, others, _ = beside.compare(holdings.of(profile.cell(profile.network, column, c)))
+        own = beside.printed(profile.network, column.pruner, c)
+        if others is not None and not others.few:
+            bar: dict[str, Any] = {"color": style.MUTED, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
+            axes.plot([c, c], [others.low, others.high], label=label("public range"), **bar)
+        if others is not None:
+            axes.plot(c, others.median, "_", color=style.INK, markersize=10, label=label("public median"))
+        if own is not None:
+            axes.plot(c, own, "x", color=style.INK, markersize=5, label=label("paper"))
+        if ours.mean is not None:
+            marker: dict[str, Any] = {"marker": look.marker, "color": look.colour, "linestyle": "none"}
+            axes.plot(c, ours.mean, markersize=5, zorder=3, label=label("ours"), **marker)
+    axes.set_title(column.title)
+    if not named:
+        _empty(axes, "nothing to compare")
+        return
+    _by_compression(axes, profile)
+    axes.set_ylabel("test accuracy (top-1), %")
+    axes.set_ylim(0, 100)
+    canvas.legend(axes, columns=4)

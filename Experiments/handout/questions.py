@@ -1,7 +1,5 @@
 """The handout's questions: its networks, pruners and compressions, and the runs that each question needs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The files to hand in: tables, figures, and one page that shows them in the handout's order."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from argparse import Namespace
@@ -38,33 +36,31 @@ QUESTIONS = (
 )
 
 
-def without_model(profile: Profile, holdings: Holdings, times: Times) -> set[Path]:
+def without_model(holdings: Holdings, times: Times) -> set[Path]:
     """Return the directories of the runs whose model is missing and needed: for a test time or a histogram."""
-    founds = tuning(profile, holdings)
-    drawn = [found.runs[0] for found in founds if found.runs and found.cell.compression == profile.shown]
-    needed = [run for run in tables.shown_runs(founds) if run in drawn or times.absence(run)]
+    founds = tuning(holdings)
+    drawn = [found.runs[0] for found in founds if found.runs and found.cell.compression == holdings.profile.shown]
+    needed = [run for found in founds for run in found.runs if run in drawn or times.absence(run)]
     return {run.path for run in needed if not (run.path / "model.safetensors").is_file()}
 
 
-def tuning(profile: Profile, holdings: Holdings) -> list[Found]:
+def tuning(holdings: Holdings) -> list[Found]:
     """Return the runs of each cell of question 2."""
-    return [
-        holdings.of(profile.cell(profile.network, column, compression))
-        for compression in profile.compressions
-        for column in profile.columns()
-    ]
+    profile = holdings.profile
+    return [found for c in profile.compressions for _, found in holdings.row(profile.network, c)]
 
 
-def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
+def write(args: Namespace, holdings: Holdings) -> list[Path]:
     """Measure what has not been measured and write all files; return the page and the folders of tables and figures.
 
     If there is a page that was made of real data instead of samples, of more runs or of more models, all files stay,
     and nothing is returned.
     """
+    profile = holdings.profile
     folder = Path(args.result_dir) / "assignment" / profile.name
     runs = {run.path: run for cell in profile.cells() for run in holdings.of(cell).runs}.values()
     times = Times(args, profile)
-    lost = without_model(profile, holdings, times)
+    lost = without_model(holdings, times)
     left_out = f" ({len(lost)} without a model)" if lost else ""
     made = f"Made of {counted(len(runs), 'run')}{left_out}: {data(list(runs)) if runs else 'no data'}."
     with contextlib.suppress(OSError):
@@ -73,25 +69,25 @@ def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
         if before and now and _fullness(before) > _fullness(now):
             console.warn(f"{folder} stays as it is. {before[0]} Now it would be: {made} Delete it to have that")
             return []
-    times.take(tables.shown_runs(tuning(profile, holdings)))
-    export = _export(profile, holdings, times)
+    times.take(run for found in tuning(holdings) for run in found.runs)
+    export = _export(holdings, times)
     made_tables = [
-        tables.architectures(profile, holdings),
-        *tables.tuning(profile, holdings, times),
+        tables.architectures(holdings),
+        *tables.tuning(holdings, times),
         tables.exports(*export),
-        *tables.layers(profile, holdings),
-        histogram_table(profile, holdings),
-        tables.mixed_precision(profile, holdings),
-        beside.table(profile, holdings),
+        *tables.layers(holdings),
+        histogram_table(holdings),
+        tables.mixed_precision(holdings),
+        beside.table(holdings),
     ]
     made_tables = [table for table in made_tables if table.rows]  # the others are not written
     made_pictures = [
-        pictures.architectures(profile, holdings),
-        *pictures.tuning(profile, holdings, times),
-        *pictures.layers(profile, holdings),
-        *pictures.histograms(profile, holdings, (profile.shown,)),
-        pictures.mixed_precision(profile, holdings),
-        pictures.public(profile, holdings),
+        pictures.architectures(holdings),
+        *pictures.tuning(holdings, times),
+        *pictures.layers(holdings),
+        *pictures.histograms(holdings, (profile.shown,)),
+        pictures.mixed_precision(holdings),
+        pictures.public(holdings),
     ]
     writing.tables(folder, made_tables)
     writing.pictures(folder, made_pictures)
@@ -99,26 +95,24 @@ def write(args: Namespace, profile: Profile, holdings: Holdings) -> list[Path]:
     return [page, folder / "tables", folder / "figures"]
 
 
-def _export(profile: Profile, holdings: Holdings, times: Times) -> tuple[Run | None, object]:
+def _export(holdings: Holdings, times: Times) -> tuple[Run | None, object]:
     """Return the first run of EXPORTED whose model is stored, and the measurements of its exports."""
-    columns = {column.pruner: column for column in profile.columns()}
     for pruner, compression in EXPORTED:
-        for run in holdings.of(profile.cell(profile.network, columns[pruner], compression)).runs[:1]:
+        held = {column.pruner: found for column, found in holdings.row(holdings.profile.network, compression)}
+        for run in held[pruner].runs[:1]:
             if formats := times.exported(run):
                 return run, formats
     return None, None
 
 
-def histogram_table(profile: Profile, holdings: Holdings) -> Table:
+def histogram_table(holdings: Holdings) -> Table:
     """Return question 3's table of the kept weights of each layer; its CSV has the histograms."""
-    rows, records, founds = [], [], []
-    for column in profile.columns():
-        found = holdings.of(profile.cell(profile.network, column, profile.shown))
-        founds.append(found)
+    profile = holdings.profile
+    held = holdings.row(profile.network, profile.shown)
+    rows, records = [], []
+    for column, found in held:
         try:
-            if not found.runs:
-                raise Absent(found.why)
-            layers = weights.read(found.runs[0])
+            layers = weights.of_first(found)
         except Absent as error:
             rows.append([column.title, *[DASH] * 6, str(error)])
             records.append({"compression": profile.shown, "pruner": column.pruner, "why": str(error)})
@@ -132,7 +126,8 @@ def histogram_table(profile: Profile, holdings: Holdings) -> Table:
     header = ["pruner", "layer", "module", "kept", "pruned", "pruned, %", "deviation of the kept", "largest magnitude"]
     note = "Kept weights after training, with their standard deviation; what is pruned is zero and is counted apart."
     title = f"Question 3b: weights by layer: {profile.network.title} at compression {profile.shown:g}"
-    return Table("3b-weights", title, header, rows, records, caption(profile, founds, note, "Of the first seed."))
+    note = caption(profile, [found for _, found in held], note, "Of the first seed.")
+    return Table("3b-weights", title, header, rows, records, note)
 
 
 def _fullness(made: re.Match[str]) -> tuple[bool, int, int]:

@@ -1,13 +1,12 @@
 """Histograms of a trained network's weights by layer: of the kept weights, with the share of pruned ones."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from Experiments.handout.entries import Absent
+from Experiments.handout.holdings import Found
 from Experiments.handout.timed import NO_MODEL
 from Utils.study.runs import Run
 
@@ -47,6 +46,13 @@ def read(run: Run) -> list[Layer]:
     except (OSError, SafetensorError) as error:
         raise Absent(f"the model's file is damaged ({error})") from None
     return layers
+
+
+def of_first(found: Found) -> list[Layer]:
+    """Read the layers of the first run, like `read`. Raises Absent, with the reason, if there is no run."""
+    if not found.runs:
+        raise Absent(found.why)
+    return read(found.runs[0])
 
 
 def _layer(name: str, weight: np.ndarray, mask: np.ndarray) -> Layer:

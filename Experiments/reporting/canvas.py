@@ -24,25 +24,16 @@ RC: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,
-    "axes.edgecolor": style.MUTED,
-    "axes.labelcolor": style.INK,
-    "axes.titlecolor": style.INK,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.facecolor": style.BACK,
-    "figure.facecolor": style.BACK,
-    "text.color": style.INK,
-    "xtick.color": style.MUTED,
-    "ytick.color": style.MUTED,
-    "xtick.labelcolor": style.INK,
-    "ytick.labelcolor": style.INK,
+    **dict.fromkeys(("axes.facecolor", "figure.facecolor"), style.BACK),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), style.MUTED),
+    **dict.fromkeys((f"{part}color" for part in ("axes.label", "axes.title", "text.")), style.INK),
+    **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor"), style.INK),
     "grid.color": style.GRID,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
     "legend.fontsize": 8,
 }
 
@@ -86,14 +77,11 @@ def inline(picture: Picture) -> str:
         svg = svg.replace(colour, variable)
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     assert size is not None
-    return re.sub(r"<svg [^>]*>", _open(picture.title, size[1], size[2]), svg, count=1)
-
-
-def _open(title: str, width: str, height: str) -> str:
-    return (
+    opening = (
         '<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" '
-        f'aria-label="{html.escape(title)}" viewBox="0 0 {width} {height}">'
+        f'aria-label="{html.escape(picture.title)}" viewBox="0 0 {size[1]} {size[2]}">'
     )
+    return re.sub(r"<svg [^>]*>", opening, svg, count=1)
 
 
 def each(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
@@ -121,16 +109,7 @@ def curve(
     barred = [(at, mean, *arm) for at, mean, arm in zip(x, means, arms, strict=True) if arm[0] is not None]
     if barred:
         at, middle, *below_above = zip(*barred, strict=True)
-        axes.errorbar(
-            at,
-            middle,
-            below_above,
-            fmt="none",
-            ecolor=colour,
-            elinewidth=1,
-            capsize=2.5,
-            alpha=0.75,
-        )
+        axes.errorbar(at, middle, below_above, fmt="none", ecolor=colour, elinewidth=1, capsize=2.5, alpha=0.75)
 
 
 def limits(axes: Axes, values: Sequence[float]) -> None:
@@ -144,15 +123,8 @@ def legend(axes: Axes, columns: int = 5) -> None:
     """Draw the legend below the axis, where it hides nothing."""
     axes.minorticks_off()
     below = axes.transAxes + ScaledTranslation(0.0, -BELOW, axes.figure.dpi_scale_trans)
-    axes.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0.0),
-        bbox_transform=below,
-        ncols=columns,
-        handlelength=1.6,
-        columnspacing=1.0,
-        handletextpad=0.4,
-    )
+    spacing: dict[str, Any] = {"handlelength": 1.6, "columnspacing": 1.0, "handletextpad": 0.4}
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=below, ncols=columns, **spacing)
 
 
 def log(axes: Axes) -> None:

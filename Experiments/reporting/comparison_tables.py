@@ -8,7 +8,7 @@ from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import DASH, Table, spread
 from Utils.study import answer, claims, contrasts, retained
 from Utils.study.statistics import interval
-from Utils.study.tasks import Task, label, pruner_title
+from Utils.study.tasks import Task, Variant, label, pruner_title
 
 ANSWER = "answer"  # the table of the primary contrasts
 LISTED = 4  # statements of a claim shown in the table; compare.json has all
@@ -75,11 +75,7 @@ def _claim(claim: claims.Claim) -> dict:
         "on": claim.where,
         "verdict": claim.verdict,
         "border": claim.border,
-        "statements": [
-            {"text": s.text(), "verdict": s.verdict, "mean": s.found.mean, "half_width": s.found.half}
-            | {"seeds": s.found.count}
-            for s in claim.statements
-        ],
+        "statements": [{"text": s.text(), "verdict": s.verdict, **s.found.record} for s in claim.statements],
         "runs": [run.path.as_posix() for run in claim.runs],
     }
 
@@ -88,11 +84,13 @@ def _finite(value: object) -> object:
     return None if isinstance(value, float) and math.isinf(value) else value
 
 
-def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, tuple, str]]:
+def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, Variant, str, list[str], dict[str, str]]]:
+    """Yield each task, variant and pruner, with the beginnings of its row and of its records."""
     for task in tasks:
         for variant in task.variants:
             for pruner in task.pruners(variant):
-                yield task, variant, pruner
+                row = [task.title, label(variant), pruner_title(pruner)]
+                yield task, variant, pruner, row, {**task.record, "setting": label(variant), "pruner": pruner}
 
 
 def answer_table(tasks: Sequence[Task]) -> Table:
@@ -121,18 +119,15 @@ def retained_table(tasks: Sequence[Task]) -> Table:
     """Return the table of retained performance by task, variant, pruner and compression."""
     rows, records = [], []
     compressions = sorted({c for task in tasks for variant in task.variants for c in task.compressions(variant)})
-    for task, variant, pruner in _series(tasks):
-        row = [task.title, label(variant), pruner_title(pruner)]
+    for task, variant, pruner, row, where in _series(tasks):
         for c in compressions:
             mean = interval(retained.retained(task, pruner, c, variant).values())
             density = interval(task.values(pruner, c, variant, "density").values())
             row.append(spread(mean and mean.scaled(100.0), 1))
             if mean is not None and density is not None:
-                records.append(
-                    {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": pruner}
-                    | {"compression": c, "density": density.mean, "retained": mean.mean, "half_width": mean.half}
-                    | {"seeds": mean.count, "chance": task.chance}
-                )
+                record = {**where, "compression": c, "density": density.mean, "retained": mean.mean}
+                record |= {"half_width": mean.half, "seeds": mean.count, "chance": task.chance}
+                records.append(record)
         rows.append(row)
     header = ["task", "setting", "pruner", *(f"at {c:g}, %" for c in compressions)]
     note = "(metric - chance) / (dense - chance), by seed; mean ± half width of the 95 % interval (seeds)."
@@ -142,13 +137,11 @@ def retained_table(tasks: Sequence[Task]) -> Table:
 def threshold_table(tasks: Iterable[Task]) -> Table:
     """Return the table of the compressions up to which each level is retained."""
     rows, records = [], []
-    for task, variant, pruner in _series(tasks):
+    for task, variant, pruner, row, where in _series(tasks):
         levels = retained.thresholds(task, pruner, variant)
-        shown = [threshold.text() for threshold in levels] or ["no dense run above chance", *[DASH] * 2]
-        rows.append([task.title, label(variant), pruner_title(pruner), *shown])
+        rows.append([*row, *([t.text() for t in levels] or ["no dense run above chance", *[DASH] * 2])])
         records += [
-            {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": pruner}
-            | {"level": t.level, "compression": t.value, "low": t.low, "high": t.high}
+            {**where, "level": t.level, "compression": t.value, "low": t.low, "high": t.high}
             | {"highest_measured": t.highest, "seeds": t.seeds}
             for t in levels
         ]
@@ -165,16 +158,14 @@ def contrast_table(name: str, title: str, compared: Iterable[contrasts.Contrast]
     """Return a table of contrasts."""
     rows, records = [], []
     for contrast in compared:
-        mean, setting = contrast.interval, label(contrast.variant)
-        shown = "one seed: no interval" if mean.half is None else f"{mean.low:+.2f} to {mean.high:+.2f}"
+        task, mean, compression = contrast.task, contrast.interval, contrast.compression
+        setting = label(contrast.variant)
         p = f"{contrast.p:.3g} (smallest possible {contrast.smallest_p:.3g})"
-        rows.append([contrast.task.title, setting, pruner_title(contrast.pruner), f"{contrast.compression:g}"])
-        rows[-1] += [contrast.what, f"{mean.mean:+.2f}", shown, p, str(mean.count)]
-        records.append(
-            {"dataset": contrast.task.dataset, "model": contrast.task.model, "setting": setting, "what": contrast.what}
-            | {"pruner": contrast.pruner, "compression": contrast.compression, "mean": mean.mean}
-            | {"half_width": mean.half, "seeds": mean.count, "p": contrast.p, "smallest_p": contrast.smallest_p}
-        )
+        row = [task.title, setting, pruner_title(contrast.pruner), f"{compression:g}", contrast.what]
+        rows.append([*row, f"{mean.mean:+.2f}", mean.ends(), p, str(mean.count)])
+        where = {**task.record, "setting": setting, "what": contrast.what, "pruner": contrast.pruner}
+        numbers = {"compression": compression, **mean.record, "p": contrast.p, "smallest_p": contrast.smallest_p}
+        records.append(where | numbers)
     header = ["task", "setting", "pruner", "compression", "difference", "its mean", "95 % interval", "p", "seeds"]
     note = (
         "Differences of accuracy or BLEU, in points; Student's t interval; p, two-sided, of the sign-flip "

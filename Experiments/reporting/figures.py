@@ -2,12 +2,14 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
 
 from Experiments.reporting import canvas, speed, style
-from Experiments.reporting.canvas import Draw, Picture
+from Experiments.reporting.canvas import Picture
 from Experiments.reporting.results_tables import is_translation
 from Experiments.reporting.study import Study
 from Utils.study.retained import retained
@@ -26,7 +28,7 @@ def all_pictures(study: Study) -> dict[str, list[Picture]]:
         "metric": canvas.with_whole(
             "metric",
             "Metric against compression",
-            [(t.name, t.title, _metric(t, "metric", t.metric.title)) for t in curves],
+            [(t.name, t.title, partial(_metric, t, "metric", t.metric.title)) for t in curves],
         ),
         "retained": retained_pictures(study),
         "layers": [picture for task in pruned for picture in _layers(task)],
@@ -40,37 +42,32 @@ def _is_curve(task: Task) -> bool:
     return len(task.compressions()) + bool(task.runs("", 0.0)) > 1
 
 
-def _metric(task: Task, figure: str, words: str) -> Draw:
-    def draw(axes: Axes) -> None:
-        pruners = task.pruners()
-        everything: list[float] = []
-        widest = max(task.compressions())
-        for k, pruner in enumerate(pruners):
-            look, shift = style.look(pruner), (k - (len(pruners) - 1) / 2) * STEP * widest
-            points = [(c, task.values(pruner, c, figure=figure)) for c in (0.0, *task.compressions(pruner=pruner))]
-            points = [(c + (shift if c else 0.0), values) for c, values in points if values]
-            for x, values in points:
-                axes.plot([x] * len(values), [*values.values()], ".", color=look.colour, alpha=0.45, markersize=5)
-                everything += values.values()
-            found = [interval(values.values()) for _, values in points]
-            canvas.curve(
-                axes, [x for x, _ in points], [point for point in found if point], look.colour, look.marker, look.title
-            )
-        axes.set_xlim(-0.06 * widest, 1.06 * widest)  # starts at dense, even without a dense run
-        canvas.limits(axes, everything)
-        low, high = axes.get_ylim()
-        if low < task.chance < high:
-            axes.axhline(task.chance, color=style.MUTED, linestyle=":", linewidth=1)
-            options: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
-            axes.annotate("chance", (0.0, task.chance), (0, 2), **options)
-        axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %")
-        axes.set_title(task.title, pad=18 if task.unlike_paper else None)
-        if task.unlike_paper:  # a curve of other settings than the paper's says so
-            words_of_it = textwrap.shorten(task.unlike_paper, 78, placeholder=" ...")
-            axes.text(0, 1.02, words_of_it, transform=axes.transAxes, fontsize=7, color=style.MUTED)
-        canvas.legend(axes)
-
-    return draw
+def _metric(task: Task, figure: str, words: str, axes: Axes) -> None:
+    pruners = task.pruners()
+    everything: list[float] = []
+    widest = max(task.compressions())
+    for k, pruner in enumerate(pruners):
+        look, shift = style.look(pruner), (k - (len(pruners) - 1) / 2) * STEP * widest
+        points = [(c, task.values(pruner, c, figure=figure)) for c in (0.0, *task.compressions(pruner=pruner))]
+        points = [(c + (shift if c else 0.0), values) for c, values in points if values]
+        for x, values in points:
+            axes.plot([x] * len(values), [*values.values()], ".", color=look.colour, alpha=0.45, markersize=5)
+            everything += values.values()
+        found = [point for _, values in points if (point := interval(values.values()))]
+        canvas.curve(axes, [x for x, _ in points], found, look.colour, look.marker, look.title)
+    axes.set_xlim(-0.06 * widest, 1.06 * widest)  # starts at dense, even without a dense run
+    canvas.limits(axes, everything)
+    low, high = axes.get_ylim()
+    if low < task.chance < high:
+        axes.axhline(task.chance, color=style.MUTED, linestyle=":", linewidth=1)
+        options: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
+        axes.annotate("chance", (0.0, task.chance), (0, 2), **options)
+    axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %")
+    axes.set_title(task.title, pad=18 if task.unlike_paper else None)
+    if task.unlike_paper:  # a curve of other settings than the paper's says so
+        words_of_it = textwrap.shorten(task.unlike_paper, 78, placeholder=" ...")
+        axes.text(0, 1.02, words_of_it, transform=axes.transAxes, fontsize=7, color=style.MUTED)
+    canvas.legend(axes)
 
 
 def retained_pictures(study: Study) -> list[Picture]:
@@ -78,38 +75,32 @@ def retained_pictures(study: Study) -> list[Picture]:
     tasks = [task for task in study.tasks if task.pruners()]
     names = in_order(pruner for task in tasks for pruner in task.pruners())
     names = [name for name in names if any(retained(task, name, 0.0) for task in tasks if name in task.pruners())]
-
-    def panel(pruner: str) -> Draw:
-        def draw(axes: Axes) -> None:
-            look, everything = style.look(pruner), [1.0]
-            for k, task in enumerate(tasks):
-                dense = retained(task, pruner, 0.0)
-                if not dense or pruner not in task.pruners():
-                    continue
-                x, found = [1.0], [Interval(1.0, None, len(dense))]
-                for c in task.compressions(pruner=pruner):
-                    values = [*retained(task, pruner, c).values()]
-                    density = interval(task.values(pruner, c, figure="density").values())
-                    point = interval(values)
-                    assert point is not None and density is not None
-                    x.append(density.mean)
-                    found.append(point)
-                    everything += values
-                line = "--" if task.kind == "image" else "-"
-                marker = style.MARKERS[k % len(style.MARKERS)]
-                canvas.curve(axes, x, found, look.colour, marker, task.title, line)
-            canvas.limits(axes, everything)
-            canvas.log(axes)
-            axes.invert_xaxis()
-            axes.set(
-                xlabel="density (fraction of prunable weights kept)", ylabel="retained (1 is dense)", title=look.title
-            )
-            canvas.legend(axes, columns=2)
-
-        return draw
-
-    titled = [(name, style.look(name).title, panel(name)) for name in names]
+    titled = [(name, style.look(name).title, partial(_retained, tasks, name)) for name in names]
     return canvas.with_whole("retained", "Performance retained against density", titled)
+
+
+def _retained(tasks: Sequence[Task], pruner: str, axes: Axes) -> None:
+    look, everything = style.look(pruner), [1.0]
+    for k, task in enumerate(tasks):
+        dense = retained(task, pruner, 0.0)
+        if not dense or pruner not in task.pruners():
+            continue
+        x, found = [1.0], [Interval(1.0, None, len(dense))]
+        for c in task.compressions(pruner=pruner):
+            values = [*retained(task, pruner, c).values()]
+            density = interval(task.values(pruner, c, figure="density").values())
+            point = interval(values)
+            assert point is not None and density is not None
+            x.append(density.mean)
+            found.append(point)
+            everything += values
+        line = "--" if task.kind == "image" else "-"
+        canvas.curve(axes, x, found, look.colour, style.MARKERS[k % len(style.MARKERS)], task.title, line)
+    canvas.limits(axes, everything)
+    canvas.log(axes)
+    axes.invert_xaxis()
+    axes.set(xlabel="density (fraction of prunable weights kept)", ylabel="retained (1 is dense)", title=look.title)
+    canvas.legend(axes, columns=2)
 
 
 def short(layer: str) -> str:
@@ -122,49 +113,40 @@ def _layers(task: Task) -> list[Picture]:
     names = list(dict.fromkeys(name for member in task.members for name in member.run.layers()))
     if len(names) < 2:
         return []
-
-    def panel(c: float) -> Draw:
-        def draw(axes: Axes) -> None:
-            series = {}
-            for pruner in task.pruners():
-                each = [run.layers() for run in task.runs(pruner, c).values()]
-                if each:
-                    series[pruner] = [math.fsum(found.get(name, 0.0) for found in each) / len(each) for name in names]
-            least = min([value for values in series.values() for value in values if value > 0.0], default=1.0)
-            edge = least / 3.0
-            canvas.log(axes)
-            rows = range(len(names))
-            for pruner, values in series.items():
-                look = style.look(pruner)
-                x = [value or edge for value in values]
-                axes.plot(
-                    x, rows, color=look.colour, marker=look.marker, markersize=4.5, linewidth=0.8, label=look.title
-                )
-                gone = [k for k in rows if values[k] == 0.0]
-                axes.plot(
-                    [edge] * len(gone), gone, look.marker, color=look.colour, markerfacecolor=style.BACK, markersize=4.5
-                )
-            axes.axvline(10.0**-c, color=style.MUTED, linestyle=":", linewidth=1)
-            axes.set_xlim(edge / 1.5, 1.5)
-            every = -(-len(names) // LABELLED)
-            axes.set_yticks(list(rows)[::every], [short(name) for name in names][::every], fontsize=7)
-            axes.set_ylim(len(names) - 0.5, -0.5)
-            axes.set_xlabel("density; hollow: none is left")
-            axes.set_title(f"{task.title}: compression {c:g}", loc="right")  # names of layers may leave little room
-            canvas.legend(axes)
-
-        return draw
-
     height = 1.6 + 0.15 * min(len(names), 2 * LABELLED)
     return [
-        canvas.picture(
-            f"layers-{task.name}-c{c:g}", f"Density by layer at compression {c:g}: {task.title}", [panel(c)], height
-        )
+        canvas.picture(f"layers-{task.name}-c{c:g}", f"Density by layer at compression {c:g}: {task.title}",
+                       [partial(_densities, task, names, c)], height)
         for c in task.compressions()
-    ]
+    ]  # fmt: skip
+
+
+def _densities(task: Task, names: Sequence[str], c: float, axes: Axes) -> None:
+    series = {}
+    for pruner in task.pruners():
+        if each := [run.layers() for run in task.runs(pruner, c).values()]:
+            series[pruner] = [math.fsum(found.get(name, 0.0) for found in each) / len(each) for name in names]
+    least = min([value for values in series.values() for value in values if value > 0.0], default=1.0)
+    edge = least / 3.0
+    canvas.log(axes)
+    rows = range(len(names))
+    for pruner, values in series.items():
+        look = style.look(pruner)
+        mark: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": 4.5}
+        axes.plot([value or edge for value in values], rows, linewidth=0.8, label=look.title, **mark)
+        gone = [k for k in rows if values[k] == 0.0]
+        axes.plot([edge] * len(gone), gone, linestyle="none", markerfacecolor=style.BACK, **mark)
+    axes.axvline(10.0**-c, color=style.MUTED, linestyle=":", linewidth=1)
+    axes.set_xlim(edge / 1.5, 1.5)
+    every = -(-len(names) // LABELLED)
+    axes.set_yticks(list(rows)[::every], [short(name) for name in names][::every], fontsize=7)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("density; hollow: none is left")
+    axes.set_title(f"{task.title}: compression {c:g}", loc="right")  # names of layers may leave little room
+    canvas.legend(axes)
 
 
 def _orders(task: Task) -> list[Picture]:
     """Return BLEU with n-grams up to each order, one panel per order."""
-    panels = [(str(n), f"BLEU-{n}", _metric(task, f"bleu_{n}", f"BLEU-{n}")) for n in range(1, 5)]
+    panels = [(str(n), f"BLEU-{n}", partial(_metric, task, f"bleu_{n}", f"BLEU-{n}")) for n in range(1, 5)]
     return canvas.each(f"bleu-{task.name}", f"BLEU by n-gram order: {task.title}", panels)

@@ -41,24 +41,19 @@ def is_translation(task: Task) -> bool:
 
 
 def _numbers(mean: Interval | None) -> dict[str, Any]:
-    if mean is None:
-        return {"mean": None, "half_width": None, "seeds": 0}
-    return {"mean": mean.mean, "half_width": mean.half, "seeds": mean.count}
+    return {"mean": None, "half_width": None, "seeds": 0} if mean is None else mean.record
 
 
 def beside_paper(printed: PaperTable, tasks: list[Task]) -> list[Table]:
     """Return one table per task that the paper's table is about, or one without our figures if there is none."""
-    of = [task for task in tasks if printed.of.items() <= {"dataset": task.dataset, "model": task.model}.items()]
+    of = [task for task in tasks if printed.of.items() <= task.record.items()]
     names = [printed.name if len(of) == 1 else f"{printed.name}-{task.name}" for task in of]
     tables = [_beside(printed, task, name) for task, name in zip(of, names, strict=True)]
     return tables or [_beside(printed, None, printed.name)]
 
 
 def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
-    pruners = [
-        *printed.pruners,
-        *(pruner for pruner in (task.pruners() if task else []) if pruner not in printed.pruners),
-    ]
+    pruners = list(dict.fromkeys([*printed.pruners, *(task.pruners() if task else [])]))
     ours = [0.0, *(c for pruner in pruners for c in task.compressions(printed.variant(pruner)))] if task else []
     rows, records = [], []
     for c in sorted({*printed.compressions, *ours}):
@@ -75,12 +70,8 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
     for pruner in pruners:
         whose = ("paper", "ours") if pruner in printed.pruners else ("ours",)
         header += [f"{pruner_title(pruner)}, {side}" for side in whose]
-    notes = [
-        printed.note,
-        "Ours: mean ± half width of the 95 % interval (seeds); without ± where the seeds agree or one is alone."
-        if task
-        else NONE_YET,
-    ]
+    ours_are = "Ours: mean ± half width of the 95 % interval (seeds); without ± where the seeds agree or one is alone."
+    notes = [printed.note, ours_are if task else NONE_YET]
     if task and task.unlike_paper:
         notes.append(f"Ours are with other settings than the paper's: {task.unlike_paper}.")
     return Table(name, printed.title, header, rows, records, " ".join(filter(None, notes)))
@@ -126,9 +117,8 @@ def results(tasks: list[Task]) -> Table:
                     + [f"{spread(mean)} {task.metric.title}", each]
                 )
                 records.append(
-                    {"dataset": task.dataset, "model": task.model, "setting": label(variant), "pruner": _named(pruner)}
-                    | {"compression": c, "density": density.mean, "flop_sparsity": flops.mean}
-                    | {"metric": task.metric.key, **_numbers(mean)}
+                    {**task.record, "setting": label(variant), "pruner": _named(pruner), "compression": c}
+                    | {"density": density.mean, "flop_sparsity": flops.mean, "metric": task.metric.key, **mean.record}
                     | {"by_seed": " ".join(f"{seed}={value!r}" for seed, value in by_seed.items())}
                 )
     header = ["task", "setting", "pruner", "compression", "density", "FLOP sparsity", "mean ± half width", "each seed"]
@@ -145,10 +135,8 @@ def further(tasks: list[Task]) -> Table:
                 found = interval(task.values(pruner, c, figure=f"final_{metric.key}").values())
                 if found is not None:
                     rows.append([task.title, metric.title, _named(pruner), f"{c:g}", spread(found)])
-                    records.append(
-                        {"dataset": task.dataset, "model": task.model, "metric": metric.key, "pruner": _named(pruner)}
-                        | {"compression": c, **_numbers(found)}
-                    )
+                    where = {**task.record, "metric": metric.key, "pruner": _named(pruner), "compression": c}
+                    records.append({**where, **found.record})
     header = ["task", "metric", "pruner", "compression", "mean ± half width"]
     return Table("further", "Further metrics", header, rows, records, "Main settings.")
 
@@ -172,10 +160,8 @@ def reached(tasks: list[Task]) -> Table:
             assert found is not None
             spans = f"{found.mean:.2f} ({min(values):.2f} to {max(values):.2f})"
             rows.append([task.title, f"{c:g}", f"{alive} of {groups[c, alive][0].classes}", spans, pruners])
-            records.append(
-                {"dataset": task.dataset, "model": task.model, "compression": c, "classes": alive, "runs": len(values)}
-                | {"mean": found.mean, "lowest": min(values), "highest": max(values), "pruners": pruners}
-            )
+            where = {**task.record, "compression": c, "classes": alive, "runs": len(values), "mean": found.mean}
+            records.append({**where, "lowest": min(values), "highest": max(values), "pruners": pruners})
     header = ["task", "compression", "classes reached", "mean (lowest to highest)", "runs"]
     note = (
         "All settings and seeds. Of the classes that nothing reaches any more, one alone can ever be the answer: the "
@@ -197,9 +183,9 @@ def moved(tasks: list[Task]) -> Table:
             rows.append([task.title, f"{c:g}", *(_span(values) for values in (before, *after.values()))])
             for pruner, values in after.items():
                 if values:
-                    record = {"dataset": task.dataset, "model": task.model, "compression": c, "pruner": pruner}
-                    record |= {"before": median(before), "after": median(values), "seeds": len(values)}
-                    records.append(record | {"lowest": min(values), "highest": max(values)})
+                    where = {**task.record, "compression": c, "pruner": pruner, "before": median(before)}
+                    after_it = {"after": median(values), "seeds": len(values)}
+                    records.append({**where, **after_it, "lowest": min(values), "highest": max(values)})
     header = ["task", "compression", "before", *map(pruner_title, pruners)]
     note = "Median over seeds (lowest to highest). Before: all pruners' runs. Main settings."
     return Table("moved", "Test loss before and right after pruning", header, rows, records, note)
@@ -273,9 +259,7 @@ def data(tasks: list[Task]) -> Table:
     for task in tasks:
         for source, counts, notes in dict.fromkeys(_behind(member.run) for member in task.members):
             rows.append([task.title, source, counts, notes])
-            records.append(
-                {"dataset": task.dataset, "model": task.model, "source": source, "rows": counts, "notes": notes}
-            )
+            records.append({**task.record, "source": source, "rows": counts, "notes": notes})
     return Table("data", "Data", ["task", "source", "rows", "remarks"], rows, records)
 
 
@@ -288,19 +272,17 @@ def _behind(run: Run) -> tuple[str, str, str]:
 
 def versions(runs: list[Run]) -> Table:
     """Return the table of code versions and machines that made the runs, one line per combination."""
-    counts: dict[tuple[str, str, str], int] = {}
+    counts: Counter[tuple[str, str, str]] = Counter()
     for run in runs:
         packages = ", ".join(f"{name} {version}" for name, version in run.result["versions"].items() if version)
         machine = run.result.get("machine", {})
         device = ", ".join(str(machine[key]) for key in ("gpu", "device", "threads", "platform") if key in machine)
-        key = str(run.result.get("commit")), packages, device
-        counts[key] = counts.get(key, 0) + 1
+        counts[str(run.result.get("commit")), packages, device] += 1
     header = ["commit", "runs", "versions", "device, threads, platform"]
-    rows = [[commit[:12], str(count), packages, device] for (commit, packages, device), count in counts.items()]
-    records = [
-        {"commit": commit, "runs": count, "versions": packages, "machine": device}
-        for (commit, packages, device), count in counts.items()
-    ]
+    rows, records = [], []
+    for (commit, packages, device), count in counts.items():
+        rows.append([commit[:12], str(count), packages, device])
+        records.append({"commit": commit, "runs": count, "versions": packages, "machine": device})
     return Table("versions", "Code and machines", header, rows, records)
 
 
@@ -314,10 +296,8 @@ def run_list(tasks: list[Task]) -> Table:
             path, setting = run.path.as_posix(), label(member.variant)
             rows.append([path, task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed])
             rows[-1] += [f"{value:.2f} {task.metric.title}", commit[:12]]
-            records.append(
-                {"run": path, "dataset": task.dataset, "model": task.model, "setting": setting, "pruner": run.pruner}
-                | {"compression": run.compression, "seed": run.seed, "metric": task.metric.key}
-                | {"value": value, "commit": commit}
-            )
+            where = {"run": path, **task.record, "setting": setting, "pruner": run.pruner}
+            where |= {"compression": run.compression, "seed": run.seed, "metric": task.metric.key}
+            records.append({**where, "value": value, "commit": commit})
     header = ["directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit"]
     return Table("runs", "Runs", header, rows, records)

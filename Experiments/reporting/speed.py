@@ -1,26 +1,29 @@
 """Measured speed: the seconds and bytes that pruning saves, for runs that were measured, and what it costs."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
 
 from Experiments.reporting import canvas, style
-from Experiments.reporting.canvas import Draw, Picture
+from Experiments.reporting.canvas import Picture
 from Experiments.reporting.table import Table
 from Utils.export.formats import FORMATS, REFERENCE
 from Utils.study.runs import Run
 from Utils.study.tasks import Task, label, pruner_title
 
+COSTS = ("parameters", "file_bytes", "memory_bytes", "multiply_adds")
 AT_LEAST = (0.5, 2.0)  # least range of the speed axis, so that random differences look small
 DRAWN = sorted((format.marker, name) for name, format in FORMATS.items() if format.marker)  # the filled first
 
 
-def _measured(task: Task) -> Iterator[tuple[str, Run]]:
-    """Yield (setting, run) for the runs whose speed was measured."""
-    for member in task.members:
-        if member.run.measurement is not None and REFERENCE in member.run.measurement:
-            yield label(member.variant), member.run
+def _measured(tasks: Sequence[Task]) -> Iterator[tuple[Task, str, Run]]:
+    """Yield (task, setting, run) for the runs whose speed was measured."""
+    for task in tasks:
+        for member in task.members:
+            if member.run.measurement is not None and REFERENCE in member.run.measurement:
+                yield task, label(member.variant), member.run
 
 
 def _faster(run: Run, name: str, size: str, of: str = "median") -> float:
@@ -39,93 +42,63 @@ def _sizes(run: Run) -> list[str]:
 def table(tasks: Sequence[Task]) -> Table:
     """Return a table with one line per run and format."""
     rows, records = [], []
-    for task in tasks:
-        for setting, run in _measured(task):
-            assert run.measurement is not None
-            for name, figures in run.measurement.items():
-                times = {size: figures["seconds"][size] for size in _sizes(run)}
-                rows.append(
-                    [task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed]
-                    + [f"{run.figures['metric']:.2f} {task.metric.title}", name, f"{figures['parameters']:,}"]
-                    + [f"{figures[key] / 1024:,.1f}" for key in ("file_bytes", "memory_bytes")]
-                    + [f"{figures['multiply_adds']:,}"]
-                    + [_time(times[size], _faster(run, name, size)) if size in times else "" for size in ("1", "64")]
-                )
-                records.append(_record(task, setting, run, name, figures))
+    for task, setting, run in _measured(tasks):
+        of_run: dict[str, Any] = {"run": run.path.as_posix(), **task.record, "setting": setting, "pruner": run.pruner}
+        of_run |= {"compression": run.compression, "seed": run.seed, "metric": run.figures["metric"]}
+        for name, figures in (run.measurement or {}).items():
+            record = {**of_run, "format": name} | {key: figures[key] for key in COSTS}
+            row = [task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed]
+            row += [f"{run.figures['metric']:.2f} {task.metric.title}", name, f"{figures['parameters']:,}"]
+            row += [f"{figures[key] / 1024:,.1f}" for key in ("file_bytes", "memory_bytes")]
+            row.append(f"{figures['multiply_adds']:,}")
+            times = {}
+            for size in _sizes(run):
+                taken, faster = figures["seconds"][size], _faster(run, name, size)
+                times[size] = f"{1e3 * taken['median']:.3f} ({faster:.2f})"
+                record |= {f"seconds_{key}_{size}": value for key, value in taken.items()}
+                record[f"times_dense_{size}"] = faster
+            rows.append([*row, *(times.get(size, "") for size in ("1", "64"))])
+            records.append(record)
     header = ["task", "setting", "pruner", "compression", "seed", "figure", "format", "parameters"]
     header += ["file, KiB", "memory, KiB", "multiply-adds", "ms for 1 (times dense)", "ms for 64 (times dense)"]
     note = "Milliseconds: median of medians taken in turn; in brackets how many times as fast as the dense format."
     return Table("speed", "Measured speed", header, rows, records, note)
 
 
-def _time(taken: dict[str, float], faster: float) -> str:
-    return f"{1e3 * taken['median']:.3f} ({faster:.2f})"
-
-
-def _record(task: Task, setting: str, run: Run, name: str, figures: dict[str, Any]) -> dict[str, Any]:
-    record = {
-        "run": run.path.as_posix(),
-        "dataset": task.dataset,
-        "model": task.model,
-        "setting": setting,
-        "pruner": run.pruner,
-        "compression": run.compression,
-        "seed": run.seed,
-        "metric": run.figures["metric"],
-        "format": name,
-        **{key: figures[key] for key in ("parameters", "file_bytes", "memory_bytes", "multiply_adds")},
-    }
-    for size in _sizes(run):
-        record |= {f"seconds_{key}_{size}": value for key, value in figures["seconds"][size].items()}
-        record[f"times_dense_{size}"] = _faster(run, name, size)
-    return record
-
-
 def pictures(tasks: Sequence[Task]) -> list[Picture]:
     """Draw the metric against measured speed: one panel per task and batch size."""
     panels = []
     for task in tasks:
-        runs = [run for _, run in _measured(task)]
+        runs = [run for *_, run in _measured([task])]
         for size in sorted({size for run in runs for size in _sizes(run)}, key=int):
             words = f"{task.title}, {size} at a time"
-            panels.append((f"{task.name}-{size}", words, _panel(task, runs, size, words)))
+            panels.append((f"{task.name}-{size}", words, partial(_panel, task, runs, size, words)))
     return canvas.with_whole("speed", "The figure against measured speed", panels)
 
 
-def _panel(task: Task, runs: Sequence[Run], size: str, title: str) -> Draw:
-    def draw(axes: Axes) -> None:
-        named: set[str] = set()
-        reached = list(AT_LEAST)
-        for run in runs:
-            look = style.look(run.pruner)
-            for marker, name in DRAWN:
-                filled = marker == "filled"
-                if run.measurement is None or name not in run.measurement:
-                    continue
-                value = run.figures["metric"]
-                spread = [_faster(run, name, size, of) for of in ("lowest", "highest")]
-                axes.plot(spread, [value, value], color=look.colour, linewidth=0.8, alpha=0.6)
-                reached += spread
-                axes.plot(
-                    _faster(run, name, size),
-                    value,
-                    look.marker,
-                    color=look.colour,
-                    markerfacecolor=look.colour if filled else style.BACK,
-                    markersize=5.5,
-                    linestyle="none",
-                    label=None if look.title in named or not filled else look.title,
-                    zorder=3,
-                )
-                named |= {look.title} if filled else set()
-        axes.axvline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
-        canvas.log(axes)
-        axes.set_xlim(min(reached) / 1.1, max(reached) * 1.1)
-        axes.set_xticks([2.0**k for k in range(-6, 12) if min(reached) <= 2.0**k <= max(reached)])
-        canvas.limits(axes, [run.figures["metric"] for run in runs])
-        legend = ", ".join(f"{marker}: {name}" for marker, name in DRAWN)
-        axes.set(xlabel=f"times as fast as {REFERENCE} ({legend})", title=title)
-        axes.set_ylabel(f"{task.metric.title}, %")
-        canvas.legend(axes)
-
-    return draw
+def _panel(task: Task, runs: Sequence[Run], size: str, title: str, axes: Axes) -> None:
+    named: set[str] = set()
+    reached = list(AT_LEAST)
+    for run in runs:
+        look, value = style.look(run.pruner), run.figures["metric"]
+        for marker, name in DRAWN:
+            filled = marker == "filled"
+            if run.measurement is None or name not in run.measurement:
+                continue
+            spread = [_faster(run, name, size, of) for of in ("lowest", "highest")]
+            axes.plot(spread, [value, value], color=look.colour, linewidth=0.8, alpha=0.6)
+            reached += spread
+            axes.plot(
+                _faster(run, name, size), value, look.marker, color=look.colour, markersize=5.5, linestyle="none",
+                markerfacecolor=look.colour if filled else style.BACK, zorder=3,
+                label=None if look.title in named or not filled else look.title,
+            )  # fmt: skip
+            named |= {look.title} if filled else set()
+    axes.axvline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
+    canvas.log(axes)
+    axes.set_xlim(min(reached) / 1.1, max(reached) * 1.1)
+    axes.set_xticks([2.0**k for k in range(-6, 12) if min(reached) <= 2.0**k <= max(reached)])
+    canvas.limits(axes, [run.figures["metric"] for run in runs])
+    legend = ", ".join(f"{marker}: {name}" for marker, name in DRAWN)
+    axes.set(xlabel=f"times as fast as {REFERENCE} ({legend})", ylabel=f"{task.metric.title}, %", title=title)
+    canvas.legend(axes)

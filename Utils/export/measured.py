@@ -1,7 +1,5 @@
 """Measurement of the formats of a model: bytes, multiply-adds, and seconds by torch's benchmark timer."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable
 from functools import partial

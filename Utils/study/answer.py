@@ -8,18 +8,15 @@ The p-values of all contrasts with enough seeds are adjusted together (Holm 1979
 and no verdict.
 """
 
-from __future__ import annotations
-
-import math
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from Utils import load
 from Utils.study.retained import retained
-from Utils.study.statistics import flip_interval, holm, paired, sign_flip
+from Utils.study.statistics import Differences, flip_interval, holm, paired
 from Utils.study.tasks import Task
 from Utils.wording import counted
 
@@ -30,19 +27,18 @@ PRUNER, SENSITIVITY = "GraSP less Rand", "retained, images less text"
 
 
 @dataclass(frozen=True)
-class Primary:
+class Primary(Differences):
     """A primary contrast: the difference between two sides by seed, in points."""
 
     question: str  # PRUNER or SENSITIVITY
     where: str
     text: bool  # about text alone; a contrast between text and images is about neither alone
-    by_seed: Mapping[str, float]
     adjusted: float | None = None  # p-value after Holm's correction; None with fewer than SEEDS seeds
 
     @property
     def mean(self) -> float:
         """Return the mean difference."""
-        return math.fsum(self.by_seed.values()) / len(self.by_seed)
+        return self.interval.mean
 
     @cached_property
     def ends(self) -> tuple[float, float] | None:
@@ -51,11 +47,6 @@ class Primary:
         Student's interval can include 0 where the test shows a difference: one seed that loses a class stretches it.
         """
         return flip_interval([*self.by_seed.values()])
-
-    @property
-    def p(self) -> float:
-        """Return the two-sided p-value of the sign-flip test, not adjusted."""
-        return sign_flip(self.by_seed.values())
 
     @property
     def verdict(self) -> str:
@@ -87,7 +78,7 @@ def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) 
     for task in filter(_asked, tasks):
         by_seed = paired(task.values(first, COMPRESSION), task.values(second, COMPRESSION))
         if by_seed:
-            found.append(Primary(PRUNER, task.title, task.kind != "image", by_seed))
+            found.append(Primary(by_seed, PRUNER, task.title, task.kind != "image"))
     return found
 
 
@@ -102,7 +93,7 @@ def of_kinds(tasks: Sequence[Task]) -> list[Primary]:
                 if by_seed:
                     where = f"{image.data_title} less {text.data_title}, {model}"
                     points = {seed: 100.0 * value for seed, value in by_seed.items()}
-                    found.append(Primary(SENSITIVITY, where, False, points))
+                    found.append(Primary(points, SENSITIVITY, where, False))
     return found
 
 
@@ -110,10 +101,7 @@ def primaries(tasks: Sequence[Task]) -> list[Primary]:
     """Return all primary contrasts, with adjusted p-values where there are SEEDS seeds."""
     found = [*of_pruners(tasks), *of_kinds(tasks)]
     adjusted = iter(holm([one.p for one in found if len(one.by_seed) >= SEEDS]))
-    return [
-        Primary(one.question, one.where, one.text, one.by_seed, next(adjusted) if len(one.by_seed) >= SEEDS else None)
-        for one in found
-    ]
+    return [replace(one, adjusted=next(adjusted)) if len(one.by_seed) >= SEEDS else one for one in found]
 
 
 def sentences(tasks: Sequence[Task]) -> list[str]:

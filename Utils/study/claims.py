@@ -117,20 +117,11 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     move = max(abs(value - bleus.column(pruner)[0.0]) for (_, pruner), value in bleus.cells.items())
     top = max(accuracies.compressions)
     news, translated = (load.dataset(name).title for name in (paper.classification, paper.translation))
-    pictures = [task for task in tasks if is_image(task)]
+    pictures = [task for task in tasks if task.kind == "image"]
 
-    def is_classification(task: Task) -> bool:
-        return task.dataset == paper.classification
-
-    def is_translation(task: Task) -> bool:
-        return task.dataset == paper.translation
-
-    def is_papers_images(task: Task) -> bool:
-        return {"dataset": task.dataset, "model": task.model} == images.of
-
-    of_news = partial(Question, where=news, of=is_classification)
-    of_translation = partial(Question, where=translated, of=is_translation)
-    of_images = partial(Question, where=images.title, of=is_papers_images)
+    of_news = partial(Question, where=news, of=lambda task: task.dataset == paper.classification)
+    of_translation = partial(Question, where=translated, of=lambda task: task.dataset == paper.translation)
+    of_images = partial(Question, where=images.title, of=lambda task: task.record == images.of)
     return [
         of_news(
             "Accuracy falls with compression",
@@ -169,7 +160,7 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
             "Text is more sensitive than images",
             "text beside images",
             "retained by the image task less that by the text task, mean over the compressions that both have: above 0",
-            lambda task: is_classification(task) or is_translation(task),
+            lambda task: task.dataset in (paper.classification, paper.translation),
             lambda task: [found for image in pictures for found in more_sensitive(task, image)],
         ),
         of_images(
@@ -200,11 +191,6 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
             )
         ),
     ]
-
-
-def is_image(task: Task) -> bool:
-    """Return whether the task has images."""
-    return task.kind == "image"
 
 
 def _statement(label: str, values: Iterable[float], runs: Iterable[Run], low: float, high: float) -> list[Statement]:

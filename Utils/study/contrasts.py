@@ -1,17 +1,16 @@
 """Differences between two settings, paired by seed: between two pruners, or between a variant and its baseline."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from Utils.study.runs import Run
-from Utils.study.statistics import Interval, interval, sign_flip, smallest_p
+from Utils.study.statistics import Differences, smallest_p
 from Utils.study.tasks import MAIN, Side, Task, Variant, label, plain, pruner_title
 
 FIRST, SECOND = "grasp", "rand"  # the paper's question
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Contrast(Differences):
     """The difference of the metric between two settings, by seed."""
 
     task: Task
@@ -19,20 +18,7 @@ class Contrast:
     variant: Variant
     pruner: str
     compression: float
-    by_seed: Mapping[str, float]  # differences of the metric
     runs: tuple[Run, ...]
-
-    @property
-    def interval(self) -> Interval:
-        """Return the mean difference with its 95 % interval."""
-        result = interval(self.by_seed.values())
-        assert result is not None  # every contrast has a seed
-        return result
-
-    @property
-    def p(self) -> float:
-        """Return the p-value of the sign-flip test."""
-        return sign_flip(self.by_seed.values())
 
     @property
     def smallest_p(self) -> float:
@@ -46,9 +32,8 @@ def pruners(task: Task, first: str = FIRST, second: str = SECOND) -> list[Contra
     for variant in task.variants:
         for compression in task.compressions(variant):
             sides = [(name, compression, variant) for name in (first, second)]
-            result += _contrast(
-                task, f"{pruner_title(first)} - {pruner_title(second)}", variant, first, compression, *sides
-            )
+            what = f"{pruner_title(first)} - {pruner_title(second)}"
+            result += _contrast(task, what, variant, first, compression, *sides)
     return result
 
 
@@ -75,4 +60,4 @@ def _contrast(
     task: Task, what: str, variant: Variant, pruner: str, compression: float, first: Side, second: Side
 ) -> list[Contrast]:
     by_seed, runs = task.paired(first, second)
-    return [Contrast(task, what, variant, pruner, compression, by_seed, tuple(runs))] if by_seed else []
+    return [Contrast(by_seed, task, what, variant, pruner, compression, tuple(runs))] if by_seed else []

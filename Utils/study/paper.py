@@ -2,8 +2,8 @@
 
 import functools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,20 @@ class PaperTable:
     title: str
     of: Mapping[str, str]  # its task: {"dataset": ...}, and {"model": ...} if the data set has several
     figure: str  # a key of Run.figures
-    note: str
-    pruners: tuple[str, ...]
-    cells: Mapping[tuple[float, str], float]  # (compression, pruner) -> printed value
-    settings: Mapping[str, Mapping[str, Any]]  # pruner -> settings in which its runs differ from the others'
+    pruners: Sequence[str]
+    rows: Mapping[str, Sequence[float]]  # compression -> printed value of each pruner
+    note: str = ""
+    # pruner -> settings in which its runs differ from the others'
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def cells(self) -> dict[tuple[float, str], float]:
+        """Return the printed values by (compression, pruner)."""
+        return {
+            (float(compression), pruner): value
+            for compression, values in self.rows.items()
+            for pruner, value in zip(self.pruners, values, strict=True)
+        }
 
     def variant(self, pruner: str) -> tuple[tuple[str, str], ...]:
         """Return how a pruner's runs differ from the others', as a `tasks.Variant`."""
@@ -61,24 +71,4 @@ class Paper:
 def read() -> Paper:
     """Read paper.json."""
     stored = files.read_json(Path(__file__).with_name("paper.json"))
-    return Paper(**{**stored, "tables": tuple(map(_table, stored["tables"]))})
-
-
-def _table(stored: Mapping[str, Any]) -> PaperTable:
-    cells = {
-        (float(compression), pruner): value
-        for compression, values in stored["rows"].items()
-        for pruner, value in zip(stored["pruners"], values, strict=True)
-    }
-    of = {key: stored[key] for key in ("dataset", "model") if key in stored}
-    pruners = tuple(stored["pruners"])
-    return PaperTable(
-        stored["name"],
-        stored["title"],
-        of,
-        stored["figure"],
-        stored.get("note", ""),
-        pruners,
-        cells,
-        stored.get("settings", {}),
-    )
+    return Paper(**{**stored, "tables": tuple(PaperTable(**table) for table in stored["tables"])})

@@ -73,6 +73,15 @@ class Interval:
         return Interval(factor * self.mean, None if self.half is None else factor * self.half, self.count)
 
     @property
+    def record(self) -> dict[str, float | None]:
+        """Return the entries of a table's line of plain values."""
+        return {"mean": self.mean, "half_width": self.half, "seeds": self.count}
+
+    def ends(self) -> str:
+        """Return both ends with their signs, in words."""
+        return "one seed: no interval" if self.half is None else f"{self.low:+.2f} to {self.high:+.2f}"
+
+    @property
     def low(self) -> float:
         """Return the lower end, or minus infinity without an interval."""
         return -math.inf if self.half is None else self.mean - self.half
@@ -114,6 +123,25 @@ def difference(first: Sequence[float], second: Sequence[float]) -> Interval | No
         return Interval(a.mean - b.mean, 0.0, count)
     freedom = sum(parts) ** 2 / sum(part**2 / (side.count - 1) for side, part in zip((a, b), parts, strict=True))
     return Interval(a.mean - b.mean, t_quantile(0.5 + CONFIDENCE / 2, freedom) * math.sqrt(sum(parts)), count)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Differences between two settings, by seed; there is at least one."""
+
+    by_seed: Mapping[str, float]
+
+    @property
+    def interval(self) -> Interval:
+        """Return the mean difference with its 95 % interval."""
+        result = interval(self.by_seed.values())
+        assert result is not None  # there is a seed
+        return result
+
+    @property
+    def p(self) -> float:
+        """Return the two-sided p-value of the sign-flip test, not adjusted."""
+        return sign_flip(self.by_seed.values())
 
 
 def paired(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:

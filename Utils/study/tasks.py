@@ -141,6 +141,11 @@ class Task:
         self.name = re.sub(r"[^\w.-]+", "-", "-".join(parts))
         self._compare(runs)
 
+    @property
+    def record(self) -> dict[str, str]:
+        """Return the entries that name the task in a table's line of plain values."""
+        return {"dataset": self.dataset, "model": self.model}
+
     def _compare(self, runs: list[Run]) -> None:
         ideal = ideal_settings(self.dataset)
         away_of = {run.path: len(_away(_without_rounds(run), ideal)) for run in runs if run.compression > 0.0}
