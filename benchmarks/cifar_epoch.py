@@ -66,14 +66,8 @@ class Plain:
     def __init__(self, data: corpus.Corpus, ours: nn.Module, data_dir: Path, workers: int = 0) -> None:
         images = cast(Images, data.train)
         mean, std = (part.flatten().div(255).tolist() for part in (images.mean, images.std))
-        transform = transforms.Compose(
-            [
-                transforms.RandomCrop(32, 4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(mean, std),
-            ]
-        )
+        varied = [transforms.RandomCrop(32, 4), transforms.RandomHorizontalFlip()]
+        transform = transforms.Compose([*varied, transforms.ToTensor(), transforms.Normalize(mean, std)])
         real = data.source == "real"
         examples = datasets.CIFAR10(str(data_dir), True, transform) if real else Drawn(data, transform)
         self.batches = endless(DataLoader(examples, BATCH, shuffle=True, num_workers=workers))

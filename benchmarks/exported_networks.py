@@ -19,8 +19,6 @@ from Utils.data import corpus
 from Utils.export import measured
 from Utils.export.formats import REFERENCE
 from Utils.machine import seeds, timing
-from Utils.training.loss import CrossEntropy
-from Utils.training.prune import prune_loop
 
 CASES = {
     "agnews-rand-c2": "--dataset agnews --pruner rand --compression 2",
@@ -42,16 +40,13 @@ def case(command: str, given: Namespace) -> dict[str, Any]:
     model = load.model(args.model, args.model_class)(data.shape, data.num_classes).eval()
     pruner = load.pruner(args.pruner)(list(generator.masked_parameters(model)), seed=1)
     examples = load.dataloader(data, args.prune_batch_size, True, length=args.prune_dataset_ratio * data.num_classes)
-    density = 10.0**-args.compression
-    schedule = args.compression_schedule, args.mask_scope, args.prune_epochs
-    prune_loop(model, CrossEntropy(), pruner, examples, scaffold.CPU, density, *schedule)
+    scaffold.prune(model, pruner, examples, args.compression, args.prune_epochs)
     found, _ = measured.formats(model, load.exporter(data.dataset), data, given.repeats)
     dense = found[REFERENCE]
     for figures in found.values():
         figures["file_of_dense"] = figures["file_bytes"] / dense["file_bytes"]
-        figures["times_dense"] = {
-            size: dense["seconds"][size]["median"] / taken["median"] for size, taken in figures["seconds"].items()
-        }
+        seconds = figures["seconds"].items()
+        figures["times_dense"] = {size: dense["seconds"][size]["median"] / taken["median"] for size, taken in seconds}
         figures.pop("forms", None)
     return {"command": command, "source": data.source, "weights": pruner.stats(), "formats": found}
 
@@ -63,11 +58,8 @@ def roofline(threads: int) -> dict[str, float]:
     read, product = (
         timing.timer(body).blocked_autorange(min_run_time=1.0).median for body in (large.sum, lambda: square @ square)
     )
-    return {
-        "threads": threads,
-        "bytes_per_second": 4 * large.numel() / read,
-        "multiply_adds_per_second": 2048**3 / product,
-    }
+    best = {"bytes_per_second": 4 * large.numel() / read, "multiply_adds_per_second": 2048**3 / product}
+    return {"threads": threads, **best}
 
 
 def main() -> None:

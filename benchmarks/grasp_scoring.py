@@ -45,10 +45,7 @@ def main() -> None:
         ours()
         pairs = zip(plain(), pruner.scores.values(), strict=True)
         worst = max(((a - b).abs().max() / a.abs().max()).item() for a, b in pairs)
-        figures[name] = {
-            **scaffold.compare(plain, ours, args.rounds, warm_up=5),
-            "largest_relative_difference": worst,
-        }
+        figures[name] = {**scaffold.compare(plain, ours, args.rounds, 5), "largest_relative_difference": worst}
     scaffold.save("grasp_scoring", figures)
 
 

@@ -11,8 +11,6 @@ import torch
 from benchmarks import scaffold
 from Pruners.pruners import SynFlow
 from Utils import generator, load
-from Utils.training.loss import CrossEntropy
-from Utils.training.prune import prune_loop
 
 SHAPE = (3, 32, 32)
 COMPRESSIONS = (1.0, 1.5, 2.0, 2.5, 3.0)
@@ -24,8 +22,7 @@ def kept(name: str, rounds: int, compression: float, seed: int = 1) -> dict[str,
     model = load.model(name, "lottery")(SHAPE, 10)
     pruner = SynFlow(generator.masked_parameters(model))
     batch = (torch.zeros(1, *SHAPE), torch.zeros(1, dtype=torch.int64))  # of which the shape alone counts
-    density = 10.0**-compression
-    prune_loop(model, CrossEntropy(), pruner, [batch], scaffold.CPU, density, "exponential", "global", rounds)
+    scaffold.prune(model, pruner, [batch], compression, rounds)
     return {key: int(mask.sum()) for key, (mask, _) in zip(pruner.names, pruner.masked_parameters, strict=True)}
 
 

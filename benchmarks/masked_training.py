@@ -26,7 +26,6 @@ from Utils import generator, load
 from Utils.machine import memory
 from Utils.training.adam import Adam
 from Utils.training.loss import CrossEntropy
-from Utils.training.prune import prune_loop
 from Utils.training.train import train_epoch
 
 WORDS = 12  # of every drawn sentence
@@ -89,18 +88,7 @@ def pruned(case: Case) -> nn.Module:
     model = load.model(case.model, case.model_class)(case.task.shape, case.task.classes)
     model.to(memory_format=getattr(model, "memory_format", torch.preserve_format))
     pruner = load.pruner(case.pruner)(list(generator.masked_parameters(model, attention=case.attention)), seed=0)
-    density = 10**-case.compression
-    prune_loop(
-        model,
-        CrossEntropy(),
-        pruner,
-        case.task.drawn(2, 0),
-        scaffold.CPU,
-        density,
-        "exponential",
-        "global",
-        case.rounds,
-    )
+    scaffold.prune(model, pruner, case.task.drawn(2, 0), case.compression, case.rounds)
     unread.note(model, dead.find(model, case.task.shape).no_way_out)
     return model
 

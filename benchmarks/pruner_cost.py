@@ -13,6 +13,7 @@ import argparse
 import math
 import statistics
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,6 @@ from torch import nn
 
 from benchmarks import costs, scaffold
 from Experiments.reporting import canvas, style, writing
-from Experiments.reporting.canvas import Draw
 from Layers.layers import Linear
 from Utils import generator
 from Utils.machine import memory
@@ -73,37 +73,33 @@ def exponents(sizes: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     }
 
 
-def panel(sizes: Sequence[dict[str, Any]], cost: str, title: str, unit: str) -> Draw:
+def panel(sizes: Sequence[dict[str, Any]], cost: str, title: str, unit: str, axes: Axes) -> None:
     """One cost against the weights: a line a pruner, one of the step, and below them all a line of slope 1."""
-
-    def draw(axes: Axes) -> None:
-        million = [size["weights"] / 1e6 for size in sizes]
-        for name in sizes[0]["costs"]:
-            step = name == costs.STEP
-            look = style.Look(name, style.INK, "P") if step else style.look(name)
-            found = [Interval(size["costs"][name][cost], None, 1) for size in sizes]
-            canvas.curve(axes, million, found, look.colour, look.marker, look.title, "--" if step else "-")
-        ends = [million[0] if million[-1] <= LARGE else max(million[0], LARGE), million[-1]]
-        large = [size for size, at in zip(sizes, million, strict=True) if at >= ends[0]]
-        least = min(found[cost] / size["weights"] for size in large for found in size["costs"].values()) * 1e6
-        axes.plot(ends, [BELOW * least * end for end in ends], color=style.MUTED, linestyle=":", linewidth=1)
-        options: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED, "va": "top"}
-        axes.annotate("slope 1", (ends[0], BELOW * least * ends[0]), (5, 0), **options)
-        axes.set(xscale="log", yscale="log", xlabel="million weights", ylabel=unit, title=title)
-        axes.set_xticks([size["million"] for size in sizes])
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=20))
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter("{x:g}")
-        canvas.legend(axes, columns=3)
-
-    return draw
+    million = [size["weights"] / 1e6 for size in sizes]
+    for name in sizes[0]["costs"]:
+        step = name == costs.STEP
+        look = style.Look(name, style.INK, "P") if step else style.look(name)
+        found = [Interval(size["costs"][name][cost], None, 1) for size in sizes]
+        canvas.curve(axes, million, found, look.colour, look.marker, look.title, "--" if step else "-")
+    ends = [million[0] if million[-1] <= LARGE else max(million[0], LARGE), million[-1]]
+    large = [size for size, at in zip(sizes, million, strict=True) if at >= ends[0]]
+    least = min(found[cost] / size["weights"] for size in large for found in size["costs"].values()) * 1e6
+    axes.plot(ends, [BELOW * least * end for end in ends], color=style.MUTED, linestyle=":", linewidth=1)
+    options: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED, "va": "top"}
+    axes.annotate("slope 1", (ends[0], BELOW * least * ends[0]), (5, 0), **options)
+    axes.set(xscale="log", yscale="log", xlabel="million weights", ylabel=unit, title=title)
+    axes.set_xticks([size["million"] for size in sizes])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=20))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    canvas.legend(axes, columns=3)
 
 
 def draw(sizes: Sequence[dict[str, Any]]) -> None:
     """Results/benchmarks/pruner_cost.svg and .png."""
     panels = [
-        panel(sizes, "seconds", "Scoring and masking", "seconds"),
-        panel(sizes, "peak_mib", "Peak memory above the start", "MiB"),
+        partial(panel, sizes, "seconds", "Scoring and masking", "seconds"),
+        partial(panel, sizes, "peak_mib", "Peak memory above the start", "MiB"),
     ]
     made = canvas.picture("pruner_cost", "Cost of a pruner against the size of the model", panels)
     for path in writing.picture(scaffold.FOLDER, made):

@@ -22,6 +22,8 @@ from Layers import layers
 from Utils import load
 from Utils.data import corpus
 from Utils.store import files, provenance
+from Utils.training.loss import CrossEntropy
+from Utils.training.prune import prune_loop
 
 CPU = torch.device("cpu")
 FOLDER = Path("Results/benchmarks")
@@ -110,6 +112,11 @@ def spread(name: str, above: Sequence[float], below: Sequence[float]) -> dict[st
     """Return median, lowest and highest of the ratios of each round, by name."""
     ratios = [a / b for a, b in zip(above, below, strict=True)]
     return {name: statistics.median(ratios), f"{name}_lowest": min(ratios), f"{name}_highest": max(ratios)}
+
+
+def prune(model: nn.Module, pruner: Any, batches: Iterable, compression: float, rounds: int = 1) -> None:
+    """Prune a network as it is drawn, with the density falling exponentially and all weights ranked together."""
+    prune_loop(model, CrossEntropy(), pruner, batches, CPU, 10.0**-compression, "exponential", "global", rounds)
 
 
 TORCHS = (nn.Linear, nn.Conv2d, nn.BatchNorm2d)

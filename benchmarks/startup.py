@@ -26,11 +26,8 @@ def main() -> None:
             "stored_result": partial(command, *RUN.format(folder).split()),
         }
         ways["stored_result"]()
-        figures = {
-            f"{name}_against_import_torch": scaffold.compare(torch_alone, way, args.rounds, warm_up=1)
-            for name, way in ways.items()
-        }
-    scaffold.save("startup", figures)
+        compared = {name: scaffold.compare(torch_alone, way, args.rounds, warm_up=1) for name, way in ways.items()}
+    scaffold.save("startup", {f"{name}_against_import_torch": found for name, found in compared.items()})
 
 
 if __name__ == "__main__":

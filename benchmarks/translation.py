@@ -112,20 +112,25 @@ class Plain:
 
     def train(self, steps: int) -> None:
         loss = nn.CrossEntropyLoss(ignore_index=PAD)
-        scaffold.plain_steps(
-            self.model,
-            lambda logits, target: loss(logits.flatten(0, 1), target.flatten()),
-            self.optimizer,
-            self.batches(steps),
-        )
+
+        def flat(logits: Tensor, target: Tensor) -> Tensor:
+            return loss(logits.flatten(0, 1), target.flatten())
+
+        scaffold.plain_steps(self.model, flat, self.optimizer, self.batches(steps))
+
+
+def network(data: corpus.Corpus, state: dict | None = None) -> nn.Module:
+    """Return our network, with these weights or those that it draws."""
+    model = load.model("seq2seq", "nlp")(data.shape, data.num_classes)
+    model.load_state_dict(state or {}, strict=False)
+    return model
 
 
 class Ours:
     """The same through this project's routines."""
 
     def __init__(self, data: corpus.Corpus, state: dict, amp: torch.dtype | None) -> None:
-        self.model, self.amp = load.model("seq2seq", "nlp")(data.shape, data.num_classes), amp
-        self.model.load_state_dict(state, strict=False)
+        self.model, self.amp = network(data, state), amp
         self.optimizer = Adam(generator.parameters(self.model), lr=1e-4, betas=(0.9, 0.98), eps=1e-9)
         self.optimizer.attach(self.model)
         self.batches = iter(load.dataloader(data, BATCH, True, seed=1))
@@ -143,23 +148,19 @@ def weights_of(model: nn.Module) -> dict:
 
 def begin(data: corpus.Corpus) -> dict:
     torch.manual_seed(1)
-    return weights_of(load.model("seq2seq", "nlp")(data.shape, data.num_classes))
+    return weights_of(network(data))
 
 
 def validation_loss(data: corpus.Corpus, state: dict) -> float:
-    model = load.model("seq2seq", "nlp")(data.shape, data.num_classes)
-    model.load_state_dict(state, strict=False)
     loader = load.dataloader(data, BATCH, False)
-    return evaluate(model, nn.CrossEntropyLoss(), loader, scaffold.CPU)["loss"]
+    return evaluate(network(data, state), nn.CrossEntropyLoss(), loader, scaffold.CPU)["loss"]
 
 
 def training(data: corpus.Corpus, rounds: int, steps: int) -> tuple[dict, dict]:
     """Return (figures, the weights that bf16 has trained)."""
     state = begin(data)
-    ways: dict[str, Plain | Ours] = {
-        "plain": Plain(data, state),
-        **{name: Ours(data, state, amp) for name, amp in WAYS.items()},
-    }
+    ours = {name: Ours(data, state, amp) for name, amp in WAYS.items()}
+    ways: dict[str, Plain | Ours] = {"plain": Plain(data, state), **ours}
 
     def speed(way: Plain | Ours) -> float:
         before = way.tokens
@@ -182,8 +183,7 @@ def training(data: corpus.Corpus, rounds: int, steps: int) -> tuple[dict, dict]:
 
 
 def decoding(data: corpus.Corpus, state: dict, sentences: int, parts: int = 5) -> dict:
-    ours, plain = load.model("seq2seq", "nlp")(data.shape, data.num_classes), Tutorial(data.shape[0], data.num_classes)
-    ours.load_state_dict(state, strict=False)
+    ours, plain = network(data, state), Tutorial(data.shape[0], data.num_classes)
     plain.load_state_dict(state)
     plain.eval()
     test = cast(Sentences, data.test)
@@ -202,9 +202,8 @@ def decoding(data: corpus.Corpus, state: dict, sentences: int, parts: int = 5) -
         return scaffold.timed(lambda: mine.append(decode.translate(ours, sources, scaffold.CPU)))
 
     rounds = -(-len(sources) // part)
-    seconds = scaffold.in_turn(
-        {"plain": of_plain, "ours": of_ours}, rounds, 0, lambda latest: print("decoding:", latest)
-    )
+    ways = {"plain": of_plain, "ours": of_ours}
+    seconds = scaffold.in_turn(ways, rounds, 0, lambda latest: print("decoding:", latest))
     return {
         "sentences": len(sources),
         "tokens_written": sum(map(len, theirs)),
@@ -239,7 +238,7 @@ def main() -> None:
     print("peak MiB:", peaks, flush=True)
     trained, state = training(data, args.rounds, args.steps)
     if args.run:
-        model = load.model("seq2seq", "nlp")(data.shape, data.num_classes)
+        model = network(data)
         weights.load(model, weights.find("--run", args.run))
         state = weights_of(model)
     scaffold.save(

@@ -17,7 +17,8 @@ def digester() -> Callable[[str], str | None]:
 
         content_hash = hashlib.sha256()
         folders = ("Experiments", "Layers", "Models", "Pruners", "Utils")
-        sources = sorted(path for folder in folders for path in Path(root, folder).rglob("*.py"))
+        below = (path for folder in folders for path in Path(root, folder).rglob("*"))
+        sources = sorted(path for path in below if path.suffix in (".py", ".toml"))
         for path in sources:
             content_hash.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
         return content_hash.hexdigest() if sources else None
