@@ -34,7 +34,9 @@ def data(located: corpus.Located, args: Namespace, device: torch.device) -> Corp
 def _divided(train: Examples, args: Namespace) -> dict[str, Examples]:
     held, used, count = args.validation_size, args.train_size, len(train)
     if held + max(1, used) > count:
-        raise UserError(f"--validation-size {held} and --train-size {used}: there are only {count:,} training examples")
+        asked = {"--validation-size": held, "--train-size": used}
+        words = " and ".join(f"{name} {value}" for name, value in asked.items() if value)
+        raise UserError(f"{words}: there are only {count:,} training examples")
     draw = torch.Generator().manual_seed(seeds.derive(args.data_seed, "validation"))
     numbers = torch.randperm(count, generator=draw)
     divided: dict[str, Examples] = {"train": Part(train, numbers[held : held + used if used else count])}

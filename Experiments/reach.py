@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import load
+from Utils import load, settings
 from Utils.commandline import arguments
 from Utils.commandline.kinds import non_negative, positive_count
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
+from Utils.store import run as store
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 # torch, pandas and matplotlib are imported only after the command line has been checked.
 
+# Settings of a training, and of a run's directory: nothing is trained, and there is no run.
+IDLE = (
+    "expid", "result_dir", "force", "verbose", "pre_epochs", "post_epochs", "optimizer", "lr", "lr_drops",
+    "lr_drop_rate", "weight_decay", "adam_betas", "adam_eps", "amp", "compile", "reinitialize", "ignore_masks",
+    "pruner", "compression",
+)  # fmt: skip
+WHERE = ("experiment", "report_dir")  # of the command, not of the masks
 HEADER = (
     "pruner",
     "compression",
@@ -41,7 +49,8 @@ HEADER = (
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
     add = top.add_argument_group("reach", "which masks are drawn").add_argument
-    top.add_settings("run", "data", "translation", "training", "pruning")
+    top.add_settings("run", "data", "translation", "training", "pruning", without=IDLE)
+    top.set_defaults(**dict.fromkeys(IDLE))  # `check` gives them their usual values
     add("--seeds", type=positive_count, default=100, metavar="N", help="seeds, from --seed on (default: 100)")
     add("--pruner-list", nargs="+", metavar="P", help="pruners to compare (default: all)")
     add("--compression-list", nargs="+", type=non_negative, metavar="C", help="compressions (default: 1 1.5 2)")
@@ -51,8 +60,8 @@ def flags(top: Parser) -> None:
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
     args = arguments.resolve(args)
-    args.pruner_list = args.pruner_list or list(load.PRUNERS)
-    args.compression_list = args.compression_list or [1.0, 1.5, 2.0]
+    args.pruner_list = list(dict.fromkeys(args.pruner_list or load.PRUNERS))
+    args.compression_list = list(dict.fromkeys(args.compression_list or [1.0, 1.5, 2.0]))
     for pruner in args.pruner_list:
         load.pruner_sha256(pruner)
     for compression in args.compression_list:
@@ -69,8 +78,8 @@ def run(args: Namespace) -> list[Path]:
     device = runs.set_up(args)
     data = corpus.load(located)
     records = list(_records(args, data, device))
-    name = f"{args.dataset}{'' if data.source == 'real' else '-sample'}-{args.model}"
-    table = summary(name, f"{data.dataset.title}, {args.model} ({data.source} data)", records)
+    name = f"{args.dataset}{'' if data.source == 'real' else '-sample'}-{args.model}-{store.digest(_drawn_by(args))}"
+    table = summary(name, f"{data.dataset.title}, {args.model} ({data.source} data){_unlike_default(args)}", records)
     out = Path(args.report_dir) / "reach"
     title = "Share of seeds by classes in reach, and the signal that is left"
     panels = [_classes(records, data.num_classes), _signal(records)]
@@ -82,6 +91,19 @@ def run(args: Namespace) -> list[Path]:
     print(table.markdown())
     print(f"Saved to {out}: {', '.join(path.name for path in written)}")
     return written
+
+
+def _drawn_by(args: Namespace) -> dict[str, Any]:
+    """Return the settings that the masks depend on, by name."""
+    return {name: value for name, value in settings.identity(vars(args)).items() if name not in WHERE}
+
+
+def _unlike_default(args: Namespace) -> str:
+    """Return the settings that differ from the data set's defaults, in words."""
+    usual = settings.defaults(load.dataset(args.dataset).defaults)
+    own = {row.name for row in settings.ROWS if row.group == "pruning"}
+    unlike = [name for name, value in _drawn_by(args).items() if name in own and value != usual[name]]
+    return "".join(f", {name.replace('_', ' ')} {vars(args)[name]}" for name in unlike)
 
 
 def _records(args: Namespace, data: Corpus, device: torch.device) -> Iterator[dict[str, Any]]:

@@ -65,8 +65,12 @@ class Pruner:
         Raises ValueError for an impossible density or scope, and RuntimeError if `score` has not been called. In both
         cases no mask is changed.
         """
-        if len(self.scores) < len(self.names):
+        if not self.scores and self.names:
             raise RuntimeError("score() comes before mask()")
+        if missing := [name for name in self.names if name not in self.scores]:
+            raise RuntimeError(
+                f"score() has left no scores[{missing[0]!r}]: the keys are the tensors' names (self.names)"
+            )
         alive = {name: mask != 0 for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)}
         result = ranking.rank(self.scores, alive, density, scope, self.ties, self.seed)
         for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True):

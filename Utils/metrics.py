@@ -18,8 +18,9 @@ def _positions(output: Tensor) -> int:
 
 def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
     """Count the multiply-adds of one layer for one example, by parameter. A bias costs one per unit."""
+    each = math.prod(output.shape[1:-1])  # positions of a sequence
     if isinstance(module, nn.Linear):
-        flops = {"weight": module.in_features * module.out_features, "bias": module.out_features}
+        flops = {"weight": each * module.weight.numel(), "bias": each * module.out_features}
     elif isinstance(module, nn.Conv2d):
         positions = _positions(output)
         flops = {"weight": module.weight.numel() * positions, "bias": module.out_channels * positions}
@@ -28,9 +29,9 @@ def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
     elif isinstance(module, layers.IDENTITIES):
         flops = {"weight": module.num_features * _positions(output)}
     elif isinstance(module, MultiheadAttention):
-        flops = {"in_proj_weight": module.in_proj_weight.numel(), "in_proj_bias": module.in_proj_bias.numel()}
+        flops = {f"in_proj_{name}": each * getattr(module, f"in_proj_{name}").numel() for name in ("weight", "bias")}
     elif isinstance(module, nn.LayerNorm):
-        flops = dict.fromkeys(("weight", "bias"), module.weight.numel())
+        flops = dict.fromkeys(("weight", "bias"), each * module.weight.numel())
     else:  # an embedding is looked up, which costs no multiplication
         flops = {}
     return {name: flops.get(name, 0) for name, _ in module.named_parameters(recurse=False)}
@@ -40,9 +41,9 @@ def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
 def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | str) -> dict[str, dict[str, int]]:
     """Count the multiply-adds of one example in the dense model: {module: {parameter: count}}.
 
-    Every module that holds parameters is listed. Counts follow the Synaptic Flow code. A Linear costs in * out, a
-    Conv2d its weights times the output positions, a bias one per unit and position. In a translation model one source
-    and one target position are counted. Attention's products without weights are not counted.
+    Every module that holds parameters is listed. Counts follow the Synaptic Flow code. A Linear or Conv2d costs its
+    weights times the positions of its output, a bias one per unit and position. In a translation model one source and
+    one target position are counted. Attention's products without weights are not counted.
     """
     total: dict[str, dict[str, int]] = {}
     hooks = []

@@ -67,7 +67,9 @@ def test_too_few_seeds_have_an_interval_and_no_verdict(tmp_path):
             and one.verdict == "no verdict, 11 of 12 seeds"
             and one.ends == pytest.approx((one.mean, one.mean))
         )
-    assert "none yet on MNIST, fc; AG News, text-classification" in answer.sentences(_tasks(tmp_path))[4]
+    assert (
+        "12 seeds and are missing for MNIST, fc, AG News, text-classification;" in answer.sentences(_tasks(tmp_path))[4]
+    )
 
 
 def test_what_differs_by_chance_is_not_shown(tmp_path):
@@ -107,9 +109,9 @@ def test_sentences_and_table_have_the_figures(tmp_path):
     _fill(tmp_path, **stores.TODAY["mnist"])
     stores.fill(tmp_path, "agnews", {"grasp-abs": {1.0: [58.5] * 12}}, **stores.TODAY["agnews"])
     text, images, kinds, mended, limits = answer.sentences(_tasks(tmp_path))
-    assert "below 0: AG News, text-classification (-2.00 points, -2.00 to -2.00, 12 seeds)" in text
-    assert "above 0: MNIST, fc (+1.00 points" in images and "unknown" in kinds
-    assert "AG News, text-classification (+0.45 points" in mended and "none yet" not in limits
+    assert "worse than Rand on AG News, text-classification (-2.00 points, -2.00 to -2.00, 12 seeds)" in text
+    assert "better than Rand on MNIST, fc (+1.00 points" in images and "not known" in kinds
+    assert "AG News, text-classification (+0.45 points" in mended and "missing" not in limits
     table = answer_table(_tasks(tmp_path))
     assert [row[-1] for row in table.rows] == ["above 0", "below 0"]
     assert [record["mean"] for record in table.records] == [pytest.approx(1.0), pytest.approx(-2.0)]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from Layers import layers
+from Models.matched import MatchedMLP, MatchedTransformer
 from Models.mlp import conv, fc
 from Models.text import TextClassificationModel
 from Pruners import dead
@@ -566,3 +567,14 @@ def test_accuracy_cap_by_hand():
     assert dead.accuracy_cap([0], [10, 20, 30, 40]) == 50
     assert dead.accuracy_cap([], [10, 20, 30, 40]) == 40
     assert dead.accuracy_cap([], [0, 0]) == 0
+
+
+@pytest.mark.parametrize("make", [MatchedTransformer, MatchedMLP])
+def test_a_layer_of_a_sequence_counts_at_each_position(make):
+    """Each weight of the 32 positions 32 times; those behind the mean once."""
+    model = make((1, 28, 28), 10)
+    found = metrics.flop(model, (1, 28, 28), "cpu")
+    for name, module in model.named_modules():
+        for parameter, tensor in module.named_parameters(recurse=False):
+            behind = name in ("fc", "linear2", "linear3")
+            assert found[name][parameter] == tensor.numel() * (1 if behind else 32), (name, parameter)

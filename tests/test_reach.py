@@ -15,7 +15,8 @@ def _call(data, out, arguments):
 
 
 def _records(out, name):
-    with (out / "reach" / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+    (path,) = (out / "reach").glob(f"{name}-*.csv")
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -59,7 +60,16 @@ def test_the_files_and_what_is_refused(sample_data, tmp_path, capsys):
     assert _call(sample_data, tmp_path, "--dataset mnist --seeds 1 --pruner-list rand --compression-list 1") == 0
     assert {path.suffix for path in (tmp_path / "reach").iterdir()} == {".md", ".csv", ".svg", ".png"}
     assert "What masks reach" in capsys.readouterr().out
-    refused = {"--pruner-list rnd": "rand", "--seeds 0": "--seeds", "--compression-list 40": "no weight"}
+    table = "--dataset mnist --seeds 1 --pruner-list rand rand --compression-list 1 1 --prune-bias"
+    assert _call(sample_data, tmp_path, table) == 0  # other settings: other files, which name them; nothing twice
+    assert "prune bias True" in (out := capsys.readouterr().out) and "| Rand | 1 | 1 |" in out
+    assert len([*(tmp_path / "reach").iterdir()]) == 8
+    refused = {
+        "--post-epochs 3": "--post-epochs",
+        "--pruner-list rnd": "rand",
+        "--seeds 0": "--seeds",
+        "--compression-list 40": "no weight",
+    }
     for wrong, word in refused.items():
         assert _call(sample_data, tmp_path, f"--dataset mnist {wrong}") == 2
         err = capsys.readouterr().err

@@ -80,6 +80,7 @@ def test_what_is_held_out_is_not_trained_on(sample_data):
 def test_too_many_are_one_line(cli, flags):
     outcome = cli(f"--dataset mnist {flags}")
     assert outcome.code == 2 and outcome.err.count("\n") == 1 and "training examples" in outcome.err
+    assert ("--train-size" in outcome.err) == ("--train-size" in flags)
 
 
 def test_translation_measures_its_published_validation_split_after_each_epoch(cli, monkeypatch):

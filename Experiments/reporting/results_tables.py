@@ -183,7 +183,12 @@ def moved(tasks: list[Task]) -> Table:
             rows.append([task.title, f"{c:g}", *(_span(values) for values in (before, *after.values()))])
             for pruner, values in after.items():
                 if values:
-                    where = {**task.record, "compression": c, "pruner": pruner, "before": median(before)}
+                    where: dict[str, Any] = {
+                        **task.record,
+                        "compression": c,
+                        "pruner": pruner,
+                        "before": median(before),
+                    }
                     after_it = {"after": median(values), "seeds": len(values)}
                     records.append({**where, **after_it, "lowest": min(values), "highest": max(values)})
     header = ["task", "compression", "before", *map(pruner_title, pruners)]
@@ -296,7 +301,7 @@ def run_list(tasks: list[Task]) -> Table:
             path, setting = run.path.as_posix(), label(member.variant)
             rows.append([path, task.title, setting, pruner_title(run.pruner), f"{run.compression:g}", run.seed])
             rows[-1] += [f"{value:.2f} {task.metric.title}", commit[:12]]
-            where = {"run": path, **task.record, "setting": setting, "pruner": run.pruner}
+            where: dict[str, Any] = {"run": path, **task.record, "setting": setting, "pruner": run.pruner}
             where |= {"compression": run.compression, "seed": run.seed, "metric": task.metric.key}
             records.append({**where, "value": value, "commit": commit})
     header = ["directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit"]

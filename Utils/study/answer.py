@@ -24,6 +24,15 @@ CHOSEN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="u
 FIRST, SECOND, MENDED = CHOSEN["first"], CHOSEN["second"], CHOSEN["mended"]
 COMPRESSION, SEEDS, LEVEL = CHOSEN["compression"], CHOSEN["seeds"], CHOSEN["level"]
 PRUNER, SENSITIVITY = "GraSP less Rand", "retained, images less text"
+ABOVE, BELOW, NOT_SHOWN = "above 0", "below 0", "no difference shown"
+WORDS = {  # of a verdict in a sentence
+    PRUNER: {ABOVE: "better than Rand on", BELOW: "worse than Rand on", NOT_SHOWN: "not shown to differ on"},
+    SENSITIVITY: {
+        ABOVE: "text retains less:", BELOW: "images retain less:", NOT_SHOWN: "no difference is shown:",
+    },
+}  # fmt: skip
+MANY = ", "  # between contrasts
+MISSING = "not known, for there are no runs"
 
 
 @dataclass(frozen=True)
@@ -54,8 +63,8 @@ class Primary(Differences):
         if self.adjusted is None:
             return f"no verdict, {len(self.by_seed)} of {SEEDS} seeds"
         if self.adjusted >= LEVEL:
-            return "no difference shown"
-        return "above 0" if self.mean > 0 else "below 0"
+            return NOT_SHOWN
+        return ABOVE if self.mean > 0 else BELOW
 
     def words(self) -> str:
         """Return where the contrast is, its number, interval and seeds."""
@@ -112,21 +121,24 @@ def sentences(tasks: Sequence[Task]) -> list[str]:
     mended = of_pruners(tasks, MENDED, SECOND)
     without = [one.where for one in found if one.adjusted is None]
     return [
-        f"On text, GraSP less Rand at a tenth of the weights is {_sorted([one for one in pruners if one.text])}.",
-        f"On images, it is {_sorted([one for one in pruners if not one.text])}.",
-        f"On one network for both kinds, what images retain at a tenth less what text retains is {_sorted(kinds)}.",
-        f"With the size of GraSP's scores in place of their sign, the difference to Rand is {_listed(mended)}.",
-        f"There is a verdict only from {SEEDS} seeds on"
-        + (f", so there is none yet on {'; '.join(without)}" if without else "")
-        + "; so few tasks and networks say nothing about text and images in general.",
+        f"With a tenth of the weights, on text, GraSP is {_sorted([one for one in pruners if one.text], PRUNER)}.",
+        f"On images, it is {_sorted([one for one in pruners if not one.text], PRUNER)}.",
+        f"On one network for both kinds, with a tenth of the weights, {_sorted(kinds, SENSITIVITY)}.",
+        f"Without the sign of its scores, GraSP less Rand comes to {_listed(mended)}.",
+        f"Verdicts need {SEEDS} seeds{' and are missing for ' * bool(without)}{MANY.join(without)}; so few tasks and "
+        "networks say nothing about text and images in general.",
     ]
 
 
-def _sorted(contrasts: Sequence[Primary]) -> str:
+def _sorted(contrasts: Sequence[Primary], question: str) -> str:
     """Return the contrasts in words, by verdict."""
     verdicts = list(dict.fromkeys(one.verdict for one in contrasts))
-    return "; ".join(f"{v}: {_listed([one for one in contrasts if one.verdict == v])}" for v in verdicts) or "unknown"
+    parts = []
+    for verdict in verdicts:
+        words = WORDS[question].get(verdict, "without a verdict yet on")
+        parts.append(f"{words} {_listed([one for one in contrasts if one.verdict == verdict])}")
+    return "; ".join(parts) or MISSING
 
 
 def _listed(contrasts: Sequence[Primary]) -> str:
-    return ", ".join(one.words() for one in contrasts) or "unknown: no runs"
+    return MANY.join(one.words() for one in contrasts) or MISSING
