@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from Utils import console, settings
 from Utils.store import lock
 from Utils.store import run as store
 from Utils.wording import counted
-
-if TYPE_CHECKING:
-    from Experiments.workshop import Workshop
 
 FOLDER = ".pretrained"  # below --result-dir
 LATER = {"pruner", "prune_loader"}  # parts that the training does not change; they are not shared
@@ -38,9 +35,10 @@ def _lock(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def shared(shop: Workshop) -> Iterator[None]:
+def shared(shop: Any) -> Iterator[None]:
     """Start from the shared state of another run and skip the steps of the body, or save the state after them.
 
+    shop: the Workshop of the run, which calls this.
     The body is everything that a run does before it prunes. The result has the same bits as without sharing: the state
     contains the weights, the optimizer's state, the random generators and the position in the data. It is used only if
     the same code made it on the same kind of device. If several processes need the state, one trains and the others
