@@ -40,6 +40,14 @@ def _with(bench: Bench, make: Callable[[list[int]], Tensor]) -> tuple[Trial, lis
     return trial, [part.view_as(p) for part, (_, p) in zip(parts, trial.pairs, strict=True)]
 
 
+def _masked(bench: Bench, density: float, scope: str) -> Trial:
+    """Return an instance that has masked scores which are all different."""
+    trial, scores = _with(bench, _distinct)
+    trial.put(scores)
+    trial.pruner.mask(density, scope)
+    return trial
+
+
 def asked(trial: Trial, density: float, scope: str) -> list[int]:
     """Return how many weights must be kept: in each tensor for scope "local", else in all together."""
     return [kept_count(size, density) for size in (trial.sizes if scope == "local" else [sum(trial.sizes)])]
@@ -101,9 +109,7 @@ def _dense(bench: Bench) -> Verdict:
 
 
 def _applied(bench: Bench) -> Verdict:
-    trial, scores = _with(bench, _distinct)
-    trial.put(scores)
-    trial.pruner.mask(0.3, "global")
+    trial = _masked(bench, 0.3, "global")
     before = [p.detach().clone() for _, p in trial.pairs]
     trial.pruner.apply_mask()
     for name, (mask, p), old in zip(trial.names, trial.pairs, before, strict=True):
@@ -115,18 +121,14 @@ def _applied(bench: Bench) -> Verdict:
 
 
 def _stats(bench: Bench) -> Verdict:
-    trial, scores = _with(bench, _distinct)
-    trial.put(scores)
-    trial.pruner.mask(0.3, "global")
+    trial = _masked(bench, 0.3, "global")
     found = tuple(int(number) for number in trial.pruner.stats())
     wanted = (sum(kept(trial, "global")), sum(trial.sizes))
     return Verdict(found == wanted, f"{found}" if found == wanted else f"{found}, not {wanted}")
 
 
 def _shuffled(bench: Bench) -> Verdict:
-    trial, scores = _with(bench, _distinct)
-    trial.put(scores)
-    trial.pruner.mask(0.5, "local")
+    trial = _masked(bench, 0.5, "local")
     before, counts = trial.masks(), kept(trial, "local")
     trial.pruner.shuffle()
     if kept(trial, "local") != counts:

@@ -1,9 +1,11 @@
 """The paper's claims, tested on the stored runs. RULE says when a claim holds."""
 
 import math
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from Utils import load
 from Utils.quality import ACCURACY
@@ -25,6 +27,7 @@ EQUAL = 0.5  # two settings within this many points of accuracy or BLEU count as
 COLLAPSED = 0.5  # retaining less than this fraction of the dense performance is a collapse
 HIGH_DENSITY = 0.5  # up to this compression the density counts as high
 
+CLAIMS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 RAND, MAG, GRASP, SYNFLOW = "rand", "mag", "grasp", "synflow"
 
 
@@ -86,6 +89,9 @@ class Claim:
         return list({run.path: run for statement in self.statements for run in statement.runs}.values())
 
 
+Statements = Callable[[Task], Iterable[Statement]]
+
+
 @dataclass(frozen=True)
 class Question:
     """A claim that has not been applied to tasks yet. Each task that it is about gets its own claim."""
@@ -94,7 +100,7 @@ class Question:
     where: str
     border: str
     of: Callable[[Task], bool]  # whether it is about a task
-    statements: Callable[[Task], Iterable[Statement]]
+    statements: Statements
 
 
 def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
@@ -115,81 +121,41 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     images = paper.image_table
     printed = max(accuracies.column(GRASP)[0.0], accuracies.column(RAND)[0.0])
     move = max(abs(value - bleus.column(pruner)[0.0]) for (_, pruner), value in bleus.cells.items())
-    top = max(accuracies.compressions)
+    top, top_bleu, top_images = (max(table.compressions) for table in (accuracies, bleus, images))
+    numbers = {"printed": printed, "move": move, "top": top, "top_bleu": top_bleu, "top_images": top_images}
+    numbers |= {"equal": EQUAL, "high": HIGH_DENSITY, "collapsed": 100 * COLLAPSED, "grasp": images.cells[0.05, GRASP]}
     news, translated = (load.dataset(name).title for name in (paper.classification, paper.translation))
     pictures = [task for task in tasks if task.kind == "image"]
 
-    of_news = partial(Question, where=news, of=lambda task: task.dataset == paper.classification)
-    of_translation = partial(Question, where=translated, of=lambda task: task.dataset == paper.translation)
-    of_images = partial(Question, where=images.title, of=lambda task: task.record == images.of)
+    def question(claim: str, statements: Statements, where: str, of: Callable[[Task], bool]) -> Question:
+        name, border = (CLAIMS[claim][key].format(**numbers) for key in ("name", "border"))
+        return Question(name, where, border, of, statements)
+
+    of_news = partial(question, where=news, of=lambda task: task.dataset == paper.classification)
+    of_translation = partial(question, where=translated, of=lambda task: task.dataset == paper.translation)
+    of_images = partial(question, where=images.title, of=lambda task: task.record == images.of)
+
+    def below(task: Task) -> list[Statement]:
+        return against(task, GRASP, RAND, [c for c in task.compressions() if c < top], -EQUAL, EQUAL)
+
     return [
-        of_news(
-            "Accuracy falls with compression",
-            border="dense less pruned, paired, at each compression: above 0",
-            statements=lambda task: falls(task, (GRASP, RAND)),
-        ),
-        of_news(
-            f"GraSP beats Rand at compression {top:g}",
-            border="GraSP less Rand, paired: above 0",
-            statements=lambda task: against(task, GRASP, RAND, [top], low=0.0),
-        ),
-        of_news(
-            f"GraSP and Rand do not differ below compression {top:g}",
-            border=f"GraSP less Rand, paired, at each compression: within ±{EQUAL:g} points",
-            statements=lambda task: against(
-                task, GRASP, RAND, [c for c in task.compressions() if c < top], -EQUAL, EQUAL
-            ),
-        ),
-        of_news(
-            f"The dense accuracy of {printed:g} is a test accuracy",
-            border=f"distance of the training accuracy from {printed:g} less that of the test accuracy, paired: "
-            "above 0",
-            statements=lambda task: is_test_accuracy(task, printed),
-        ),
-        of_translation(
-            f"BLEU barely moves up to compression {max(bleus.compressions):g}",
-            border=f"pruned less dense, paired, at each compression: within ±{move:.2f}, the paper's own widest move",
-            statements=lambda task: moves(task, (GRASP, RAND), max(bleus.compressions), move),
-        ),
-        of_translation(
-            "BLEU at compression 1: GraSP equals Rand",
-            border=f"GraSP less Rand, paired: within ±{EQUAL:g}",
-            statements=lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL),
-        ),
-        Question(
-            "Text is more sensitive than images",
-            "text beside images",
-            "retained by the image task less that by the text task, mean over the compressions that both have: above 0",
-            lambda task: task.dataset in (paper.classification, paper.translation),
+        of_news("falls", lambda task: falls(task, (GRASP, RAND))),
+        of_news("beats", lambda task: against(task, GRASP, RAND, [top], low=0.0)),
+        of_news("equal_below", below),
+        of_news("test_accuracy", lambda task: is_test_accuracy(task, printed)),
+        of_translation("moves", lambda task: moves(task, (GRASP, RAND), top_bleu, move)),
+        of_translation("equal_bleu", lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL)),
+        question(
+            "sensitive",
             lambda task: [found for image in pictures for found in more_sensitive(task, image)],
+            "text beside images",
+            lambda task: task.dataset in (paper.classification, paper.translation),
         ),
-        of_images(
-            "GraSP is far below the dense network at high density",
-            border=f"retained at each compression up to {HIGH_DENSITY:g}: below {100 * COLLAPSED:g} % "
-            f"(the paper has an accuracy of {images.cells[0.05, GRASP]:g} at 0.05)",
-            statements=lambda task: collapses(task, GRASP),
-        ),
-        of_images(
-            "Rand at compression 1 falls to chance",
-            border=f"accuracy less chance: within ±{EQUAL:g} points",
-            statements=lambda task: at_chance(task, RAND, 1.0),
-        ),
-        of_images(
-            f"SynFlow at compression {max(images.compressions):g} is at chance",
-            border=f"accuracy less chance: within ±{EQUAL:g} points",
-            statements=lambda task: at_chance(task, SYNFLOW, max(images.compressions)),
-        ),
-        *(
-            of_images(
-                f"Mag, {trained}, is the best up to compression 1",
-                border=f"Mag less each other pruner, paired, at each compression up to 1: above 0; {epochs}",
-                statements=partial(best, pruner=MAG, highest=1.0, variant=variant),
-            )
-            for trained, epochs, variant in (
-                ("trained before it is pruned", "Mag has ten epochs more", images.variant(MAG)),
-                ("pruned untrained", "all have the same epochs", MAIN),
-            )
-        ),
+        of_images("collapses", lambda task: collapses(task, GRASP)),
+        of_images("rand_at_chance", lambda task: at_chance(task, RAND, 1.0)),
+        of_images("synflow_at_chance", lambda task: at_chance(task, SYNFLOW, top_images)),
+        of_images("best_trained", partial(best, pruner=MAG, highest=1.0, variant=images.variant(MAG))),
+        of_images("best_untrained", partial(best, pruner=MAG, highest=1.0, variant=MAIN)),
     ]
 
 
