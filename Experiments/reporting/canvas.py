@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -17,24 +18,12 @@ from Utils.study.statistics import Interval
 
 WIDTH, HEIGHT = 4.4, 3.3  # size of a panel in inches, about that on the page
 BELOW = 0.42  # inches from the axis to the legend, below numbers and label
-RC: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,  # a name with a $ is a name
-    "svg.hashsalt": "study",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
+COLOURS = {
     **dict.fromkeys(("axes.facecolor", "figure.facecolor"), style.BACK),
     **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), style.MUTED),
-    **dict.fromkeys((f"{part}color" for part in ("axes.label", "axes.title", "text.")), style.INK),
+    **dict.fromkeys(("axes.labelcolor", "axes.titlecolor", "text.color"), style.INK),
     **dict.fromkeys(("xtick.labelcolor", "ytick.labelcolor"), style.INK),
     "grid.color": style.GRID,
-    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
-    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
-    "legend.fontsize": 8,
 }
 
 Draw = Callable[[Axes], None]
@@ -55,7 +44,8 @@ def picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT
     """Draw panels side by side, at most three in a row."""
     across = min(3, len(draws))
     down = -(-len(draws) // across)
-    with mpl.rc_context({**mpl.rcParamsDefault, **RC}):
+    look = mpl.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=True)
+    with mpl.rc_context({**look, **COLOURS}):
         figure = Figure(figsize=(WIDTH * across, height * down), layout="constrained")
         for k, draw in enumerate(draws):
             draw(figure.add_subplot(down, across, k + 1))

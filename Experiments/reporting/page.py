@@ -1,6 +1,7 @@
 """The report as one self-contained HTML page, without network access or scripts."""
 
 import html
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import Table
 from Utils.study import answer, claims
 from Utils.wording import counted
+
+TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))  # by section
 
 
 def build(
@@ -21,28 +24,26 @@ def build(
     """Return the page."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     commits = len({run.result.get("commit") for run in study.runs})
-    sections = [
-        ("answer", "The answer", _answer(study, comparison)),
-        ("claims", "The paper's claims", _claims(study)),
-        ("metric", "Metric against compression", _metric(study, pictures["metric"]) + _tables(tables["reached"])),
-        ("paper", "The paper's tables beside ours", _paper(study, tables["paper"])),
-        ("compare", "The comparison", _comparison(comparison, pictures["retained"])),
-        ("layers", "Density by layer", _layers(tables["layers"], pictures["layers"])),
-        ("bleu", "BLEU by n-gram order", _grid(pictures["bleu"]) + _tables(tables["bleu"])),
-        ("examples", "Example translations", _tables(tables["examples"])),
-        ("speed", "Measured speed", _speed(tables["speed"], pictures["speed"])),
-        ("data", "Data, code and machines", _tables(tables["data"])),
-        (
-            "runs",
-            "All results and runs",
-            _folded("Every mean", tables["results"]) + _folded("Every run", tables["runs"]),
-        ),
-    ]
-    sections = [section for section in sections if section[2]]
-    links = " ".join(f'<a href="#{name}">{html.escape(title)}</a>' for name, title, _ in sections)
+    speed = _grid(pictures["speed"]) + _folded("As a table", tables["speed"])
+    sections = {
+        "answer": _answer(study, comparison),
+        "claims": _claims(study),
+        "metric": _metric(study, pictures["metric"]) + _tables(tables["reached"]),
+        "paper": f"<p>{html.escape(study.paper.note)}</p>{_tables(tables['paper'])}",
+        "compare": _words("compare") + _grid(pictures["retained"]) + _tables(comparison.contrasts),
+        "layers": _words("layers") + _grid(pictures["layers"]) + _folded("As tables", tables["layers"]),
+        "bleu": _grid(pictures["bleu"]) + _tables(tables["bleu"]),
+        "examples": _tables(tables["examples"]),
+        "speed": _words("speed") + speed if speed else "",
+        "data": _tables(tables["data"]),
+        "runs": _folded("Every mean", tables["results"]) + _folded("Every run", tables["runs"]),
+    }
+    sections = {name: sections[name] for name in TEXTS if sections[name]}
+    titles = {name: TEXTS[name]["title"] for name in sections}
+    links = " ".join(f'<a href="#{name}">{html.escape(title)}</a>' for name, title in titles.items())
     body = "\n".join(
-        f'<section id="{name}">\n<h2>{html.escape(title)}</h2>\n{content}\n</section>'
-        for name, title, content in sections
+        f'<section id="{name}">\n<h2>{html.escape(titles[name])}</h2>\n{content}\n</section>'
+        for name, content in sections.items()
     )
     banner = f'<p class="banner" role="alert">{SAMPLES}</p>' if study.on_samples else ""
     made = (
@@ -64,6 +65,10 @@ def _answer(study: Study, comparison: Comparison) -> str:
     return f"<ol>{lines}</ol>{_tables([table for table in comparison.tables if table.name == ANSWER])}"
 
 
+def _words(section: str) -> str:
+    return f"<p>{TEXTS[section]['words']}</p>"
+
+
 def _tables(tables: Sequence[Table]) -> str:
     return "\n".join(table.html() for table in tables if table.rows)
 
@@ -79,17 +84,9 @@ def _grid(pictures: Sequence[Picture]) -> str:
 
 
 def _metric(study: Study, pictures: Sequence[Picture]) -> str:
-    words = (
-        "Mean over seeds with its 95 % interval (Student's t); faint dots are single seeds. An interval may run out of "
-        "its panel; of one seed there is none. Compression 0 is dense, the same for every pruner."
-    )
     others = "; ".join(f"{task.title}: {task.unlike_paper}" for task in study.tasks if task.unlike_paper)
     unlike = f"<p>Made with other settings than the paper's: {html.escape(others)}.</p>" if others else ""
-    return f"<p>{words}</p>{unlike}{_grid(pictures)}" if pictures else ""
-
-
-def _paper(study: Study, tables: Sequence[Table]) -> str:
-    return f"<p>{html.escape(study.paper.note)}</p>{_tables(tables)}"
+    return f"{_words('metric')}{unlike}{_grid(pictures)}" if pictures else ""
 
 
 def _claims(study: Study) -> str:
@@ -119,28 +116,3 @@ def _card(claim: claims.Claim) -> str:
         f'{html.escape(claim.where)}</p><p class="note">Asked: {html.escape(claim.border)}</p><ul>{lines}</ul>{more}'
         f"<details><summary>{counted(len(claim.runs), 'run')} behind it</summary><ul>{runs}</ul></details></article>"
     )
-
-
-def _comparison(comparison: Comparison, pictures: Sequence[Picture]) -> str:
-    words = (
-        "Performance retained is (metric - chance) / (dense - chance): 1 is as good as dense, 0 no better than a guess."
-    )
-    return f"<p>{words}</p>{_grid(pictures)}{_tables(comparison.contrasts)}"
-
-
-def _layers(tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
-    words = (
-        "Mean over seeds of the fraction of each tensor's weights that is kept; the dotted line is the density of the "
-        "whole. A network with one prunable tensor has no figure."
-    )
-    return f"<p>{words}</p>{_grid(pictures)}{_folded('As tables', tables)}"
-
-
-def _speed(tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
-    words = (
-        "Each finished network as trained (masked) and in its exported formats, timed in turn on one machine. A point "
-        "is a run in one format, the line its lowest and highest median; 1 is the same network's dense format: what "
-        "lies to the right of 1 is won by pruning."
-    )
-    content = _grid(pictures) + _folded("As a table", tables)
-    return f"<p>{words}</p>{content}" if content else ""
