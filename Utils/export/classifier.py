@@ -1,7 +1,5 @@
 """Export of networks that map a batch to one row of logits for each example."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -3,8 +3,6 @@
 A matrix that is timed alone stays in the processor's cache, so that the dense form seems quicker than it is.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping

@@ -5,8 +5,6 @@ unit without a path is dead for certain and may be removed. `Pruners.dead` answe
 masks of any model cut off, including models that cannot be exported, and looks at the masks alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

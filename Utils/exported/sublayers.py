@@ -1,7 +1,5 @@
 """Sublayers of a translator: attentions and feed-forward networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
