@@ -1,11 +1,10 @@
 """The check of the time and memory of scoring, compared with our pruner."""
 
 import statistics
-import time
 from typing import Any
 
 from Experiments.grading.bench import CPU, Bench, Check, Verdict, check
-from Utils import load
+from Utils import load, testtime
 from Utils.machine import memory
 
 STAND_IN = "snip"  # our pruner to compare with if the class has no reference: it computes one gradient
@@ -18,12 +17,6 @@ def _peak(body) -> int | None:
         return memory.added(body)
     except (OSError, LookupError, ValueError):
         return None
-
-
-def _timed(body) -> float:
-    begun = time.perf_counter()
-    body()
-    return time.perf_counter() - begun
 
 
 def _cost(bench: Bench) -> Verdict:
@@ -41,7 +34,7 @@ def _cost(bench: Bench) -> Verdict:
     our_score()
     seconds: list[tuple[float, float]] = []
     for k in range(ROUNDS):  # the order alternates, so that a machine whose speed drifts favours neither
-        first, second = (_timed(body) for body in ((score, our_score) if k % 2 else (our_score, score)))
+        first, second = (testtime.seconds(body, CPU) for body in ((score, our_score) if k % 2 else (our_score, score)))
         seconds.append((first, second) if k % 2 else (second, first))
     ratio = statistics.median(a / b for a, b in seconds)
     figures: dict[str, Any] = {

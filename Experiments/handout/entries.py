@@ -109,8 +109,8 @@ def caption(profile: Profile, founds: Iterable[Found], *more: str) -> str:
     if runs:
         seeds = list(dict.fromkeys(run.seed for run in runs))
         devices = list(dict.fromkeys(map(device, runs)))
-        words.append(f"Seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}; {listed(devices)}; ")
-        words[-1] += f"{listed(list(dict.fromkeys(precision(f.amp) for f in founds if f.runs)))}; {data(runs)}."
+        words.append(f"Seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}; {' and '.join(devices)}; ")
+        words[-1] += f"{' and '.join(dict.fromkeys(precision(f.amp) for f in founds if f.runs))}; {data(runs)}."
         if len(seeds) >= SEEDS_FOR_HALF:
             words.append("Mean ± half the width of the 95 % interval.")
     else:
@@ -138,8 +138,3 @@ def machine_words(machine: Mapping[str, Any]) -> str:
     if not (threads := machine.get("threads")):
         return str(machine.get("device", "unknown device"))
     return f"{machine.get('processor', 'CPU')}, {counted(threads, 'thread')}"
-
-
-def listed(words: Sequence[str]) -> str:
-    """Return words joined by "and"."""
-    return " and ".join(words)

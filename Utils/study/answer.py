@@ -9,7 +9,7 @@ and no verdict.
 """
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from Utils.wording import counted
 CHOSEN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 FIRST, SECOND, MENDED = CHOSEN["first"], CHOSEN["second"], CHOSEN["mended"]
 COMPRESSION, SEEDS, LEVEL = CHOSEN["compression"], CHOSEN["seeds"], CHOSEN["level"]
+MATCHED = load.MODELS[CHOSEN["matched"]]  # the networks that take texts and images
 PRUNER, SENSITIVITY = "GraSP less Rand", "retained, images less text"
 ABOVE, BELOW, NOT_SHOWN = "above 0", "below 0", "no difference shown"
 WORDS = {  # of a verdict in a sentence
@@ -73,12 +74,7 @@ class Primary(Differences):
 
 
 def _asked(task: Task) -> bool:
-    return {"dataset": task.dataset, "model": task.model} in CHOSEN["tasks"] or task.model in _matched()
-
-
-def _matched() -> Iterable[str]:
-    """Return the names of the networks that take texts and images."""
-    return load.MODELS[CHOSEN["matched"]]
+    return task.record in CHOSEN["tasks"] or task.model in MATCHED
 
 
 def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) -> list[Primary]:
@@ -94,7 +90,7 @@ def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) 
 def of_kinds(tasks: Sequence[Task]) -> list[Primary]:
     """Return what images retain less what text retains (Rand, percent), for each pair of tasks of a matched network."""
     found = []
-    for model in _matched():
+    for model in MATCHED:
         matched = [task for task in tasks if task.model == model]
         for image in (task for task in matched if task.kind == "image"):
             for text in (task for task in matched if task.kind == "text"):

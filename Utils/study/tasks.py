@@ -162,11 +162,9 @@ class Task:
         parts = [_without_rounds(run) for run in pruned]
         least = min(len(_away(part, ideal)) for part in parts)
         self.pruning = _choose((part for part in parts if len(_away(part, ideal)) == least), ideal)
-        self.unlike_paper = ""
-        if away := _away(self.training + self.pruning, ideal):
-            self.unlike_paper = label(away)
+        away = _away(self.training + self.pruning, ideal)
         more = {name: label(_away(rounds, ideal)) for name, rounds in self.rounds.items() if _away(rounds, ideal)}
-        words = [self.unlike_paper, *(f"{pruner_title(name)} {more[name]}" for name in in_order(more))]
+        words = [label(away) if away else "", *(f"{pruner_title(name)} {more[name]}" for name in in_order(more))]
         self.unlike_paper = ", ".join(filter(None, words))
         self.members = [Member(run, self._variant(run)) for run in runs]
 
