@@ -4,14 +4,7 @@ from collections.abc import Iterator
 
 from Experiments.handout.entries import Entry, caption, entry, top1
 from Experiments.handout.holdings import Found, Holdings
-from Experiments.handout.questions import (
-    ARCHITECTURE_COMPRESSION,
-    FC,
-    PRECISION_PRUNER,
-    VGG16,
-    Column,
-    Network,
-)
+from Experiments.handout.questions import ARCHITECTURE_COMPRESSION, FC, PRECISION_PRUNER, VGG16, Column, Network
 from Experiments.reporting.table import DASH, Table
 from Utils.study import paper, solutions
 from Utils.study.solutions import Public, Verdict
