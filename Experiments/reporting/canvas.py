@@ -44,8 +44,10 @@ def picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT
     """Draw panels side by side, at most three in a row."""
     across = min(3, len(draws))
     down = -(-len(draws) // across)
-    look = mpl.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=True)
-    with mpl.rc_context({**look, **COLOURS}):
+    look: dict[Any, Any] = mpl.rc_params_from_file(
+        Path(__file__).with_name("figures.mplstyle"), use_default_template=True
+    )
+    with mpl.rc_context(look | COLOURS):
         figure = Figure(figsize=(WIDTH * across, height * down), layout="constrained")
         for k, draw in enumerate(draws):
             draw(figure.add_subplot(down, across, k + 1))
