@@ -1,6 +1,7 @@
 """Functions that build the data, the loaders, the model and the pruner of a run from its settings."""
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from Utils.data.examples import Examples, Part, resident
 from Utils.data.loader import Loader
 from Utils.errors import UserError
 from Utils.machine import seeds
+from Utils.training.prune import prune_loop
 
 
 def data(located: corpus.Located, args: Namespace, device: torch.device) -> Corpus:
@@ -91,12 +93,37 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
 
 
 def _pruner(model: nn.Module, args: Namespace) -> Any:
-    options = args.prune_bias, args.prune_batchnorm, args.prune_residual
-    masked = list(generator.masked_parameters(model, *options, args.prune_attention, args.prune_embedding))
+    masked = list(generator.masked_parameters(model, args.prune_bias, *prunable_kinds(args)))
     if not masked:
         raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
     make = load.pruner(args.pruner, args.pruner_sha256)
     return make(masked, seed=seeds.derive(args.prune_seed, "prune"), ties=args.ties)
+
+
+def prunable_kinds(args: Namespace) -> tuple[bool, bool, str, bool]:
+    """Return the arguments of `generator.prunable` that say which kinds of layers are pruned."""
+    return args.prune_batchnorm, args.prune_residual, args.prune_attention, args.prune_embedding
+
+
+def prune(
+    model: nn.Module, loss: Callable, pruner: Any, loader: Loader, device: torch.device, args: Namespace, density: float
+) -> None:
+    """Score and mask the weights down to `density`, as the settings say."""
+    prune_loop(
+        model,
+        loss,
+        pruner,
+        loader,
+        device,
+        density,
+        args.compression_schedule,
+        args.mask_scope,
+        args.prune_epochs,
+        reinitialize_from=seeds.derive(args.init_seed, "reinitialize") if args.reinitialize else None,
+        train_mode=args.prune_train_mode,
+        shuffle=args.shuffle,
+        invert=args.invert,
+    )
 
 
 def precision(args: Namespace, device: torch.device) -> torch.dtype | None:

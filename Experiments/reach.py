@@ -101,7 +101,7 @@ def _drawn_by(args: Namespace) -> dict[str, Any]:
 def _unlike_default(args: Namespace) -> str:
     """Return the settings that differ from the data set's defaults, in words."""
     usual = settings.defaults(load.dataset(args.dataset).defaults)
-    own = {row.name for row in settings.ROWS if row.group == "pruning"}
+    own = settings.of_pruning()
     unlike = [name for name, value in _drawn_by(args).items() if name in own and value != usual[name]]
     return "".join(f", {name.replace('_', ' ')} {vars(args)[name]}" for name in unlike)
 
@@ -133,10 +133,10 @@ def drawn(
     """
     import torch
 
+    from Experiments import building
     from Pruners import dead
     from Utils.training import signal
     from Utils.training.loss import CrossEntropy
-    from Utils.training.prune import prune_loop
 
     before = [parameter.detach().clone() for parameter in pruner.parameters]
     fresh, dense = pruner.state(), signal.spread(model, inputs(), device)
@@ -146,11 +146,7 @@ def drawn(
             for (mask, parameter), value in zip(pruner.masked_parameters, before, strict=True):
                 mask.fill_(1)
                 parameter.copy_(value)
-        prune_loop(
-            model, CrossEntropy(), pruner, loader, device, 10.0**-compression, args.compression_schedule,
-            args.mask_scope, args.prune_epochs, train_mode=args.prune_train_mode, shuffle=args.shuffle,
-            invert=args.invert,
-        )  # fmt: skip
+        building.prune(model, CrossEntropy(), pruner, loader, device, args, 10.0**-compression)
         cut = dead.find(model, data.shape, device)
         yield {
             "compression": compression,

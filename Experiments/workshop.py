@@ -13,14 +13,13 @@ from Layers.fast import unread
 from Pruners import dead
 from Utils import generator, load, metrics
 from Utils.data import corpus
-from Utils.machine import memory, seeds
+from Utils.machine import memory
 from Utils.machine.clock import Clock
 from Utils.store import provenance
 from Utils.store import run as store
 from Utils.training import signal
 from Utils.training.descent import Descent
 from Utils.training.loss import CrossEntropy
-from Utils.training.prune import prune_loop
 from Utils.training.train import train
 
 
@@ -169,21 +168,7 @@ class Workshop:
             with self.clock("evaluate"):
                 before = self._spread()
         with self.clock("prune"), memory.peak(self.device, "prune", progress.peaks):
-            prune_loop(
-                self.model,
-                self.loss,
-                self.pruner,
-                self.prune_loader,
-                self.device,
-                density,
-                args.compression_schedule,
-                args.mask_scope,
-                args.prune_epochs,
-                reinitialize_from=seeds.derive(args.init_seed, "reinitialize") if args.reinitialize else None,
-                train_mode=args.prune_train_mode,
-                shuffle=args.shuffle,
-                invert=args.invert,
-            )
+            building.prune(self.model, self.loss, self.pruner, self.prune_loader, self.device, args, density)
         with self.clock("evaluate"):
             progress.signal = {"before": before, "after": self._spread()}
             progress.dead = self._find_dead()
@@ -238,9 +223,7 @@ class Workshop:
             self.model,
             self.pruner.scores,
             metrics.flop(self.model, data.shape, self.device),
-            lambda module: generator.prunable(
-                module, args.prune_batchnorm, args.prune_residual, args.prune_attention, args.prune_embedding
-            ),
+            lambda module: generator.prunable(module, *building.prunable_kinds(args)),
         )
         parameters, flops = metrics.totals(table)
         result = {
