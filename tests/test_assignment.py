@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from stores import RESULT
 from waiting import finished, until
 
 import main
@@ -270,10 +271,10 @@ def test_a_run_whose_model_is_missing_is_made_again(made, sample_data, tmp_path,
     assert out.count(": to do") == 1 and f"{drawn.name}: to do" in out
     assert main.main(line(results, sample_data, "--stored-only")) == 0
     err = capsys.readouterr().err
-    assert f"note: {drawn} has no model: its test time or weights are blank; --force" in err
+    assert f"note: {drawn} has no whole model: its test time or weights are blank; --force" in err
     assert "Now it would be: Made of 25 runs (1 without a model)" in err
     assert main.main(line(results, sample_data, "--threads", "1")) == 0
-    assert f"note: {drawn} has no model: the run is made again" in capsys.readouterr().err
+    assert f"note: {drawn} has no whole model: the run is made again" in capsys.readouterr().err
     assert (drawn / "model.safetensors").read_bytes() == content and not (measured / "model.safetensors").exists()
     after = {path: path.stat().st_mtime_ns for path in finished(results)}
     assert [path.parent for path in before if after[path] != before[path]] == [drawn]
@@ -307,14 +308,6 @@ def test_a_test_time_of_another_machine_is_measured_anew(made, sample_data, tmp_
 
 
 # From runs made by hand
-
-
-RESULT = {
-    "source": "real", "data": {"files": {}}, "versions": {}, "machine": {"device": "cpu", "threads": 2},
-    "parameters": {"kept": 110, "total": 1010, "prunable": 1000, "prunable_kept": 100},
-    "flops": {"kept": 110, "total": 1010}, "dead": {"classes": {"total": 10, "alive": []}}, "seconds": {"train": 1.0},
-    "per_tensor": [{"module": "fc", "param": "weight", "kept": 100, "size": 1000, "flops": 1000, "prunable": True}],
-}  # fmt: skip
 
 
 @pytest.fixture

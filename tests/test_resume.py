@@ -1,5 +1,6 @@
 """A run that is killed, at whatever moment, ends in the bits of a run that is not."""
 
+import hashlib
 import json
 import os
 import random
@@ -67,10 +68,15 @@ def ended(child: int) -> int:
 
 
 def whole(results: Path) -> dict:
-    """What must be equal: every file of the one run, but not how long things took and how much memory."""
+    """What must be equal: every file of the one run, but not how long things took and how much memory.
+
+    And the run is as it has sealed it.
+    """
     (place,) = results.glob("*/[!.]*")
     found: dict[str, Any] = {path.name: path.read_bytes() for path in place.iterdir()}
-    assert found.keys() == {"config.json", "epochs.jsonl", "model.safetensors", "report.txt", "result.json"}
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in found.items() if name != "seal.json"}
+    assert sums.keys() == {"config.json", "epochs.jsonl", "model.safetensors", "report.txt", "result.json"}
+    assert json.loads(found.pop("seal.json")) == sums
     found["result.json"] = json.loads(found["result.json"])
     assert found["result.json"].pop("seconds").keys() == {"prepare", "prune", "train", "evaluate", "save"}
     assert found["result.json"].pop("peak_memory").keys() == {"prune", "train"}

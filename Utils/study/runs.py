@@ -15,7 +15,7 @@ from Utils import settings as rows
 from Utils.errors import UserError
 from Utils.export.formats import MASKED
 from Utils.machine.seeds import STREAMS
-from Utils.store import files
+from Utils.store import files, weights
 from Utils.store import run as store
 
 if TYPE_CHECKING:
@@ -125,8 +125,15 @@ class Run:
         """Return the number of classes."""
         return int(self.result["dead"]["classes"]["total"])
 
+    def has_model(self) -> bool:
+        """Return whether its weights are stored, and unchanged since."""
+        try:
+            return weights.find("", str(self.path)).is_file()
+        except UserError:
+            return False
+
     def check(self) -> None:
-        """Raise KeyError, TypeError, ValueError or the like if an entry that others rely on is missing or invalid.
+        """Raise KeyError, TypeError, ValueError or the like if a setting or figure is missing or invalid.
 
         Raises UserError for a complete run whose recipe did not measure the model at the end.
         """
@@ -136,11 +143,9 @@ class Run:
             raise ValueError("a figure that is not finite")
         if not (self.compression >= 0.0 and self.classes > 0 and self.layers()):
             raise ValueError("compression, classes or layers out of range")
-        for value in (self.seed, self.settings["dataset"], self.settings["model"], self.pruner, self.result["source"]):
+        for value in (self.seed, self.settings["dataset"], self.settings["model"], self.pruner):
             if not isinstance(value, str):
                 raise TypeError("not a name")
-        for key in ("data", "versions"):
-            self.result[key].items()
 
 
 def read(stores: Iterable[str] | None) -> list[Run]:
@@ -179,13 +184,12 @@ def check_stores(stores: Iterable[str]) -> None:
 
 def _read(path: Path) -> Run | None:
     try:
-        config, result = (files.read_json(path / name) for name in ("config.json", "result.json"))
-        run = Run(path, config, result)
+        run = Run(path, *store.read(path))
         run.check()
     except UserError as error:
         console.warn(f"{path} is left out: {error}")
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
         console.warn(f"{path} holds no complete run ({type(error).__name__}: {error}); it is left out")
         return None
     return run
