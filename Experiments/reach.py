@@ -59,8 +59,8 @@ def flags(top: Parser) -> None:
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
-    args = arguments.resolve(args)
     args.pruner_list = list(dict.fromkeys(args.pruner_list or load.PRUNERS))
+    args = arguments.resolve(args, pruners=args.pruner_list)
     args.compression_list = list(dict.fromkeys(args.compression_list or [1.0, 1.5, 2.0]))
     for pruner in args.pruner_list:
         load.pruner_sha256(pruner)

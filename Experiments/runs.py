@@ -60,6 +60,8 @@ def set_up(args: Namespace) -> torch.device:
     from Layers import fast
 
     device = load.device(args.gpu, args.no_cuda)
+    if args.gpu and device.type == "cpu" and not args.no_cuda:
+        console.note(f"--gpu {args.gpu}: there is no GPU here, so the CPU is used")
     seeds.settle(device)
     fast.use(not args.plain)
     if not args.plain:

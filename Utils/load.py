@@ -87,6 +87,7 @@ EXPERIMENTS = {
     "measure": "Experiments.measure",
     "assignment": "Experiments.assignment",
     "reach": "Experiments.reach",
+    "seal": "Experiments.seal",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {

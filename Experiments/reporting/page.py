@@ -50,12 +50,14 @@ def build(
         f"{counted(len(study.runs), 'run')}, {counted(len(study.tasks), 'task')}, made by "
         f"{counted(commits, 'commit')} (listed below). Everything here is computed from them."
     )
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in study.left_out)
+    others = f'<p class="banner">Left out: {counted(len(study.left_out), "run")}.</p><ul>{lines}</ul>' if lines else ""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>Pruning, on text beside images</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>Pruning, on text beside images</h1>\n{banner}<p>{html.escape(made)}</p>\n"
+        f"<h1>Pruning, on text beside images</h1>\n{banner}<p>{html.escape(made)}</p>\n{others}"
         f"<nav>{links}</nav>\n{body}\n</main>\n</body>\n</html>\n"
     )
 

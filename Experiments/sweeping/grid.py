@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from Experiments.singleshot import GROUPS
-from Utils import settings
+from Utils import console, settings
 from Utils.commandline import arguments
 from Utils.commandline.parser import Parser, flag
 from Utils.errors import UserError
@@ -44,16 +44,19 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
     parser.advice = ""
     tables: list[tuple[str | None, Table]] = [(file, table) for file in files for table in read(file, parser)]
     result = []
+    remarks: dict[str, None] = {}  # each once, not for every run
     for file, table in override(tables if files else [(None, {})], given):
         for values in itertools.product(*table.values()):
             chosen = dict(zip(table, values, strict=True))
             words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
             try:
-                result.append(Cell(words, arguments.resolve(parser.parse_args(words))))
+                result.append(Cell(words, arguments.resolve(parser.parse_args(words), remarks.setdefault)))
             except UserError as error:
                 varied = {key: value for key, value in chosen.items() if file is not None or len(table[key]) > 1}
                 where = ", ".join(f"{key} {_shown(value)}" for key, value in varied.items())
                 raise UserError(": ".join(filter(None, (file, where, str(error))))) from error
+    for remark in remarks:
+        console.note(remark)
     return result
 
 
