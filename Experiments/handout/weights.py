@@ -33,7 +33,7 @@ class Layer:
 
 
 def read(run: Run) -> list[Layer]:
-    """Read the prunable layers of a run, in the network's order. Raises Absent if the model is not stored or damaged."""
+    """Read the prunable layers of a run, in the network's order. Raises Absent if there is no whole model."""
     from safetensors import SafetensorError, safe_open
 
     layers = []

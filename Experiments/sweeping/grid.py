@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import math
 import re
 import tomllib
 from argparse import Namespace
@@ -18,6 +19,7 @@ from Utils.errors import UserError
 from Utils.settings import Setting
 
 Table = dict[str, list[Any]]  # setting -> values, which are crossed with those of the others
+LARGE = 10_000  # runs of a grid that take seconds to check
 LISTS = ("seed", "compression", "pruner")  # settings that also have a flag --<setting>-list; the first varies slowest
 
 
@@ -45,7 +47,10 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
     tables: list[tuple[str | None, Table]] = [(file, table) for file in files for table in read(file, parser)]
     result = []
     remarks: dict[str, None] = {}  # each once, not for every run
-    for file, table in override(tables if files else [(None, {})], given):
+    crossed = override(tables if files else [(None, {})], given)
+    if (total := sum(math.prod(map(len, table.values())) for _, table in crossed)) > LARGE:
+        console.note(f"this grid has {total:,} runs; checking them takes a while (Ctrl-C ends it)")
+    for file, table in crossed:
         for values in itertools.product(*table.values()):
             chosen = dict(zip(table, values, strict=True))
             words = tuple(word for key, value in chosen.items() for word in spelled(key, value))

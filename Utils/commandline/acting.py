@@ -1,4 +1,4 @@
-"""Settings that have no effect on a run: its model or pruner lacks what they are about, or another setting rules it out.
+"""Settings without effect on a run: its model or pruner lacks what they are about, or another setting rules it out.
 
 The rows of Utils/settings.py say when a setting acts. Here is what the models and pruners lack, so that this is known
 before torch is imported. What is not listed, such as a model of your own, counts as having everything.
@@ -13,7 +13,8 @@ OF_MODELS = {"attention", "batchnorm", "residual", "embedding", "layers"}  # lay
 OF_PRUNERS = {"draws", "examples"}  # own random draws; scores that depend on training examples
 _MODELS = {address for models in load.MODELS.values() for _, address in models.values()}
 LACKS: dict[str, set[str]] = {  # module:function of a model or pruner
-    **dict.fromkeys(("Models.mlp:fc", "Models.mlp:conv"), {"attention", "batchnorm", "residual", "embedding"}),
+    "Models.mlp:fc": {"attention", "batchnorm", "residual", "embedding"},
+    "Models.mlp:conv": {"attention", "batchnorm", "residual", "embedding"},
     **{
         address: {"attention", "residual", "embedding"} | ({"batchnorm"} if not address.endswith("_bn") else set())
         for address in _MODELS
@@ -52,6 +53,9 @@ def idle(values: Mapping[str, Any], usual: Mapping[str, Any], pruners: Iterable[
     pruners: those that are compared, if it is not one alone.
     """
     has = traits(values["model_class"], values["model"], pruners or [values["pruner"]])
-    rows = (row for row in settings.ROWS if row.acts and row.name in values)
-    return [row.name for row in rows if values[row.name] != usual[row.name] and not row.acts(values, has)]
-
+    return [
+        row.name
+        for row in settings.ROWS
+        if row.name in values and values[row.name] != usual[row.name]
+        if row.acts is not None and not row.acts(values, has)
+    ]

@@ -16,7 +16,7 @@ RESULT = {
     "dead": {"classes": {"total": int}},
     "seconds": {EACH: NUMBER},
     "versions": {},
-    "machine": {},
+    "machine": {"device": str},
 }
 
 
