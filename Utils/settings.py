@@ -34,7 +34,7 @@ class Setting:
     axis: bool = False  # varies within a study (task, pruner, seed), or does not affect the last epoch
     dense: bool = True  # affects a run at compression 0 as well
     late: bool = False  # takes effect only from pruning on, like the whole group "pruning"
-    # Whether it has an effect, by the values of all settings and what the model and pruner have (commandline/acting.py);
+    # Whether it has an effect, by the values of all settings and what model and pruner have (commandline/acting.py)
     acts: Callable[[Mapping[str, Any], Container[str]], bool] | None = None  # None: always
     cost: str = ""  # "run": affects how long a run takes; "scoring": how long scoring takes
 

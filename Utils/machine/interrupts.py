@@ -1,47 +1,67 @@
 """Ctrl-C in the middle of an import.
 
 A module that is being imported, such as torch, may swallow a KeyboardInterrupt, or turn it into another error. So it
-waits for the end of the import.
+waits for the end of the import. A second Ctrl-C ends the process at once.
 """
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
 
 EVERY = 0.1  # seconds between two looks whether the import has ended
 LOOKS = 100  # after so many the interrupt waits no longer: a module of the user's own may never end
+CODE = 130  # exit code after Ctrl-C, as shells have it
 
 
 @contextlib.contextmanager
 def after_imports() -> Iterator[None]:
     """Raise KeyboardInterrupt at Ctrl-C as usual in the body, but not inside an import.
 
-    Where SIGINT is ignored, as in a background job, or is handled by somebody else, that stays.
+    Where SIGINT is ignored, as in a background job, or is handled by somebody else, that stays. So it does on Windows.
     """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    able = threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_kill")
+    if not able or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    looks, timer = 0, threading.Timer(0, lambda: None)
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal looks, timer
-        looks += 1
-        if looks > LOOKS or not importing(frame):
-            looks = 0
-            raise KeyboardInterrupt
-        timer = threading.Timer(EVERY, signal.raise_signal, [signal.SIGINT])
-        timer.daemon = True
-        timer.start()
-
-    signal.signal(signal.SIGINT, handle)
+    waiting = Waiting()
+    signal.signal(signal.SIGINT, waiting.handle)
     try:
         yield
     finally:
-        timer.cancel()
+        waiting.timer.cancel()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class Waiting:
+    """The handler of SIGINT, which sends itself the signal again while an import lasts."""
+
+    def __init__(self) -> None:
+        self.looks = 0  # at the import since Ctrl-C
+        self.looking = False  # the signal comes from the timer
+        self.timer = threading.Timer(EVERY, self.look)
+
+    def look(self) -> None:
+        main = threading.main_thread().ident
+        assert main is not None  # it has been started
+        self.looking = True
+        signal.pthread_kill(main, signal.SIGINT)  # raise_signal would not wake a main thread that sleeps
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.looks and not self.looking:
+            print("stopped", file=sys.stderr, flush=True)
+            os._exit(CODE)
+        self.looking = False
+        if self.looks == LOOKS or not importing(frame):
+            self.looks = 0
+            raise KeyboardInterrupt
+        self.looks += 1
+        self.timer = threading.Timer(EVERY, self.look)
+        self.timer.daemon = True
+        self.timer.start()
 
 
 def importing(frame: FrameType | None) -> bool:
