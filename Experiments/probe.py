@@ -1,7 +1,7 @@
 """Probe finished runs with changed test inputs: words shuffled, one swapped or dropped, inputs exchanged; rare words.
 
-The same changes are made to images, tile by tile. `report` reads what this finds (`Utils.study.runs`), so that dense and
-pruned networks of the same seed can be compared.
+The same changes are made to images, tile by tile. `report` reads what this finds, so that dense and pruned networks of
+the same seed can be compared.
 """
 
 from __future__ import annotations
@@ -105,16 +105,17 @@ def predictions(model: nn.Module, examples: Examples, batch_size: int) -> Tensor
         return torch.cat([model(batch(a, b)[0]).argmax(1) for a, b in ends])
 
 
-def by_quarter(right: Tensor, rarity: Tensor) -> list[float]:
-    """Return the share of right answers, in percent, in each quarter of the targets by rarity; equal ones stay together.
+def by_quarter(right: Tensor, rarity: Tensor) -> list[float | None]:
+    """Return the share of right answers, in percent, in each quarter of the targets by rarity.
 
-    right: boolean [n]. rarity: float64 [n].
+    right: boolean [n]. rarity: float64 [n]. Targets of equal rarity are in the same quarter, so one may be empty: None.
     """
     import torch
 
     edges = rarity.quantile(torch.arange(1, QUARTERS, dtype=torch.float64) / QUARTERS)
     quarter = torch.bucketize(rarity, edges)
-    return [100.0 * right[quarter == k].double().mean().item() for k in range(QUARTERS)]
+    parts = [right[quarter == k] for k in range(QUARTERS)]
+    return [100.0 * part.double().mean().item() if len(part) else None for part in parts]
 
 
 def words(found: Mapping[str, Any]) -> str:
@@ -126,6 +127,6 @@ def words(found: Mapping[str, Any]) -> str:
         lines.append(f"{name:>12}" + "".join(f"{figures[key]:>12.2f}" for key in (*names, "changed")))
     lines.append("changed: share of predictions, in percent, that differ from those for the input as it is")
     if found["by_rarity"]:
-        quarters = ", ".join(f"{value:.2f}" for value in found["by_rarity"])
+        quarters = ", ".join("none" if value is None else f"{value:.2f}" for value in found["by_rarity"])
         lines.append(f"test_top1 by quarter of the targets, from the commonest words to the rarest: {quarters}")
     return "".join(f"{line}\n" for line in lines)

@@ -14,9 +14,8 @@ from Utils import generator
 
 def _scored(kind, seed=0):
     torch.manual_seed(seed)
-    model = torch.nn.Sequential(
-        layers.Conv2d(1, 3, 3), torch.nn.Tanh(), torch.nn.Flatten(), layers.Linear(48, 5), torch.nn.Tanh(), layers.Linear(5, 4)
-    ).double()  # fmt: skip
+    convolution = [layers.Conv2d(1, 3, 3), torch.nn.Tanh(), torch.nn.Flatten()]
+    model = torch.nn.Sequential(*convolution, layers.Linear(48, 5), torch.nn.Tanh(), layers.Linear(5, 4)).double()
     batch = torch.randn(8, 1, 6, 6, dtype=torch.float64), torch.arange(8) % 4
     pruner = kind(generator.masked_parameters(model, bias=True))
     pruner.score(model, F.cross_entropy, [batch], torch.device("cpu"))
