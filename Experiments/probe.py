@@ -1,7 +1,8 @@
-"""Probe finished runs with changed test inputs: words shuffled, one swapped or dropped, inputs exchanged; rare words.
+"""Probe finished runs with changed test inputs: what does a pruned network still notice?
 
-The same changes are made to images, tile by tile. `report` reads what this finds, so that dense and pruned networks of
-the same seed can be compared.
+Words are shuffled, one is swapped or dropped, and inputs are exchanged; the same is done to the tiles of images. Further:
+the accuracy by rarity of words, and how correlated the inputs are that a mask keeps. `report` reads what this finds, so
+that dense and pruned networks of the same seed can be compared.
 """
 
 from __future__ import annotations
