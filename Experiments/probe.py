@@ -1,8 +1,8 @@
 """Probe finished runs with changed test inputs: what does a pruned network still notice?
 
-Words are shuffled, one is swapped or dropped, and inputs are exchanged; the same is done to the tiles of images. It also
-finds the accuracy by rarity of words, and how correlated the inputs are that a mask keeps. `report` reads what this
-finds, so that dense and pruned networks of the same seed can be compared.
+Words are shuffled, one is swapped or dropped, and inputs are exchanged. The same is done to the tiles of images. Two
+more figures are the accuracy by rarity of words, and how correlated the inputs are that a mask keeps. `report` reads
+them, so that dense and pruned networks of the same seed can be compared.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # torch is imported only after all runs have been found.
 
 PROBES = "probes.json"
-AS_IS = "as it is"
+UNCHANGED = "unchanged"
 QUARTERS = 4
 
 
@@ -86,7 +86,7 @@ def probe(model: nn.Module, data: corpus.Corpus, config: Namespace) -> dict[str,
     before = predictions(model, test, config.test_batch_size)
     found = {}
     original = load.evaluation(data.dataset)(data, config, device)
-    for name, change in ((AS_IS, None), *changes.CHANGES.items()):
+    for name, change in ((UNCHANGED, None), *changes.CHANGES.items()):
         other = test if change is None else change(test, torch.Generator().manual_seed(0))
         evaluation = load.evaluation(data.dataset)(replace(data, splits={"test": other}), config, device)
         moved = predictions(model, other, config.test_batch_size) != before

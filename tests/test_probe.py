@@ -47,7 +47,7 @@ NAMES = ("embedding.weight", "fc.weight", "fc.weight_mask", "fc.bias")
 
 def test_figures_are_those_of_the_model_written_out(news, sample_data):
     code, (found,) = _probe(sample_data, news.path)
-    assert code == 0 and [*found["changes"]] == ["as it is", *changes.CHANGES]
+    assert code == 0 and [*found["changes"]] == ["unchanged", *changes.CHANGES]
     test = _test_split(sample_data, "agnews")
     before = _by_hand(news.tensors, test)
     for name, figures in found["changes"].items():
@@ -56,20 +56,20 @@ def test_figures_are_those_of_the_model_written_out(news, sample_data):
         answers = _by_hand(news.tensors, other)
         assert figures["test_top1"] == pytest.approx(100 * (answers == test.targets).double().mean().item())
         assert figures["changed"] == pytest.approx(100 * (answers != before).double().mean().item())
-    assert found["changes"]["as it is"]["test_top1"] == news.result["final"]["test_top1"]
+    assert found["changes"]["unchanged"]["test_top1"] == news.result["final"]["test_top1"]
 
 
 def test_a_bag_of_words_does_not_notice_their_order(news, sample_data):
     _, (found,) = _probe(sample_data, news.path)
     changed = {name: figures["changed"] for name, figures in found["changes"].items()}
-    assert changed["shuffled"] == changed["swapped"] == changed["as it is"] == 0
+    assert changed["shuffled"] == changed["swapped"] == changed["unchanged"] == 0
     assert changed["exchanged"] > changed["dropped"] > 0
 
 
 def test_quarters_of_rarity_make_up_the_whole(news, sample_data):
     _, (found,) = _probe(sample_data, news.path)
     assert len(found["by_rarity"]) == 4
-    whole = found["changes"]["as it is"]["test_top1"]
+    whole = found["changes"]["unchanged"]["test_top1"]
     assert math.fsum(found["by_rarity"]) / 4 == pytest.approx(whole, abs=1.0)  # quarters are equal but for one text
 
 
@@ -85,7 +85,7 @@ def test_an_image_is_probed_tile_by_tile(ran, sample_data, capsys):
     code, (found,) = _probe(sample_data, image.path)
     assert code == 0 and found["by_rarity"] is None
     figures = found["changes"]
-    assert figures["as it is"]["test_top1"] == image.result["final"]["test_top1"]
+    assert figures["unchanged"]["test_top1"] == image.result["final"]["test_top1"]
     assert figures["shuffled"]["changed"] > figures["swapped"]["changed"] > 0
     assert "by quarter of the targets" not in capsys.readouterr().out
 
@@ -99,7 +99,7 @@ def test_a_translation_is_probed_by_its_sources(sample_data):
     torch.manual_seed(0)
     found = probe.probe(load.model("seq2seq", "nlp")(data.shape, data.num_classes).eval(), data, args)
     assert len(found["by_rarity"]) == 4 and all(figures["bleu"] == 0.0 for figures in found["changes"].values())
-    assert found["changes"]["as it is"]["changed"] == 0.0 and "test_top1 by quarter" in probe.words(found)
+    assert found["changes"]["unchanged"]["changed"] == 0.0 and "test_top1 by quarter" in probe.words(found)
 
 
 def test_all_runs_are_found_before_the_first_is_probed(news, sample_data, tmp_path, capsys):
