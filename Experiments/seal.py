@@ -11,6 +11,8 @@ from Utils.store import run as store
 from Utils.study import runs
 from Utils.wording import counted
 
+STORED = ("config.json", "epochs.jsonl", "model.safetensors", "report.txt", "result.json")  # others come later
+
 
 def flags(top: Parser) -> None:
     """Add the flag of this experiment to the parser."""
@@ -35,7 +37,7 @@ def run(args: Namespace) -> int:
         try:
             store.read(path)
             with files.writing(path):
-                seal.put(path)
+                seal.put(path, STORED)
             sealed += 1
         except UserError as error:
             console.warn(f"{path} is not sealed: {error}")

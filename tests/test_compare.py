@@ -9,7 +9,7 @@ import pytest
 from stores import add, fill
 
 import main
-from Utils.study import claims, contrasts, paper, retained, runs, tasks
+from Utils.study import claims, contrasts, paper, retained, runs, statements, tasks
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_claims_without_runs_are_undecided_and_say_so(place):
     add(place, "mnist", "rand", 1.0, 1, 90.0)
     found = verdicts(place)
     assert set(found.values()) == {UNDECIDED} and ("GraSP beats Rand at compression 2", "AG News") in found
-    assert len(found) == 12
+    assert len(found) == 24
 
 
 def test_only_the_main_settings_speak_for_a_claim(place):
@@ -272,7 +272,7 @@ def test_compare_prints_and_writes_the_same(compared):
     text = (report / "compare.md").read_text()
     assert text.startswith(out[: out.index("Saved to")].rstrip())
     assert "| GraSP beats Rand at compression 2 | AG News, text-classification | holds |" in out
-    assert "+24.00" in out and "smallest possible 0.25" in out and "mask scope local" in out and claims.RULE in out
+    assert "+24.00" in out and "smallest possible 0.25" in out and "mask scope local" in out and statements.RULE in out
     stored = json.loads((report / "compare.json").read_text())
     beats = next(claim for claim in stored["claims"] if claim["claim"].startswith("GraSP beats"))
     assert (beats["verdict"], beats["statements"][0]["seeds"]) == (HOLDS, 3)

@@ -9,7 +9,7 @@ from Experiments.reporting.canvas import Picture, inline
 from Experiments.reporting.comparison_tables import ANSWER, LISTED, Comparison
 from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import Table
-from Utils.study import answer, claims
+from Utils.study import answer, statements
 from Utils.wording import counted
 
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))  # by section
@@ -102,11 +102,11 @@ def _claims(study: Study) -> str:
         f"<li>{html.escape(name)}: {html.escape('; '.join(where))}</li>" for name, where in open_ones.items()
     )
     rest = f"<p>Undecided, for no run of ours speaks of it:</p><ul>{lines}</ul>" if lines else ""
-    return f'<p>{html.escape(claims.RULE)}</p><div class="cards">{cards}</div>{rest}'
+    return f'<p>{html.escape(statements.RULE)}</p><div class="cards">{cards}</div>{rest}'
 
 
-def _card(claim: claims.Claim) -> str:
-    name = {claims.HOLDS: "holds", claims.FAILS: "fails"}.get(claim.verdict, "open")
+def _card(claim: statements.Claim) -> str:
+    name = {statements.HOLDS: "holds", statements.FAILS: "fails"}.get(claim.verdict, "open")
     shown = claim.deciding[:LISTED]
     lines = "".join(f"<li>{html.escape(s.text())}</li>" for s in shown)
     rest = [s for s in claim.statements if s not in shown]

@@ -4,7 +4,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from functools import cached_property
 
-from Utils.study import claims, paper, runs, tasks
+from Utils.study import claims, paper, runs, statements, tasks
 
 SAMPLES = "All runs are on GENERATED SAMPLES. These figures say nothing about the real data sets."
 
@@ -28,7 +28,7 @@ class Study:
         return tasks.group(self.runs)
 
     @cached_property
-    def claims(self) -> list[claims.Claim]:
+    def claims(self) -> list[statements.Claim]:
         """Return the paper's claims with their verdicts."""
         return claims.judge(self.tasks, self.paper)
 

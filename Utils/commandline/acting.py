@@ -35,6 +35,7 @@ LACKS: dict[str, set[str]] = {  # module:function of a model or pruner
     "Pruners.pruners:GraSP": {"draws"},
     "Pruners.pruners:SynFlow": {"draws", "examples"},
     "Pruners.grasp:GraSPAbs": {"draws"},
+    "Pruners.grasp:GraSPLog": {"draws"},
 }
 
 

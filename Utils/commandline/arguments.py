@@ -57,7 +57,9 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     idle = {row.name: args.optimizer for row in settings.ROWS if row.optimizer and row.optimizer[0] != args.optimizer}
     _refuse(args, idle, note)
     _refuse(args, {row.name: data.title for row in settings.ROWS if row.own and row.name not in data.defaults}, note)
-    _refuse(args, {} if inits else {"init": f"the {args.model_class} model {args.model}"}, note)
+    theirs = {"init": inits, "width": args.model in load.WIDE}
+    model = f"the {args.model_class} model {args.model}"
+    _refuse(args, {name: model for name, taken in theirs.items() if not taken}, note)
     for row in settings.ROWS:
         if row.kind and row.name not in idle and getattr(args, row.name, ...) is None:
             setattr(args, row.name, defaults[row.name])

@@ -202,7 +202,7 @@ class Stage:
         self._written()
         self.writer.shutdown()
         (self.path / CHECKPOINT).unlink(missing_ok=True)
-        seal.put(self.path, without=LOCK)
+        seal.put(self.path, {path.name for path in self.path.iterdir()} - {LOCK})
 
     def json(self, name: str, value: object) -> None:
         """Write a JSON file."""

@@ -5,6 +5,7 @@ It finds accidents, not forgers: whoever changes a file on purpose can write a n
 is not damaged, because weights are often not kept.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from Utils.errors import UserError
@@ -14,10 +15,10 @@ FILE = "seal.json"
 REMEDY = "restore it, or make the run again with --force"
 
 
-def put(folder: Path, without: str = "") -> None:
-    """Write the seal of all files that a directory holds now, except the one called `without`."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and path.name not in (FILE, without))
-    files.write_json(folder / FILE, {name: files.sha256(folder / name) for name in names})
+def put(folder: Path, names: Iterable[str]) -> None:
+    """Write the seal of those of these files that the directory holds."""
+    there = sorted(name for name in names if (folder / name).is_file())
+    files.write_json(folder / FILE, {name: files.sha256(folder / name) for name in there})
 
 
 def check(folder: Path, name: str = "") -> None:

@@ -77,6 +77,7 @@ class Run:
         for point in ("pre_prune", "post_prune"):
             if "test_loss" in self.result.get(point, {}):
                 result[f"{point}_loss"] = self.result[point]["test_loss"]
+        result |= self.probes
         scores = self.result.get("translation", {}).get("final", {})
         result |= {key: value for key, value in scores.items() if key.startswith("bleu_")}
         return {key: float(value) for key, value in result.items()}
@@ -119,6 +120,25 @@ class Run:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             console.warn(f"{self.path}/measurement.json is left out ({type(error).__name__}: {error})")
             return None
+
+    @cached_property
+    def probes(self) -> Mapping[str, float]:
+        """Return the figures of `--experiment probe`; empty if it was not made or is damaged."""
+        try:
+            found = files.read_json(self.path / "probes.json")
+            figures: dict[str, float | None] = {}
+            for change, values in found["changes"].items():
+                figures |= {f"{change}_top1": values["test_top1"], f"{change}_changed": values["changed"]}
+            if found["by_rarity"]:
+                figures |= {"commonest_top1": found["by_rarity"][0], "rarest_top1": found["by_rarity"][-1]}
+            if ratios := [ratio for ratio in found["correlation"].values() if ratio is not None]:
+                figures["kept_correlation"] = math.fsum(ratios) / len(ratios)
+            return {key: float(value) for key, value in figures.items() if value is not None}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            console.warn(f"{self.path}/probes.json is left out ({type(error).__name__}: {error})")
+            return {}
 
     @property
     def classes(self) -> int:
