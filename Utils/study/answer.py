@@ -17,7 +17,7 @@ from pathlib import Path
 from Utils import load
 from Utils.study.retained import retained
 from Utils.study.statistics import Differences, flip_interval, holm, paired
-from Utils.study.tasks import Task
+from Utils.study.tasks import Task, pruner_title
 from Utils.wording import counted
 
 CHOSEN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -114,13 +114,14 @@ def sentences(tasks: Sequence[Task]) -> list[str]:
     found = primaries(tasks)
     pruners = [one for one in found if one.question == PRUNER]
     kinds = [one for one in found if one.question == SENSITIVITY]
-    mended = of_pruners(tasks, MENDED, SECOND)
+    mended = {name: of_pruners(tasks, name, SECOND) for name in MENDED}
+    repairs = [f"{pruner_title(name)} less Rand comes to {_listed(found)}" for name, found in mended.items()]
     without = [one.where for one in found if one.adjusted is None]
     return [
         f"With a tenth of the weights, on text, GraSP is {_sorted([one for one in pruners if one.text], PRUNER)}.",
         f"On images, it is {_sorted([one for one in pruners if not one.text], PRUNER)}.",
         f"On one network for both kinds, with a tenth of the weights, {_sorted(kinds, SENSITIVITY)}.",
-        f"Without the sign of its scores, GraSP less Rand comes to {_listed(mended)}.",
+        f"Mended, {'; '.join(repairs)}.",
         f"Verdicts need {SEEDS} seeds{' and are missing for ' * bool(without)}{MANY.join(without)}; so few tasks and "
         "networks say nothing about text and images in general.",
     ]
