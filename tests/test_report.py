@@ -1,6 +1,8 @@
 """The report: its tables by independent sums, a page that stands alone, the same bytes each time."""
 
+import base64
 import csv
+import hashlib
 import html
 import json
 import math
@@ -9,6 +11,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tomllib
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -111,7 +114,7 @@ def test_other_settings_are_labelled_and_said_to_be_unlike_the_papers(made):
 def test_each_claim_has_a_card_or_is_named_among_those_that_no_run_speaks_of(made):
     """The store has runs of text alone, so the claims on images are the latter."""
     page = made[2]["report.html"].decode()
-    section = page[page.index('<section id="claims">') : page.index('<section id="metric">')]
+    section = page[page.index('<section id="claims">') : page.index('<section id="paper">')]
     cards, rest = section.split("Undecided, for no run of ours speaks of it:")
     judged = claims.judge(tasks.group(runs.read([str(made[0])])), paper.read())
     assert cards.count("<article ") == sum(bool(claim.statements) for claim in judged) > 1
@@ -233,31 +236,83 @@ def page(made):
 
 def test_the_page_is_whole_and_fetches_nothing(made, page):
     assert page.open == [] and "svg" in page.tags
-    assert not {"script", "link", "img", "iframe", "object", "image", "foreignobject", "base"} & set(page.tags)
-    for _, key, value in page.attributes:
+    assert not {"link", "img", "iframe", "object", "image", "foreignobject", "base"} & set(page.tags)
+    for tag, key, value in page.attributes:
         if key in ("src", "href", "xlink:href", "srcset", "data", "action"):
-            assert value.startswith("#")
-        assert not key.startswith("on")
+            assert value.startswith("#") or (tag, key) == ("a", "href") and value in made[2], "a file beside it"
+        assert not key.startswith("on") and (tag, key) != ("script", "src")
         assert "url(" not in value or re.fullmatch(r"url\(#[\w.-]+\)", value)
     text = made[2]["report.html"].decode()
     assert "@import" not in text
-    outside = re.findall(r"https?://[^\s\"'<&)]+", text)
-    assert set(outside) <= {"http://www.w3.org/1999/xlink", "https://example.org/x.png"}  # a name, and words of a text
+    outside = set(re.findall(r"https?://[^\s\"'<&)]+", text))
+    names = {"http://www.w3.org/1999/xlink", "http://www.w3.org/2000/svg"}
+    assert outside <= {*names, "https://example.org/x.png", "https://github.com/leeoniya/uPlot"}  # and words of texts
+
+
+def test_a_browser_may_run_the_scripts_of_the_page_and_no_other(made):
+    """By its own policy, which allows no address and of scripts those with these hashes."""
+    text = made[2]["report.html"].decode()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts]
+    assert rules["default-src"] == "'none'" and rules["script-src"] == " ".join(hashes) and len(hashes) == 4
+
+
+def test_what_others_wrote_is_as_they_published_it_and_in_the_page_with_its_licence(made, root):
+    folder = root / "Experiments" / "reporting" / "browser" / "vendor"
+    named = tomllib.loads((folder / "vendor.toml").read_text(encoding="utf-8"))
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "vendor.toml"}
+    assert {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == named["sha256"]
+    text = made[2]["report.html"].decode()
+    assert all(files[named[part]].decode() in text for part in ("licence", "script", "style"))
+    assert named["version"] in files[named["script"]].decode().partition("\n")[0]
+    assert len(text.encode()) < 2_000_000
 
 
 def test_what_links_point_to_is_there_once(page):
     names = [value for _, key, value in page.attributes if key == "id"]
     assert len(names) == len(set(names))
-    pointed = {value[1:] for _, key, value in page.attributes if key in ("href", "xlink:href")}
+    links = {value for _, key, value in page.attributes if key in ("href", "xlink:href")}
+    pointed = {value[1:] for value in links if value.startswith("#")}
     assert pointed and pointed <= set(names)
     clips = {value[5:-1] for _, key, value in page.attributes if key == "clip-path"}
     assert clips and clips <= set(names)
 
 
-def test_names_and_texts_are_words_not_code(page):
+def test_names_and_texts_are_words_not_code(made, page):
     words = "".join(page.words)
-    assert EVIL in words and "<b onclick=x>&amp;" in words and "../$x^$/<i>.py:Best 012345" in words
+    assert EVIL in words and "../$x^$/<i>.py:Best 012345" in words
     assert not {"b", "i"} & set(page.tags)
+    (text,) = re.findall(r'<script type="application/json" id="embedded">(.*?)</script>', made[2]["report.html"].decode())
+    assert "<" not in text and "<b onclick=x>&amp;" in json.loads(text)["runs"]["name"]
+    assert "../$x^$/<i>.py:Best 012345" in {pruner["name"] for pruner in json.loads(text)["pruners"]}
+
+
+def test_the_page_begins_with_the_answer_and_its_picture(page, made):
+    text = made[2]["report.html"].decode()
+    answer = text[: text.index('<section id="explore">')]
+    assert answer.count("<li>") == 5 and "<svg" in answer
+    assert answer.index("<li>") < answer.index("<svg") < answer.index("<table") < answer.index("<nav")
+    assert page.tags.count("h1") == 1 and ("html", "lang", "en") in page.attributes
+
+
+def test_text_can_be_read_on_both_pages(made):
+    """A contrast of 4.5 to 1 (WCAG 2.1, AA) of each colour of text on each ground, by the standard's own formula."""
+    text = made[2]["report.html"].decode()
+
+    def luminance(colour):
+        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    themes = [dict(re.findall(r"(--\w+): (#\w{6})", block)) for block in re.findall(r":root \{(.*?)\}", text, re.DOTALL)]
+    assert len(themes) == 2
+    for theme in themes:
+        for ground in ("--card", "--page"):
+            for ink in ("--ink", "--muted", "--link", "--holds", "--fails", "--open"):
+                light, dark = sorted((luminance(theme[ink]), luminance(theme[ground])), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, ground)
 
 
 def test_the_page_follows_light_and_dark(made):
@@ -271,7 +326,10 @@ def test_the_page_follows_light_and_dark(made):
 
 def test_the_page_has_every_table_in_a_box_that_scrolls(page):
     boxes = [value for tag, key, value in page.attributes if (tag, key, value) == ("div", "class", "scroll")]
-    assert len(boxes) == page.tags.count("table") > 12
+    assert len(boxes) == page.tags.count("table") > 10
+    folds = [value for tag, key, value in page.attributes if tag == "details" and key == "id"]
+    assert len(folds) == page.tags.count("table") + 2, "each in one that is closed; two are drawn by the script"
+    assert not [key for tag, key, _ in page.attributes if tag == "details" and key == "open"]
 
 
 def test_figures_are_whole_svg_and_png(made):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from Experiments.reporting import canvas, style
-from Experiments.reporting.results_tables import span
+from Experiments.reporting.figures import short
+from Experiments.reporting.results_tables import layer_names, span
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import spread
 from Utils import settings
@@ -23,9 +24,13 @@ from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import Task, Variant, in_order, label, plain, pruner_title
 
 RETAINED, METRIC, LAYERS = "retained", "metric", "layers"
-MEAN = "Large marks: mean over seeds, the bar its 95 % interval (Student's t); of one seed there is none."
-MEDIAN = "Large marks: median over seeds; in brackets the lowest and the highest."
-SHARES = "Large marks: mean over seeds of the fraction of a tensor's weights that is kept."
+RUNS = "Small marks: single runs."
+MEAN = (
+    "Large marks: mean over seeds, the bar its 95 % interval (Student's t); of one seed there is none. "
+    f"{RUNS} A bar may run out of its panel."
+)
+MEDIAN = f"Large marks: median over seeds; in brackets the lowest and the highest. {RUNS}"
+SHARES = "Marks: mean over seeds of the fraction of a tensor's weights that is kept; hollow, below all, where none is."
 AXES = {  # figure -> (title of an axis of it, whether it is logarithmic)
     "compression": ("compression (density is 10 to its negative)", False),
     "density": ("density (fraction of prunable weights kept)", True),
@@ -116,18 +121,20 @@ def data(study: Study, header: Sequence[str]) -> dict[str, Any]:
         "header": header,
         "figures": [
             {"key": figure.key, "title": figure.title, "log": figure.log, "note": MEDIAN if figure.median else MEAN}
+            | {"shared": figure.key == RETAINED}  # one axis for two tasks
             for figure in shown
         ]
         + [{"key": LAYERS, "title": "density by layer", "log": True, "note": SHARES}],
         "axes": [{"key": key, "title": title, "log": log} for key, (title, log) in AXES.items()],
-        "start": {"tasks": _start(tasks), "compression": answer.COMPRESSION},
+        "start": {"tasks": _start(tasks), "compression": f"{answer.COMPRESSION:g}"},
         "tasks": [
             {"name": task.name, "title": task.title, "metric": f"{task.metric.title}, %", "unlike": task.unlike_paper}
-            | {"layers": f"table-layers-{task.name}", "lines": _lines(task)}
+            | {"layers": f"table-layers-{task.name}", "short": [*map(short, layer_names(task))], "lines": _lines(task)}
             for task in tasks
         ],
         "settings": [label(variant) for variant in variants],
         "pruners": [_look(name) for name in names],
+        "dense": {"title": "dense", "colour": style.THEME[style.INK], "outline": canvas.outline(style.MARKERS[0])},
         "series": {key: pack([one[key] for one in series]) if key != "points" else [one[key] for one in series]
                    for key in ("task", "setting", "pruner", "points")},
         "points": points.columns(),

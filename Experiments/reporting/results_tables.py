@@ -205,15 +205,22 @@ def span(values: list[float]) -> str:
     return f"{median(values):.3g}" + ("" if ends[0] == ends[1] else f" ({ends[0]} to {ends[1]})")
 
 
+def layer_names(task: Task) -> list[str]:
+    """Return the names of the prunable tensors of the main runs, in the model's order."""
+    pruned = [(pruner, c) for pruner, c in _points(task) if c > 0.0]
+    return list(dict.fromkeys(name for side in pruned for run in task.runs(*side).values() for name in run.layers()))
+
+
 def layers(task: Task) -> Table:
     """Return the density of each prunable tensor, averaged over seeds."""
     columns = [(pruner, c) for pruner, c in _points(task) if c > 0.0]
-    by_layer: dict[str, dict[tuple[str, float], float]] = {}
+    by_layer: dict[str, dict[tuple[str, float], float]] = {name: {} for name in layer_names(task)}
     for pruner, c in columns:
         each = [run.layers() for run in task.runs(pruner, c).values()]
-        for name in each[0]:
+        for name, found in by_layer.items():
             values = [densities[name] for densities in each if name in densities]
-            by_layer.setdefault(name, {})[pruner, c] = math.fsum(values) / len(values)
+            if values:
+                found[pruner, c] = math.fsum(values) / len(values)
     rows = [
         [name, *(f"{densities[key]:.4g}" if key in densities else DASH for key in columns)]
         for name, densities in by_layer.items()

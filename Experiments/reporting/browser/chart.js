@@ -4,6 +4,7 @@
 
 const REACH = 30; // pixels within which the pointer finds a mark
 const SHIFT = 0.012; // fraction of the axis by which pruners are kept apart
+const BESIDE = 0.18; // fraction of a column by which the runs of a mean stand beside it, and over which they spread
 const ROOM = 84; // pixels to the right of the lines, for their names
 const APART = 15; // pixels between two names
 
@@ -41,10 +42,11 @@ function room(values, log) {
   return [low - margin, high + margin];
 }
 
-// Return the ticks of a logarithmic axis: 1, 2, 5 of each power of ten, or fewer where it is long.
-function ladder(low, high) {
-  const decades = Math.log10(high / low);
-  const [steps, each] = decades < 3.5 ? [[1, 2, 5], 1] : [[1], Math.ceil(decades / 7)];
+// Return the ticks of a logarithmic axis of so many pixels: 1, 2, 5 of each power of ten, or fewer where it is narrow.
+function ladder([low, high], pixels) {
+  const decade = pixels / Math.log10(high / low);
+  const steps = decade > 130 ? [1, 2, 5] : decade > 70 ? [1, 3] : [1];
+  const each = Math.ceil(30 / decade);
   const found = [];
   for (let k = Math.floor(Math.log10(low)); k <= Math.log10(high); k++)
     for (const step of k % each === 0 ? steps : []) found.push(Number(`${step}e${k}`));
@@ -56,21 +58,26 @@ function moved(x, by, [low, high], log) {
   return log ? x * (high / low) ** by : x + by * (high - low);
 }
 
-// Draw a panel into `host` and return it; view: see explore.js. `look` is called with the mark that is pointed at, or
+// Draw a panel into `host` and return it; view: see explore.js. `shown` is called with the mark that is pointed at, or
 // with null, and with whether it is to be kept.
-function panel(host, view, look) {
+function panel(host, view, shown) {
   const { x, y, curves } = view;
   const named = view.joined && host.clientWidth > 520;
   const inks = () => Object.fromEntries(["ink", "muted", "grid"].map((name) => [name, variable(name)]));
   let ink = inks();
   const groups = []; // the marks of each point: its mean, then its runs
   curves.forEach((curve, k) => {
-    const by = x.ticks ? 0 : (k - (curves.length - 1) / 2) * SHIFT;
+    const by = x.ticks ? 0 : (k - (curves.length - 1) / 2) * SHIFT * (x.reversed ? -1 : 1);
     for (const point of curve.points) {
-      point.at = moved(point.x, by, x.range, x.log);
-      const mean = { x: point.at, y: point.y, label: point.label, words: point.words, runs: point.runs, curve };
-      const dots = point.dots.map((dot) => ({ x: point.at, y: dot.y, label: dot.label, words: dot.words, run: dot.run, curve }));
-      groups.push([{ ...mean, hollow: point.hollow, mean: true }, ...dots]);
+      point.at = point.dense ? point.x : moved(point.x, by, x.range, x.log);
+      if (point.dense && k > 0) continue; // it is the same for all
+      const look = point.dense ? DATA.dense : curve.pruner;
+      const mean = { x: point.at, y: point.y, label: point.label, words: point.words, runs: point.runs, hollow: point.hollow, look };
+      const dots = point.dots.map((dot, n) => {
+        const at = x.ticks ? point.x + BESIDE * (1 + n / point.dots.length) : point.at;
+        return { x: at, y: dot.y, label: dot.label, words: dot.words, run: dot.run, look };
+      });
+      groups.push([{ ...mean, mean: true }, ...dots]);
     }
   });
   const marks = groups.flat();
@@ -90,16 +97,16 @@ function panel(host, view, look) {
       },
       axes: [
         {
-          ...axis, ...theme, label: x.title, size: across ? across.height : 34,
+          ...axis, ...theme, label: x.title, labelSize: 20, size: across ? across.height : 30,
           rotate: across ? across.angle : 0,
           ...(x.ticks && {
             splits: () => across.shown, values: (_, ticks) => ticks.map((k) => x.ticks[k]), grid: { show: false },
           }),
-          ...(x.log && { splits: () => ladder(...x.range), values: (_, ticks) => ticks.map(String), filter: (_, ticks) => ticks }),
+          ...(x.log && { splits: ({ width }) => ladder(x.range, width - 60), values: (_, ticks) => ticks.map(String), filter: (_, ticks) => ticks }),
         },
         {
-          ...axis, ...theme, label: y.title, size: 56,
-          ...(y.log && { splits: () => ladder(...y.range), values: (_, ticks) => ticks.map(short), filter: (_, ticks) => ticks }),
+          ...axis, ...theme, label: y.title, labelSize: 20, size: 46,
+          ...(y.log && { splits: ({ height }) => ladder(y.range, height - 60), values: (_, ticks) => ticks.map(short), filter: (_, ticks) => ticks }),
         },
       ],
       series: [
@@ -145,9 +152,10 @@ function panel(host, view, look) {
       ctx.lineTo(bbox.left + bbox.width, at);
       ctx.stroke();
       ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-      ctx.textAlign = "left";
+      const above = at < bbox.top + bbox.height / 2; // most curves begin above and end below
+      ctx.textAlign = above ? "right" : "left";
       ctx.textBaseline = "bottom";
-      ctx.fillText(view.line[1], bbox.left + 4 * devicePixelRatio, at - 2 * devicePixelRatio);
+      ctx.fillText(view.line[1], bbox.left + (above ? bbox.width : 4 * devicePixelRatio), at - 2 * devicePixelRatio);
     }
     ctx.restore();
   }
@@ -172,7 +180,7 @@ function panel(host, view, look) {
     mark.element = element("button", {
       type: "button", class: `mark ${mark.mean ? "mean" : "run"}${mark.hollow ? " hollow" : ""}`, tabindex: "-1",
       "aria-label": `${mark.label}: ${mark.words}`, focus: () => point(mark), blur: () => point(null), click: (event) => { event.stopPropagation(); point(mark, true); },
-    }, symbol(mark.curve.pruner));
+    }, symbol(mark.look));
   }
   chart.over.append(...[...marks].sort((one, other) => Number(one.mean ?? 0) - Number(other.mean ?? 0)).map((mark) => mark.element), tip);
   if (marks.length) groups[0][0].element.tabIndex = 0;
@@ -189,7 +197,7 @@ function panel(host, view, look) {
       tip.style.left = `${Math.max(-edge, Math.min(left - wide / 2, host.clientWidth - edge - wide - 4))}px`;
       tip.style.top = `${top - high - 12 < 0 ? top + 14 : top - high - 12}px`;
     }
-    look(mark, keep);
+    shown(mark, keep);
   }
 
   function nearest({ clientX, clientY }) {
@@ -236,7 +244,7 @@ function short(value) {
 }
 
 function size(host, across) {
-  return { width: host.clientWidth, height: Math.max(300, Math.min(400, 0.7 * host.clientWidth)) + (across ? across.height - 34 : 0) };
+  return { width: host.clientWidth, height: Math.max(300, Math.min(400, 0.7 * host.clientWidth)) + (across ? across.height - 30 : 0) };
 }
 
 // Return which of `count` words have room below an axis, at which angle, and the pixels of height that they need.
@@ -245,5 +253,5 @@ function spaced(count, wide, longest) {
   const flat = each > 7 * longest + 6;
   const every = flat ? 1 : Math.max(1, Math.ceil(16 / each));
   const shown = Array.from({ length: count }, (_, k) => k).filter((k) => k % every === 0);
-  return { shown, angle: flat ? 0 : -55, height: flat ? 34 : Math.min(200, 26 + 6.2 * longest * 0.82) };
+  return { shown, angle: flat ? 0 : 55, height: flat ? 30 : Math.min(200, 26 + 6.2 * longest * 0.82) };
 }

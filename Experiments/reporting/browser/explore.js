@@ -51,7 +51,7 @@ function options() {
     setting: [...new Set(here.map((curve) => curve.setting))].map((setting) => [setting, setting]),
     figure: DATA.figures.map(({ key, title }) => [key, title, !there(key)]),
     compression: [[ALL, "all", state.figure === LAYERS], ...pruned.sort((one, other) => one - other).map((c) => [c, c])],
-    against: DATA.axes.map(({ key, title }) => [key, title]),
+    against: DATA.axes.map(({ key, title }) => [key, title.split(" (")[0]]),
   };
 }
 
@@ -61,9 +61,9 @@ function settle() {
   for (const name of ["task", "beside", "setting", "figure", "compression", "against"]) {
     const values = options()[name].filter(([, , idle]) => !(idle && name === "compression")).map(([value]) => value);
     if (values.includes(state[name])) continue;
-    if (name !== "beside" || state.beside !== state.task) changed.push(`${name} ${state[name] || "all"}`);
-    const usual = name === "compression" && !values.includes(ALL) ? DATA.start.compression : start[name];
+    const [before, usual] = [state[name], name === "compression" && !values.includes(ALL) ? DATA.start.compression : start[name]];
     state[name] = values.includes(usual) ? usual : values[0] ?? ALL;
+    if (name !== "beside" || before !== state.task) changed.push(`${name} ${before || "all"} to ${state[name] || "all"}`);
   }
   state.pruners = start.pruners.filter((name) => state.pruners.includes(name));
   return changed;
@@ -82,7 +82,7 @@ function fromFragment() {
   const words = new URLSearchParams(location.hash.slice(BEGINNING.length + 1));
   state = { ...start, pruners: words.has("pruner") ? words.getAll("pruner").filter(Boolean) : start.pruners };
   for (const name of Object.keys(start)) if (words.has(name)) state[name] = words.get(name);
-  const lacking = state.pruners.filter((name) => !start.pruners.includes(name)).map((name) => `pruner ${name}`);
+  const lacking = state.pruners.filter((name) => !start.pruners.includes(name)).map((name) => `pruner ${name} to none`);
   return [...lacking, ...settle()];
 }
 
@@ -117,13 +117,13 @@ function pointOf(k, pruner, key, x) {
   const dots = DATA.points.runs[k]
     .filter((run) => figures[run] !== "")
     .map((run) => ({ run, y: Number(figures[run]), words: figures[run], label: `${label}, seed ${DATA.runs.seed[run]}` }));
-  return { x, y: Number(mean), half: Number(half ?? 0), words, label, dots, runs: DATA.points.runs[k], compression: c };
+  return { x, y: Number(mean), half: Number(half ?? 0), words, label, dots, runs: DATA.points.runs[k], compression: c, dense: c === "0" };
 }
 
 // Fill a view with the densities of a task's layers, which are in their table: one column for each pruner.
 function ofLayers(view, mine) {
   const [header, ...rows] = layers.get(view.task);
-  view.x = { title: "layer", ticks: rows.map(([name]) => name) };
+  view.x = { title: "layer", ticks: view.task.short };
   if (state.setting !== MAIN) return view;
   const numbers = rows.flatMap((row) => row.slice(1)).map(Number).filter((value) => value > 0);
   const edge = Math.min(1, ...numbers) / 3;
@@ -131,7 +131,7 @@ function ofLayers(view, mine) {
     const column = header.indexOf(`${pruner.title} ${state.compression}`);
     const points = rows.map((row, x) => ({
       x, y: Number(row[column]) || edge, half: 0, words: row[column], hollow: Number(row[column]) === 0, dots: [],
-      label: `${pruner.title}, compression ${state.compression}, ${row[0]}`, layer: row[0], runs: [], compression: state.compression,
+      label: `${pruner.title}, compression ${state.compression}, ${view.task.short[x]}`, layer: row[0], runs: [], compression: state.compression,
     }));
     const there = points.filter((point) => point.words !== undefined && point.words !== "–");
     if (there.length) view.curves.push({ pruner, points: there });
@@ -146,7 +146,7 @@ function draw() {
   const views = tasks().map(viewOf);
   const points = views.flatMap((view) => view.curves.flatMap((curve) => curve.points));
   const heights = points.flatMap((point) => [point.y, ...point.dots.map((dot) => dot.y)]);
-  const same = new Set(views.map((view) => view.y.title)).size === 1; // one axis for both
+  const same = byName(DATA.figures, state.figure).shared; // one axis for both
   panels.replaceChildren(...views.map((view) => {
     const unlike = view.task.unlike ? element("span", { class: "note" }, `other settings than the paper's: ${view.task.unlike}`) : "";
     view.host = element("div", { class: "chart" });
@@ -199,7 +199,10 @@ function described(mark) {
     return [element("h3", {}, mark.label), pairs([[title, mark.words], ["setting", state.setting]]), ...behind];
   }
   const k = mark.run;
-  const figures = DATA.figures.filter(({ key }) => runs.figures[key]).map(({ key, title: name }) => [key === "metric" ? "figure" : name, key === "metric" ? runs.figure[k] : runs.figures[key][k]]);
+  const judged = DATA.tasks.find((task) => task.title === runs.task[k]).metric;
+  const figures = DATA.figures
+    .filter((figure) => runs.figures[figure.key] && (figure.key === "metric" || figure.title !== judged))
+    .map((figure) => [figure.key === "metric" ? judged : figure.title.split(" (")[0], runs.figures[figure.key][k]]);
   const settings = Object.entries(DATA.configurations).map(([name, values]) => [name.replaceAll("_", " "), values[runs.configuration[k]]]);
   return [
     element("h3", {}, mark.label),
@@ -231,7 +234,7 @@ function fill() {
 function refresh(changed = []) {
   fill();
   draw();
-  document.getElementById("status").textContent = changed.length ? `Not there for this choice, and changed: ${changed.join(", ")}.` : "";
+  document.getElementById("status").textContent = changed.length ? `Changed, for there is no run of it here: ${changed.join(", ")}.` : "";
 }
 
 function begin() {
@@ -246,7 +249,7 @@ function begin() {
   form.addEventListener("reset", (event) => {
     event.preventDefault();
     state = { ...start };
-    refresh();
+    refresh(settle());
     history.replaceState(null, "", BEGINNING);
   });
   const follow = () => {
