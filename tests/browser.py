@@ -142,8 +142,10 @@ def tab(program: str, profile: Path) -> Iterator[Page]:
     (reads, commands), (answers, writes) = os.pipe(), os.pipe()
     # The protocol's ends are descriptors 3 and 4.
     line = f"exec {shlex.join([program, *FLAGS, f'--user-data-dir={profile}'])} 3<&{reads} 4>&{writes}"
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(["bash", "-c", line], pass_fds=(reads, writes), start_new_session=True, **quiet)
+    process = subprocess.Popen(
+        ["bash", "-c", line], pass_fds=(reads, writes), start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     os.close(reads)
     os.close(writes)
     try:

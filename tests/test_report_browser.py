@@ -22,8 +22,12 @@ CURVES = {
 T = 4.302652729749  # Student's t with two degrees of freedom, 97.5 %
 MARKS = "[...document.querySelectorAll('.mark')]"
 MEANS, RUNS = "document.querySelectorAll('.mark.mean')", "document.querySelectorAll('.mark.run')"
-SHOWN = "Object.fromEntries([...document.querySelectorAll('#shown > dl > div')].map(row => [...row.children].map(part => part.textContent)))"
-LABELS = f"{MARKS}.map(mark => mark.getAttribute('aria-label'))"
+SHOWN = (
+    "Object.fromEntries([...document.querySelectorAll('#shown > dl > div')]"
+    ".map(row => [...row.children].map(part => part.textContent)))"
+)
+LABEL, TEXT = "mark => mark.getAttribute('aria-label')", "one => one.textContent"
+LABELS = f"{MARKS}.map({LABEL})"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +82,9 @@ def test_a_run_that_is_clicked_shows_what_its_own_files_say(made, page):
     for k in range(page.value(f"{RUNS}.length")):
         page.click(f"{RUNS}[{k}]")
         shown = page.value(SHOWN)
-        result, config = (json.loads((Path(shown["directory"]) / f"{name}.json").read_text()) for name in ("result", "config"))
+        result, config = (
+            json.loads((Path(shown["directory"]) / f"{name}.json").read_text()) for name in ("result", "config")
+        )
         title = page.value("document.querySelector('#shown h3').textContent")
         pruner = {"rand": "Rand", "grasp": "GraSP"}[config["pruner"]]
         assert title == f"{pruner}, compression 1, seed {config['seed']}"
@@ -103,7 +109,7 @@ def test_means_and_intervals_are_those_of_the_runs(page):
         for c, values in CURVES["agnews"][pruner].items():
             if c:
                 expected.add(f"{title}, compression {c:g}: {words(values)}")
-    found = page.value(f"[...{MEANS}].map(mark => mark.getAttribute('aria-label'))")
+    found = page.value(f"[...{MEANS}].map({LABEL})")
     assert set(found) == expected and len(found) == len(expected)
 
 
@@ -111,7 +117,7 @@ def test_marks_lie_where_their_numbers_are(page):
     """Of one panel: height is linear in the accuracy, from left to right the density falls by equal ratios."""
     alone(page, figure="metric")
     places = page.value(
-        f"[...{MEANS}].map(mark => [mark.getAttribute('aria-label'), parseFloat(mark.style.left), parseFloat(mark.style.top)])"
+        f"[...{MEANS}].map(mark => [({LABEL})(mark), parseFloat(mark.style.left), parseFloat(mark.style.top)])"
     )
     at = {label.partition(":")[0]: (x, y, float(label.partition(": ")[2].split(" ")[0])) for label, x, y in places}
     rand = [at["dense"], *(at[f"Rand, compression {c}"] for c in ("0.5", "1", "2"))]
@@ -142,17 +148,18 @@ def test_two_tasks_stand_side_by_side_and_share_the_axis_of_what_is_retained(pag
     figures = page.value("[...document.querySelectorAll('#panels figure')].map(one => one.getAttribute('aria-label'))")
     assert figures == ["AG News, text-classification: performance retained, %", "MNIST, fc: performance retained, %"]
     tops = page.value(
-        "[...document.querySelectorAll('.mark.mean')].filter(mark => mark.getAttribute('aria-label').startsWith('dense'))"
-        ".map(mark => [mark.getAttribute('aria-label'), mark.style.top])"
+        f"[...{MEANS}].map(mark => [({LABEL})(mark), mark.style.top]).filter(([label]) => label.startsWith('dense'))"
     )
     assert len(tops) == 2 and tops[0] == tops[1] and tops[0][0] == "dense: 100.0 (3)"
-    values = [100 * (value - 10) / (dense - 10) for value, dense in zip([90.0, 91.0, 92.5], [95.0, 96.0, 97.0], strict=True)]
+    values = [
+        100 * (value - 10) / (dense - 10) for value, dense in zip([90.0, 91.0, 92.5], [95.0, 96.0, 97.0], strict=True)
+    ]
     half = T * statistics.stdev(values) / math.sqrt(3)
     assert f"Rand, compression 1: {statistics.mean(values):.1f} ± {half:.1f} (3)" in page.value(LABELS)
 
 
 def test_what_has_no_runs_says_so_and_what_cannot_be_is_changed_and_named(made, page):
-    empty = "[...document.querySelectorAll('#panels .empty')].map(one => one.textContent)"
+    empty = f"[...document.querySelectorAll('#panels .empty')].map({TEXT})"
     page.choose("setting", "shuffle")
     assert page.value(empty) == ["No runs for this choice."], "of MNIST; AG News has some"
     assert len(page.value(LABELS)) > 2
@@ -174,7 +181,7 @@ def test_the_keyboard_reaches_every_mark(page):
     for _ in range(6):
         page.press("ArrowRight", 39)
         walked.append(page.value(label))
-    means = page.value(f"[...{MEANS}].map(mark => mark.getAttribute('aria-label'))")
+    means = page.value(f"[...{MEANS}].map({LABEL})")
     assert walked[0].startswith("dense") and sorted(walked) == sorted(means)
     page.press("Home", 36)
     for seed, value in enumerate(CURVES["agnews"]["rand"][0.0], start=1):
@@ -204,13 +211,15 @@ def test_tables_are_drawn_sorted_and_searched(made, page):
     page.wait(f"{table} !== null")
     with (made.place / "tables" / "runs.csv").open(encoding="utf-8", newline="") as file:
         named = {row["run"] for row in csv.DictReader(file)}
-    cells = f"[...{table}.tBodies[0].rows].filter(row => !row.hidden).map(row => [...row.cells].map(cell => cell.textContent))"
+    cells = f"[...{table}.tBodies[0].rows].filter(row => !row.hidden).map(row => [...row.cells].map({TEXT}))"
     rows = page.value(cells)
     assert {row[0] for row in rows} == named and len(rows) == len(named)
     figures = {row[0]: row[6] for row in rows}
     for path in named:
         final = json.loads((Path(path) / "result.json").read_text())["final"]
-        assert figures[path] == (f"{final['bleu']:.2f} BLEU" if "bleu" in final else f"{final['test_top1']:.2f} test accuracy")
+        assert figures[path] == (
+            f"{final['bleu']:.2f} BLEU" if "bleu" in final else f"{final['test_top1']:.2f} test accuracy"
+        )
     heading = f"{table}.tHead.rows[0].cells[6].firstChild"
     for direction, sign in (("ascending", 1), ("descending", -1)):
         page.click(heading)
@@ -230,7 +239,7 @@ def test_the_runs_behind_a_claim_are_named(made, page):
     page.value("document.querySelectorAll('[data-behind]').forEach(one => { one.open = true; })")
     page.wait("[...document.querySelectorAll('[data-behind]')].every(one => one.dataset.drawn)")
     found = page.value(
-        "[...document.querySelectorAll('[data-behind]')].map(one => [...one.querySelectorAll('li')].map(run => run.textContent))"
+        f"[...document.querySelectorAll('[data-behind]')].map(one => [...one.querySelectorAll('li')].map({TEXT}))"
     )
     assert found == [claim["runs"] for claim in asked] and found[0]
 

@@ -5,7 +5,7 @@ column is a list, or {"words": its different entries, "at": the number of each e
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,9 @@ class Figure:
 def figures(tasks: Sequence[Task]) -> list[Figure]:
     """Return the figures that some run of these tasks has, the one to begin with first."""
     main = " or ".join(dict.fromkeys(task.metric.title for task in tasks))
-    beside = {metric for metric in METRICS for task in tasks if task.metric != metric}  # not those that all have as main
+    beside = {
+        metric for metric in METRICS for task in tasks if task.metric != metric
+    }  # not those that all have as main
     known = [
         Figure(RETAINED, "performance retained, %", ".1f"),
         Figure(METRIC, f"{main}, %"),

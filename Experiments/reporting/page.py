@@ -23,7 +23,7 @@ from Utils.wording import counted
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))  # by section
 BROWSER = Path(__file__).with_name("browser")
 VENDOR = BROWSER / "vendor"
-OWN = ("chart.js", "tables.js", "explore.js")
+OWN = ("data.js", "axes.js", "chart.js", "view.js", "tables.js", "explore.js")
 
 
 def build(
@@ -120,7 +120,9 @@ def _grid(pictures: Sequence[Picture], name: str = "grid") -> str:
 
 def _runs(table: Table) -> str:
     """Return the list of all runs, which is drawn from the page's data; without JavaScript it is only named."""
-    named = f'<p class="scriptless">Beside this page: <a href="tables/{table.name}.csv">tables/{table.name}.csv</a>.</p>'
+    named = (
+        f'<p class="scriptless">Beside this page: <a href="tables/{table.name}.csv">tables/{table.name}.csv</a>.</p>'
+    )
     return folded(f"table-{table.name}", table.title, named, data="runs")
 
 
@@ -151,6 +153,6 @@ def _card(claim: claims.Claim, numbers: Mapping[Path, int]) -> str:
     return (
         f'<article class="{name}"><h3>{html.escape(claim.name)}</h3><p><strong>{claim.verdict}</strong> on '
         f'{html.escape(claim.where)}</p><p class="note">Asked: {html.escape(claim.border)}</p><ul>{lines}</ul>{more}'
-        f'<details data-behind="{runs}"><summary>{counted(len(claim.runs), "run")} behind it</summary>{behind}</details>'
-        "</article>"
+        f'<details data-behind="{runs}"><summary>{counted(len(claim.runs), "run")} behind it</summary>{behind}'
+        "</details></article>"
     )

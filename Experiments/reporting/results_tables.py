@@ -16,7 +16,16 @@ from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import MAIN, Task, Variant, in_order, label, plain, pruner_title
 
 SHOWN = 3  # example translations
-RUNS = ("directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit")  # header of the list of runs
+RUNS = (
+    "directory",
+    "task",
+    "setting",
+    "pruner",
+    "compression",
+    "seed",
+    "figure",
+    "commit",
+)  # header of the list of runs
 NONE_YET = "No run of ours exists yet."
 FORMS = {"metric": ".2f", "flop_sparsity": ".3f"}
 

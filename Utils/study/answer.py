@@ -94,7 +94,7 @@ def beside(tasks: Sequence[Task]) -> list[tuple[Task | None, Task | None]]:
     pairs: list[tuple[Task | None, Task | None]] = []
     for model in (*MATCHED, ""):
         texts, images = groups.get(model, ([], []))
-        pairs += (product(texts, images) if model and texts and images else zip_longest(texts, images))
+        pairs += product(texts, images) if model and texts and images else zip_longest(texts, images)
     return sorted(pairs, key=lambda pair: None in pair)
 
 

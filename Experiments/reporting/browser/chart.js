@@ -8,56 +8,6 @@ const BESIDE = 0.18; // fraction of a column by which the runs of a mean stand b
 const ROOM = 84; // pixels to the right of the lines, for their names
 const APART = 15; // pixels between two names
 
-// Return a new element. A property that is a function listens to the event of its name; text is never read as HTML.
-function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (typeof value === "function") made.addEventListener(name, value);
-    else if (value !== null && value !== undefined) made.setAttribute(name, value);
-  }
-  made.append(...children);
-  return made;
-}
-
-// Return a pruner's mark as SVG in the text's colour.
-function symbol(pruner) {
-  const space = "http://www.w3.org/2000/svg";
-  const svg = document.createElementNS(space, "svg");
-  svg.setAttribute("viewBox", "-0.75 -0.75 1.5 1.5");
-  svg.setAttribute("aria-hidden", "true");
-  svg.append(document.createElementNS(space, "path"));
-  svg.firstChild.setAttribute("d", pruner.outline);
-  svg.style.color = pruner.colour;
-  return svg;
-}
-
-// Return ends of an axis that has room for these values.
-function room(values, log) {
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  if (log) {
-    const factor = Math.max((high / low) ** 0.08, 1.2);
-    return [low / factor, high * factor];
-  }
-  const margin = 0.08 * (high - low) || 0.05 * Math.abs(high) || 1;
-  return [low - margin, high + margin];
-}
-
-// Return the ticks of a logarithmic axis of so many pixels: 1, 2, 5 of each power of ten, or fewer where it is narrow.
-function ladder([low, high], pixels) {
-  const decade = pixels / Math.log10(high / low);
-  const steps = decade > 130 ? [1, 2, 5] : decade > 70 ? [1, 3] : [1];
-  const each = Math.ceil(30 / decade);
-  const found = [];
-  for (let k = Math.floor(Math.log10(low)); k <= Math.log10(high); k++)
-    for (const step of k % each === 0 ? steps : []) found.push(Number(`${step}e${k}`));
-  return found.filter((value) => low <= value && value <= high);
-}
-
-// Move x by a fraction of the axis between two ends.
-function moved(x, by, [low, high], log) {
-  return log ? x * (high / low) ** by : x + by * (high - low);
-}
-
 // Draw a panel into `host` and return it; view: see explore.js. `shown` is called with the mark that is pointed at, or
 // with null, and with whether it is to be kept.
 function panel(host, view, shown) {
@@ -72,7 +22,15 @@ function panel(host, view, shown) {
       point.at = point.dense ? point.x : moved(point.x, by, x.range, x.log);
       if (point.dense && k > 0) continue; // it is the same for all
       const look = point.dense ? DATA.dense : curve.pruner;
-      const mean = { x: point.at, y: point.y, label: point.label, words: point.words, runs: point.runs, hollow: point.hollow, look };
+      const mean = {
+        x: point.at,
+        y: point.y,
+        label: point.label,
+        words: point.words,
+        runs: point.runs,
+        hollow: point.hollow,
+        look,
+      };
       const dots = point.dots.map((dot, n) => {
         const at = x.ticks ? point.x + BESIDE * (1 + n / point.dots.length) : point.at;
         return { x: at, y: dot.y, label: dot.label, words: dot.words, run: dot.run, look };
@@ -82,7 +40,11 @@ function panel(host, view, shown) {
   });
   const marks = groups.flat();
   const axis = { font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelGap: 2 };
-  const theme = { stroke: () => ink.ink, grid: { stroke: () => ink.grid, width: 1 }, ticks: { stroke: () => ink.grid, size: 4 } };
+  const theme = {
+    stroke: () => ink.ink,
+    grid: { stroke: () => ink.grid, width: 1 },
+    ticks: { stroke: () => ink.grid, size: 4 },
+  };
   const longest = Math.max(0, ...(x.ticks ?? []).map((tick) => tick.length));
   const across = x.ticks ? spaced(x.ticks.length, host.clientWidth, longest) : null;
   const chart = new uPlot(
@@ -97,30 +59,54 @@ function panel(host, view, shown) {
       },
       axes: [
         {
-          ...axis, ...theme, label: x.title, labelSize: 20, size: across ? across.height : 30,
+          ...axis,
+          ...theme,
+          label: x.title,
+          labelSize: 20,
+          size: across ? across.height : 30,
           rotate: across ? across.angle : 0,
           ...(x.ticks && {
-            splits: () => across.shown, values: (_, ticks) => ticks.map((k) => x.ticks[k]), grid: { show: false },
+            splits: () => across.shown,
+            values: (_, ticks) => ticks.map((k) => x.ticks[k]),
+            grid: { show: false },
           }),
-          ...(x.log && { splits: ({ width }) => ladder(x.range, width - 60), values: (_, ticks) => ticks.map(String), filter: (_, ticks) => ticks }),
+          ...(x.log && {
+            splits: ({ width }) => ladder(x.range, width - 60),
+            values: (_, ticks) => ticks.map(String),
+            filter: (_, ticks) => ticks,
+          }),
         },
         {
-          ...axis, ...theme, label: y.title, labelSize: 20, size: 46,
-          ...(y.log && { splits: ({ height }) => ladder(y.range, height - 60), values: (_, ticks) => ticks.map(short), filter: (_, ticks) => ticks }),
+          ...axis,
+          ...theme,
+          label: y.title,
+          labelSize: 20,
+          size: 46,
+          ...(y.log && {
+            splits: ({ height }) => ladder(y.range, height - 60),
+            values: (_, ticks) => ticks.map(short),
+            filter: (_, ticks) => ticks,
+          }),
         },
       ],
       series: [
         {},
         ...curves.map((curve) => ({
-          stroke: curve.pruner.colour, width: 2, points: { show: false }, spanGaps: true, paths: view.joined ? undefined : () => null,
+          stroke: curve.pruner.colour,
+          width: 2,
+          points: { show: false },
+          spanGaps: true,
+          paths: view.joined ? undefined : () => null,
         })),
       ],
       hooks: { draw: [bars, place] },
     },
-    uPlot.join(curves.map(({ points }) => {
-      const sorted = [...points].sort((one, other) => one.at - other.at);
-      return [sorted.map((point) => point.at), sorted.map((point) => point.y)];
-    })),
+    uPlot.join(
+      curves.map(({ points }) => {
+        const sorted = [...points].sort((one, other) => one.at - other.at);
+        return [sorted.map((point) => point.at), sorted.map((point) => point.y)];
+      }),
+    ),
     host,
   );
 
@@ -133,11 +119,17 @@ function panel(host, view, shown) {
     const to = (value, name) => chart.valToPos(value, name, true);
     for (const curve of curves)
       for (const point of curve.points.filter((point) => point.half > 0)) {
-        const [low, high] = [point.y - point.half, point.y + point.half].map((end) => to(y.log ? Math.max(end, y.range[0] / 10) : end, "y"));
+        const [low, high] = [point.y - point.half, point.y + point.half].map((end) =>
+          to(y.log ? Math.max(end, y.range[0] / 10) : end, "y"),
+        );
         const [at, cap] = [to(point.at, "x"), 3 * devicePixelRatio];
         ctx.strokeStyle = curve.pruner.colour;
         ctx.beginPath();
-        for (const [fromX, fromY, toX, toY] of [[at, low, at, high], [at - cap, low, at + cap, low], [at - cap, high, at + cap, high]]) {
+        for (const [fromX, fromY, toX, toY] of [
+          [at, low, at, high],
+          [at - cap, low, at + cap, low],
+          [at - cap, high, at + cap, high],
+        ]) {
           ctx.moveTo(fromX, fromY);
           ctx.lineTo(toX, toY);
         }
@@ -162,9 +154,14 @@ function panel(host, view, shown) {
 
   function place() {
     for (const mark of marks)
-      Object.assign(mark.element.style, { left: `${chart.valToPos(mark.x, "x")}px`, top: `${chart.valToPos(mark.y, "y")}px` });
+      Object.assign(mark.element.style, {
+        left: `${chart.valToPos(mark.x, "x")}px`,
+        top: `${chart.valToPos(mark.y, "y")}px`,
+      });
     let free = -Infinity;
-    for (const [curve, at] of names.map((curve) => [curve, chart.valToPos(curve.points.at(-1).y, "y")]).sort((one, other) => one[1] - other[1])) {
+    for (const [curve, at] of names
+      .map((curve) => [curve, chart.valToPos(curve.points.at(-1).y, "y")])
+      .sort((one, other) => one[1] - other[1])) {
       free = Math.max(at, free + APART);
       curve.name.style.top = `${free}px`;
     }
@@ -177,12 +174,27 @@ function panel(host, view, shown) {
     chart.over.append(curve.name);
   }
   for (const mark of marks) {
-    mark.element = element("button", {
-      type: "button", class: `mark ${mark.mean ? "mean" : "run"}${mark.hollow ? " hollow" : ""}`, tabindex: "-1",
-      "aria-label": `${mark.label}: ${mark.words}`, focus: () => point(mark), blur: () => point(null), click: (event) => { event.stopPropagation(); point(mark, true); },
-    }, symbol(mark.look));
+    mark.element = element(
+      "button",
+      {
+        type: "button",
+        class: `mark ${mark.mean ? "mean" : "run"}${mark.hollow ? " hollow" : ""}`,
+        tabindex: "-1",
+        "aria-label": `${mark.label}: ${mark.words}`,
+        focus: () => point(mark),
+        blur: () => point(null),
+        click: (event) => {
+          event.stopPropagation();
+          point(mark, true);
+        },
+      },
+      symbol(mark.look),
+    );
   }
-  chart.over.append(...[...marks].sort((one, other) => Number(one.mean ?? 0) - Number(other.mean ?? 0)).map((mark) => mark.element), tip);
+  chart.over.append(
+    ...[...marks].sort((one, other) => Number(one.mean ?? 0) - Number(other.mean ?? 0)).map((mark) => mark.element),
+    tip,
+  );
   if (marks.length) groups[0][0].element.tabIndex = 0;
   place();
 
@@ -204,7 +216,10 @@ function panel(host, view, shown) {
     const box = chart.over.getBoundingClientRect();
     let [best, least] = [null, REACH];
     for (const mark of marks) {
-      const away = Math.hypot(chart.valToPos(mark.x, "x") - (clientX - box.left), chart.valToPos(mark.y, "y") - (clientY - box.top));
+      const away = Math.hypot(
+        chart.valToPos(mark.x, "x") - (clientX - box.left),
+        chart.valToPos(mark.y, "y") - (clientY - box.top),
+      );
       if (away < least || (away === least && mark.mean)) [best, least] = [mark, away];
     }
     return best;
@@ -217,9 +232,18 @@ function panel(host, view, shown) {
     const row = groups.findIndex((group) => group.some((mark) => mark.element === document.activeElement));
     if (row < 0) return;
     const column = groups[row].findIndex((mark) => mark.element === document.activeElement);
-    const order = groups.map((_, k) => k).sort((one, other) => (groups[one][0].x - groups[other][0].x) * (x.reversed ? -1 : 1));
+    const order = groups
+      .map((_, k) => k)
+      .sort((one, other) => (groups[one][0].x - groups[other][0].x) * (x.reversed ? -1 : 1));
     const place = order.indexOf(row);
-    const to = { ArrowRight: [place + 1, 0], ArrowLeft: [place - 1, 0], Home: [0, 0], End: [order.length - 1, 0], ArrowDown: [place, column + 1], ArrowUp: [place, column - 1] }[event.key];
+    const to = {
+      ArrowRight: [place + 1, 0],
+      ArrowLeft: [place - 1, 0],
+      Home: [0, 0],
+      End: [order.length - 1, 0],
+      ArrowDown: [place, column + 1],
+      ArrowUp: [place, column - 1],
+    }[event.key];
     if (event.key === "Escape") point(null, true);
     const next = to && groups[order[to[0]]]?.[to[1]];
     if (to) event.preventDefault();
@@ -230,28 +254,10 @@ function panel(host, view, shown) {
   });
 
   return {
-    repaint: () => { ink = inks(); chart.redraw(); },
+    repaint: () => {
+      ink = inks();
+      chart.redraw();
+    },
     end: () => chart.destroy(),
   };
-}
-
-function variable(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-}
-
-function short(value) {
-  return value >= 1e5 || value < 1e-4 ? value.toExponential(0) : String(value);
-}
-
-function size(host, across) {
-  return { width: host.clientWidth, height: Math.max(300, Math.min(400, 0.7 * host.clientWidth)) + (across ? across.height - 30 : 0) };
-}
-
-// Return which of `count` words have room below an axis, at which angle, and the pixels of height that they need.
-function spaced(count, wide, longest) {
-  const each = (wide - 80) / count;
-  const flat = each > 7 * longest + 6;
-  const every = flat ? 1 : Math.max(1, Math.ceil(16 / each));
-  const shown = Array.from({ length: count }, (_, k) => k).filter((k) => k % every === 0);
-  return { shown, angle: flat ? 0 : 55, height: flat ? 30 : Math.min(200, 26 + 6.2 * longest * 0.82) };
 }

@@ -1,26 +1,18 @@
 "use strict";
 // The choice of what the chart shows: from the controls to the address and back, and what a mark stands for.
 
-// Return content with its columns as plain lists (Experiments/reporting/embedded.py).
-function unpacked(content) {
-  if (content === null || typeof content !== "object" || Array.isArray(content)) return content;
-  if (content.words && content.at) return content.at.map((k) => content.words[k]);
-  return Object.fromEntries(Object.entries(content).map(([name, value]) => [name, unpacked(value)]));
-}
-
-const DATA = unpacked(JSON.parse(document.getElementById("embedded").textContent));
-const MAIN = "main";
-const ALL = ""; // compressions, or no task beside the first
-const [LAYERS, BEGINNING] = ["layers", "#explore"];
+const BEGINNING = "#explore"; // of an address that keeps a choice
 const form = document.getElementById("choice");
 const panels = document.getElementById("panels");
-const byName = (list, name) => list.find((one) => one.name === name || one.key === name);
 const start = {
-  task: DATA.start.tasks[0], beside: DATA.start.tasks[1] ?? ALL, setting: MAIN, figure: DATA.figures[0].key,
-  compression: ALL, against: "density", pruners: DATA.pruners.map((pruner) => pruner.name),
+  task: DATA.start.tasks[0],
+  beside: DATA.start.tasks[1] ?? ALL,
+  setting: MAIN,
+  figure: DATA.figures[0].key,
+  compression: ALL,
+  against: "density",
+  pruners: DATA.pruners.map((pruner) => pruner.name),
 };
-// Each task's table of densities by layer, as it is before anyone sorts it.
-const layers = new Map(DATA.tasks.map((task) => [task, [...document.querySelectorAll(`[id="${task.layers}"] tr`)].map((row) => [...row.cells].map((cell) => cell.textContent))]));
 let state = { ...start };
 let drawn = [];
 let kept = null; // the mark that stays shown
@@ -30,12 +22,10 @@ function tasks() {
   return [state.task, state.beside].filter(Boolean).map((name) => byName(DATA.tasks, name));
 }
 
-// Return the curves of a task with the chosen settings, of all pruners.
-function curves(task) {
-  const { series } = DATA;
-  return series.points
-    .map((points, k) => ({ task: DATA.tasks[series.task[k]], setting: DATA.settings[series.setting[k]], pruner: DATA.pruners[series.pruner[k]], points }))
-    .filter((curve) => curve.task === task);
+// Return the names of the pruners that the tasks shown have a run of, with the chosen settings.
+function present() {
+  const here = tasks().flatMap(curves);
+  return new Set(here.filter(({ setting }) => setting === state.setting).map(({ pruner }) => pruner.name));
 }
 
 // Return the options of each control, [value, words, whether there is nothing to show for it], for the tasks shown.
@@ -50,7 +40,10 @@ function options() {
     beside: [[ALL, "nothing"], ...names.filter(([name]) => name !== state.task)],
     setting: [...new Set(here.map((curve) => curve.setting))].map((setting) => [setting, setting]),
     figure: DATA.figures.map(({ key, title }) => [key, title, !there(key)]),
-    compression: [[ALL, "all", state.figure === LAYERS], ...pruned.sort((one, other) => one - other).map((c) => [c, c])],
+    compression: [
+      [ALL, "all", state.figure === LAYERS],
+      ...pruned.sort((one, other) => one - other).map((c) => [c, c]),
+    ],
     against: DATA.axes.map(({ key, title }) => [key, title.split(" (")[0]]),
   };
 }
@@ -59,11 +52,17 @@ function options() {
 function settle() {
   const changed = [];
   for (const name of ["task", "beside", "setting", "figure", "compression", "against"]) {
-    const values = options()[name].filter(([, , idle]) => !(idle && name === "compression")).map(([value]) => value);
+    const values = options()
+      [name].filter(([, , idle]) => !(idle && name === "compression"))
+      .map(([value]) => value);
     if (values.includes(state[name])) continue;
-    const [before, usual] = [state[name], name === "compression" && !values.includes(ALL) ? DATA.start.compression : start[name]];
-    state[name] = values.includes(usual) ? usual : values[0] ?? ALL;
-    if (name !== "beside" || before !== state.task) changed.push(`${name} ${before || "all"} to ${state[name] || "all"}`);
+    const [before, usual] = [
+      state[name],
+      name === "compression" && !values.includes(ALL) ? DATA.start.compression : start[name],
+    ];
+    state[name] = values.includes(usual) ? usual : (values[0] ?? ALL);
+    if (name !== "beside" || before !== state.task)
+      changed.push(`${name} ${before || "all"} to ${state[name] || "all"}`);
   }
   state.pruners = start.pruners.filter((name) => state.pruners.includes(name));
   return changed;
@@ -72,7 +71,8 @@ function settle() {
 function toFragment() {
   const { pruners, ...rest } = state;
   const words = new URLSearchParams(rest);
-  if (pruners.length < start.pruners.length) for (const name of pruners.length ? pruners : [""]) words.append("pruner", name);
+  if (pruners.length < start.pruners.length)
+    for (const name of pruners.length ? pruners : [""]) words.append("pruner", name);
   return `${BEGINNING}&${words}`;
 }
 
@@ -86,72 +86,31 @@ function fromFragment() {
   return [...lacking, ...settle()];
 }
 
-// Return what a panel shows: axes, and curves of points with the runs of each; no curves if there is nothing.
-function viewOf(task) {
-  const figure = byName(DATA.figures, state.figure);
-  const axis = byName(DATA.axes, state.against);
-  const mine = curves(task).filter(({ setting, pruner }) => setting === state.setting && state.pruners.includes(pruner.name));
-  const view = { task, figure, joined: !state.compression || figure.key === LAYERS, line: task.lines[figure.key], curves: [] };
-  view.y = { title: figure.key === "metric" ? task.metric : figure.title, log: figure.log };
-  if (figure.key === LAYERS) return ofLayers(view, mine);
-  const columns = DATA.pruners.filter((pruner) => tasks().some((other) => curves(other).some((curve) => curve.pruner === pruner && curve.setting === state.setting)) && state.pruners.includes(pruner.name));
-  view.x = state.compression
-    ? { title: `pruner, at compression ${state.compression}`, ticks: columns.map(({ title }) => title) }
-    : { title: axis.title, log: axis.log, reversed: axis.log };
-  for (const curve of mine) {
-    const points = curve.points
-      .filter((k) => DATA.points[figure.key][k] !== "" && (!state.compression || DATA.points.compression[k] === state.compression))
-      .map((k) => pointOf(k, curve.pruner, figure.key, state.compression ? columns.indexOf(curve.pruner) : Number(DATA.points[axis.key][k].split(" ")[0])));
-    if (points.length) view.curves.push({ pruner: curve.pruner, points });
-  }
-  return view;
-}
-
-// Return a point: its mean in the tables' words, such as "91.68 ± 0.45 (12)" or "9.25 (9 to 9.5)", and its runs.
-function pointOf(k, pruner, key, x) {
-  const words = DATA.points[key][k];
-  const [, mean, half] = /^(\S+)(?: ± (\S+))?/.exec(words);
-  const c = DATA.points.compression[k];
-  const label = c === "0" ? "dense" : `${pruner.title}, compression ${c}`;
-  const figures = DATA.runs.figures[key];
-  const dots = DATA.points.runs[k]
-    .filter((run) => figures[run] !== "")
-    .map((run) => ({ run, y: Number(figures[run]), words: figures[run], label: `${label}, seed ${DATA.runs.seed[run]}` }));
-  return { x, y: Number(mean), half: Number(half ?? 0), words, label, dots, runs: DATA.points.runs[k], compression: c, dense: c === "0" };
-}
-
-// Fill a view with the densities of a task's layers, which are in their table: one column for each pruner.
-function ofLayers(view, mine) {
-  const [header, ...rows] = layers.get(view.task);
-  view.x = { title: "layer", ticks: view.task.short };
-  if (state.setting !== MAIN) return view;
-  const numbers = rows.flatMap((row) => row.slice(1)).map(Number).filter((value) => value > 0);
-  const edge = Math.min(1, ...numbers) / 3;
-  for (const { pruner } of mine) {
-    const column = header.indexOf(`${pruner.title} ${state.compression}`);
-    const points = rows.map((row, x) => ({
-      x, y: Number(row[column]) || edge, half: 0, words: row[column], hollow: Number(row[column]) === 0, dots: [],
-      label: `${pruner.title}, compression ${state.compression}, ${view.task.short[x]}`, layer: row[0], runs: [], compression: state.compression,
-    }));
-    const there = points.filter((point) => point.words !== undefined && point.words !== "–");
-    if (there.length) view.curves.push({ pruner, points: there });
-  }
-  return view;
-}
-
 function draw() {
   for (const panel of drawn) panel.end();
   drawn = [];
   show(null, true);
-  const views = tasks().map(viewOf);
+  const there = present();
+  const views = tasks().map((task) =>
+    viewOf(task, { ...state, pruners: state.pruners.filter((name) => there.has(name)) }),
+  );
   const points = views.flatMap((view) => view.curves.flatMap((curve) => curve.points));
   const heights = points.flatMap((point) => [point.y, ...point.dots.map((dot) => dot.y)]);
   const same = byName(DATA.figures, state.figure).shared; // one axis for both
-  panels.replaceChildren(...views.map((view) => {
-    const unlike = view.task.unlike ? element("span", { class: "note" }, `other settings than the paper's: ${view.task.unlike}`) : "";
-    view.host = element("div", { class: "chart" });
-    return element("figure", { "aria-label": `${view.task.title}: ${view.y.title}` }, element("figcaption", {}, element("strong", {}, view.task.title), " ", unlike), view.host);
-  }));
+  panels.replaceChildren(
+    ...views.map((view) => {
+      const unlike = view.task.unlike
+        ? element("span", { class: "note" }, `other settings than the paper's: ${view.task.unlike}`)
+        : "";
+      view.host = element("div", { class: "chart" });
+      return element(
+        "figure",
+        { "aria-label": `${view.task.title}: ${view.y.title}` },
+        element("figcaption", {}, element("strong", {}, view.task.title), " ", unlike),
+        view.host,
+      );
+    }),
+  );
   for (const view of views) {
     const own = view.curves.flatMap((curve) => curve.points);
     if (!own.length) {
@@ -172,11 +131,25 @@ function draw() {
 function list(views) {
   const folded = document.getElementById("numbers");
   const title = byName(DATA.figures, state.figure).title;
-  const rows = views.flatMap((view) => view.curves.flatMap(({ pruner, points }) =>
-    points.map((point) => [view.task.title, state.setting, pruner.title, point.compression, point.layer ?? "", point.words])));
+  const rows = views.flatMap((view) =>
+    view.curves.flatMap(({ pruner, points }) =>
+      points.map((point) => [
+        view.task.title,
+        state.setting,
+        pruner.title,
+        point.compression,
+        point.layer ?? "",
+        point.words,
+      ]),
+    ),
+  );
   const header = ["task", "setting", "pruner", "compression", "layer", title];
   const layered = state.figure === LAYERS;
-  const box = tabulated("The numbers in the chart", header.filter((_, k) => layered || k !== 4), rows.map((row) => row.filter((_, k) => layered || k !== 4)));
+  const box = tabulated(
+    "The numbers in the chart",
+    header.filter((_, k) => layered || k !== 4),
+    rows.map((row) => row.filter((_, k) => layered || k !== 4)),
+  );
   folded.replaceChildren(folded.firstElementChild, box);
   if (folded.open) enhance(box.querySelector("table"));
 }
@@ -186,29 +159,57 @@ function show(mark, keep) {
   if (keep) kept = mark;
   const box = document.getElementById("shown");
   const shown = mark ?? kept;
-  box.replaceChildren(...(shown ? described(shown) : [element("p", { class: "empty" }, "Point at a mark to see its runs.")]));
+  box.replaceChildren(
+    ...(shown ? described(shown) : [element("p", { class: "empty" }, "Point at a mark to see its runs.")]),
+  );
 }
 
 function described(mark) {
   const { runs } = DATA;
-  const pairs = (rows) => element("dl", {}, ...rows.filter(([, words]) => words).map(([name, words]) => element("div", {}, element("dt", {}, name), element("dd", {}, words))));
+  const pairs = (rows) =>
+    element(
+      "dl",
+      {},
+      ...rows
+        .filter(([, words]) => words)
+        .map(([name, words]) => element("div", {}, element("dt", {}, name), element("dd", {}, words))),
+    );
   const title = byName(DATA.figures, state.figure).title;
   if (mark.mean) {
     const list = mark.runs.map((run) => element("li", {}, element("code", {}, directory(run))));
-    const behind = list.length ? [element("details", {}, element("summary", {}, `${list.length} runs`), element("ul", {}, ...list))] : [];
-    return [element("h3", {}, mark.label), pairs([[title, mark.words], ["setting", state.setting]]), ...behind];
+    const behind = list.length
+      ? [element("details", {}, element("summary", {}, `${list.length} runs`), element("ul", {}, ...list))]
+      : [];
+    return [
+      element("h3", {}, mark.label),
+      pairs([
+        [title, mark.words],
+        ["setting", state.setting],
+      ]),
+      ...behind,
+    ];
   }
   const k = mark.run;
   const judged = DATA.tasks.find((task) => task.title === runs.task[k]).metric;
   const figures = DATA.figures
     .filter((figure) => runs.figures[figure.key] && (figure.key === "metric" || figure.title !== judged))
     .map((figure) => [figure.key === "metric" ? judged : figure.title.split(" (")[0], runs.figures[figure.key][k]]);
-  const settings = Object.entries(DATA.configurations).map(([name, values]) => [name.replaceAll("_", " "), values[runs.configuration[k]]]);
+  const settings = Object.entries(DATA.configurations).map(([name, values]) => [
+    name.replaceAll("_", " "),
+    values[runs.configuration[k]],
+  ]);
   return [
     element("h3", {}, mark.label),
     pairs([
-      ["task", runs.task[k]], ["setting", runs.setting[k]], ["seed", runs.seed[k]], ...figures, ["density", runs.density[k]],
-      ["directory", element("code", {}, directory(k))], ["commit", runs.commit[k]], ["data files", runs.data[k]], ["seconds", runs.seconds[k]],
+      ["task", runs.task[k]],
+      ["setting", runs.setting[k]],
+      ["seed", runs.seed[k]],
+      ...figures,
+      ["density", runs.density[k]],
+      ["directory", element("code", {}, directory(k))],
+      ["commit", runs.commit[k]],
+      ["data files", runs.data[k]],
+      ["seconds", runs.seconds[k]],
     ]),
     element("details", {}, element("summary", {}, "All settings"), pairs(settings)),
   ];
@@ -217,29 +218,44 @@ function described(mark) {
 // Show the state in the controls.
 function fill() {
   for (const [name, choices] of Object.entries(options()))
-    form.elements[name].replaceChildren(...choices.map(([value, words, idle]) => {
-      const option = element("option", { value }, words);
-      option.disabled = Boolean(idle);
-      option.selected = value === state[name];
-      return option;
-    }));
+    form.elements[name].replaceChildren(
+      ...choices.map(([value, words, idle]) => {
+        const option = element("option", { value }, words);
+        option.disabled = Boolean(idle);
+        option.selected = value === state[name];
+        return option;
+      }),
+    );
   form.elements.against.disabled = state.compression !== ALL;
-  const here = tasks().flatMap(curves);
+  const there = present();
   for (const box of document.querySelectorAll("#pruners input")) {
     box.checked = state.pruners.includes(box.value);
-    box.parentElement.classList.toggle("idle", !here.some((curve) => curve.pruner.name === box.value && curve.setting === state.setting));
+    box.parentElement.classList.toggle("idle", !there.has(box.value));
   }
 }
 
 function refresh(changed = []) {
   fill();
   draw();
-  document.getElementById("status").textContent = changed.length ? `Changed, for there is no run of it here: ${changed.join(", ")}.` : "";
+  document.getElementById("status").textContent = changed.length
+    ? `Changed, for there is no run of it here: ${changed.join(", ")}.`
+    : "";
 }
 
 function begin() {
-  document.getElementById("pruners").append(...DATA.pruners.map((pruner) =>
-    element("label", {}, element("input", { type: "checkbox", name: "pruner", value: pruner.name }), symbol(pruner), pruner.title)));
+  document
+    .getElementById("pruners")
+    .append(
+      ...DATA.pruners.map((pruner) =>
+        element(
+          "label",
+          {},
+          element("input", { type: "checkbox", name: "pruner", value: pruner.name }),
+          symbol(pruner),
+          pruner.title,
+        ),
+      ),
+    );
   form.addEventListener("change", () => {
     for (const name of Object.keys(options())) state[name] = form.elements[name].value;
     state.pruners = [...document.querySelectorAll("#pruners input:checked")].map((box) => box.value);

@@ -14,7 +14,9 @@ function sort(table, column, upward) {
   const blank = (row) => ["", "–"].includes(words.get(row));
   const numeric = rows.every((row) => blank(row) || !Number.isNaN(number(words.get(row))));
   const compare = (one, other) =>
-    numeric ? number(words.get(one)) - number(words.get(other)) : words.get(one).localeCompare(words.get(other), "en", { numeric: true });
+    numeric
+      ? number(words.get(one)) - number(words.get(other))
+      : words.get(one).localeCompare(words.get(other), "en", { numeric: true });
   rows.sort((one, other) => blank(one) - blank(other) || (upward ? compare(one, other) : compare(other, one)));
   table.tBodies[0].append(...rows);
   [...table.tHead.rows[0].cells].forEach((cell, k) => {
@@ -29,7 +31,9 @@ function enhance(table) {
   table.dataset.enhanced = "yes";
   [...table.tHead.rows[0].cells].forEach((cell, k) => {
     const upward = () => cell.getAttribute("aria-sort") !== "ascending";
-    cell.replaceChildren(element("button", { type: "button", click: () => sort(table, k, upward()) }, cell.textContent));
+    cell.replaceChildren(
+      element("button", { type: "button", click: () => sort(table, k, upward()) }, cell.textContent),
+    );
   });
   const rows = [...table.tBodies[0].rows];
   if (rows.length <= MANY) return;
@@ -42,7 +46,9 @@ function enhance(table) {
       found.value = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
     },
   });
-  table.closest(".scroll").before(element("p", { class: "search" }, element("label", {}, "Search ", search), " ", found));
+  table
+    .closest(".scroll")
+    .before(element("p", { class: "search" }, element("label", {}, "Search ", search), " ", found));
 }
 
 // Return a table in a box that scrolls.
@@ -57,21 +63,40 @@ function directory(run) {
   return `${DATA.runs.folder[run]}/${DATA.runs.name[run]}`;
 }
 
-const DRAWN = { // what is put into a folded element when it is opened, by its attribute
+const DRAWN = {
+  // what is put into a folded element when it is opened, by its attribute
   runs: () => {
     const { task, setting, pruner, compression, seed, figure, commit } = DATA.runs;
-    const rows = DATA.runs.name.map((_, k) => [directory(k), task[k], setting[k], pruner[k], compression[k], seed[k], figure[k], commit[k]]);
+    const rows = DATA.runs.name.map((_, k) => [
+      directory(k),
+      task[k],
+      setting[k],
+      pruner[k],
+      compression[k],
+      seed[k],
+      figure[k],
+      commit[k],
+    ]);
     return tabulated("Every run", DATA.header, rows);
   },
-  behind: ({ behind }) => element("ul", {}, ...behind.split(" ").map((run) => element("li", {}, element("code", {}, directory(Number(run)))))),
+  behind: ({ behind }) =>
+    element(
+      "ul",
+      {},
+      ...behind.split(" ").map((run) => element("li", {}, element("code", {}, directory(Number(run))))),
+    ),
 };
 
-document.addEventListener("toggle", ({ target }) => {
-  for (const [name, draw] of Object.entries(DRAWN))
-    if (name in target.dataset && target.open && !target.dataset.drawn) {
-      target.dataset.drawn = "yes";
-      target.querySelector(".scriptless")?.remove();
-      target.append(draw(target.dataset));
-    }
-  for (const table of target.open ? target.querySelectorAll("table") : []) enhance(table);
-}, true);
+document.addEventListener(
+  "toggle",
+  ({ target }) => {
+    for (const [name, draw] of Object.entries(DRAWN))
+      if (name in target.dataset && target.open && !target.dataset.drawn) {
+        target.dataset.drawn = "yes";
+        target.querySelector(".scriptless")?.remove();
+        target.append(draw(target.dataset));
+      }
+    for (const table of target.open ? target.querySelectorAll("table") : []) enhance(table);
+  },
+  true,
+);
