@@ -68,6 +68,7 @@ PRUNERS = {
     "grasp": "Pruners.pruners:GraSP",
     "synflow": "Pruners.pruners:SynFlow",
     "grasp-abs": "Pruners.grasp:GraSPAbs",
+    "grasp-log": "Pruners.grasp:GraSPLog",
 }
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("torch.optim:SGD", {}),
@@ -87,6 +88,7 @@ EXPERIMENTS = {
     "measure": "Experiments.measure",
     "assignment": "Experiments.assignment",
     "reach": "Experiments.reach",
+    "probe": "Experiments.probe",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {
