@@ -99,7 +99,7 @@ def outline(marker: str) -> str:
     letters = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
     path = style_of.get_path().transformed(style_of.get_transform() + Affine2D().scale(1.0, -1.0))
     return "".join(
-        "Z" if code == Path.CLOSEPOLY else letters[code] + " ".join(f"{number + 0.0:.3g}" for number in points)
+        "Z" if code == Path.CLOSEPOLY else letters[code] + " ".join(f"{round(number, 3) + 0.0:g}" for number in points)
         for points, code in path.iter_segments(simplify=False)
     )
 
