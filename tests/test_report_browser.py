@@ -279,3 +279,14 @@ def test_without_scripts_the_answer_the_picture_and_all_tables_are_there(made, t
         assert (made.place / link).is_file()
     finally:
         tab.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_a_store_without_pruned_runs_has_no_chart_and_the_rest(tmp_path, tab):
+    add(tmp_path / "store", "mnist", "rand", 0.0, 1, 97.0, **TODAY["mnist"])
+    assert main.main(["--experiment", "report", "--store", str(tmp_path / "store"), "--report-dir", str(tmp_path)]) == 0
+    tab.open((tmp_path / "report.html").as_uri())
+    assert tab.value("document.getElementById('explore')") is None
+    tab.click("document.querySelector('#table-runs summary')")
+    tab.wait("document.querySelectorAll('#table-runs td').length === 8")
+    assert "97.00 test accuracy" in tab.value("document.querySelector('#table-runs table').textContent")
+    assert tab.complaints() == []

@@ -39,7 +39,7 @@ class Picture:
     title: str  # description for those who do not see it
     svg: str
     png: bytes
-    shown: bool = True  # on the page, not only in files
+    shown: bool = True  # fit for the page, as a single panel is, not only for files
 
 
 def picture(
