@@ -4,16 +4,19 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 import main
 from Experiments import probe
+from Layers import layers
 from Utils import load
 from Utils.commandline import arguments
 from Utils.data import changes, corpus
 from Utils.data.examples import Sentences, framed
+from Utils.training.correlation import kept_correlation
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +107,34 @@ def test_all_runs_are_found_before_the_first_is_probed(news, sample_data, tmp_pa
     code, _ = _probe(sample_data, news.path, tmp_path)
     assert code == 2 and str(tmp_path) in capsys.readouterr().err
     assert not (news.path / "probes.json").exists()
+
+
+def _by_pairs(rows, mask):
+    """The mean absolute correlation over pairs, pair by pair."""
+    table = np.corrcoef(rows.numpy().T)
+    every = [(a, b) for a in range(len(table)) for b in range(len(table)) if a != b]
+    kept = [(a, b) for unit in mask for a, b in every if unit[a] and unit[b]]
+    return np.mean([abs(table[pair]) for pair in kept]) / np.mean([abs(table[pair]) for pair in every])
+
+
+def test_correlation_of_kept_inputs_pair_by_pair():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(layers.Linear(6, 5), torch.nn.Tanh(), layers.Linear(5, 3)).double()
+    inputs = torch.randn(40, 6, dtype=torch.float64) @ torch.randn(6, 6, dtype=torch.float64)
+    for layer in (model[0], model[2]):
+        layer.weight_mask.copy_(torch.rand_like(layer.weight_mask) < 0.6)
+    found = kept_correlation(model, inputs.split(16), torch.device("cpu"))
+    hidden = torch.tanh(F.linear(inputs, model[0].weight * model[0].weight_mask, model[0].bias)).detach()
+    assert found["0"] == pytest.approx(_by_pairs(inputs, model[0].weight_mask))
+    assert found["2"] == pytest.approx(_by_pairs(hidden, model[2].weight_mask))
+
+
+def test_correlation_of_dense_and_of_empty_layers():
+    model = torch.nn.Sequential(layers.Linear(4, 3), layers.Linear(3, 2))
+    inputs = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+    found = kept_correlation(model, [inputs], torch.device("cpu"))
+    assert found == pytest.approx({"0": 1.0, "1": 1.0})
+    model[0].weight_mask.fill_(0)
+    model[0].weight_mask[:, 0] = 1  # one input a unit
+    inputs[:, 1:] = 0.0
+    assert kept_correlation(model, [inputs], torch.device("cpu"))["0"] is None
