@@ -70,14 +70,12 @@ class Figure:
 def figures(tasks: Sequence[Task]) -> list[Figure]:
     """Return the figures that some run of these tasks has, the one to begin with first."""
     main = " or ".join(dict.fromkeys(task.metric.title for task in tasks))
-    beside = {
-        metric for metric in METRICS for task in tasks if task.metric != metric
-    }  # not those that all have as main
+    further = [metric for metric in METRICS if any(task.metric != metric for task in tasks)]
     known = [
         Figure(RETAINED, "performance retained, %", ".1f"),
         Figure(METRIC, f"{main}, %"),
         Figure("best_metric", f"{main} at the best epoch, %"),
-        *(Figure(f"final_{metric.key}", f"{metric.title}, %") for metric in METRICS if metric in beside),
+        *(Figure(f"final_{metric.key}", f"{metric.title}, %") for metric in further),
         *(Figure(f"bleu_{n}", f"BLEU-{n}, %") for n in range(1, 5)),
         Figure("final_train_top1", "training accuracy, %"),
         Figure("final_test_loss", "test loss", ".3g", log=True, median=True),
@@ -87,7 +85,9 @@ def figures(tasks: Sequence[Task]) -> list[Figure]:
     there = {
         key
         for task in tasks
-        for key in {key for member in task.members for key in member.run.figures} - {f"final_{task.metric.key}"}
+        for member in task.members
+        for key in member.run.figures
+        if key != f"final_{task.metric.key}"  # it is METRIC
     }
     return [figure for figure in known if figure.key in there | {RETAINED}]
 

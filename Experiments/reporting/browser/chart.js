@@ -8,7 +8,7 @@ const BESIDE = 0.18; // fraction of a column by which the runs of a mean stand b
 const ROOM = 84; // pixels to the right of the lines, for their names
 const APART = 15; // pixels between two names
 
-// Draw a panel into `host` and return it; view: see explore.js. `shown` is called with the mark that is pointed at, or
+// Draw a panel into `host` and return it; view: see view.js. `shown` is called with the mark that is pointed at, or
 // with null, and with whether it is to be kept.
 function panel(host, view, shown) {
   const { x, y, curves } = view;
@@ -22,20 +22,9 @@ function panel(host, view, shown) {
       point.at = point.dense ? point.x : moved(point.x, by, x.range, x.log);
       if (point.dense && k > 0) continue; // it is the same for all
       const look = point.dense ? DATA.dense : curve.pruner;
-      const mean = {
-        x: point.at,
-        y: point.y,
-        label: point.label,
-        words: point.words,
-        runs: point.runs,
-        hollow: point.hollow,
-        look,
-      };
-      const dots = point.dots.map((dot, n) => {
-        const at = x.ticks ? point.x + BESIDE * (1 + n / point.dots.length) : point.at;
-        return { x: at, y: dot.y, label: dot.label, words: dot.words, run: dot.run, look };
-      });
-      groups.push([{ ...mean, mean: true }, ...dots]);
+      const aside = (n) => (x.ticks ? BESIDE * (1 + n / point.dots.length) : 0);
+      const dots = point.dots.map((dot, n) => ({ ...dot, x: point.at + aside(n), look, mean: false }));
+      groups.push([{ ...point, x: point.at, look, mean: true }, ...dots]);
     }
   });
   const marks = groups.flat();
@@ -192,7 +181,7 @@ function panel(host, view, shown) {
     );
   }
   chart.over.append(
-    ...[...marks].sort((one, other) => Number(one.mean ?? 0) - Number(other.mean ?? 0)).map((mark) => mark.element),
+    ...[...marks].sort((one, other) => one.mean - other.mean).map((mark) => mark.element), // means above runs
     tip,
   );
   if (marks.length) groups[0][0].element.tabIndex = 0;
