@@ -81,7 +81,7 @@ def test_what_differs_by_chance_is_not_shown(tmp_path):
 
 
 def test_kinds_are_compared_on_one_network_by_what_they_retain(tmp_path):
-    """Text goes from 90 to 57.5 above a chance of 25: 50 %. Images retain 75 % above 11.35, the commonest digit's share."""
+    """Text goes from 90 to 57.5 above a chance of 25: 50 %. Images retain 75 % above 11.35, the share of the digit 1."""
     for dataset, value in (("agnews", 57.5), ("mnist", 11.35 + 0.75 * (90.0 - 11.35))):
         curves = {"rand": {0.0: [90.0] * 12, 1.0: [value] * 12}}
         stores.fill(tmp_path, dataset, curves, **MATCHED)
@@ -149,3 +149,24 @@ def test_the_interval_holds_what_the_test_does_not_reject():
             assert sign_flip([value - end - away for value in values]) < 0.05
     assert ends[1] < 0.0
     assert flip_interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None and flip_interval([2.0] * 6) == (2.0, 2.0)
+
+
+def test_texts_and_images_are_paired_for_the_picture(tmp_path):
+    """A matched network first, then the others in order, what has no counterpart last; no task without a contrast."""
+    curves = {"rand": {0.0: [90.0], 1.0: [80.0]}}
+    for dataset in ("agnews", "mnist"):
+        stores.fill(tmp_path, dataset, curves, **MATCHED)
+        stores.fill(tmp_path, dataset, curves, **stores.TODAY[dataset])
+    stores.fill(tmp_path, "multi30k", {"rand": {0.0: [20.0], 1.0: [10.0]}}, **stores.TODAY["multi30k"])
+    stores.fill(tmp_path, "cifar10", curves, **stores.TODAY["cifar10"])  # conv
+    named = [tuple(task and task.title for task in pair) for pair in answer.beside(_tasks(tmp_path))]
+    assert named == [
+        ("AG News, mlp", "MNIST, mlp"),
+        ("AG News, text-classification", "MNIST, fc"),
+        ("Multi30k, seq2seq", None),
+    ]
+    stores.fill(tmp_path / "other", "cifar10", curves, **stores.TODAY["cifar10"])
+    (pair,) = answer.beside(_tasks(tmp_path / "other"))
+    assert pair[0] is None and pair[1] is not None and pair[1].title == "CIFAR-10, conv"
+    stores.fill(tmp_path / "third", "agnews", {"rand": {1.0: [80.0]}}, **stores.TODAY["agnews"])
+    assert answer.beside(_tasks(tmp_path / "third")) == [], "without dense runs nothing is retained"

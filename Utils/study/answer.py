@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product, zip_longest
 from pathlib import Path
 
 from Utils import load
@@ -75,6 +76,26 @@ class Primary(Differences):
 
 def _asked(task: Task) -> bool:
     return task.record in CHOSEN["tasks"] or task.model in MATCHED
+
+
+def beside(tasks: Sequence[Task]) -> list[tuple[Task | None, Task | None]]:
+    """Return pairs of a text task and an image task, for a picture: those of each matched network come first.
+
+    The others are paired in order; a task without a counterpart comes last, beside None. Tasks that retain nothing, for
+    want of pruned runs or of dense ones above chance, are left out; and those of no primary contrast, if there are any
+    that have one.
+    """
+    usable = [task for task in tasks if any(retained(task, pruner, 0.0) for pruner in task.pruners())]
+    usable = [task for task in usable if _asked(task)] or usable
+    groups: dict[str, tuple[list[Task], list[Task]]] = {}
+    for task in usable:
+        group = groups.setdefault(task.model if task.model in MATCHED else "", ([], []))
+        group[task.kind == "image"].append(task)
+    pairs: list[tuple[Task | None, Task | None]] = []
+    for model in (*MATCHED, ""):
+        texts, images = groups.get(model, ([], []))
+        pairs += product(texts, images) if model and texts and images else zip_longest(texts, images)
+    return sorted(pairs, key=lambda pair: None in pair)
 
 
 def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) -> list[Primary]:
