@@ -1,6 +1,6 @@
 """The claim that text is more sensitive to pruning than images: for each pruner, up to compression 1 and beyond it.
 
-A text task stands beside every image task. A network that takes both kinds (`Models/matched.py`) stands beside itself alone.
+A text task stands beside every image task; a network that takes both kinds (`Models/matched.py`), beside itself alone.
 """
 
 import math
