@@ -123,7 +123,7 @@ def retained_table(tasks: Sequence[Task]) -> Table:
         for c in compressions:
             mean = interval(retained.retained(task, pruner, c, variant).values())
             density = interval(task.values(pruner, c, variant, "density").values())
-            row.append(spread(mean and mean.scaled(100.0), 1))
+            row.append(spread(mean and mean.scaled(100.0), ".1f"))
             if mean is not None and density is not None:
                 record = {**where, "compression": c, "density": density.mean, "retained": mean.mean}
                 record |= {"half_width": mean.half, "seeds": mean.count, "chance": task.chance}
