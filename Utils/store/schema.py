@@ -1,4 +1,4 @@
-"""What every result.json has, whatever its recipe; readers rely on these entries."""
+"""Entries that every result.json has, whatever its recipe; readers rely on them."""
 
 import math
 from typing import Any
