@@ -18,7 +18,7 @@ from Utils.data.examples import Images
 from Utils.errors import UserError
 from Utils.export import dead_units, form_timing, package, storage, trace, translation
 from Utils.export.draft import Draft
-from Utils.export.formats import FORMATS
+from Utils.export.formats import FORMATS, VALUES
 
 UNIT = 2.0**-11  # half the distance of two float16 numbers, as a share of the smaller one
 SMALLEST = 2.0**-14  # below it float16 has fewer bits, and the error is at most UNIT times this
@@ -213,3 +213,7 @@ def test_the_loader_reads_the_versions_it_knows(tmp_path):
         path.write_text(json.dumps({**about, "version": version}))
         with pytest.raises(ValueError, match=f"is version {version} of an export; this loader reads 2 and 3"):
             exported.load(path)
+
+
+def test_every_type_of_values_has_a_version_and_a_tolerance():
+    assert list(VALUES) == list(exported.VERSIONS) == list(package.TOLERANCE)
