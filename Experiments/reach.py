@@ -1,4 +1,4 @@
-"""Draw the masks of many seeds without training: classes in reach, emptied layers, and the signal that is left.
+"""Draw the masks of many seeds without training: classes in reach, emptied layers, FLOPs and signal that are left.
 
 Where few weights are left, the mask decides what training can reach. A network costs a second, not minutes, so hundreds
 of seeds show what a mask does on average.
@@ -41,6 +41,7 @@ HEADER = (
     "seeds",
     "classes in reach: share of seeds",
     "emptied tensors",
+    "FLOP sparsity",
     "signal kept",
     "ties",
 )
@@ -135,11 +136,13 @@ def drawn(
 
     from Experiments import building
     from Pruners import dead
+    from Utils import metrics
     from Utils.training import signal
     from Utils.training.loss import CrossEntropy
 
     before = [parameter.detach().clone() for parameter in pruner.parameters]
     fresh, dense = pruner.state(), signal.spread(model, inputs(), device)
+    flops = metrics.flop(model, data.shape, device)
     for compression in args.compression_list:
         pruner.restore(fresh)  # the draws of a run of this compression alone
         with torch.no_grad():
@@ -148,10 +151,12 @@ def drawn(
                 parameter.copy_(value)
         building.prune(model, CrossEntropy(), pruner, loader, device, args, 10.0**-compression)
         cut = dead.find(model, data.shape, device)
+        left = metrics.totals(metrics.summary(model, {}, flops, lambda module: False))[1]
         yield {
             "compression": compression,
             "classes": len(cut.alive),
             "emptied": len(cut.tensors),
+            "flop_sparsity": left["kept"] / left["total"],
             "signal": signal.share(signal.spread(model, inputs(), device), dense),
             "kept_by_tie": pruner.by_tie / max(1, pruner.stats()[0]),
         }
@@ -179,16 +184,17 @@ def summary(name: str, title: str, records: Sequence[dict[str, Any]]) -> Table:
     rows = []
     for (pruner, compression), cell in _cells(records).items():
         shares = ", ".join(f"{classes}: {100 * share:.0f} %" for classes, share in _shares(cell).items())
-        emptied = sum(record["emptied"] for record in cell) / len(cell)
+        emptied, flops = (sum(record[key] for record in cell) / len(cell) for key in ("emptied", "flop_sparsity"))
         signals = sorted(record["signal"] for record in cell if record["signal"] is not None)
         middle = f"{signals[len(signals) // 2]:.3g}" if signals else DASH
         ties = sum(record["kept_by_tie"] for record in cell) / len(cell)
-        rows.append([pruner_title(pruner), f"{compression:g}", str(len(cell)), shares, f"{emptied:.2f}", middle])
-        rows[-1].append(f"{100 * ties:.2g} %")
+        rows.append([pruner_title(pruner), f"{compression:g}", str(len(cell)), shares, f"{emptied:.2f}"])
+        rows[-1] += [f"{flops:.3g}", middle, f"{100 * ties:.2g} %"]
     note = (
         "Masks without training. A class is in reach if a path of kept weights leads to it. Emptied tensors: mean "
-        "number without a weight left. Signal kept: median of the spread of the outputs over test inputs, the dense "
-        "network's being 1. Ties: share of the kept weights that a tie decided."
+        "number without a weight left. FLOP sparsity: the fraction of multiply-adds that remains, mean. Signal kept: "
+        "median of the spread of the outputs over test inputs, the dense network's being 1. Ties: share of the kept "
+        "weights that a tie decided."
     )
     return Table(name, f"What masks reach: {title}", HEADER, rows, records, note)
 

@@ -81,7 +81,7 @@ def test_what_differs_by_chance_is_not_shown(tmp_path):
 
 
 def test_kinds_are_compared_on_one_network_by_what_they_retain(tmp_path):
-    """Text goes from 90 to 57.5 above a chance of 25: 50 %. Images retain 75 % above 11.35, the share of the digit 1."""
+    """Text goes from 90 to 57.5 above a chance of 25: 50 %. Images retain 75 % above 11.35, the share of 1."""
     for dataset, value in (("agnews", 57.5), ("mnist", 11.35 + 0.75 * (90.0 - 11.35))):
         curves = {"rand": {0.0: [90.0] * 12, 1.0: [value] * 12}}
         stores.fill(tmp_path, dataset, curves, **MATCHED)

@@ -35,6 +35,7 @@ def test_a_record_is_what_the_run_of_that_seed_finds(cli, sample_data, tmp_path)
             assert int(record["emptied"]) == len(result["dead"]["tensors"])
             kept = result["signal"]["after"] / result["signal"]["before"]
             assert float(record["signal"]) == pytest.approx(kept, rel=1e-5, abs=1e-5)
+            assert float(record["flop_sparsity"]) == result["flops"]["kept"] / result["flops"]["total"]
             assert float(record["kept_by_tie"]) == pytest.approx(result["kept_by_tie"])
 
 
@@ -49,11 +50,11 @@ def test_classes_in_reach_are_the_rows_with_a_weight_on_a_network_of_one_layer(c
 def test_the_table_counts_seeds(tmp_path):
     records = [
         {"seed": k, "pruner": "rand", "compression": 2.0, "classes": classes, "emptied": 0, "signal": signal}
-        | {"kept_by_tie": 0.5}
+        | {"kept_by_tie": 0.5, "flop_sparsity": 0.25}
         for k, (classes, signal) in enumerate([(1, 0.1), (2, 0.3), (2, 0.2), (4, None)])
     ]
     (row,) = reach.summary("x", "X", records).rows
-    assert row == ["Rand", "2", "4", "1: 25 %, 2: 50 %, 4: 25 %", "0.00", "0.2", "50 %"]
+    assert row == ["Rand", "2", "4", "1: 25 %, 2: 50 %, 4: 25 %", "0.00", "0.25", "0.2", "50 %"]
 
 
 def test_the_files_and_what_is_refused(sample_data, tmp_path, capsys):

@@ -89,12 +89,13 @@ def _with(place, pruner, compression, value, **settings):
         stores.add(place, "agnews", pruner, compression, seed, value + 0.1 * seed, **{**NEWS, **settings})
 
 
-def test_widths_embeddings_training_and_batches(tmp_path):
+def test_widths_embeddings_budgets_training_and_batches(tmp_path):
     for pruner, compression, value, settings in (
         ("rand", 0.0, 90.0, {}), ("rand", 1.0, 88.0, {}), ("grasp", 1.0, 87.0, {}),
         ("rand", 1.0, 80.0, {"prune_embedding": True}), ("grasp", 1.0, 85.0, {"prune_embedding": True}),
         ("rand", 0.0, 90.0, {"width": 0.25}), ("rand", 1.0, 80.0, {"width": 0.25}),
         ("rand", 0.0, 91.0, {"width": 4.0}), ("rand", 1.0, 90.0, {"width": 4.0}),
+        ("rand", 0.0, 90.5, {"post_epochs": 30}), ("rand", 1.0, 90.0, {"post_epochs": 30}),
         ("rand", 1.0, 89.0, {"pre_epochs": 10}), ("grasp", 1.0, 86.0, {"pre_epochs": 10}),
         ("rand", 0.0, 90.2, {"train_batch_size": 64}), ("rand", 1.0, 84.0, {"train_batch_size": 64}),
     ):  # fmt: skip
@@ -103,11 +104,12 @@ def test_widths_embeddings_training_and_batches(tmp_path):
         reason: {
             statement.label: pytest.approx(statement.found.mean) for statement in _one(tmp_path, reason).statements
         }
-        for reason in ("dimension", "redundant", "transfer", "trained_grasp", "batch")
+        for reason in ("dimension", "redundant", "budget", "transfer", "trained_grasp", "batch")
     }
     assert found == {
         "dimension": {"GraSP at 1": 2.0, "Rand at 1": 8.0},
         "redundant": {"Rand at 1": 9.0},  # 10 less 1
+        "budget": {"Rand at 1": 1.5},  # 2 less 0.5
         "transfer": {"GraSP at 1": -1.0, "Rand at 1": 1.0},
         "trained_grasp": {"at 1": -3.0},
         "batch": {"dense": 0.2, "Rand at 1": -4.0},

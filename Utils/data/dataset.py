@@ -61,7 +61,7 @@ class Dataset:
     # Settings whose defaults differ from those of Utils/settings.py. A flag that only some data sets accept has an
     # entry in each of them.
     defaults: Mapping[str, Any]
-    # Percent of the published test examples in the commonest class, which a constant answer gets right; 0 if all classes
+    # Percent of the published test examples in the commonest class: what a constant answer gets right. 0 if all classes
     # have one size.
     commonest: float = 0.0
     sample: Callable[[], Prepared] | None = None  # generates the sample of `--source sample`; None if there is none

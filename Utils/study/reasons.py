@@ -14,11 +14,12 @@ from Utils.study.tasks import MAIN, Side, Task, Variant, pruner_title
 REASONS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 GRASP, RAND = "grasp", "rand"
 AT = 1.0  # the compression of those that ask about one
-NARROW, WIDE, TRAINED, SMALL, EMBEDDING, IGNORED = (
+NARROW, WIDE, LONG, TRAINED, SMALL, EMBEDDING, IGNORED = (
     ((name, value),)
     for name, value in (
         ("width", "0.25"),
         ("width", "4.0"),
+        ("post_epochs", "30"),
         ("pre_epochs", "10"),
         ("train_batch_size", "64"),
         ("prune_embedding", "true"),
@@ -54,7 +55,8 @@ def questions(equal: float, bleu: float, move: float) -> list[Question]:
         question("rare", pruned(_rare, -1.0)),
         question("correlated", correlated),
         question("dimension", lambda task: _variants(task, (GRASP, RAND), MAIN, EMBEDDING, 0.0)),
-        question("redundant", redundant),
+        question("redundant", lambda task: _loses_more(task, NARROW, WIDE)),
+        question("budget", lambda task: _loses_more(task, MAIN, LONG)),
         question("transfer", lambda task: _variants(task, (GRASP, RAND), TRAINED, MAIN, 0.0)),
         question("trained_grasp", trained_grasp),
         question("batch", lambda task: _batch(task, equal)),
@@ -136,10 +138,10 @@ def correlated(task: Task) -> list[Statement]:
     return stated(f"GraSP - Rand at {AT:g}", by_seed.values(), runs, 0.0)
 
 
-def redundant(task: Task) -> list[Statement]:
-    """State that the metric which Rand loses is larger in a narrow network than in a wide one."""
+def _loses_more(task: Task, first: Variant, second: Variant) -> list[Statement]:
+    """State that Rand costs more of the metric in the first variant than in the second."""
     lost, runs = [], []
-    for variant in (NARROW, WIDE):
+    for variant in (first, second):
         by_seed, used = task.paired((RAND, 0.0, variant), (RAND, AT, variant))
         lost.append(by_seed)
         runs += used
