@@ -19,6 +19,7 @@ from Utils.errors import UserError
 from Utils.export import dead_units, form_timing, package, storage, trace, translation
 from Utils.export.draft import Draft
 from Utils.export.formats import FORMATS, VALUES
+from Utils.store import seal
 
 UNIT = 2.0**-11  # half the distance of two float16 numbers, as a share of the smaller one
 SMALLEST = 2.0**-14  # below it float16 has fewer bits, and the error is at most UNIT times this
@@ -200,6 +201,7 @@ def test_what_16_bits_cannot_hold_is_said_in_one_line_and_nothing_is_written(run
     name = next(name for name in tensors if name.endswith("bias"))
     tensors[name][0] = 1e5
     save_file(tensors, run / "model.safetensors")
+    seal.put(run, ["model.safetensors"])  # these are the weights that the run ended with
     asked = f"--experiment export --run {run} --format dense --export-dir {tmp_path}/away --values"
     code, out, err = ask(f"{asked} float16", sample_data)
     assert (code, out) == (2, "") and not (tmp_path / "away").exists()
