@@ -6,7 +6,7 @@ from pathlib import Path
 from Experiments import finished
 from Utils import load
 from Utils.commandline.parser import Parser, names
-from Utils.export.formats import FORMATS
+from Utils.export.formats import FORMATS, VALUES
 
 # torch is imported only after the run has been found.
 
@@ -21,12 +21,20 @@ def flags(top: Parser) -> None:
         metavar=names(FORMATS),
         help="; ".join(f"{name}: {format.help}" for name, format in FORMATS.items()),
     )
+    add(
+        "--values",
+        default=VALUES[0],
+        metavar=names(VALUES),
+        help="type of the stored numbers: float16 takes half the room and rounds each to 11 significant bits; the "
+        "loaded model computes in float32 all the same (default: float32)",
+    )
     add("--export-dir", metavar="DIR", help="where to write (default: the run's directory)")
 
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments."""
     load.known("format", args.format, FORMATS)
+    load.known("type of values", args.values, VALUES)
     return args
 
 
@@ -42,7 +50,7 @@ def run(args: Namespace) -> list[Path]:
     whole = exporter.draft(model)
     draft = package.reduced(whole, args.format, exporter, data)
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in measured.SIZES}
-    about, tensors = package.package(draft, args.format, uses)
+    about, tensors = package.package(draft, args.format, uses, args.values)
     difference = package.difference(model, about, tensors, data)
     about |= {"run": Path(args.run).resolve().name, "dataset": config.dataset, "largest_difference": difference}
     about |= {"shape": list(data.shape), "classes": list(data.classes)}

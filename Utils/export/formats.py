@@ -36,5 +36,6 @@ FORMATS = {
     ),
     "dense": Format("as it is, masks multiplied in", ways=("whole",), forms=("whole",), empty_rows=True),
 }
+VALUES = ("float32", "float16")  # types of the stored numbers, the default first
 REFERENCE = "dense"  # the format that speed is compared with
 MASKED = "masked"  # the model as it was trained, which is measured too; it is no format

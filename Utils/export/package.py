@@ -20,7 +20,7 @@ from Utils.export.formats import FORMATS
 from Utils.store import files
 
 CHECKED = 64  # number of test examples on which an export is compared with its model
-TOLERANCE = 1e-4  # largest difference of a logit, as a share of the largest logit
+TOLERANCE = {"float32": 1e-4, "float16": 2e-2}  # largest difference of a logit, as a share of the largest logit
 
 
 def reduced(whole: Draft, format: str, exporter: Any, data: Corpus | None = None) -> Draft:
@@ -30,9 +30,13 @@ def reduced(whole: Draft, format: str, exporter: Any, data: Corpus | None = None
 
 
 def package(
-    draft: Draft, format: str, uses: Mapping[int, Callable[[nn.Module], Any]]
+    draft: Draft, format: str, uses: Mapping[int, Callable[[nn.Module], Any]], values: str = "float32"
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return (JSON, tensors) of a draft. uses: {batch size: a function that runs a model on such a batch}."""
+    """Return (JSON, tensors) of a draft. Raises UserError if a number is too large for the type called `values`.
+
+    uses: {batch size: a function that runs a model on such a batch}.
+    """
+    tensors = {name: storage.rounded(name, tensor, values) for name, tensor in draft.tensors.items()}
     ways, computing = FORMATS[format].ways, FORMATS[format].forms
     images = any(value.dim() == 4 for value in draft.tensors.values())
     layout = {str(size): form_timing.layout(draft, use) for size, use in uses.items()} if images else {}
@@ -42,14 +46,15 @@ def package(
         str(size): form_timing.microseconds(laid_out[layout.get(str(size), exported.CHANNELS_FIRST)], computing, use)
         for size, use in uses.items()
     }
-    matrices, tensors = {}, dict(draft.tensors)
+    matrices = {}
     for name in draft.matrices:
         entry, packed = storage.pack(name, tensors.pop(name), ways)
         tensors |= packed
         measured = {size: found[name] for size, found in taken.items() if name in found}
         entry["quickest"] = {size: form_timing.quickest(found) for size, found in measured.items()}
         matrices[name] = {**entry, "microseconds": measured}
-    about = {"version": exported.VERSION, "kind": draft.kind, "format": format}
+    about = {"version": exported.VERSIONS[values], "kind": draft.kind, "format": format}
+    about |= {} if values == "float32" else {"values": values}
     return {**about, "program": draft.program, "matrices": matrices, "layout": layout}, tensors
 
 
@@ -83,8 +88,9 @@ def difference(model: nn.Module, about: Mapping[str, Any], tensors: Mapping[str,
     batch, _ = next(iter(Loader(data.test, CHECKED, length=CHECKED)))
     wanted = model(batch)
     found = (exported.build(about, tensors, CHECKED)(batch) - wanted).abs().max().item()
+    tolerance = TOLERANCE[about.get("values", "float32")]
     scale = max(1.0, wanted.abs().max().item())
-    if not found <= TOLERANCE * scale:
+    if not found <= tolerance * scale:
         raise FloatingPointError(f"the export's logits are {found:.2g} off; the largest of the model is {scale:.2g}")
     return found
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from Utils import exported
+from Utils.errors import UserError
 from Utils.export.draft import Draft
 
 
@@ -68,6 +69,22 @@ def without_empty_rows(draft: Draft) -> Draft:
         if not tensors[name].all():
             matrices.append(name)
     return replace(draft, tensors=tensors, matrices=matrices)
+
+
+def rounded(name: str, tensor: Tensor, values: str) -> Tensor:
+    """Return a tensor with its numbers in the type called `values`, positions as they are.
+
+    Raises UserError if a number is too large for that type.
+    """
+    if not tensor.is_floating_point():
+        return tensor
+    found = tensor.to(getattr(torch, values))
+    if found.isinf().ne(tensor.isinf()).any():
+        most, largest = torch.finfo(found.dtype).max, tensor.abs().max()
+        raise UserError(
+            f"--values {values}: {name} holds {largest:,.0f}, and {values} ends at {most:,.0f}; take float32"
+        )
+    return found
 
 
 def size(tensors: Mapping[str, Tensor]) -> int:

@@ -16,7 +16,7 @@ from .network import Network
 from .translator import Translator
 from .unpacking import unpack
 
-VERSION = 2
+VERSIONS = {"float32": 2, "float16": 3}  # by the type of the stored numbers; files of version 2 never state it
 CHANNELS_FIRST, CHANNELS_LAST = "planes", "places"  # how images lie in memory: [B, C, H, W] or [B, H, W, C]
 KINDS = {"network": Network, "translator": Translator}
 
@@ -30,8 +30,9 @@ def load(path: str | Path, batch_size: int = 1, device: torch.device | str = "cp
     """
     path = Path(path)
     about = json.loads(path.read_text(encoding="utf-8"))
-    if about.get("version") != VERSION:
-        raise ValueError(f"{path} is version {about.get('version')} of an export; this loader reads {VERSION}")
+    if about.get("version") not in VERSIONS.values():
+        known = " and ".join(map(str, VERSIONS.values()))
+        raise ValueError(f"{path} is version {about.get('version')} of an export; this loader reads {known}")
     return build(about, load_file(path.with_suffix(".safetensors")), batch_size, device)
 
 
@@ -39,6 +40,7 @@ def build(
     about: Mapping[str, Any], stored: Mapping[str, Tensor], batch_size: int = 1, device: torch.device | str = "cpu"
 ) -> nn.Module:
     """Return the model, like `load`, from the contents of the two files."""
+    stored = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
     parts = {f"{name}.{part}" for name in about["matrices"] for part in ("rows", "columns", "bits", "gaps")}
     tensors = {name: value for name, value in stored.items() if name not in parts}
     tensors |= {name: unpack(name, kept, stored) for name, kept in about["matrices"].items()}
