@@ -44,7 +44,7 @@ def check(args: Namespace) -> Namespace:
 
 def run(args: Namespace) -> list[str]:
     """Print one translation per line, an empty line for an empty line; return the translations."""
-    config = settings(args.run)
+    config = settings(args.run, args.data_path)
     model_file = find(args)
     lines = [line.strip() for line in (sys.stdin if args.text is None else args.text)]
     data = corpus.load(finished.locate(config, Path(args.data_dir)))
@@ -54,9 +54,9 @@ def run(args: Namespace) -> list[str]:
     return translations
 
 
-def settings(run: str) -> Namespace:
-    """Return the settings of the run. Raises UserError if it is no run, or not one of translation."""
-    config = finished.settings(run)
+def settings(run: str, data_path: str | None = None) -> Namespace:
+    """Return the settings of the run, see `finished.settings`. Raises UserError if it is none of translation."""
+    config = finished.settings(run, data_path)
     if load.dataset(config.dataset).kind != "translation":
         raise UserError(f"--run {run}: a run on {config.dataset}, which translates nothing")
     return config

@@ -40,7 +40,8 @@ def resolve(args: Namespace) -> Namespace:
     """Fill in the defaults and check every value against its registry. Raises UserError."""
     if args.dataset is None:
         args.dataset = settings.by_name()["dataset"].default
-    data = load.dataset(args.dataset)
+    args.dataset, args.data_path = load.own_data(args.dataset)
+    data = load.dataset(args.dataset) if args.data_path is None else load.configured(args)
     args.model_class, args.model = load.model_names(data, args.model_class, args.model)
     defaults = settings.defaults(data.defaults)
     optimizer = defaults["optimizer"] if args.optimizer is None else args.optimizer
@@ -61,7 +62,7 @@ def resolve(args: Namespace) -> Namespace:
     args.pretrained = args.pretrained or None
     args.pruner_sha256 = load.pruner_sha256(args.pruner)
     for row in settings.ROWS:
-        if row.choices and row.name != "pruner" and getattr(args, row.name, None) is not None:
+        if row.choices and row.name not in ("pruner", "dataset") and getattr(args, row.name, None) is not None:
             load.known(row.choices[0], getattr(args, row.name), getattr(load, row.choices[1]))
     load.configured(args)
     if args.bleu_weights is not None and not any(args.bleu_weights):
