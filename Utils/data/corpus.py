@@ -123,22 +123,26 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto", key: str | No
         if entry := _newest_entry(dataset, data_dir, key):
             return entry
         raise UserError(f"{dataset.title} is not prepared in {data_dir}; name its place with --dataset PATH")
-    missing = [file for file in dataset.raw if not _there(dataset, located.paths[file.path])]
+    missing = _missing(located)
+    if missing and dataset.unpack:
+        dataset.unpack(data_dir)
+        missing = _missing(located)
     if missing and (prepared := _newest_entry(dataset, data_dir)):
         return prepared
     if missing:
-        from Utils.data import download  # not needed where the files are
+        from Utils.data import download, nearby  # not needed where the files are
 
+        near = nearby.words(dataset, data_dir, missing[0])
         reason = download.complete(dataset, data_dir, missing, insist=source == "real")
         if reason and (source == "real" or dataset.sample is None):
             raise UserError(
-                f"{dataset.title} is not in {data_dir} (no {missing[0].path}) and could not be fetched ({reason}); "
-                f"put its files there{' or use --source sample' if dataset.sample else ''}"
+                f"{dataset.title} is not in {data_dir} (no {missing[0].path}) and could not be fetched ({reason})"
+                f"{near}; put its files there{' or use --source sample' if dataset.sample else ''}"
             )
         if reason:
             console.alarm(
                 f"{dataset.title} is not in {data_dir} and could not be fetched.",
-                f"({reason})",
+                f"({reason}{near})",
                 "This run uses a SMALL GENERATED SAMPLE instead: its figures say nothing about the real corpus.",
             )
             return sample
@@ -147,6 +151,11 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto", key: str | No
         return replace(located, files=hashes)
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}; make it readable or remove it") from error
+
+
+def _missing(located: Located) -> list[RawFile]:
+    places = located.paths
+    return [file for file in located.dataset.raw if not _there(located.dataset, places[file.path])]
 
 
 def _there(dataset: Dataset, place: Path) -> bool:

@@ -74,6 +74,8 @@ class Dataset:
     # The folder that `path` of `raw` starts from, if it is not the data directory: the user's own data lies there.
     root: Path | None = None
     digest: Callable[[Path], str] | None = None  # hash of a raw file's content, if it is a folder
+    # Unpacks all raw files from their archive, if it lies below the data directory.
+    unpack: Callable[[Path], None] | None = None
     # Downloads all raw files below the data directory, if they have no url each. A file gets its final name only when
     # it is complete. Raises download.Unreachable if no server answers or the content is not the published one, and
     # UserError if a file cannot be written.

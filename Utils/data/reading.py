@@ -15,12 +15,17 @@ from Utils.errors import UserError
 from Utils.store import files
 
 DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error)  # what reading a damaged gzip file raises
+MAGIC = b"\x1f\x8b"  # the first bytes of a gzip file
 LONGEST = 2**31 - 1  # characters of a CSV field; the module's own limit is 131,072
 
 
 def opened(path: Path) -> BinaryIO:
-    """Open a file to read its bytes, unzipped if its name ends in .gz."""
-    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    """Open a file to read its bytes, unzipped if its name ends in .gz or its first bytes are gzip's."""
+    file = path.open("rb")
+    if path.suffix != ".gz" and file.peek(2)[:2] != MAGIC:
+        return file
+    file.close()
+    return cast(BinaryIO, gzip.open(path))
 
 
 def published(file: RawFile, path: Path) -> bool:

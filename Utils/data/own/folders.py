@@ -129,7 +129,7 @@ def _check_room(count: int, size: tuple[int, int], channels: int) -> None:
     total, limit = count * size[0] * size[1] * channels, ROOM * memory.physical()
     if total > limit:
         raise UserError(
-            f"{counted(count, 'image')} of {size[0]} x {size[1]} pixels take {total / 2**30:.1f} GiB, more than half of "
+            f"{counted(count, 'image')} of {size[0]} x {size[1]} pixels need {total / 2**30:.1f} GiB, over half of "
             f"this machine's memory; choose a smaller --image-size"
         )
 
