@@ -5,6 +5,7 @@ from pathlib import Path
 
 from Experiments import finished
 from Utils import load
+from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser, names
 from Utils.export.formats import FORMATS
 
@@ -21,7 +22,7 @@ def flags(top: Parser) -> None:
         metavar=names(FORMATS),
         help="; ".join(f"{name}: {format.help}" for name, format in FORMATS.items()),
     )
-    add("--export-dir", metavar="DIR", help="where to write (default: the run's directory)")
+    add("--export-dir", type=path, metavar="DIR", help="where to write (default: the run's directory)")
 
 
 def check(args: Namespace) -> Namespace:

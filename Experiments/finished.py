@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def flags(top: Parser, title: str) -> None:
     """Add the flags that name the run and its data, in a group called `title`."""
     add = top.add_argument_group(title).add_argument
-    add("--run", required=True, metavar="DIR", help="the run's directory, which holds its model.safetensors")
+    add("--run", type=path, required=True, metavar="DIR", help="the run's directory, which holds its model.safetensors")
     add(
         "--dataset", dest="data_path", type=path, metavar="PATH",
         help="where the run's data lies, for a run on data of your own that is no longer prepared in --data-dir",

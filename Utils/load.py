@@ -319,11 +319,16 @@ def pruner(name: str, sha256: str | None = None) -> Any:
 def network(settings: Namespace, input_shape: Sequence[int], num_classes: int, **options: Any) -> nn.Module:
     """Return the network that these settings select, with fresh weights; embeddings have masks if they are pruned.
 
-    options: further arguments of the model.
+    options: further arguments of the model. Raises UserError if the model does not take inputs of this shape.
     """
     if settings.width != 1.0:
         options["width"] = settings.width
-    made = model(settings.model, settings.model_class)(input_shape, num_classes, settings.dense_classifier, **options)
+    make = model(settings.model, settings.model_class)
+    try:
+        made = make(input_shape, num_classes, settings.dense_classifier, **options)
+    except ValueError as error:
+        have = " x ".join(map(str, input_shape[:0:-1]))
+        raise UserError(f"--model {settings.model} {error}; those of {settings.dataset} have {have}") from error
     if settings.prune_embedding:
         _find("Utils.generator:mask_embeddings")(made)
     return made

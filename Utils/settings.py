@@ -232,7 +232,7 @@ ROWS = (
         "seeded", choices=("way with ties", "TIES"), since="position", dense=False,
     ),
     Setting(
-        "prune_dataset_ratio", "pruning", "positive count", "examples for scoring, for each class",
+        "prune_dataset_ratio", "pruning", "positive count", "examples for scoring: this number times the classes, drawn at random from all",
         original=True, own=True, dense=False, cost="scoring",
     ),
     Setting(

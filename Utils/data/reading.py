@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -49,17 +49,22 @@ def decoded(path: Path) -> Iterator[tuple[int, str]]:
     """
     try:
         with opened(path) as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    text = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode("utf-8")
-                except UnicodeDecodeError as error:
-                    wrong = f"{path}:{number}: byte 0x{error.object[error.start]:02x} is not UTF-8"
-                    for _ in file:  # damage of the gzip file, which comes to light at its end, is the better reason
-                        pass
-                    raise UserError(f"{wrong}; save the file as UTF-8") from error
-                yield number, text
+            yield from decoded_lines(path, file)
     except DAMAGE as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); remove it to have it fetched again") from error
+
+
+def decoded_lines(name: object, file: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+    """Yield what `decoded` yields, from lines of bytes; `name` is what messages call them."""
+    for number, line in enumerate(file, start=1):
+        try:
+            text = (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode("utf-8")
+        except UnicodeDecodeError as error:
+            wrong = f"{name}:{number}: byte 0x{error.object[error.start]:02x} is not UTF-8"
+            for _ in file:  # damage of a gzip file, which comes to light at its end, is the better reason
+                pass
+            raise UserError(f"{wrong}; save it as UTF-8") from error
+        yield number, text
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
