@@ -12,7 +12,7 @@ from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
 from Utils.errors import UserError
-from Utils.store import files, weights
+from Utils.store import files, seal, weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,10 +29,11 @@ def flags(top: Parser, title: str) -> None:
 
 
 def settings(run: str, data_path: str | None = None) -> Namespace:
-    """Return the settings of the run. Raises UserError if the directory holds no run.
+    """Return the settings of the run. Raises UserError if the directory holds no run, or if they have changed since.
 
     data_path: where the user's own data lies that it was made with; None: it is prepared.
     """
+    seal.check(Path(run), "config.json")
     try:
         config = Namespace(**rows.complete(files.read_json(Path(run) / "config.json")))
         load.dataset(config.dataset)

@@ -232,7 +232,7 @@ def test_text_is_held_against_images_on_one_scale(place, image, expected):
     """AG News at 57.5 of 90 keeps a half; CIFAR-10 of 90 keeps a half at 50."""
     fill(place, "agnews", {"rand": {0.0: near(90), 1.0: near(57.5)}})
     fill(place, "cifar10", {"rand": {0.0: near(90), 1.0: near(image)}})
-    assert one(place, "Text is more sensitive") == expected
+    assert one(place, "Text is more sensitive than images, Rand up to 1") == expected
     (claim,) = (
         claim
         for claim in claims.judge(tasks.group(runs.read([str(place)])), paper.read())
@@ -240,6 +240,28 @@ def test_text_is_held_against_images_on_one_scale(place, image, expected):
     )
     assert claim.statements[0].found.mean == pytest.approx(100 * ((image - 10) / 80 - 0.5), abs=0.1)
     assert len(claim.runs) == 12
+
+
+def test_each_pruner_is_held_against_images_up_to_1_and_beyond_it(place):
+    """At 1 text keeps less than images, at 2 more; GraSP has no runs beyond 1. The matched one stands beside itself."""
+    curves = {"rand": {0.0: near(90), 1.0: near(57.5), 2.0: near(57.5)}, "grasp": {1.0: near(57.5)}}
+    fill(place, "agnews", curves)
+    fill(place, "cifar10", {"rand": {0.0: near(90), 1.0: near(80), 2.0: near(20)}, "grasp": {1.0: near(20)}})
+    matched = {"model_class": "matched", "model": "mlp"}
+    fill(place, "agnews", {"rand": {0.0: near(90), 1.0: near(80)}}, **matched)
+    fill(place, "mnist", {"rand": {0.0: near(90), 1.0: near(30)}}, **matched)
+    judged = claims.judge(tasks.group(runs.read([str(place)])), paper.read())
+    found = {
+        (claim.name.rpartition(", ")[2], claim.where): [(s.label, s.verdict) for s in claim.statements]
+        for claim in judged
+        if claim.name.startswith("Text is more")
+    }
+    assert found == {
+        ("Rand up to 1", "AG News, text-classification"): [("CIFAR-10, conv at 1 (%)", HOLDS)],
+        ("Rand beyond 1", "AG News, text-classification"): [("CIFAR-10, conv at 2 (%)", FAILS)],
+        ("GraSP up to 1", "AG News, text-classification"): [("CIFAR-10, conv at 1 (%)", FAILS)],
+        ("Rand up to 1", "AG News, mlp"): [("MNIST, mlp at 1 (%)", FAILS)],
+    }
 
 
 def test_claims_without_runs_are_undecided_and_say_so(place):

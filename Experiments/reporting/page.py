@@ -70,7 +70,7 @@ def build(
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>Pruning, on text beside images</title>\n<style>\n{_file(VENDOR / vendor['style'])}\n"
         f"{_file(BROWSER / 'page.css')}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>Pruning, on text beside images</h1>\n{banner}{body}\n</main>\n"
+        f"<h1>Pruning, on text beside images</h1>\n{banner}{_left_out(study)}{body}\n</main>\n"
         f'<script type="application/json" id="embedded">{embedded.text(found)}</script>\n{inlined}\n</body>\n</html>\n'
     )
 
@@ -92,6 +92,12 @@ def _made(study: Study) -> str:
         f"{counted(len(study.runs), 'run')}, {counted(len(study.tasks), 'task')}, made by "
         f"{counted(commits, 'commit')} (listed below). Everything here is computed from them."
     )
+
+
+def _left_out(study: Study) -> str:
+    """Return what the report leaves out, with the reasons."""
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in study.left_out)
+    return f'<p class="banner">Left out: {counted(len(study.left_out), "run")}.</p><ul>{lines}</ul>' if lines else ""
 
 
 def _answer(study: Study, comparison: Comparison, pictures: Sequence[Picture]) -> str:

@@ -15,6 +15,7 @@ class Study:
 
     runs: list[runs.Run]
     paper: paper.Paper
+    left_out: tuple[str, ...] = ()  # directories of other runs, each with the reason
 
     @property
     def on_samples(self) -> bool:
@@ -34,4 +35,6 @@ class Study:
 
 def gather(args: Namespace) -> Study:
     """Read the runs of `args.store`. Raises UserError if there are none."""
-    return Study(runs.of_one_source(runs.read(args.store)), paper.read())
+    left_out: list[str] = []
+    found = runs.of_one_source(runs.read(args.store, left_out))
+    return Study(found, paper.read(), tuple(left_out))

@@ -2,18 +2,17 @@
 
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from Utils import load
 from Utils.quality import ACCURACY
-from Utils.study import reasons
+from Utils.study import reasons, sensitivity
 from Utils.study.paper import Paper
 from Utils.study.retained import retained
 from Utils.study.statements import Claim, Question, Statement, Statements, stated
-from Utils.study.statistics import difference
 from Utils.study.tasks import MAIN, Side, Task, Variant, pruner_title
 
 EQUAL = 0.5  # two settings within this many points of accuracy or BLEU count as equal
@@ -46,7 +45,6 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     numbers = {"printed": printed, "move": move, "top": top, "top_bleu": top_bleu, "top_images": top_images}
     numbers |= {"equal": EQUAL, "high": HIGH_DENSITY, "collapsed": 100 * COLLAPSED, "grasp": images.cells[0.05, GRASP]}
     news, translated = (load.dataset(name).title for name in (paper.classification, paper.translation))
-    pictures = [task for task in tasks if task.kind == "image"]
 
     def question(claim: str, statements: Statements, where: str, of: Callable[[Task], bool]) -> Question:
         name, border = (CLAIMS[claim][key].format(**numbers) for key in ("name", "border"))
@@ -66,12 +64,7 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
         of_news("test_accuracy", lambda task: is_test_accuracy(task, printed)),
         of_translation("moves", lambda task: moves(task, (GRASP, RAND), top_bleu, move)),
         of_translation("equal_bleu", lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL)),
-        question(
-            "sensitive",
-            lambda task: [found for image in pictures for found in more_sensitive(task, image)],
-            "text beside images",
-            lambda task: task.dataset in (paper.classification, paper.translation),
-        ),
+        *sensitivity.questions(CLAIMS["sensitive"], tasks),
         of_images("collapses", lambda task: collapses(task, GRASP)),
         of_images("rand_at_chance", lambda task: at_chance(task, RAND, 1.0)),
         of_images("synflow_at_chance", lambda task: at_chance(task, SYNFLOW, top_images)),
@@ -129,41 +122,6 @@ def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
     away = [abs(train[seed] - printed) - abs(test[seed] - printed) for seed in seeds]
     runs = task.runs("", 0.0)
     return stated(label, away, [runs[seed] for seed in seeds], 0.0, math.inf)
-
-
-def more_sensitive(text: Task, image: Task) -> list[Statement]:
-    """State for each common pruner that the image task retains more (percent) than the text task.
-
-    Each seed's value is its mean over the compressions that both tasks have.
-    """
-    statements = []
-    for pruner in text.pruners():
-        common = [c for c in text.compressions(pruner=pruner) if c in image.compressions(pruner=pruner)]
-        sides = [_mean_retained(task, pruner, common) for task in (image, text)]
-        gap = difference([*sides[0].values()], [*sides[1].values()])
-        if gap is not None:
-            at = ", ".join(f"{c:g}" for c in common)
-            runs = [
-                task.runs(pruner, c)[seed]
-                for task, side in zip((image, text), sides, strict=True)
-                for c in common
-                for seed in side
-            ]
-            runs += [run for task in (image, text) for run in task.runs(pruner, 0.0).values()]
-            statements.append(Statement(f"{image.title}, {pruner_title(pruner)} at {at} (%)", gap, tuple(runs), 0.0))
-    return statements
-
-
-def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[str, float]:
-    """Return the mean retained performance in percent, by seed, for the seeds that have all the compressions."""
-    each: list[Mapping[str, float]] = [retained(task, pruner, c) for c in compressions]
-    if not each:
-        return {}
-    return {
-        seed: 100.0 * math.fsum(values[seed] for values in each) / len(each)
-        for seed in each[0]
-        if all(seed in values for values in each)
-    }
 
 
 def collapses(task: Task, pruner: str) -> list[Statement]:
