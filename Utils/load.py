@@ -149,9 +149,15 @@ def own_data(text: str) -> tuple[str, str | None]:
     """
     if text in DATASETS:
         return text, None
+    if found := _find("Utils.data.own.places:find")(text):
+        return found
     if not PATH.search(text) and not Path(text).exists():
         known("data set", text, DATASETS)
-    return _find("Utils.data.own.places:find")(text, DATASETS)
+    there = "holds no data of a known form" if Path(text).exists() else "no such file or folder, nor a data set's name"
+    raise UserError(
+        f"--dataset {text}: {there}; it takes a .csv, .tsv or .jsonl file, a folder of class folders with images, a "
+        f"folder with train.de and train.en (any two languages), or one of {', '.join(DATASETS)}"
+    )
 
 
 def configured(settings: Namespace) -> Dataset:

@@ -49,7 +49,8 @@ def tables(path: Path) -> dict[str, Path]:
     """Return the table at `path` as {"": path}, or those of a folder by split; empty if there is none."""
     if path.is_file():
         return {"": path} if path.suffix[1:].lower() in TABLES else {}
-    return by_split(entry for entry in _entries(path) if entry.is_file() and entry.suffix[1:].lower() in TABLES)
+    entries = _entries(path) if path.is_dir() else []
+    return by_split(entry for entry in entries if entry.is_file() and entry.suffix[1:].lower() in TABLES)
 
 
 def images(folder: Path) -> list[Path]:
@@ -111,23 +112,18 @@ def form(path: Path) -> str | None:
     return "pairs" if not path.is_file() and languages(path) else None
 
 
-def find(text: str, names: Iterable[str]) -> tuple[str, str]:
-    """Return (name, absolute path) of the user's data. The name is short and ends in its form.
+def find(text: str) -> tuple[str, str] | None:
+    """Return (name, absolute path) of the user's data, or None if nothing usable is there.
 
-    names: the data sets that have names. Raises UserError, which says what is expected, if no data lies there.
+    The name is short and ends in its form. Raises UserError for data that is ambiguous or cannot be read.
     """
-    path = Path(text).expanduser()
+    path = Path(text).expanduser().absolute()
     try:
         kind = form(path) if text else None
     except OSError as error:
         raise UserError(f"--dataset {text}: cannot read {error.filename}: {error.strerror}") from error
     if kind is None:
-        there = "holds no data that is known" if path.exists() else "no such file or folder, nor a data set's name"
-        raise UserError(
-            f"--dataset {text}: {there}; it takes a .csv, .tsv or .jsonl file, a folder of class folders with images, "
-            f"a folder with train.de and train.en (any two languages), or one of {', '.join(names)}"
-        )
-    path = path.resolve()
+        return None
     stem = path.stem if path.is_file() else path.name
     if split_of(stem):
         stem = path.parent.name

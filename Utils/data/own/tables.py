@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -131,12 +130,14 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
         if len(labels) == before:
             raise UserError(f"{table.path}: has a first row with names, and no row after it")
     classes = parts.in_order(numbers)
+    _check_classes(table, classes, len(labels))
     targets = np.argsort([numbers[label] for label in classes])[np.asarray(labels)]
     found = {name: np.asarray(of) for name, of in rows.items()}
     if not found.keys() & {"", "train"}:
         raise UserError(f"{table.path}: no row of column {table.columns.split!r} is for training")
     splits, held = parts.completed(found, targets, settings["split_seed"])
-    _check_classes(table, classes, targets, splits, {label: places_of[numbers[label]] for label in classes})
+    met = {label: places_of[numbers[label]] for label in classes}
+    _check_trained(classes, targets[splits["train"]].tolist(), met)
     words, encoded = encoding.finish(splits, [text.UNKNOWN])
     tensors = {}
     for name, (ids, offsets) in encoded.items():
@@ -151,21 +152,23 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
     return Prepared(tensors, count, {"text": words}, notes, {"classes": classes})
 
 
-def _check_classes(
-    table: Table, classes: Sequence[str], targets: Any, splits: Mapping[str, Any], first: Mapping[str, tuple[Path, int]]
-) -> None:
-    """Raise UserError unless there are classes, each with a training row; first: where each label is met first."""
+def _check_classes(table: Table, classes: Sequence[str], count: int) -> None:
+    """Raise UserError unless these can be the classes of `count` rows."""
     column = table.columns.label
     if len(classes) == 1:
         raise UserError(f"{table.path}: all labels in column {column!r} are {classes[0]!r}; two classes are needed")
-    if len(targets) >= MANY and 2 * len(classes) > len(targets):
+    if count >= MANY and 2 * len(classes) > count:
         raise UserError(
-            f"{table.path}: column {column!r} has {len(classes):,} different labels in {len(targets):,} rows; name the "
-            f"column of the labels with --label-column"
+            f"{table.path}: column {column!r} has {len(classes):,} different labels in {count:,} rows; name the column "
+            f"of the labels with --label-column"
         )
-    trained = Counter(targets[splits["train"]].tolist())
+
+
+def _check_trained(classes: Sequence[str], trained: Sequence[int], first: Mapping[str, tuple[Path, int]]) -> None:
+    """Raise UserError for a class without training rows; first: where each label is met first."""
+    known = set(trained)
     for number, label in enumerate(classes):
-        if not trained[number]:
+        if number not in known:
             path, line = first[label]
             raise UserError(f"{path}:{line}: label {label[:40]!r} is in no training row")
 
