@@ -15,8 +15,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from Utils.data import corpus
 from Utils.data.dataset import RawFile, published
-from Utils.data.sets import agnews, idx, mnist
+from Utils.data.sets import agnews, fashionmnist, idx, mnist
 from Utils.errors import UserError
 
 LABELS = ("train", "test")
@@ -54,6 +55,10 @@ def refusal(path: Path) -> str:
         ('"1","a","b","c, d",""\n', [(1, "a b c, d ")]),
         ('"4","two\nlines","and\n\nmore"\n"1","next"\n', [(4, "two\nlines and\n\nmore"), (1, "next")]),
         ('"1","a"\r\n"2","b"\r\n', [(1, "a"), (2, "b")]),
+        ("Class Index,Title,Description\n3,a,b\n1,c,d\n", [(3, "a b"), (1, "c d")]),  # Kaggle's form
+        ("text,label\na b,0\nc,3\n", [(1, "a b"), (4, "c")]),  # labels counted from 0
+        ("0,a\n3,b\n1,c\n", [(1, "a"), (4, "b"), (2, "c")]),
+        pytest.param(f'1,"{"x" * 131_073}"\n', [(1, "x" * 131_073)], id="longer than the csv module's limit"),
         ('\n\n"1","a"\n\n\n"2","b"\n\n', [(1, "a"), (2, "b")]),  # blank lines are no rows
         (' 1 ,"label with blanks"\n', [(1, "label with blanks")]),
         ('"1","Zürich 猫 \u00a0\\"\n', [(1, "Zürich 猫 \u00a0\\")]),  # a backslash escapes nothing
@@ -78,6 +83,21 @@ def test_what_pythons_csv_writes_is_read_back(file, rows, quoting, end):
 @pytest.mark.parametrize("label", ["5", "-1", "x", "", "1.0", "1e0", "²", "٣", "World", "nan"])
 def test_a_label_that_is_no_class_is_named_with_its_line(file, label):
     assert refusal(file(f'"1","good"\n"{label}","bad"\n')).startswith(f":2: label {label!r} is not in 1 to 4")
+
+
+def test_labels_count_from_0_or_from_1_in_the_whole_corpus(file, tmp_path):
+    assert refusal(file('"0","a"\n"4","b"\n')).startswith(":2: label '4' is not in 0 to 3")
+    paths = {raw.path: tmp_path / Path(raw.path).name for raw in agnews.RAW}
+    for path, content in zip(paths.values(), ("0,a\n3,b\n", "1,a\n"), strict=True):
+        path.write_text(content)
+    prepared = agnews.read(paths)
+    assert prepared.tensors["test_targets"].tolist() == [1]
+    assert "labels counted from 0" in prepared.notes[1]
+
+
+def test_a_quote_that_is_not_doubled_is_said_with_its_row(file):
+    message = refusal(file('"1","fine"\n"2","she said \\"no\\" twice"\n'))
+    assert message.startswith(":2: not a whole CSV row") and 'is to be doubled ("")' in message
 
 
 def test_a_label_of_thousands_of_digits_is_refused_like_any_other(file):
@@ -268,3 +288,51 @@ def test_real_mnist_is_torchvisions(digits, real_mnist, tmp_path):
         theirs = MNIST(tmp_path, train=split == "train")
         assert digits.tensors[f"{split}_pixels"].squeeze(1).equal(theirs.data)
         assert digits.tensors[f"{split}_targets"].equal(theirs.targets)
+
+
+def small_idx(directory: Path, zipped: bool) -> dict[str, np.ndarray]:
+    """Files of Fashion-MNIST's form with few entries, under other names of the same; the arrays by name."""
+    draw = np.random.default_rng(2)
+    directory.mkdir(parents=True)
+    arrays = {}
+    for split, count in (("train", 5), ("t10k", 3)):
+        arrays[f"{split}-images.idx3-ubyte"] = draw.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        arrays[f"{split}-labels.idx1-ubyte"] = np.arange(count, dtype=np.uint8)
+    for name, array in arrays.items():
+        path = directory / (f"{name.replace('.', '-')}.gz" if zipped else name)
+        path.write_bytes(idx_file(array) if zipped else gzip.decompress(idx_file(array)))
+    return arrays
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("folder", ["FashionMNIST", "FashionMNIST/raw"])
+def test_fashion_mnist_is_found_unzipped_or_zipped_anew(tmp_path, folder, zipped):
+    arrays = list(small_idx(tmp_path / folder, zipped).values())
+    located = corpus.locate(fashionmnist.DATASET, tmp_path, "real")
+    loaded = corpus.load(located)
+    assert loaded.rows == {"train": 5, "test": 3} and loaded.classes[9] == "Ankle boot" and loaded.shape == (1, 28, 28)
+    assert np.array_equal(loaded.train.pixels.squeeze(1).numpy(), arrays[0]) and loaded.test.targets.tolist() == [
+        0,
+        1,
+        2,
+    ]
+    assert len(loaded.notes) == 4 and "train-images" in loaded.notes[0] and "5 entries" in loaded.notes[0]
+
+
+def test_fashion_mnist_with_labels_of_other_images_is_refused(tmp_path):
+    small_idx(tmp_path / "FashionMNIST", False)
+    path = tmp_path / "FashionMNIST/t10k-labels.idx1-ubyte"
+    for labels in ([1, 2], [1, 2, 10]):
+        path.write_bytes(gzip.decompress(idx_file(np.array(labels, dtype=np.uint8))))
+        with pytest.raises(UserError, match="not the labels of its images"):
+            corpus.load(corpus.locate(fashionmnist.DATASET, tmp_path, "real"))
+    path.write_bytes(b"hello")
+    with pytest.raises(UserError, match="not a whole IDX file"):
+        corpus.load(corpus.locate(fashionmnist.DATASET, tmp_path, "real"))
+
+
+def test_fashion_mnist_is_what_torchvision_publishes():
+    from torchvision.datasets import FashionMNIST
+
+    assert {Path(raw.url).name: raw.md5 for raw in fashionmnist.DATASET.raw} == dict(FashionMNIST.resources)
+    assert list(fashionmnist.CLASSES) == FashionMNIST.classes

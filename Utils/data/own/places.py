@@ -17,7 +17,7 @@ SPLITS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "eval"),
 }
-LANGUAGE = re.compile(r"(?P<stem>.+)\.(?P<language>[a-z]{2,3}([_-]\w+)?)(\.gz)?")  # the name of a parallel text
+LANGUAGE = re.compile(r"(?P<stem>.+)\.(?P<language>[a-z]{2,3}([_-]\w+)?)")  # a parallel text, without .gz
 EXTENSIONS = {"csv", "tsv", "txt", "md", "zip", "gz", "tar", "tgz", "py", "log", "xml", "ini", "bak", "pdf"}
 LENGTH = 40  # of a name
 
@@ -83,7 +83,7 @@ def languages(path: Path) -> dict[str, dict[str, Path]]:
     folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name)
     texts: dict[str, dict[str, Path]] = {}
     for entry in _entries(folder) if folder.is_dir() else ():
-        match = LANGUAGE.fullmatch(entry.name)
+        match = LANGUAGE.fullmatch(entry.name.removesuffix(".gz"))
         if match and match["language"] not in EXTENSIONS and entry.is_file():
             texts.setdefault(match["stem"], {}).setdefault(match["language"], entry)
     texts = {stem: files for stem, files in texts.items() if len(files) > 1}
