@@ -58,15 +58,15 @@ def pairs(source: Path, target: Path) -> Iterator[Pair]:
     Raises UserError if the files differ in length or are damaged.
     """
     sides, count = [lines(source), lines(target)], 0
-    for pair in itertools.zip_longest(*sides):
-        if None in pair:
-            rest = 1 + sum(1 for _ in sides[pair[0] is None])
-            longer, shorter = (source, target) if pair[1] is None else (target, source)
+    for ours, theirs in itertools.zip_longest(*sides):
+        if ours is None or theirs is None:
+            rest = 1 + sum(1 for _ in sides[ours is None])
+            longer, shorter = (source, target) if theirs is None else (target, source)
             raise UserError(
                 f"{longer}:{count + 1}: has no counterpart: {shorter.name} ends at line {count:,}, "
                 f"{longer.name} at line {count + rest:,}; fetch both again"
             )
-        yield pair
+        yield ours, theirs
         count += 1
 
 

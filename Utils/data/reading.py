@@ -25,7 +25,7 @@ def opened(path: Path) -> BinaryIO:
     if path.suffix != ".gz" and file.peek(2)[:2] != MAGIC:
         return file
     file.close()
-    return cast(BinaryIO, gzip.open(path))
+    return cast(BinaryIO, gzip.open(path, "rb"))
 
 
 def published(file: RawFile, path: Path) -> bool:

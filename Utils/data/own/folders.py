@@ -100,7 +100,7 @@ def read(paths: Mapping[str, Path], folders: Mapping[str, str], settings: Mappin
     mode, sizes = _survey(images)
     size, fitted = _size(sizes, settings["image_size"])
     _check_room(len(images), size, len(mode))
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for split, numbers in splits.items():
         pixels = torch.empty(len(numbers), len(mode), size[1], size[0], dtype=torch.uint8)
         for k, number in enumerate(numbers.tolist()):

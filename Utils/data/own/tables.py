@@ -139,7 +139,7 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
     met = {label: places_of[numbers[label]] for label in classes}
     _check_trained(classes, targets[splits["train"]].tolist(), met)
     words, encoded = encoding.finish(splits, [text.UNKNOWN])
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for name, (ids, offsets) in encoded.items():
         tensors |= {f"{name}_ids": torch.from_numpy(ids), f"{name}_offsets": torch.from_numpy(offsets)}
         tensors[f"{name}_targets"] = torch.from_numpy(targets[splits[name]])

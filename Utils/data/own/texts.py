@@ -66,8 +66,9 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     """Return the description of the texts at settings["data_path"]; without, of prepared ones."""
     path = settings.get("data_path")
     found = places.languages(Path(path)) if path else {}
-    asked = settings.get("src"), settings.get("tgt")
-    source, target = directed(found, *asked) if found else asked
+    source, target = settings.get("src") or "", settings.get("tgt") or ""
+    if found:
+        source, target = directed(found, source or None, target or None)
     texts = {split: (files[source].name, files[target].name) for split, files in found.items()}
     seed = settings.get("split_seed")
     return Dataset(
@@ -83,7 +84,7 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
         splits=parallel.splits,
         shape=lambda prepared: (len(prepared.words[source]),),
         classes=lambda prepared: prepared.words[target],
-        defaults=parallel.DEFAULTS | {"src": source, "tgt": target, "split_seed": None},
+        defaults=parallel.DEFAULTS | {"src": source or None, "tgt": target or None, "split_seed": None},
         evaluation="Utils.training.translation:Translation",
         configure=partial(dataset, name),
     )
