@@ -216,7 +216,12 @@ def test_a_data_set_is_what_its_entry_says(name, sample_data):
 
 
 def test_every_data_set_file_is_registered():
-    files = {Path(file).stem for file in TREES if file.startswith("Utils/data/sets/")} - {"__init__", "base", "cifar", "idx"}
+    files = {Path(file).stem for file in TREES if file.startswith("Utils/data/sets/")} - {
+        "__init__",
+        "base",
+        "cifar",
+        "idx",
+    }
     assert files == {place.partition(":")[0].rpartition(".")[2] for place in load.DATASETS.values()}
 
 
