@@ -1,4 +1,4 @@
-"""Which columns of a table are labels, texts and splits, by what the header calls them."""
+"""Recognition of the columns of a table that are labels, texts and splits, by what the header calls them."""
 
 import difflib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What lies near the place of a missing file, and cannot be used: so that a message can say so."""
+"""Search for files near the place of a missing one that cannot be used, so that a message can name them."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the forms of the user's own data share: the order of classes, and the examples that are held out for testing."""
+"""Functions for all forms of the user's own data: the order of classes, and the examples held out for testing."""
 
 from __future__ import annotations
 

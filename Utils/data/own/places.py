@@ -1,4 +1,4 @@
-"""What lies at a path that the user gives as data set: a table, class folders of images, or parallel texts.
+"""Recognition of what lies at a path given as data set: a table, class folders of images, or parallel texts.
 
 It reads names, no content.
 """
