@@ -252,6 +252,12 @@ def test_a_corrupted_real_file_is_refused(real_mnist, tmp_path):
         idx.array(tmp_path / name, next(raw for raw in mnist.DATASET.raw if raw.path.endswith(name)))
 
 
+def test_the_real_files_unzipped_are_the_published_ones(real_mnist):
+    for file in mnist.DATASET.raw:
+        content = gzip.decompress((real_mnist / file.path).read_bytes())
+        assert hashlib.md5(content).hexdigest() == file.plain
+
+
 @pytest.fixture(scope="module")
 def digits(real_mnist):
     """The real MNIST as the code under test reads it."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from Layers import pairs as numbers
 from Utils import settings as rows
-from Utils.data import parallel
+from Utils.data import corpus, parallel, reading
 from Utils.data.samples import pictures
 from Utils.data.sets import multi30k
 from Utils.errors import UserError
@@ -375,3 +375,27 @@ def test_a_data_set_of_one_pair_knows_nothing_of_another():
     multi30k.configured(DEFAULT | {"src": "fr"})
     assert dataclasses.replace(one).preparation["tokenizers"] == ["spacy:de", "spacy:en"]
     assert multi30k.DATASET.preparation == one.preparation
+
+
+def test_real_files_are_known_zipped_unzipped_and_zipped_anew(real_multi30k, tmp_path):
+    raw = multi30k.configured(DEFAULT | {"test_set": "2018_flickr"}).raw
+    for file in raw:
+        content = gzip.decompress((real_multi30k / file.path).read_bytes())
+        assert hashlib.md5(content).hexdigest() == file.plain and reading.published(file, real_multi30k / file.path)
+    (plain := tmp_path / "val.de").write_bytes(content)
+    (anew := tmp_path / "val.de.gz").write_bytes(gzip.compress(content, 1))
+    assert reading.published(file, plain) and reading.published(file, anew)
+    plain.write_bytes(content + b"x")
+    anew.write_bytes(anew.read_bytes()[:-9])
+    assert not reading.published(file, plain) and not reading.published(file, anew)
+
+
+def test_plain_files_are_found_and_are_the_published_ones(real_multi30k, tmp_path):
+    dataset = multi30k.configured(DEFAULT | {"test_set": "2018_flickr"})
+    (tmp_path / "multi30k").mkdir()
+    for file in dataset.raw:
+        plain = (tmp_path / file.path).with_suffix("")
+        plain.write_bytes(gzip.decompress((real_multi30k / file.path).read_bytes()))
+    located = corpus.locate(dataset, tmp_path, "real")
+    assert [path.suffix for path in located.paths.values()] == [".de", ".en"] * 3
+    assert all(reading.published(file, located.paths[file.path]) for file in dataset.raw)
