@@ -60,7 +60,7 @@ def questions(equal: float, bleu: float, move: float) -> list[Question]:
         question("transfer", lambda task: _variants(task, (GRASP, RAND), TRAINED, MAIN, 0.0)),
         question("trained_grasp", trained_grasp),
         question("batch", lambda task: _batch(task, equal)),
-        question("ngrams", lambda task: ngrams(task, bleu)),
+        question("ngrams", lambda task: ngrams(task, bleu), lambda task: not task.unlike_paper),
         question("ignored", lambda task: ignored(task, move)),
     ]
 
