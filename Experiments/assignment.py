@@ -6,7 +6,7 @@ from pathlib import Path
 from Experiments import sweep
 from Experiments.handout.questions import PROFILES
 from Utils import console, load
-from Utils.commandline.kinds import count
+from Utils.commandline.kinds import count, path
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
 from Utils.study.runs import check_stores
@@ -36,9 +36,12 @@ def flags(top: Parser) -> None:
         "(default: off)",
     )
     add("--source", metavar=names(load.SOURCES), help="data: real, sample or auto (default: auto; smoke: sample)")
-    add("--result-dir", default="Results/data", metavar="DIR", help="where runs, tables and figures are kept")
+    add(
+        "--result-dir", type=path, default="Results/data", metavar="DIR", help="where runs, tables and figures are kept"
+    )
     add(
         "--store",
+        type=path,
         nargs="+",
         metavar="DIR",
         help=f"other result directories whose runs are taken as well (default: {STUDY}, if it is there)",
@@ -74,16 +77,16 @@ def run(args: Namespace) -> int:
         print(profile.reduced)
     holdings = Holdings(args, profile)
     lost = sheet.without_model(holdings, Times(args, profile))
-    for path in sorted(lost):
-        made = path.parent.parent == Path(args.result_dir) and not args.stored_only
+    for folder in sorted(lost):
+        made = folder.parent.parent == Path(args.result_dir) and not args.stored_only
         blank = "its test time or weights are blank; --force makes the runs again, with models, in --result-dir"
-        console.note(f"{path} has no whole model: {'the run is made again' if made else blank}")
+        console.note(f"{folder} has no whole model: {'the run is made again' if made else blank}")
     code = 0 if args.stored_only else _make(args, holdings.wanted(profile.cells(), lost))
     if args.dry_run:
         return code
     holdings.look_again()
-    for path in sheet.write(args, holdings):
-        print(f"Saved {path}")
+    for file in sheet.write(args, holdings):
+        print(f"Saved {file}")
     return code
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from Experiments import finished
 from Utils import load
+from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser, names
 from Utils.export.formats import FORMATS, VALUES
 
@@ -28,7 +29,7 @@ def flags(top: Parser) -> None:
         help="type of the stored numbers: float16 takes half the room and rounds each to 11 significant bits; the "
         "loaded model computes in float32 all the same (default: float32)",
     )
-    add("--export-dir", metavar="DIR", help="where to write (default: the run's directory)")
+    add("--export-dir", type=path, metavar="DIR", help="where to write (default: the run's directory)")
 
 
 def check(args: Namespace) -> Namespace:

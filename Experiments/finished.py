@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from Utils import load
 from Utils import settings as rows
+from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
 from Utils.errors import UserError
@@ -18,29 +19,39 @@ if TYPE_CHECKING:
 
 
 def flags(top: Parser, title: str) -> None:
-    """Add the flag that names the run, in a group called `title`."""
-    top.add_argument_group(title).add_argument(
-        "--run", required=True, metavar="DIR", help="the run's directory, which holds its model.safetensors"
-    )
+    """Add the flags that name the run and its data, in a group called `title`."""
+    add = top.add_argument_group(title).add_argument
+    add("--run", type=path, required=True, metavar="DIR", help="the run's directory, which holds its model.safetensors")
+    add(
+        "--dataset", dest="data_path", type=path, metavar="PATH",
+        help="where the run's data lies, for a run on data of your own that is no longer prepared in --data-dir",
+    )  # fmt: skip
 
 
-def settings(run: str) -> Namespace:
-    """Return the settings of the run. Raises UserError if the directory holds no run, or if they have changed since."""
-    path = Path(run) / "config.json"
-    seal.check(path.parent, path.name)
+def settings(run: str, data_path: str | None = None) -> Namespace:
+    """Return the settings of the run. Raises UserError if the directory holds no run, or if they have changed since.
+
+    data_path: where the user's own data lies that it was made with; None: it is prepared.
+    """
+    seal.check(Path(run), "config.json")
     try:
-        config = Namespace(**rows.complete(files.read_json(path)))
+        config = Namespace(**rows.complete(files.read_json(Path(run) / "config.json")))
         load.dataset(config.dataset)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"--run {run}: no config.json of a run there; name a finished run's directory") from error
+    if data_path is not None:
+        name, config.data_path = load.own_data(data_path)
+        if name.rpartition(".")[2] != config.dataset.rpartition(".")[2]:
+            raise UserError(f"--dataset {data_path}: {run} is a run on {config.dataset}")
     return config
 
 
 def locate(config: Namespace, data_dir: Path) -> corpus.Located:
     """Find the corpus that the run was trained on. Raises UserError if the data directory holds other files."""
-    located = corpus.locate(load.configured(config), data_dir, config.source)
+    located = corpus.locate(load.configured(config), data_dir, config.source, config.data_key)
     if located.key != config.data_key:
-        raise UserError(f"{data_dir} holds other {located.dataset.title} files than the run was made with")
+        place = getattr(config, "data_path", None) or data_dir
+        raise UserError(f"{place} holds other {located.dataset.title} files than the run was made with")
     return located
 
 
@@ -49,7 +60,7 @@ def take_up(args: Namespace) -> tuple[Namespace, corpus.Corpus, nn.Module]:
 
     Raises UserError if a file of the run is missing, before torch is imported.
     """
-    config = settings(args.run)
+    config = settings(args.run, args.data_path)
     file = weights.find("--run", args.run)
     data = corpus.load(locate(config, Path(args.data_dir)))
 

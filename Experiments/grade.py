@@ -7,6 +7,7 @@ from pathlib import Path
 from Experiments.grading import CHECKS, FORMULAS, warden
 from Experiments.grading.sheet import Sheet
 from Utils import load, plugin
+from Utils.commandline import kinds
 from Utils.commandline.kinds import positive
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
@@ -42,7 +43,13 @@ def flags(top: Parser) -> None:
         metavar="FILE",
         help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)",
     )
-    add("--result-dir", default="Results/data", metavar="DIR", help="where results are kept (default: Results/data)")
+    add(
+        "--result-dir",
+        type=kinds.path,
+        default="Results/data",
+        metavar="DIR",
+        help="where results are kept (default: Results/data)",
+    )
 
 
 def check(args: Namespace) -> Namespace:

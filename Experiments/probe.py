@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from Experiments import finished
 from Utils import load
+from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
 from Utils.store import files, provenance, weights
@@ -34,8 +35,9 @@ QUARTERS = 4
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
     top.add_argument_group("probe").add_argument(
-        "--run", required=True, nargs="+", metavar="DIR", help="the runs' directories, each with its model.safetensors"
-    )
+        "--run", type=path, required=True, nargs="+", metavar="DIR",
+        help="the runs' directories, each with its model.safetensors",
+    )  # fmt: skip
 
 
 def check(args: Namespace) -> Namespace:

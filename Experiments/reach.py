@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from Utils import console, load, settings
 from Utils.commandline import arguments
-from Utils.commandline.kinds import non_negative, positive_count
+from Utils.commandline.kinds import non_negative, path, positive_count
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
 from Utils.store import files, provenance
@@ -59,7 +59,13 @@ def flags(top: Parser) -> None:
     add("--seeds", type=positive_count, default=100, metavar="N", help="seeds, from --seed on (default: 100)")
     add("--pruner-list", nargs="+", metavar="P", help="pruners to compare (default: all)")
     add("--compression-list", nargs="+", type=non_negative, metavar="C", help="compressions (default: 1 1.5 2)")
-    add("--report-dir", default="Results/report", metavar="DIR", help="where to write (default: Results/report)")
+    add(
+        "--report-dir",
+        type=path,
+        default="Results/report",
+        metavar="DIR",
+        help="where to write (default: Results/report)",
+    )
 
 
 def check(args: Namespace) -> Namespace:

@@ -41,7 +41,7 @@ def described(args: Namespace, data: Corpus) -> dict[str, Any]:
     return {
         **{key: getattr(args, key) for key in named},
         "source": data.source,
-        "data": {"files": data.files, "rows": data.rows, "notes": data.notes},
+        "data": {"files": data.files, "rows": data.rows, "notes": data.notes, "commonest": data.commonest},
         "vocab": data.vocab,
     }
 

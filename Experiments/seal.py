@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from Utils import console
+from Utils.commandline import kinds
 from Utils.commandline.parser import Parser
 from Utils.errors import UserError
 from Utils.store import files, seal
@@ -17,7 +18,9 @@ STORED = ("config.json", "epochs.jsonl", "model.safetensors", "report.txt", "res
 def flags(top: Parser) -> None:
     """Add the flag of this experiment to the parser."""
     words = "result directories whose runs get a seal.json"
-    top.add_argument_group("seal").add_argument("--store", nargs="+", required=True, metavar="DIR", help=words)
+    top.add_argument_group("seal").add_argument(
+        "--store", type=kinds.path, nargs="+", required=True, metavar="DIR", help=words
+    )
 
 
 def check(args: Namespace) -> Namespace:

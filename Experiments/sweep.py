@@ -14,7 +14,7 @@ from Experiments.singleshot import GROUPS
 from Experiments.sweeping import grid
 from Utils import console, load
 from Utils.commandline import arguments
-from Utils.commandline.kinds import count, non_negative, positive, positive_count, switch
+from Utils.commandline.kinds import count, non_negative, path, positive, positive_count, switch
 from Utils.commandline.parser import Parser
 from Utils.errors import UserError
 from Utils.wording import counted
@@ -33,6 +33,7 @@ def flags(top: Parser) -> None:
     add("--expid", help=argparse.SUPPRESS)
     add(
         "--sweep-file",
+        type=path,
         nargs="+",
         action="extend",
         metavar="FILE",

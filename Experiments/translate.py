@@ -1,6 +1,7 @@
 """Translate text with the model of a finished run."""
 
 import sys
+import unicodedata
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from Experiments import finished
 from Utils import console, load
 from Utils.commandline.kinds import positive_count
 from Utils.commandline.parser import Parser, names
-from Utils.data import corpus
+from Utils.data import corpus, reading
 from Utils.errors import UserError
 from Utils.export.formats import FORMATS
 from Utils.store import weights
@@ -44,9 +45,9 @@ def check(args: Namespace) -> Namespace:
 
 def run(args: Namespace) -> list[str]:
     """Print one translation per line, an empty line for an empty line; return the translations."""
-    config = settings(args.run)
+    config = settings(args.run, args.data_path)
     model_file = find(args)
-    lines = [line.strip() for line in (sys.stdin if args.text is None else args.text)]
+    lines = _given() if args.text is None else [_sentence(text) for text in args.text]
     data = corpus.load(finished.locate(config, Path(args.data_dir)))
     translations = translate(args, config, model_file, data, lines)
     for line in translations:
@@ -54,9 +55,28 @@ def run(args: Namespace) -> list[str]:
     return translations
 
 
-def settings(run: str) -> Namespace:
-    """Return the settings of the run. Raises UserError if it is no run, or not one of translation."""
-    config = finished.settings(run)
+def _given() -> list[str]:
+    """Return the lines of standard input. Raises UserError with the line for bytes that are not UTF-8."""
+    if not (stream := getattr(sys.stdin, "buffer", None)):  # text that another program puts in its place
+        return [_plain(line) for line in sys.stdin]
+    return [_plain(line) for _, line in reading.decoded_lines("standard input", stream)]
+
+
+def _sentence(text: str) -> str:
+    """Return the text after --text. Raises UserError for several lines, which have one translation each."""
+    if len((plain := _plain(text)).splitlines()) > 1:
+        raise UserError(f"--text {plain.splitlines()[0]!r}...: more than one line; give each a --text of its own")
+    return plain
+
+
+def _plain(line: str) -> str:
+    """Return a line without surrounding white space, its letters composed, as they are in the corpora."""
+    return unicodedata.normalize("NFC", line.removeprefix("\ufeff")).strip()
+
+
+def settings(run: str, data_path: str | None = None) -> Namespace:
+    """Return the settings of the run, see `finished.settings`. Raises UserError if it is none of translation."""
+    config = finished.settings(run, data_path)
     if load.dataset(config.dataset).kind != "translation":
         raise UserError(f"--run {run}: a run on {config.dataset}, which translates nothing")
     return config

@@ -21,6 +21,7 @@ from Models.width import scaled
 
 POSITIONS = 32  # vectors per example
 WIDTH = 64  # numbers in a vector
+SIDE = 32  # rows and columns of the largest image
 PATCH = (4, 8)  # rows and columns of a patch: a 32 x 32 image has 8 x 4 of them
 
 
@@ -61,7 +62,7 @@ class Patches(nn.Module):
 class _Matched(nn.Module):
     """The front end that fits the input, a normalisation, so that both kinds enter at the same scale, and positions.
 
-    input_shape: (V,), the size of a vocabulary, or (C, H, W).
+    input_shape: (V,), the size of a vocabulary, or (C, H, W). Raises ValueError for larger images.
     """
 
     front: Words | Patches
@@ -69,6 +70,8 @@ class _Matched(nn.Module):
     def __init__(self, input_shape: Sequence[int]) -> None:
         super().__init__()
         self.input_shape = tuple(input_shape)
+        if len(input_shape) > 1 and max(input_shape[1:]) > SIDE:
+            raise ValueError(f"takes images of up to {SIDE} x {SIDE} pixels")
         if len(input_shape) == 1:
             self.front = Words(input_shape[0], WIDTH)
         else:

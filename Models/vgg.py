@@ -17,6 +17,7 @@ PLANS = {
     16: ([64] * 2, [128] * 2, [256] * 3, [512] * 3, [512] * 3),
     19: ([64] * 2, [128] * 2, [256] * 4, [512] * 4, [512] * 4),
 }
+SMALLEST = 16  # rows and columns of an image: four times it is halved
 
 
 class ConvModule(nn.Module):
@@ -32,7 +33,7 @@ class ConvModule(nn.Module):
 
 
 class VGG(nn.Module):
-    """A VGG network: [B, C, H, W] -> [B, num_classes], H and W at least 16.
+    """A VGG network: [B, C, H, W] -> [B, num_classes], H and W at least 16, or else ValueError.
 
     depth: 11, 13, 16 or 19 layers with weights, including the classifier.
     init: "assignment" (see Models/init.py), or "fan-out". With "fan-out", convolutions start from He's normal
@@ -53,6 +54,8 @@ class VGG(nn.Module):
     ) -> None:
         super().__init__()
         self.init = init
+        if min(input_shape[1:]) < SMALLEST:
+            raise ValueError(f"takes images from {SMALLEST} x {SMALLEST} pixels on")
         channels = input_shape[0]
         modules: list[nn.Module] = []
         for number, stage in enumerate(PLANS[depth]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from importlib import import_module
@@ -27,10 +28,19 @@ if TYPE_CHECKING:
 
 DATASETS = {
     "mnist": "Utils.data.sets.mnist:DATASET",
+    "fashionmnist": "Utils.data.sets.fashionmnist:DATASET",
     "cifar10": "Utils.data.sets.cifar10:DATASET",
     "cifar100": "Utils.data.sets.cifar100:DATASET",
     "agnews": "Utils.data.sets.agnews:DATASET",
     "multi30k": "Utils.data.sets.multi30k:DATASET",
+}
+# form of the user's own data, in which its name ends -> module:function (name, settings) -> data set
+FORMS = {
+    "csv": "Utils.data.own.tables:dataset",
+    "tsv": "Utils.data.own.tables:dataset",
+    "jsonl": "Utils.data.own.tables:dataset",
+    "images": "Utils.data.own.folders:dataset",
+    "pairs": "Utils.data.own.texts:dataset",
 }
 # class -> name -> (kinds of input data, with blanks between, module:function)
 MODELS = {
@@ -101,6 +111,7 @@ EXPORTERS = {
 SCHEDULES = ("exponential", "linear")
 ATTENTION = ("out", "all", "none")
 IGNORED = ("none", "attention", "all")  # layers trained and evaluated as if they had no masks
+PATH = re.compile(r"[/\\.~]")  # what a path has, and no name of a data set
 IN_A_FILE = ".py:"  # in the name of a class of the user's own, path/to/file.py:Class
 PRECISIONS = {"off": None, "bf16": "bfloat16"}  # name -> name of the type in torch
 
@@ -121,8 +132,32 @@ def _find(spec: str) -> Any:
 
 
 def dataset(name: str) -> Dataset:
-    """Return the data set called `name`. Raises UserError for an unknown name."""
+    """Return the data set called `name`. Raises UserError for an unknown name.
+
+    Of the user's own data, whose name ends in its form, it knows what all data of this form have in common.
+    """
+    beginning, _, form = name.rpartition(".")
+    if beginning and form in FORMS:
+        return _find(FORMS[form])(name, {})
     return _find(DATASETS[known("data set", name, DATASETS)])
+
+
+def own_data(text: str) -> tuple[str, str | None]:
+    """Return (name, absolute path) of the data that `text` leads to, or (text, None) for a data set of this project.
+
+    Raises UserError if it is neither.
+    """
+    if text in DATASETS:
+        return text, None
+    if found := _find("Utils.data.own.places:find")(text):
+        return found
+    if not PATH.search(text) and not Path(text).exists():
+        known("data set", text, DATASETS)
+    there = "holds no data of a known form" if Path(text).exists() else "no such file or folder, nor a data set's name"
+    raise UserError(
+        f"--dataset {text}: {there}; it takes a .csv, .tsv or .jsonl file, a folder of class folders with images, a "
+        f"folder with train.de and train.en (any two languages), or one of {', '.join(DATASETS)}"
+    )
 
 
 def configured(settings: Namespace) -> Dataset:
@@ -291,11 +326,16 @@ def pruner(name: str, sha256: str | None = None) -> Any:
 def network(settings: Namespace, input_shape: Sequence[int], num_classes: int, **options: Any) -> nn.Module:
     """Return the network that these settings select, with fresh weights; embeddings have masks if they are pruned.
 
-    options: further arguments of the model.
+    options: further arguments of the model. Raises UserError if the model does not take inputs of this shape.
     """
     if settings.width != 1.0:
         options["width"] = settings.width
-    made = model(settings.model, settings.model_class)(input_shape, num_classes, settings.dense_classifier, **options)
+    make = model(settings.model, settings.model_class)
+    try:
+        made = make(input_shape, num_classes, settings.dense_classifier, **options)
+    except ValueError as error:
+        have = " x ".join(map(str, input_shape[:0:-1]))
+        raise UserError(f"--model {settings.model} {error}; those of {settings.dataset} have {have}") from error
     if settings.prune_embedding:
         _find("Utils.generator:mask_embeddings")(made)
     return made

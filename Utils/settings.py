@@ -89,7 +89,10 @@ ROWS = (
     _switch("run", "verbose", "print the loss every 64 batches", operational=True, original=True),
     # Data
     Setting(
-        "dataset", "data", "text", "data set", "mnist", choices=("data set", "DATASETS"),
+        "dataset", "data", "text",
+        "data set, or the path of your own: a .csv, .tsv or .jsonl file of texts with labels, a folder of class "
+        "folders with images, a folder with train.de and train.en (any two languages)",
+        "mnist", choices=("data set", "DATASETS"),
         original=True, axis=True, cost="run",
     ),
     Setting(
@@ -97,6 +100,26 @@ ROWS = (
         "real: the corpus or an error; sample: a small generated stand-in; auto: the corpus if it is there or can be "
         "fetched, else the sample if there is one, with a warning",
         "auto", choices=("source", "SOURCES"), axis=True, cost="run",
+    ),
+    _operational("data", "data_path", "", "", None),  # of the user's own data
+    Setting(
+        "label_column", "data", "text", "column of the labels in a table of your own (default: found by its name)",
+        metavar="NAME", own=True, since=None,
+    ),
+    Setting(
+        "text_columns", "data", "text", "columns that are joined to the text (default: found by their names)",
+        metavar="NAME", words="+", own=True, since=None,
+    ),
+    Setting(
+        "image_size", "data", "positive count",
+        "width and height to which images of your own are cut and scaled (default: as they are, or 32 if they differ)",
+        own=True, since=None, cost="run",
+    ),
+    Setting(
+        "split_seed", "data", "count",
+        "seed by which a tenth of your own data is held out as test, if it has no test split; it is the same for runs "
+        "of all seeds (default: 1)",
+        own=True, since=None,
     ),
     Setting("src", "translation", "text", "language to translate from", metavar="LANG", own=True, since=None),
     Setting("tgt", "translation", "text", "language to translate into", metavar="LANG", own=True, since=None),
@@ -219,7 +242,8 @@ ROWS = (
         "seeded", choices=("way with ties", "TIES"), since="position", dense=False,
     ),
     Setting(
-        "prune_dataset_ratio", "pruning", "positive count", "examples for scoring, for each class",
+        "prune_dataset_ratio", "pruning", "positive count",
+        "examples for scoring: this number times the classes, drawn at random from all",
         original=True, own=True, dense=False, cost="scoring",
         acts=lambda run, has: "examples" in has and not run["prune_dataset_size"],
     ),

@@ -119,8 +119,8 @@ def make_small(data, published, monkeypatch) -> Small:
             archive.addfile(member, io.BytesIO(content))
     monkeypatch.setattr(published, "tgz_md5", hashlib.md5(buffer.getvalue()).hexdigest())
     raw = tuple(dataclasses.replace(file, md5=md5[Path(file.path).name]) for file in data.DATASET.raw)
-    read, fetch = (partial(function, raw=raw) for function in (data.DATASET.read, data.DATASET.fetch))
-    small = dataclasses.replace(data.DATASET, raw=raw, read=read, fetch=fetch)
+    own = {name: partial(getattr(data.DATASET, name), raw=raw) for name in ("read", "unpack", "fetch")}
+    small = dataclasses.replace(data.DATASET, raw=raw, **own)
     return Small(in_bytes, held, small, buffer.getvalue(), published.base_folder)
 
 
@@ -368,6 +368,23 @@ def test_the_archive_is_fetched_and_unpacked_in_silence(small, tmp_path, serve, 
     assert sorted(path.name for path in (tmp_path / "Data").iterdir()) == [small.folder] and len(answered) == 1
     out, err = capfd.readouterr()
     assert out == "" and err.startswith(f"note: {small.dataset.title}: fetching http") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_the_archive_itself_is_unpacked_where_it_lies(small, tmp_path, below, capsys):
+    """In the data directory or in the files' folder; one that is not the published one is left alone and named."""
+    name, folder = small.dataset.raw[0].url.rpartition("/")[2], Path(small.dataset.raw[0].path).parts[0]
+    place = tmp_path / folder / name if below else tmp_path / name
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(small.archive[:-1])
+    with pytest.raises(UserError) as caught:
+        corpus.locate(small.dataset, tmp_path, "real")
+    assert below or str(place) in str(caught.value)
+    place.write_bytes(small.archive)
+    located = corpus.locate(small.dataset, tmp_path, "real")
+    assert {path: (tmp_path / path).read_bytes() for path in located.files} == laid_out(small)
+    assert place.read_bytes() == small.archive and "unpacking" in capsys.readouterr().err
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".cifar")] == []
 
 
 def test_what_was_there_is_replaced_and_what_is_not_ours_stays(small, tmp_path, serve):

@@ -239,6 +239,36 @@ def test_a_bad_row_is_named_through_load_and_leaves_nothing(data):
     assert not (data / "prepared").exists()
 
 
+# Other usual forms, and what is near but of no use.
+
+
+def test_files_in_a_folder_of_another_usual_name_are_found(data, tmp_path, asked):
+    (data / "AG_NEWS").rename(data / "ag_news_csv")
+    located = corpus.locate(NEWS, data, "real")
+    assert located.files.keys() == {"AG_NEWS/train.csv", "AG_NEWS/test.csv"} and not asked
+    assert located.key == corpus.locate(NEWS, write_raw(tmp_path / "usual"), "real").key
+    assert corpus.load(located).rows == {"train": 4, "test": 2}
+
+
+@pytest.mark.parametrize("near", ["AG_NEWS/test.csv.zip", "AG_NEWS/Test.parquet", "ag-news.zip", "agnews.tar"])
+def test_what_is_near_and_of_no_use_is_named(data, asked, near, capsys):
+    (data / "AG_NEWS/test.csv").unlink()
+    (data / near).write_text("x")
+    (data / "mnist.zip").write_text("x")
+    with pytest.raises(UserError) as caught:
+        corpus.locate(NEWS, data, "real")
+    message = str(caught.value)
+    assert f"; {data / near} is near, but" in message and "mnist" not in message and "\n" not in message
+    corpus.locate(NEWS, data, "auto")
+    assert f"{data / near} is near" in capsys.readouterr().err
+
+
+def test_nothing_is_near_where_nothing_is(data, asked):
+    (data / "AG_NEWS/test.csv").unlink()
+    with pytest.raises(UserError, match=r"no such host\); put its files there"):
+        corpus.locate(NEWS, data, "real")
+
+
 # What a key depends on.
 
 

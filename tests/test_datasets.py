@@ -15,7 +15,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from Utils.data.sets import agnews, mnist
+from Utils.data import corpus
+from Utils.data.dataset import RawFile, published
+from Utils.data.sets import agnews, fashionmnist, idx, mnist
 from Utils.errors import UserError
 
 LABELS = ("train", "test")
@@ -53,6 +55,10 @@ def refusal(path: Path) -> str:
         ('"1","a","b","c, d",""\n', [(1, "a b c, d ")]),
         ('"4","two\nlines","and\n\nmore"\n"1","next"\n', [(4, "two\nlines and\n\nmore"), (1, "next")]),
         ('"1","a"\r\n"2","b"\r\n', [(1, "a"), (2, "b")]),
+        ("Class Index,Title,Description\n3,a,b\n1,c,d\n", [(3, "a b"), (1, "c d")]),  # Kaggle's form
+        ("text,label\na b,0\nc,3\n", [(1, "a b"), (4, "c")]),  # labels counted from 0
+        ("0,a\n3,b\n1,c\n", [(1, "a"), (4, "b"), (2, "c")]),
+        pytest.param(f'1,"{"x" * 131_073}"\n', [(1, "x" * 131_073)], id="longer than the csv module's limit"),
         ('\n\n"1","a"\n\n\n"2","b"\n\n', [(1, "a"), (2, "b")]),  # blank lines are no rows
         (' 1 ,"label with blanks"\n', [(1, "label with blanks")]),
         ('"1","Zürich 猫 \u00a0\\"\n', [(1, "Zürich 猫 \u00a0\\")]),  # a backslash escapes nothing
@@ -74,9 +80,24 @@ def test_what_pythons_csv_writes_is_read_back(file, rows, quoting, end):
     assert agnews.rows(file(buffer.getvalue())) == [(label, " ".join(columns)) for label, columns in rows]
 
 
-@pytest.mark.parametrize("label", ["0", "5", "-1", "x", "", "1.0", "1e0", "²", "٣", "World", "nan"])
+@pytest.mark.parametrize("label", ["5", "-1", "x", "", "1.0", "1e0", "²", "٣", "World", "nan"])
 def test_a_label_that_is_no_class_is_named_with_its_line(file, label):
     assert refusal(file(f'"1","good"\n"{label}","bad"\n')).startswith(f":2: label {label!r} is not in 1 to 4")
+
+
+def test_labels_count_from_0_or_from_1_in_the_whole_corpus(file, tmp_path):
+    assert refusal(file('"0","a"\n"4","b"\n')).startswith(":2: label '4' is not in 0 to 3")
+    paths = {raw.path: tmp_path / Path(raw.path).name for raw in agnews.RAW}
+    for path, content in zip(paths.values(), ("0,a\n3,b\n", "1,a\n"), strict=True):
+        path.write_text(content)
+    prepared = agnews.read(paths)
+    assert prepared.tensors["test_targets"].tolist() == [1]
+    assert "labels counted from 0" in prepared.notes[1]
+
+
+def test_a_quote_that_is_not_doubled_is_said_with_its_row(file):
+    message = refusal(file('"1","fine"\n"2","she said \\"no\\" twice"\n'))
+    assert message.startswith(":2: not a whole CSV row") and 'is to be doubled ("")' in message
 
 
 def test_a_label_of_thousands_of_digits_is_refused_like_any_other(file):
@@ -196,7 +217,7 @@ def test_idx_reads_what_its_description_says(tmp_path, shape):
     array = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     path = tmp_path / "some-idx.gz"
     path.write_bytes(idx_file(array))
-    found = mnist.idx(path, hashlib.md5(path.read_bytes()).hexdigest())
+    found = idx.array(path, RawFile("some-idx.gz", md5=hashlib.md5(path.read_bytes()).hexdigest()))
     assert found.dtype == np.uint8 and np.array_equal(found, array)
 
 
@@ -204,6 +225,7 @@ def test_idx_reads_what_its_description_says(tmp_path, shape):
 def test_idx_refuses_a_file_that_is_not_the_published_one(tmp_path, damage):
     good = idx_file(np.arange(20, dtype=np.uint8))
     middle = len(good) // 2
+    file = RawFile("", md5=hashlib.md5(good).hexdigest(), plain=hashlib.md5(gzip.decompress(good)).hexdigest())
     bad = {
         "cut off": good[:middle],
         "one bit": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
@@ -213,8 +235,12 @@ def test_idx_refuses_a_file_that_is_not_the_published_one(tmp_path, damage):
     }[damage]
     path = tmp_path / "train-labels-idx1-ubyte.gz"
     path.write_bytes(bad)
+    if damage == "no gzip":  # the published content, unzipped
+        (path := path.with_suffix("")).write_bytes(bad)
+        assert idx.array(path, file).tolist() == list(range(20))
+        path.write_bytes(bad[:-1] + b"?")
     with pytest.raises(UserError, match="not the published file") as caught:
-        mnist.idx(path, hashlib.md5(good).hexdigest())
+        idx.array(path, file)
     assert str(caught.value).startswith(f"{path} ") and "\n" not in str(caught.value)
 
 
@@ -223,13 +249,19 @@ def test_a_corrupted_real_file_is_refused(real_mnist, tmp_path):
     content = (real_mnist / "MNIST/raw" / name).read_bytes()
     (tmp_path / name).write_bytes(content[:-100])
     with pytest.raises(UserError, match=name):
-        mnist.idx(tmp_path / name, mnist.MD5[name])
+        idx.array(tmp_path / name, next(raw for raw in mnist.DATASET.raw if raw.path.endswith(name)))
+
+
+def test_the_real_files_unzipped_are_the_published_ones(real_mnist):
+    for file in mnist.DATASET.raw:
+        content = gzip.decompress((real_mnist / file.path).read_bytes())
+        assert hashlib.md5(content).hexdigest() == file.plain
 
 
 @pytest.fixture(scope="module")
 def digits(real_mnist):
     """The real MNIST as the code under test reads it."""
-    return mnist.read({raw.path: real_mnist / raw.path for raw in mnist.RAW})
+    return mnist.DATASET.read({raw.path: real_mnist / raw.path for raw in mnist.DATASET.raw})
 
 
 def test_real_mnist_counts_labels_and_pixels(digits):
@@ -246,18 +278,67 @@ def test_real_mnist_counts_labels_and_pixels(digits):
     counts = sum(np.bincount(part.ravel(), minlength=256) for part in np.array_split(pixels.numpy(), 60))
     values = np.arange(256) / 255
     mean = np.average(values, weights=counts)
+    of = published("mnist")
     std = np.average((values - mean) ** 2, weights=counts) ** 0.5
-    assert (round(mean, 4), round(std, 4)) == (0.1307, 0.3081) == (*mnist.MEAN, *mnist.STD)
+    assert (round(mean, 4), round(std, 4)) == (0.1307, 0.3081) == (of["mean"], of["std"])
 
 
 def test_real_mnist_is_torchvisions(digits, real_mnist, tmp_path):
     from torchvision.datasets import MNIST
 
     (tmp_path / "MNIST/raw").mkdir(parents=True)
-    for raw in mnist.RAW:
+    for raw in mnist.DATASET.raw:
         with gzip.open(real_mnist / raw.path) as packed, (tmp_path / raw.path).with_suffix("").open("wb") as plain:
             shutil.copyfileobj(packed, plain)
     for split in LABELS:
         theirs = MNIST(tmp_path, train=split == "train")
         assert digits.tensors[f"{split}_pixels"].squeeze(1).equal(theirs.data)
         assert digits.tensors[f"{split}_targets"].equal(theirs.targets)
+
+
+def small_idx(directory: Path, zipped: bool) -> dict[str, np.ndarray]:
+    """Files of Fashion-MNIST's form with few entries, under other names of the same; the arrays by name."""
+    draw = np.random.default_rng(2)
+    directory.mkdir(parents=True)
+    arrays = {}
+    for split, count in (("train", 5), ("t10k", 3)):
+        arrays[f"{split}-images.idx3-ubyte"] = draw.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        arrays[f"{split}-labels.idx1-ubyte"] = np.arange(count, dtype=np.uint8)
+    for name, array in arrays.items():
+        path = directory / (f"{name.replace('.', '-')}.gz" if zipped else name)
+        path.write_bytes(idx_file(array) if zipped else gzip.decompress(idx_file(array)))
+    return arrays
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("folder", ["FashionMNIST", "FashionMNIST/raw"])
+def test_fashion_mnist_is_found_unzipped_or_zipped_anew(tmp_path, folder, zipped):
+    arrays = list(small_idx(tmp_path / folder, zipped).values())
+    located = corpus.locate(fashionmnist.DATASET, tmp_path, "real")
+    loaded = corpus.load(located)
+    assert loaded.rows == {"train": 5, "test": 3} and loaded.classes[9] == "Ankle boot" and loaded.shape == (1, 28, 28)
+    assert np.array_equal(loaded.train.pixels.squeeze(1).numpy(), arrays[0]) and loaded.test.targets.tolist() == [
+        0,
+        1,
+        2,
+    ]
+    assert len(loaded.notes) == 4 and "train-images" in loaded.notes[0] and "5 entries" in loaded.notes[0]
+
+
+def test_fashion_mnist_with_labels_of_other_images_is_refused(tmp_path):
+    small_idx(tmp_path / "FashionMNIST", False)
+    path = tmp_path / "FashionMNIST/t10k-labels.idx1-ubyte"
+    for labels in ([1, 2], [1, 2, 10]):
+        path.write_bytes(gzip.decompress(idx_file(np.array(labels, dtype=np.uint8))))
+        with pytest.raises(UserError, match="not the labels of its images"):
+            corpus.load(corpus.locate(fashionmnist.DATASET, tmp_path, "real"))
+    path.write_bytes(b"hello")
+    with pytest.raises(UserError, match="not a whole IDX file"):
+        corpus.load(corpus.locate(fashionmnist.DATASET, tmp_path, "real"))
+
+
+def test_fashion_mnist_is_what_torchvision_publishes():
+    from torchvision.datasets import FashionMNIST
+
+    assert {Path(raw.url).name: raw.md5 for raw in fashionmnist.DATASET.raw} == dict(FashionMNIST.resources)
+    assert list(fashionmnist.CLASSES) == FashionMNIST.classes

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from Layers import pairs as numbers
 from Utils import settings as rows
+from Utils.data import corpus, parallel, reading
 from Utils.data.samples import pictures
 from Utils.data.sets import multi30k
 from Utils.errors import UserError
@@ -49,6 +50,14 @@ def small(write):
     }
 
 
+def lines_of(path: Path) -> list[str]:
+    return list(parallel.lines(path))
+
+
+def pairs_of(source: Path, target: Path) -> list[parallel.Pair]:
+    return list(parallel.pairs(source, target))
+
+
 def refusal(call, *arguments, **more) -> str:
     """The one line with which a call is refused."""
     with pytest.raises(UserError) as caught:
@@ -75,7 +84,7 @@ def refusal(call, *arguments, **more) -> str:
     ],
 )
 def test_good_lines(write, content, lines):
-    assert multi30k.lines(write("train.de.gz", content)) == lines
+    assert lines_of(write("train.de.gz", content)) == lines
 
 
 @pytest.mark.parametrize(
@@ -96,7 +105,7 @@ def test_good_lines(write, content, lines):
 )
 def test_bad_lines_are_named(write, content, place, reason):
     path = write("val.en.gz", content)
-    assert refusal(multi30k.lines, path).startswith(f"{path}{place}: {reason}")
+    assert refusal(lines_of, path).startswith(f"{path}{place}: {reason}")
 
 
 def test_a_file_cut_off_anywhere_is_refused(write):
@@ -104,18 +113,16 @@ def test_a_file_cut_off_anywhere_is_refused(write):
     whole = path.read_bytes()
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
-        assert refusal(multi30k.lines, path).startswith(
-            f"{path}: {'not a whole gzip file' if cut else 'holds no lines'}"
-        )
+        assert refusal(lines_of, path).startswith(f"{path}: {'not a whole gzip file' if cut else 'holds no lines'}")
 
 
 def test_a_file_with_a_wrong_byte_is_refused_or_read_rightly(write):
     path = write("train.de.gz", ["Ein Mann", "Zwei Frauen", "Drei Hunde"])
-    whole, lines, refused = path.read_bytes(), multi30k.lines(path), 0
+    whole, lines, refused = path.read_bytes(), lines_of(path), 0
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         try:
-            assert multi30k.lines(path) == lines  # a byte of the header that means nothing
+            assert lines_of(path) == lines  # a byte of the header that means nothing
         except UserError as error:
             assert str(error).startswith(f"{path}: ")
             refused += 1
@@ -127,7 +134,7 @@ def test_a_file_with_a_wrong_byte_is_refused_or_read_rightly(write):
 def test_a_file_that_is_no_gzip_is_refused(tmp_path, content):
     path = tmp_path / "train.de.gz"
     path.write_bytes(content)
-    assert refusal(multi30k.lines, path).startswith(f"{path}: ")
+    assert refusal(lines_of, path).startswith(f"{path}: ")
 
 
 @given(
@@ -139,7 +146,7 @@ def test_lines_are_what_was_between_the_line_feeds(tmp_path, content):
     path = tmp_path / "train.de.gz"
     path.write_bytes(gzip.compress(content))
     try:
-        found = multi30k.lines(path)
+        found = lines_of(path)
     except UserError as error:
         assert str(error).startswith(str(path))
     else:
@@ -150,12 +157,12 @@ def test_lines_are_what_was_between_the_line_feeds(tmp_path, content):
 @pytest.mark.parametrize(("longer", "shorter"), [("de", "en"), ("en", "de")])
 def test_a_line_without_a_counterpart_is_named(write, longer, shorter):
     paths = {longer: write(f"val.{longer}.gz", ["a", "b", "c", "d"]), shorter: write(f"val.{shorter}.gz", ["x", "y"])}
-    message = refusal(multi30k.pairs, paths["de"], paths["en"])
+    message = refusal(pairs_of, paths["de"], paths["en"])
     assert message.startswith(f"{paths[longer]}:3: ") and f"val.{shorter}.gz ends at line 2" in message
 
 
 def test_pairs_keep_source_and_target(write):
-    assert multi30k.pairs(write("de", ["a", " b"]), write("en", ["x ", "y"])) == [("a", "x"), ("b", "y")]
+    assert pairs_of(write("de", ["a", " b"]), write("en", ["x ", "y"])) == [("a", "x"), ("b", "y")]
 
 
 def rows_of(prepared, name: str, language: str) -> list[list[str]]:
@@ -368,3 +375,27 @@ def test_a_data_set_of_one_pair_knows_nothing_of_another():
     multi30k.configured(DEFAULT | {"src": "fr"})
     assert dataclasses.replace(one).preparation["tokenizers"] == ["spacy:de", "spacy:en"]
     assert multi30k.DATASET.preparation == one.preparation
+
+
+def test_real_files_are_known_zipped_unzipped_and_zipped_anew(real_multi30k, tmp_path):
+    raw = multi30k.configured(DEFAULT | {"test_set": "2018_flickr"}).raw
+    for file in raw:
+        content = gzip.decompress((real_multi30k / file.path).read_bytes())
+        assert hashlib.md5(content).hexdigest() == file.plain and reading.published(file, real_multi30k / file.path)
+    (plain := tmp_path / "val.de").write_bytes(content)
+    (anew := tmp_path / "val.de.gz").write_bytes(gzip.compress(content, 1))
+    assert reading.published(file, plain) and reading.published(file, anew)
+    plain.write_bytes(content + b"x")
+    anew.write_bytes(anew.read_bytes()[:-9])
+    assert not reading.published(file, plain) and not reading.published(file, anew)
+
+
+def test_plain_files_are_found_and_are_the_published_ones(real_multi30k, tmp_path):
+    dataset = multi30k.configured(DEFAULT | {"test_set": "2018_flickr"})
+    (tmp_path / "multi30k").mkdir()
+    for file in dataset.raw:
+        plain = (tmp_path / file.path).with_suffix("")
+        plain.write_bytes(gzip.decompress((real_multi30k / file.path).read_bytes()))
+    located = corpus.locate(dataset, tmp_path, "real")
+    assert [path.suffix for path in located.paths.values()] == [".de", ".en"] * 3
+    assert all(reading.published(file, located.paths[file.path]) for file in dataset.raw)

@@ -256,7 +256,7 @@ def test_no_token_is_a_special_one(language, pieces):
     assert "".join(tokens).replace(" ", "") == line.replace(" ", "")
 
 
-@pytest.mark.parametrize("name", ["spacy", "spacy:", "spacy:xx", "spacy:German", "SPACY:de", "de"])
+@pytest.mark.parametrize("name", ["spacy", "spacy:", "SPACY:de", "de"])
 def test_an_unknown_language_is_refused(name):
     with pytest.raises(ValueError, match=name):
         text.tokenizer(name)
@@ -298,9 +298,11 @@ def test_detokenize_keeps_spaces_that_are_tokens():
         assert text.detokenize(text.tokenizer("spacy:de")(line), "de") == line
 
 
-def test_detokenize_refuses_a_language_it_does_not_know():
-    with pytest.raises(ValueError, match="xx"):
-        text.detokenize(["a"], "xx")
+def test_a_language_without_rules_of_its_own_is_split_and_spaced_as_most_are():
+    tokens = ["Az", "ő", ",", "(", "a", "ház", ")", "!"]
+    assert text.detokenize(tokens, "hu") == text.detokenize(tokens, "no such") == "Az ő, (a ház)!"
+    assert text.tokenizer("spacy:German")("Az ő, (a ház)!") == tokens
+    assert text.has_rules("hu") and not text.has_rules("German")
 
 
 @given(tokens=st.lists(st.sampled_from(["a", "can", "not", "s", *"\"'.,-–(/#&„“ ", "'s", "...", "<unk>"])))

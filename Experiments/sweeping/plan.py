@@ -39,6 +39,7 @@ class PlannedRun:
             f"--result-dir={Path(sweep.result_dir).resolve()}",
             f"--gpu={sweep.gpu}",
             *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "verbose") if getattr(sweep, flag)),
+            *([f"--dataset={self.args.data_path}"] if self.args.data_path else []),  # wherever the run is made
             *(["--force"] if sweep.force or self.again else []),
             *(["--share-pretraining"] if self.shares else []),
         ]
@@ -54,7 +55,7 @@ def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = F
     known: dict[tuple, corpus.Located] = {}  # hashing a corpus's files takes time
     for cell in cells:
         args, data = cell.args, load.configured(cell.args)
-        key = data.name, repr(data.preparation), args.source
+        key = data.name, repr(data.preparation), args.source, args.data_path
         if key not in known:
             known[key] = corpus.locate(data, data_dir, args.source)
         args.result_dir = result_dir

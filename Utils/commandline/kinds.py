@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0")
@@ -15,10 +16,10 @@ def switch(text: str) -> bool:
 
 
 def path(text: str) -> str:
-    """Read a path; an empty one, such as an unset variable gives, would be the working directory."""
+    """Read a path, ~ is the home directory. An empty one, as an unset variable gives, would be the working one."""
     if not text:
         raise argparse.ArgumentTypeError("an empty path")
-    return text
+    return str(Path(text).expanduser()) if text.startswith("~") else text
 
 
 def run_or_switch(text: str) -> str | None:
@@ -28,7 +29,7 @@ def run_or_switch(text: str) -> str | None:
     """
     if text.lower() in TRUE:
         raise argparse.ArgumentTypeError("no weights are published; name the directory of a finished run")
-    return "" if text.lower() in FALSE else text
+    return "" if text.lower() in FALSE or not text else path(text)
 
 
 def _number(kind: type, low: float, strict: bool, what: str, high: float = 1e36) -> Callable[[str], Any]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Utils import console
-from Utils.data.dataset import Dataset, Prepared
+from Utils.data.dataset import Dataset, Prepared, RawFile
 from Utils.errors import UserError
 from Utils.store import files
 
@@ -54,8 +54,14 @@ class Located:
 
     @property
     def paths(self) -> dict[str, Path]:
-        """Return the raw files below the data directory, by `path` of `dataset.raw`."""
-        return {raw.path: self.data_dir / raw.path for raw in self.dataset.raw}
+        """Return where the raw files are, or where they belong, by `path` of `dataset.raw`."""
+        root = self.dataset.root or self.data_dir
+        return {raw.path: _place(root, raw) for raw in self.dataset.raw}
+
+
+def _place(root: Path, raw: RawFile) -> Path:
+    """Return the first of the raw file's paths that is there, else its usual one."""
+    return next((root / path for path in (raw.path, *raw.others) if (root / path).exists()), root / raw.path)
 
 
 @dataclass(frozen=True)
@@ -90,14 +96,20 @@ class Corpus:
         return self.splits["test"]
 
     @property
+    def commonest(self) -> float:
+        """Return the percentage of test targets in the commonest class: what a constant answer gets right."""
+        return 100.0 * self.test.targets.bincount().max().item() / self.test.targets.numel()
+
+    @property
     def num_classes(self) -> int:
         """Return the number of classes."""
         return len(self.classes)
 
 
-def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
+def locate(dataset: Dataset, data_dir: Path, source: str = "auto", key: str | None = None) -> Located:
     """Decide where `dataset` comes from; missing raw files are downloaded if they are needed.
 
+    key: the content that is wanted of a data set of the user's own whose files are not named.
     Raises UserError if `source` is "sample" and the data set has none, and if the corpus is neither there nor can be
     downloaded and no sample may take its place.
     """
@@ -106,39 +118,57 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto") -> Located:
         if dataset.sample is None:
             raise UserError(f"{dataset.title} has no generated sample; leave --source out")
         return sample
-    raw = {raw.path: data_dir / raw.path for raw in dataset.raw}
-    missing = [file for file in dataset.raw if not raw[file.path].is_file()]
+    located = Located(dataset, data_dir, "real", {})
+    if not located.paths:
+        if entry := _newest_entry(dataset, data_dir, key):
+            return entry
+        raise UserError(f"{dataset.title} is not prepared in {data_dir}; name its place with --dataset PATH")
+    missing = _missing(located)
+    if missing and dataset.unpack:
+        dataset.unpack(data_dir)
+        missing = _missing(located)
     if missing and (prepared := _newest_entry(dataset, data_dir)):
         return prepared
     if missing:
-        from Utils.data import download  # not needed where the files are
+        from Utils.data import download, nearby  # not needed where the files are
 
+        near = nearby.words(dataset, data_dir, missing[0])
         reason = download.complete(dataset, data_dir, missing, insist=source == "real")
         if reason and (source == "real" or dataset.sample is None):
             raise UserError(
-                f"{dataset.title} is not in {data_dir} (no {missing[0].path}) and could not be fetched ({reason}); "
-                f"put its files there{' or use --source sample' if dataset.sample else ''}"
+                f"{dataset.title} is not in {data_dir} (no {missing[0].path}) and could not be fetched ({reason})"
+                f"{near}; put its files there{' or use --source sample' if dataset.sample else ''}"
             )
         if reason:
             console.alarm(
                 f"{dataset.title} is not in {data_dir} and could not be fetched.",
-                f"({reason})",
+                f"({reason}{near})",
                 "This run uses a SMALL GENERATED SAMPLE instead: its figures say nothing about the real corpus.",
             )
             return sample
     try:
-        return Located(dataset, data_dir, "real", {path: files.sha256(raw[path]) for path in sorted(raw)})
+        hashes = {path: (dataset.digest or files.sha256)(place) for path, place in sorted(located.paths.items())}
+        return replace(located, files=hashes)
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}; make it readable or remove it") from error
 
 
-def _newest_entry(dataset: Dataset, data_dir: Path) -> Located | None:
-    """Return the latest cache entry of the real corpus, for a machine that has no raw files."""
+def _missing(located: Located) -> list[RawFile]:
+    places = located.paths
+    return [file for file in located.dataset.raw if not _there(located.dataset, places[file.path])]
+
+
+def _there(dataset: Dataset, place: Path) -> bool:
+    return place.is_dir() if dataset.digest else place.is_file()
+
+
+def _newest_entry(dataset: Dataset, data_dir: Path, key: str | None = None) -> Located | None:
+    """Return the latest cache entry of the real corpus, for a machine that has no raw files; key: with this one."""
     candidates = []
     for meta in (data_dir / "prepared").glob(f"{dataset.name}-real-*/meta.json"):
         try:
             located = Located(dataset, data_dir, "real", files.read_json(meta)["files"])
-            if located.entry == meta.parent:
+            if located.entry == meta.parent and key in (None, located.key):
                 candidates.append((meta.stat().st_mtime, located))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
@@ -221,7 +251,8 @@ def _prepare(located: Located, replace: bool) -> tuple[Prepared, dict[str, str]]
         assert dataset.sample is not None  # `locate` has seen to that
         prepared = dataset.sample()
     else:
-        if not all(path.is_file() for path in located.paths.values()):
+        places = located.paths.values()
+        if not places or not all(_there(dataset, path) for path in places):
             raise UserError(f"{located.entry} is unusable and {dataset.title}'s raw files are not there; remove it")
         console.note(f"{dataset.title}: preparing the raw files, once")
         prepared = dataset.read(located.paths)

@@ -26,6 +26,8 @@ class RawFile:
     # Where it is published, and its checksum there; both empty for a file that the user puts in place.
     url: str = ""
     md5: str = ""
+    plain: str = ""  # md5 of the unzipped content, for a file that is published zipped
+    others: tuple[str, ...] = ()  # other paths below the data directory where it is found, the likeliest first
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,11 @@ class Dataset:
     evaluation: str = "Utils.training.evaluate:Accuracy"  # module:class that evaluates a model
     # Settings -> the data set with them; raises UserError of one line.
     configure: Callable[[Mapping[str, Any]], Dataset] | None = None
+    # The folder that `path` of `raw` starts from, if it is not the data directory: the user's own data lies there.
+    root: Path | None = None
+    digest: Callable[[Path], str] | None = None  # hash of a raw file's content, if it is a folder
+    # Unpacks all raw files from their archive, if it lies below the data directory.
+    unpack: Callable[[Path], None] | None = None
     # Downloads all raw files below the data directory, if they have no url each. A file gets its final name only when
     # it is complete. Raises download.Unreachable if no server answers or the content is not the published one, and
     # UserError if a file cannot be written.

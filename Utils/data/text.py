@@ -59,15 +59,26 @@ def torchtext() -> ModuleType | None:
 def tokenizer(name: str) -> Callable[[str], list[str]]:
     """Return the tokenizer called `name`: "basic_english", or "spacy:de" for spaCy's German rules, and so on.
 
-    Raises ValueError for an unknown name.
+    A language for which spaCy has no rules has general ones. Raises ValueError for an unknown name.
     """
     family, _, language = name.partition(":")
-    if family == "spacy" and language in SPACING:
-        return _spacy(language)
+    if family == "spacy" and language:
+        return _spacy(language if has_rules(language) else "xx")
     if name != "basic_english":
         raise ValueError(f"no tokenizer is called {name!r}")
     package = torchtext()
     return package.data.utils.get_tokenizer(name) if package else basic_english
+
+
+def has_rules(language: str) -> bool:
+    """Tell whether spaCy has rules for the words of this language, and needs no further package for them."""
+    import spacy
+
+    try:
+        spacy.blank(language)
+    except ImportError:
+        return False
+    return True
 
 
 @functools.cache  # the rules of some languages take seconds to compile
@@ -127,16 +138,16 @@ SPACING = {
     "cs": Spacing(".,;:!?)]}…%“‘", "([{#„‚", frozenset(("'s",))),
 }
 
+USUAL = Spacing(".,;:!?)]}…%”»", "([{#“«")
+
 
 def detokenize(tokens: Sequence[str], language: str) -> str:
     """Join tokens of "spacy:`language`" to running text, spaced as usual in that language, for scores and for readers.
 
-    It undoes the tokenizer, except where tokens are ambiguous ("can not" or "cannot", an odd quote). Raises ValueError
-    for a language without rules.
+    It undoes the tokenizer, except where tokens are ambiguous ("can not" or "cannot", an odd quote). A language that is
+    not in `SPACING` is spaced as most are.
     """
-    rules = SPACING.get(language)
-    if rules is None:
-        raise ValueError(f"no spacing is known for {language!r}")
+    rules = SPACING.get(language, USUAL)
     text, tight = "", True  # tight: the next token follows without a space
     quoted: set[str] = set()  # quotation marks that are open
     for k, token in enumerate(tokens):

@@ -135,7 +135,7 @@ class Task:
             data = load.dataset(self.dataset)
             self.data_title, self.kind = data.title, data.kind
             if self.source == "real" and self.metric is ACCURACY:
-                self.chance = max(self.chance, data.commonest)
+                self.chance = max(self.chance, data.commonest, first.result["data"].get("commonest", 0.0))
         except UserError:
             self.data_title, self.kind = self.dataset, ""
         self.title = f"{self.data_title}{'' if self.source == 'real' else ' SAMPLE'}, {self.model}"

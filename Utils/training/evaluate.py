@@ -56,7 +56,12 @@ class Accuracy:
     args: settings of the command line.
     """
 
-    splits = ("train", "validation", "test")  # those that there are
+    splits: tuple[str, ...] = (
+        "train",
+        "validation",
+        "val",
+        "test",
+    )  # those that there are: "val" is published, "validation" drawn
 
     def __init__(self, data: Corpus, args: Namespace, device: torch.device) -> None:
         self.device = device

@@ -1,56 +1,74 @@
 """AG News (Zhang, Zhao & LeCun 2015): news of four topics, basic_english tokens."""
 
-import codecs
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from Utils.data import columns, reading
 from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile, published
 from Utils.errors import UserError
-from Utils.store import files
 
 CLASSES = ("World", "Sports", "Business", "Sci/Tech")
-LABELS = {str(k): k for k in range(1, len(CLASSES) + 1)}
 TOKENIZER = "basic_english"
 HOME, MD5 = (published("agnews")[key] for key in ("home", "md5"))
-RAW = tuple(RawFile(path, f"{HOME}/{Path(path).name}", md5) for path, md5 in MD5.items())
+FOLDERS = ("ag_news_csv", "ag_news", "agnews")  # of other copies
+RAW = tuple(
+    RawFile(path, f"{HOME}/{Path(path).name}", md5, others=tuple(f"{folder}/{Path(path).name}" for folder in FOLDERS))
+    for path, md5 in MD5.items()
+)
+
+Row = tuple[int, str]  # label from 1, text
 
 
-def rows(path: Path) -> list[tuple[int, str]]:
-    """Return the (label, text) rows of a CSV file. Columns: a label from 1, then text columns, joined by a space.
+def rows(path: Path, first: int | None = None) -> list[Row]:
+    """Return the (label, text) rows of a CSV file. Columns: a label, then text columns, joined by a space.
 
+    If the first row is a header instead, it says which columns these are. Labels are returned from 1, as published.
+    first: the label of the first class in the file; None: 0 if some row has it, else 1.
     Raises UserError with file and line for an empty or truncated file, a row without text, an unknown label, or bytes
     that are not UTF-8.
     """
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}:{line}: byte 0x{content[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        ) from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    result: list[tuple[int, str]] = []
-    line = 1
-    try:
-        for row in reader:
-            if row:
-                if len(row) < 2:
-                    raise UserError(f"{path}:{line}: a row needs a label and a text column or more; mend or remove it")
-                label = row[0].strip()
-                if label not in LABELS:
-                    raise UserError(
-                        f"{path}:{line}: label {row[0][:20]!r} is not in 1 to {len(CLASSES)}; mend or remove it"
-                    )
-                result.append((LABELS[label], " ".join(row[1:])))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{path}:{line}: not a whole CSV row ({error}); is the file cut off? fetch it again") from error
+    return _from_one(path, _rows(path), first)[0]
+
+
+def _rows(path: Path) -> list[tuple[int, str, str]]:
+    """Return (line, label, text) of each row."""
+    result: list[tuple[int, str, str]] = []
+    order: list[int] = []  # of the columns that a header names
+    width = 0
+    for line, row in reading.csv_rows(path):
+        if not result and not order and not row[0].strip().isdecimal() and _is_header(row):
+            found = columns.find(str(path), row)
+            order, width = [row.index(found.label), *(row.index(name) for name in found.texts)], len(row)
+            continue
+        if order and len(row) != width:
+            raise UserError(f"{path}:{line}: {len(row)} columns, but the first row names {width}; mend or remove it")
+        label, *texts = [row[place] for place in order] if order else row
+        if not texts:
+            raise UserError(f"{path}:{line}: a row needs a label and a text column or more; mend or remove it")
+        result.append((line, label.strip(), " ".join(texts)))
     if not result:
         raise UserError(f"{path}: holds no rows; remove it to have it fetched again")
     return result
+
+
+def _is_header(row: list[str]) -> bool:
+    try:
+        columns.find("", row)
+    except UserError:
+        return False
+    return True
+
+
+def _from_one(path: Path, found: list[tuple[int, str, str]], first: int | None) -> tuple[list[Row], int]:
+    """Return the rows with labels from 1, and the label of the first class in the file."""
+    if first is None:
+        first = 0 if any(label == "0" for _, label, _ in found) else 1
+    known = {str(k): k - first + 1 for k in range(first, first + len(CLASSES))}
+    for line, label, _ in found:
+        if label not in known:
+            last = first + len(CLASSES) - 1
+            raise UserError(f"{path}:{line}: label {label[:20]!r} is not in {first} to {last}; mend or remove it")
+    return [(known[label], text) for _, label, text in found], first
 
 
 def prepare(splits: Mapping[str, list[tuple[int, str]]], notes: list[str]) -> Prepared:
@@ -74,13 +92,14 @@ def prepare(splits: Mapping[str, list[tuple[int, str]]], notes: list[str]) -> Pr
 def read(paths: Mapping[str, Path]) -> Prepared:
     """Read and prepare the raw files. Files that are not the published ones are used, with a remark in `notes`."""
     notes = []
-    splits = {}
+    splits: dict[str, list[Row]] = {}
+    first = None
     for raw in RAW:
         path = paths[raw.path]
-        splits[path.stem] = rows(path)
-        if files.md5(path) != raw.md5:
-            count = len(splits[path.stem])
-            notes.append(f"{path.name} is not the published file; its {count:,} rows are used as they are")
+        splits[path.stem], first = _from_one(path, _rows(path), first)
+        if not reading.published(raw, path):
+            count, counting = len(splits[path.stem]), "" if first else ", labels counted from 0"
+            notes.append(f"{path.name} is not the published file; its {count:,} rows are used as they are{counting}")
     return prepare(splits, notes)
 
 

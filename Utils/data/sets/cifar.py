@@ -82,12 +82,37 @@ def fetch(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
             if isinstance(error.__cause__, OSError):  # the disk failed, not the server
                 raise
             raise download.Unreachable(f"{theirs.url} gave another file than the published one") from error
-        with files.writing(data_dir / theirs.base_folder):
-            with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints each step
-                theirs(side, download=True)
-            for file in raw:
-                (data_dir / file.path).parent.mkdir(exist_ok=True)
-                (side / file.path).replace(data_dir / file.path)
+        _extract(side, data_dir, theirs, raw)
+    finally:
+        shutil.rmtree(side, ignore_errors=True)
+
+
+def _extract(side: Path, data_dir: Path, theirs: Any, raw: Sequence[RawFile]) -> None:
+    """Unpack the archive in `side`, then rename the files."""
+    with files.writing(data_dir / theirs.base_folder):
+        with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints each step
+            theirs(side, download=True)
+        for file in raw:
+            (data_dir / file.path).parent.mkdir(exist_ok=True)
+            (side / file.path).replace(data_dir / file.path)
+
+
+def unpack(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
+    """Unpack the archive if it lies in `data_dir` or in the files' folder there, and is the published one.
+
+    Raises UserError if the files cannot be written.
+    """
+    name, folder = raw[0].url.rpartition("/")[2], Path(raw[0].path).parts[0]
+    place = next((path for path in (data_dir / name, data_dir / folder / name) if path.is_file()), None)
+    if place is None or files.md5(place) != (theirs := archive(title)).tgz_md5:
+        return
+    console.note(f"{title}: unpacking {place}")
+    side = data_dir / f".{folder}.{uuid.uuid4().hex}"
+    try:
+        with files.writing(side):
+            side.mkdir()
+            shutil.copyfile(place, side / theirs.filename)
+        _extract(side, data_dir, theirs, raw)
     finally:
         shutil.rmtree(side, ignore_errors=True)
 
@@ -127,5 +152,6 @@ def dataset(name: str) -> Dataset:
         shape=lambda prepared: (3, 32, 32),
         classes=lambda prepared: prepared.lines["classes"],
         defaults=PER_CLASS | {"prune_augment": True},
+        unpack=partial(unpack, title=title, raw=raw),
         fetch=partial(fetch, title=title, raw=raw),
     )

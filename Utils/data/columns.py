@@ -1,0 +1,74 @@
+"""Recognition of the columns of a table that are labels, texts and splits, by what the header calls them."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from Utils.errors import UserError
+
+# What such columns are called, the likeliest first; lower case, "_" and "-" as blanks.
+LABELS = (
+    "label", "class", "category", "sentiment", "target", "class index", "class name", "label text", "topic", "intent",
+    "emotion", "polarity", "rating", "stars", "score", "labels", "y",
+)  # fmt: skip
+TEXTS = (
+    "text", "review", "sentence", "review text", "content", "comment", "tweet", "message", "document", "body",
+    "description", "short description", "comment text", "article", "question", "utterance", "abstract", "email",
+)  # fmt: skip
+HEADS = ("title", "headline", "subject", "heading", "summary")  # what goes before a text
+SPLITS = ("split", "fold", "partition", "subset")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that are read."""
+
+    label: str
+    texts: tuple[str, ...]
+    split: str | None = None
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
+
+
+def _first(header: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Return the column with the likeliest name, or no column."""
+    found = sorted((known.index(_plain(name)), place) for place, name in enumerate(header) if _plain(name) in known)
+    return [header[found[0][1]]] if found else []
+
+
+def _named(where: str, header: Sequence[str], name: str) -> str:
+    if name in header:
+        return name
+    near = difflib.get_close_matches(name, header, n=1)
+    guess = f" (did you mean {near[0]}?)" if near else ""
+    raise UserError(f"{where}: no column is called {name!r}{guess}; there are: {', '.join(header)}")
+
+
+def find(where: str, header: Sequence[str], label: str | None = None, texts: Sequence[str] | None = None) -> Columns:
+    """Return the columns to read; label, texts: those that the user names, None: to be found by their names.
+
+    In a table of two columns, one that is known tells the other. `where` begins what a UserError says.
+    """
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise UserError(f"{where}: two columns are called {twice[0]!r}; rename one of them")
+    labels = [_named(where, header, label)] if label is not None else _first(header, LABELS)
+    wanted = [_named(where, header, name) for name in texts or ()]
+    rest = [name for name in header if name not in labels]
+    if not wanted:
+        wanted = [*_first(rest, HEADS), *_first(rest, TEXTS)]
+    if len(header) == 2:
+        labels = labels or [name for name in header if name not in wanted][:1] * len(wanted[:1])
+        wanted = wanted or [name for name in header if name not in labels][:1] * len(labels)
+    for found, flag, what in ((labels, "--label-column NAME", "label"), (wanted, "--text-columns NAME ...", "text")):
+        if not found:
+            raise UserError(
+                f"{where}: none of its columns is known as {what} ({', '.join(header)}); name it with {flag}; the "
+                f"first row has to name the columns"
+            )
+    if labels[0] in wanted:
+        raise UserError(f"{where}: column {labels[0]!r} cannot be both label and text")
+    split = _first([name for name in header if name not in (*labels, *wanted)], SPLITS)
+    return Columns(labels[0], tuple(wanted), split[0] if split else None)

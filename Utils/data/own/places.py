@@ -1,0 +1,136 @@
+"""Recognition of what lies at a path given as data set: a table, class folders of images, or parallel texts.
+
+It reads names, no content.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from Utils.errors import UserError
+
+TABLES = ("csv", "tsv", "jsonl")
+IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+# split -> what its file, its folder, or its value in a column is called
+SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "eval"),
+}
+LANGUAGE = re.compile(r"(?P<stem>.+)\.(?P<language>[a-z]{2,3}([_-]\w+)?)")  # a parallel text, without .gz
+EXTENSIONS = {"csv", "tsv", "txt", "md", "zip", "gz", "tar", "tgz", "py", "log", "xml", "ini", "bak", "pdf"}
+LENGTH = 40  # of a name
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a name stands for, or None."""
+    return next((split for split, names in SPLITS.items() if name.strip().lower() in names), None)
+
+
+def by_split(paths: Iterable[Path], name: str = "stem") -> dict[str, Path]:
+    """Return those of the paths that are named after a split; name: the attribute of a path that is looked at.
+
+    Without a training split there is none. Raises UserError if a split is there twice.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(paths):
+        if split := split_of(getattr(path, name)):
+            if split in found:
+                raise UserError(f"{path.parent}: both {found[split].name} and {path.name} are there; leave one of them")
+            found[split] = path
+    return found if "train" in found else {}
+
+
+def _entries(path: Path) -> list[Path]:
+    return sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "__")))
+
+
+def tables(path: Path) -> dict[str, Path]:
+    """Return the table at `path` as {"": path}, or those of a folder by split; empty if there is none."""
+    if path.is_file():
+        return {"": path} if path.suffix[1:].lower() in TABLES else {}
+    entries = _entries(path) if path.is_dir() else []
+    return by_split(entry for entry in entries if entry.is_file() and entry.suffix[1:].lower() in TABLES)
+
+
+def images(folder: Path) -> list[Path]:
+    """Return the images below a folder, sorted by their path. Hidden files are left out."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+
+
+def class_folders(folder: Path) -> dict[str, list[Path]]:
+    """Return the images of each folder in `folder` that has some, by the folder's name."""
+    inside = {entry.name: images(entry) for entry in _entries(folder) if entry.is_dir()}
+    return {name: paths for name, paths in inside.items() if paths}
+
+
+def image_folders(path: Path) -> dict[str, Path]:
+    """Return the folders of class folders by split; {"": path} if the class folders lie in `path` itself."""
+    if not path.is_dir():
+        return {}
+    folders = by_split((entry for entry in _entries(path) if entry.is_dir()), "name")
+    if folders and all(class_folders(folder) for folder in folders.values()):
+        return folders
+    return {"": path} if class_folders(path) else {}
+
+
+def languages(path: Path) -> dict[str, dict[str, Path]]:
+    """Return the parallel texts by split and language. `path` is their folder, or what their names begin with.
+
+    The split is "" if the names give none. Raises UserError if a folder holds several texts, and none for training.
+    """
+    folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name)
+    texts: dict[str, dict[str, Path]] = {}
+    for entry in _entries(folder) if folder.is_dir() else ():
+        match = LANGUAGE.fullmatch(entry.name.removesuffix(".gz"))
+        if match and match["language"] not in EXTENSIONS and entry.is_file():
+            texts.setdefault(match["stem"], {}).setdefault(match["language"], entry)
+    texts = {stem: files for stem, files in texts.items() if len(files) > 1}
+    if prefix is not None:
+        return {"": texts[prefix]} if prefix in texts else {}
+    splits = by_split(Path(stem) for stem in texts)
+    if splits:
+        return {split: texts[stem.name] for split, stem in splits.items()}
+    if len(texts) > 1:
+        raise UserError(
+            f"--dataset {path}: {', '.join(sorted(texts))} are parallel texts, and none is called train; name one of "
+            f"them: {path / min(texts)}"
+        )
+    return {"": next(iter(texts.values()))} if texts else {}
+
+
+def form(path: Path) -> str | None:
+    """Return the form of the data at a path, a key of Utils.load.FORMS; None if nothing usable lies there."""
+    if found := tables(path):
+        forms = {table.suffix[1:].lower() for table in found.values()}
+        if len(forms) > 1:
+            raise UserError(f"--dataset {path}: its splits are {' and '.join(sorted(forms))} files; make them one kind")
+        return forms.pop()
+    if path.is_dir() and image_folders(path):
+        return "images"
+    return "pairs" if not path.is_file() and languages(path) else None
+
+
+def find(text: str) -> tuple[str, str] | None:
+    """Return (name, absolute path) of the user's data, or None if nothing usable is there.
+
+    The name is short and ends in its form. Raises UserError for data that is ambiguous or cannot be read.
+    """
+    path = Path(text).expanduser().absolute()
+    try:
+        kind = form(path) if text else None
+    except OSError as error:
+        raise UserError(f"--dataset {text}: cannot read {error.filename}: {error.strerror}") from error
+    if kind is None:
+        return None
+    stem = path.stem if path.is_file() else path.name
+    if split_of(stem):
+        stem = path.parent.name
+    short = re.sub(r"[^\w+-]+", "-", stem)[:LENGTH].strip("-") or "data"
+    return f"{short}.{kind}", str(path)
+
+
+def root(path: str | None) -> Path | None:
+    """Return the folder that the files of the data at `path` are named in."""
+    return None if path is None else Path(path) if Path(path).is_dir() else Path(path).parent

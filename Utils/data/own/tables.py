@@ -1,0 +1,203 @@
+"""Texts with labels in a table of the user's: a .csv, .tsv or .jsonl file, or a folder with one per split."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from Utils.data import columns, reading
+from Utils.data.columns import Columns
+from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile
+from Utils.data.own import parts, places
+from Utils.errors import UserError
+from Utils.wording import counted
+
+TOKENIZER = "basic_english"
+MANY = 20  # rows from which a column that differs nearly everywhere is no label
+OWN = ("label_column", "text_columns", "split_seed")
+
+Fields = tuple[int, Sequence[str]]  # line, fields
+
+
+def _unquoted(field: str) -> str:
+    """Return a field of a .tsv file. Quotes are text there, unless the whole field is quoted as in a .csv file."""
+    inner = field[1:-1].replace('""', "")
+    quoted = len(field) > 1 and field[0] == field[-1] == '"' and '"' not in inner
+    return field[1:-1].replace('""', '"') if quoted else field
+
+
+def tsv_rows(path: Path) -> Iterator[Fields]:
+    """Yield (line, fields) of each row of a .tsv file: one line, with a tab between two fields."""
+    for line, text in reading.decoded(path):
+        if bare := text.rstrip("\r\n"):
+            yield line, [_unquoted(field) for field in bare.split("\t")]
+
+
+def jsonl_rows(path: Path) -> Iterator[Fields]:
+    """Yield the names in the first object of a .jsonl file, and then (line, values) of each object, in that order.
+
+    Raises UserError with the line for anything but an object with these names; further names are ignored.
+    """
+    header: list[str] = []
+    for line, text in reading.decoded(path):
+        if not text.strip():
+            continue
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            reason = getattr(error, "msg", None) or type(error).__name__
+            raise UserError(f"{path}:{line}: not JSON ({reason}); mend or remove it") from error
+        if not isinstance(found, dict):
+            raise UserError(f'{path}:{line}: not a JSON object, such as {{"text": "...", "label": "..."}}')
+        if not header:
+            header = list(found)
+            yield line, header
+        if missing := [name for name in header if name not in found]:
+            raise UserError(f"{path}:{line}: no {missing[0]!r}, which the first line has; mend or remove it")
+        yield line, [_as_text(found[name]) for name in header]
+
+
+def _as_text(value: Any) -> str:
+    """Return a JSON value as text: null is none, and what is no text is written as JSON writes it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+READERS = {"csv": reading.csv_rows, "tsv": tsv_rows, "jsonl": jsonl_rows}
+
+
+class Table:
+    """The rows of one file: its columns, and (line, label, text, split) of each row; a split of "" if it has none."""
+
+    def __init__(self, path: Path, label: str | None, texts: Sequence[str] | None) -> None:
+        self.path = path
+        self.rows = READERS[path.suffix[1:].lower()](path)
+        _, header = next(self.rows, (0, ()))
+        if not header:
+            raise UserError(f"{path}: holds no rows")
+        self.header = [name.strip() for name in header]
+        self.columns = columns.find(str(path), self.header, label, texts)
+
+    def __iter__(self) -> Iterator[tuple[int, str, str, str]]:
+        chosen: Columns = self.columns
+        label, texts = self.header.index(chosen.label), [self.header.index(name) for name in chosen.texts]
+        split = self.header.index(chosen.split) if chosen.split is not None else None
+        for line, row in self.rows:
+            if len(row) != len(self.header):
+                raise UserError(
+                    f"{self.path}:{line}: {counted(len(row), 'column')}, but the first row names {len(self.header)}; "
+                    f"does a text with a separator lack its quotes?"
+                )
+            name = " ".join(row[label].split())
+            if not name:
+                raise UserError(f"{self.path}:{line}: no label in column {chosen.label!r}; mend or remove the row")
+            part = "" if split is None else places.split_of(row[split])
+            if part is None:
+                raise UserError(f"{self.path}:{line}: {row[split or 0][:20]!r} in column {chosen.split!r} is no split")
+            yield line, name, " ".join(row[place] for place in texts), part
+
+
+def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping[str, Any]) -> Prepared:
+    """Read and prepare the files; tables: the raw file of each split, or of "".
+
+    Raises UserError with file and line for what cannot be read, and for a label that no training row has.
+    """
+    import numpy as np
+    import torch
+
+    from Utils.data import text
+    from Utils.data.encoding import Encoding
+
+    encoding = Encoding(text.tokenizer(TOKENIZER))
+    numbers: dict[str, int] = {}  # of the labels, in the order in which they are met
+    places_of: dict[int, tuple[Path, int]] = {}  # where each is met first
+    labels, rows, empty = array("i"), dict[str, array](), 0
+    for name, raw in tables.items():
+        table = Table(paths[raw], settings["label_column"], settings["text_columns"])
+        before = len(labels)
+        for line, label, content, part in table:
+            number = numbers.setdefault(label, len(numbers))
+            places_of.setdefault(number, (table.path, line))
+            rows.setdefault(name or part, array("q")).append(len(labels))
+            labels.append(number)
+            empty += not content.strip()
+            encoding.add(content)
+        if len(labels) == before:
+            raise UserError(f"{table.path}: has a first row with names, and no row after it")
+    classes = parts.in_order(numbers)
+    _check_classes(table, classes, len(labels))
+    targets = np.argsort([numbers[label] for label in classes])[np.asarray(labels)]
+    found = {name: np.asarray(of) for name, of in rows.items()}
+    if not found.keys() & {"", "train"}:
+        raise UserError(f"{table.path}: no row of column {table.columns.split!r} is for training")
+    splits, held = parts.completed(found, targets, settings["split_seed"])
+    met = {label: places_of[numbers[label]] for label in classes}
+    _check_trained(classes, targets[splits["train"]].tolist(), met)
+    words, encoded = encoding.finish(splits, [text.UNKNOWN])
+    tensors: dict[str, Any] = {}
+    for name, (ids, offsets) in encoded.items():
+        tensors |= {f"{name}_ids": torch.from_numpy(ids), f"{name}_offsets": torch.from_numpy(offsets)}
+        tensors[f"{name}_targets"] = torch.from_numpy(targets[splits[name]])
+    chosen = table.columns
+    of = " + ".join(map(repr, chosen.texts))
+    note = f"{len(labels):,} rows, {len(classes)} classes ({parts.listed(classes)}) from column {chosen.label!r}, "
+    note += f"text from {of}{f', splits from {chosen.split!r}' if chosen.split else ''}; {held}"
+    notes = [note, *([f"{counted(empty, 'row')} without text"] if empty else [])]
+    count = {name: len(of) for name, of in splits.items()}
+    return Prepared(tensors, count, {"text": words}, notes, {"classes": classes})
+
+
+def _check_classes(table: Table, classes: Sequence[str], count: int) -> None:
+    """Raise UserError unless these can be the classes of `count` rows."""
+    column = table.columns.label
+    if len(classes) == 1:
+        raise UserError(f"{table.path}: all labels in column {column!r} are {classes[0]!r}; two classes are needed")
+    if count >= MANY and 2 * len(classes) > count:
+        raise UserError(
+            f"{table.path}: column {column!r} has {len(classes):,} different labels in {count:,} rows; name the column "
+            f"of the labels with --label-column"
+        )
+
+
+def _check_trained(classes: Sequence[str], trained: Sequence[int], first: Mapping[str, tuple[Path, int]]) -> None:
+    """Raise UserError for a class without training rows; first: where each label is met first."""
+    known = set(trained)
+    for number, label in enumerate(classes):
+        if number not in known:
+            path, line = first[label]
+            raise UserError(f"{path}:{line}: label {label[:40]!r} is in no training row")
+
+
+def splits(prepared: Prepared) -> dict:
+    """Return the examples of each split."""
+    from Utils.data.examples import Texts
+
+    return {split: Texts.of(prepared.tensors, split) for split in prepared.rows}
+
+
+def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
+    """Return the description of the table at settings["data_path"]; without a path, of one that has been prepared."""
+    path = settings.get("data_path")
+    tables = {split: place.name for split, place in places.tables(Path(path)).items()} if path else {}
+    chosen = {key: settings.get(key) for key in OWN}
+    return Dataset(
+        name=name,
+        title=name,
+        kind="text",
+        model_class="nlp",
+        model="text-classification",
+        raw=tuple(RawFile(raw) for raw in tables.values()),
+        root=places.root(path),
+        preparation={"tokenizer": TOKENIZER, "specials": ["<unk>"], "min_freq": 1, **chosen},
+        read=partial(read, tables=tables, settings=chosen),
+        splits=splits,
+        shape=lambda prepared: (len(prepared.words["text"]),),
+        classes=lambda prepared: prepared.lines["classes"],
+        defaults=PER_CLASS | {"threads": 1} | dict.fromkeys(OWN),
+        configure=partial(dataset, name),
+    )
