@@ -1,16 +1,17 @@
 """Grade a pruner class with the interface of assignment one."""
 
-import tempfile
+import math
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
-from Experiments.grading import CHECKS, FORMULAS, warden
+from Experiments.grading import CHECKS, FORMULAS
 from Experiments.grading.sheet import Sheet
 from Utils import load, plugin
 from Utils.commandline.kinds import positive
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
-from Utils.store import files
+from Utils.store import files, provenance
 from Utils.store import run as store
 
 # Only the processes that run the checks import torch, so a missing file is refused at once.
@@ -76,24 +77,34 @@ def _is_sheet(path: Path) -> bool:
 
 
 def run(args: Namespace) -> int:
-    """Print the sheet, store it, and return the exit code: 0 if every row holds, else 1."""
+    """Store the sheet, print it, and return the exit code: 0 if every row holds, else 1."""
     found: plugin.Plugin = args.plugin
-    sheet = Sheet(found, args.graded_as, args.checks)
-    request = {
-        "file": str(found.path.resolve()),
-        "class": found.attribute,
-        "sha256": found.sha256,
-        "truth": args.graded_as if args.graded_as in FORMULAS else None,
-        "checks": args.checks,
-        "threads": args.threads,
-        "data_dir": str(Path(args.data_dir).resolve()),
+    file = Path(args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}")
+    files.try_out(file)
+    import torch
+
+    from Experiments.grading import judge, plain
+    from Experiments.grading.judge import Request
+
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    request = Request(
+        file=str(found.path.resolve()),
+        name=found.attribute,
+        sha256=found.sha256,
+        truth=args.graded_as if args.graded_as in FORMULAS else None,
+        checks=args.checks,
+        limit=args.limit,
+        data_dir=str(Path(args.data_dir).resolve()),
+        threads=args.threads,
+    )
+    facts: dict[str, Any] = {
+        "isolation": plain.ISOLATION,
+        "draw": request.draw.name,
+        "machine": provenance.machine(torch.device("cpu")),
     }
-    file = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}"
-    # The class runs in a temporary directory, so files that it writes beside itself are deleted with it.
-    with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as directory:
-        for row in warden.rows(request, args.limit, directory, sheet.facts):
-            print(sheet.add(row), end="", flush=True)
-    sheet.write(Path(file))
-    print(sheet.totals())
+    sheet = Sheet(found.path.name, found.attribute, found.sha256, args.graded_as, args.checks, facts)
+    sheet.rows = list(judge.rows(request, lambda: plain.Plain(args.threads), facts, math.inf))
+    files.write_json(file, sheet.content())
+    print(sheet.text())
     print(f"Saved to {file}")
     return 0 if sheet.holds else 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import math
 from importlib import import_module
 from pathlib import Path
 
@@ -9,9 +10,9 @@ import nets
 import pytest
 import torch
 
-from Experiments.grading import CHECKS, FORMULAS, agreement, mistakes, training, truth
+from Experiments.grading import CHECKS, FORMULAS, agreement, judge, local, mistakes, training, truth
 from Experiments.grading.bench import Bench
-from Experiments.grading.child import outcome
+from Experiments.grading.draws import Draw
 from Pruners import pruners
 from Pruners.ranking import choose, kept_count
 from Utils import load
@@ -27,11 +28,16 @@ NETWORKS = ("the MLP, biases too", "the net with BatchNorm", "the text classifie
 
 def sheet(kind: type, name: str | None, *groups: str, only: str = "") -> dict[str, dict]:
     """{row's name: its content} of these groups, made in this process. only: rows whose names begin so."""
-    bench = Bench({"truth": name})
-    bench.kind = kind
-    checks = [check for group in groups for check in import_module(CHECKS[group]).rows(name)]
-    assert len({check.name for check in checks}) == len(checks) > 0
-    return {check.name: outcome(check, bench, __file__) for check in checks if check.name.startswith(only)}
+    request = judge.Request("", kind.__name__, "", name, list(groups))
+    rows = list(judge.rows(request, lambda: local.Local(kind), {}, math.inf, only))
+    assert len({row["name"] for row in rows}) == len(rows) > 0
+    return {row["name"]: row for row in rows}
+
+
+def bench_of(name: str, secret: bytes = b"") -> Bench:
+    """A bench with ours, and the numbers of a secret."""
+    draw = Draw.of(secret, "") if secret else Draw()
+    return Bench(local.candidate(load.pruner(name), 60.0), name, draw)
 
 
 def failed(rows: dict[str, dict]) -> dict[str, str]:
@@ -96,9 +102,7 @@ def test_the_published_code_brings_pruned_weights_back(name):
 @pytest.mark.parametrize("name", truth.REFERENCES)
 def test_no_mistake_ranks_like_the_truth(name, subject):
     """So that none passes; but for what does not bear on that score or that network."""
-    bench = Bench({"truth": name})
-    bench.kind = load.pruner(name)
-    trial = bench.trial(subject)
+    trial = bench_of(name).trial(subject)
     right = _flat(truth.REFERENCES[name](trial.model, trial.names, trial.batches), trial)
     alike = {
         what
@@ -123,9 +127,7 @@ def _flat(scores, trial):
 def test_single_precision_is_far_closer_to_the_truth_than_the_rows_ask(name):
     """The tolerance is for rounding, and ours takes less than a twentieth of it."""
     for subject in ("mlp", "conv", "text"):
-        bench = Bench({"truth": name})
-        bench.kind = load.pruner(name)
-        trial = bench.trial(subject)
+        trial = bench_of(name).trial(subject)
         right = _flat(truth.REFERENCES[name](trial.model, trial.names, trial.batches), trial)
         found = torch.cat([score.flatten() for score in trial.score()]).double()
         assert ((found - right).abs() / agreement.blur(right)).max() < 0.05

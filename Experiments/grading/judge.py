@@ -1,0 +1,112 @@
+"""The judge: it makes the rows of a sheet, one after the other, whatever the class under test does."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from Experiments.grading import CHECKS
+from Experiments.grading.bench import Bench, Check
+from Experiments.grading.draws import Draw
+from Experiments.grading.remote import Candidate, Lost, Process, Raised
+from Experiments.grading.sheet import finite, one_line
+from Utils.errors import UserError
+
+GIVE_UP = 3  # number of rows that end their process, after which the remaining rows fail without being run
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be graded, and how."""
+
+    file: str  # as the candidate's process sees it
+    name: str  # of the class
+    sha256: str  # of the file
+    truth: str | None  # the pruner whose formula the scores should follow
+    checks: list[str]  # groups of rows
+    limit: float = 60.0  # seconds for each row
+    draw: Draw = field(default_factory=Draw)
+    data_dir: str = "Data"
+    threads: int = 1
+
+
+def plan(request: Request) -> list[tuple[str, Check]]:
+    """Return (group, check) of every row, in order."""
+    groups = [name for name in CHECKS if name in request.checks]
+    return [(group, check) for group in groups for check in import_module(CHECKS[group]).rows(request.truth)]
+
+
+def rows(
+    request: Request, start: Callable[[], Process], facts: dict[str, Any], ends: float = math.inf, only: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Yield every row of the sheet, in order; `facts` gets the seconds, the output, and whether time ran out.
+
+    A row whose process ends fails, and a new process continues with the next one. start: starts a process. ends: the
+    moment of the monotonic clock at which the rows that are left are given up. only: the rows whose names begin so. Raises UserError if the file has no such
+    class.
+    """
+    begun, lost, loaded = time.monotonic(), 0, ""
+    candidate = Candidate(start, request.limit, ends)
+    bench = Bench(candidate, request.truth, request.draw, request.data_dir, request.threads)
+    reason = ""  # why the rows that are left are not run
+    try:
+        for group, check in (row for row in plan(request) if row[1].name.startswith(only)):
+            if not reason and time.monotonic() >= ends:
+                facts["timed_out"] = True
+                reason = "the time for the whole submission is over"
+            if reason:
+                yield _row(group, check, False, f"not run: {reason}")
+                continue
+            candidate.begin()
+            content: dict[str, Any]
+            try:
+                if group != loaded:
+                    candidate.shut()
+                if not candidate.open:
+                    bench.name = candidate.load(request.file, request.name, request.sha256)
+                    loaded = group
+                candidate.ask("row", {})
+                verdict = check.body(bench)
+                content = {"ok": verdict.ok, "found": verdict.found, "figures": finite(verdict.figures)}
+            except Raised as error:
+                if error.refused and not facts.get("rows"):
+                    raise UserError(one_line(error.text)) from None
+                content = {"ok": False, "found": error.text, "trace": error.trace}
+                if loaded != group:  # not the row, but loading has failed: the next row tries it again
+                    candidate.shut()
+                if not bench.name:
+                    reason = "there is no class to check"
+            except Lost as error:
+                lost += 1
+                content = {"ok": False, "found": str(error)}
+                if time.monotonic() >= ends:
+                    facts["timed_out"] = True
+                if not bench.name:
+                    reason = "there is no class to check"
+                elif lost >= GIVE_UP:
+                    reason = f"{lost} rows before it did not come to an end"
+            facts["rows"] = facts.get("rows", 0) + 1
+            yield _row(group, check, **content)
+    finally:
+        candidate.close()
+        facts["seconds"] = round(time.monotonic() - begun, 1)
+        facts["output"] = candidate.printed
+        facts.pop("rows", None)
+
+
+def _row(
+    group: str, check: Check, ok: bool, found: str, figures: dict[str, Any] | None = None, trace: str = ""
+) -> dict[str, Any]:
+    return {
+        "group": group,
+        "name": check.name,
+        "expected": check.expected,
+        "found": one_line(found),
+        "ok": ok,
+        "why": "" if ok else check.why,
+        "forgeable": check.forgeable,
+        "figures": figures or {},
+        **({"trace": trace} if trace else {}),
+    }
