@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import main
-from Experiments.grading import scores, warden
+from Experiments.grading import judge, scores
 from Experiments.grading.sheet import WIDTH
 from Utils import load
 from Utils.commandline import arguments as commandline
@@ -165,8 +165,8 @@ def test_a_class_that_never_ends_is_given_up(grade, student):
     graded = grade(student("time.sleep(600)"), "--checks scores,effects --limit 3")
     rows = [row for row in graded.sheet["rows"] if not row["ok"]]
     assert graded.code == 1 and len(rows) == len(graded.sheet["rows"]) - 2
-    assert [row["found"] for row in rows[: warden.GIVE_UP]] == ["did not end within 3 s"] * warden.GIVE_UP
-    assert {row["found"] for row in rows[warden.GIVE_UP :]} == {"not run: 3 rows before it did not come to an end"}
+    assert [row["found"] for row in rows[: judge.GIVE_UP]] == ["did not end within 3 s"] * judge.GIVE_UP
+    assert {row["found"] for row in rows[judge.GIVE_UP :]} == {"not run: 3 rows before it did not come to an end"}
 
 
 RAISED = {

@@ -23,14 +23,16 @@ class Service:
         self.kind: Any = None
         self.file = ""
         self.trials: dict[int, Trial] = {}
+        self.failed = False  # whether the present row has raised an error
 
     def answer(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], list[Tensor]]:
-        """Return the answer to one message of the judge, and its tensors. Whatever the class raises becomes an answer."""
+        """Return the answer to one message of the judge, and its tensors. What the class raises is an answer, too."""
         answer: dict[str, Any] = {"nonce": message["nonce"], "error": None}
         try:
             fields, found = self._do(message, tensors)
             return {**answer, **fields}, found
         except BaseException as error:
+            self.failed = True
             answer["error"] = {"text": said(error, self.file), "trace": trace(error, self.file)}
             answer["error"]["refused"] = isinstance(error, UserError) and message["op"] == "load"
             error.__traceback__ = None  # it refers to the objects that filled the memory
@@ -41,7 +43,9 @@ class Service:
             return {"name": self._load(message)[:SHOWN]}, []
         if message["op"] == "row":
             self.trials.clear()
-            gc.collect()
+            if self.failed:  # what has filled the memory may be held by a cycle
+                gc.collect()
+            self.failed = False
             settle()
             return {}, []
         number = message["trial"]

@@ -1,4 +1,4 @@
-"""What a candidate does when it is asked: it builds the class on a network, scores, masks, and tells what has changed."""
+"""What a candidate does when it is asked: build the class on a network, score, mask, and tell what has changed."""
 
 import random
 from collections.abc import Callable
@@ -25,11 +25,16 @@ class Trial:
     """An instance of the class under test on a network."""
 
     def __init__(self, kind: Any, message: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        self.kind = kind
         self.model, self.batches = networks.unpacked(message["builder"], message["arguments"], tensors)
         self.pairs = list(generator.masked_parameters(self.model, message["bias"]))
         self.loss = nn.CrossEntropyLoss()
-        torch.manual_seed(message["seed"])
-        self.pruner = guest.build(kind, iter(self.pairs), seed=message["seed"])
+        self.pruner = self.instance(message["seed"])
+
+    def instance(self, seed: int) -> Any:
+        """Return a new instance of the class, which may draw from torch's generator or a seed of its own."""
+        torch.manual_seed(seed)
+        return guest.build(self.kind, iter(self.pairs), seed=seed)
 
     def scores(self) -> list[Tensor]:
         """Return the class's scores, one tensor for each pair; LookupError or ValueError if they are not valid."""
@@ -54,19 +59,40 @@ class Trial:
     def held(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
         return {}, [*self.scores(), *self.masks()]
 
-    def put(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
-        """Replace the class's scores. Raises ValueError if it keeps its scores somewhere else."""
-        for k, key in enumerate(guest.score_keys(self.pruner.scores, self.pairs)):
-            self.pruner.scores[key] = tensors[str(k)].clone()
-        if not all(torch.equal(score, tensors[str(k)]) for k, score in enumerate(self.scores())):
-            raise ValueError("self.scores cannot be set: it is not where the scores are kept")
-        return {}, []
+    def draws(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
+        """Return the scores of a new instance for each of the seeds."""
+        found = []
+        for seed in message["seeds"]:
+            self.pruner = self.instance(seed)
+            found += self.score(message, tensors)[1]
+        return {}, found
 
-    @torch.no_grad()
-    def unmask(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
-        for mask in self.masks():
-            mask.fill_(1)
-        return {}, []
+    def masked(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
+        """Return the masks of the scores in the message for each of the densities; "fresh" begins each time at ones.
+
+        Raises ValueError if the class keeps its scores somewhere else than in `scores`.
+        """
+        found = []
+        for density in message["densities"]:
+            for mask in self.masks() if message["fresh"] else []:
+                with torch.no_grad():
+                    mask.fill_(1)
+            for k, key in enumerate(guest.score_keys(self.pruner.scores, self.pairs)):
+                self.pruner.scores[key] = tensors[str(k)].clone()
+            if not all(torch.equal(score, tensors[str(k)]) for k, score in enumerate(self.scores())):
+                raise ValueError("self.scores cannot be set: it is not where the scores are kept")
+            self.pruner.mask(density, message["scope"])
+            found += copies(self.masks())
+        return {}, found
+
+    def rounds(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
+        """Return the masks after scoring and masking in turn, for each of the densities."""
+        found = []
+        for density in message["densities"]:
+            self.score(message, tensors)
+            self.pruner.mask(density, message["scope"])
+            found += copies(self.masks())
+        return {}, found
 
     def mask(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
         self.pruner.mask(message["density"], message["scope"])
@@ -113,8 +139,13 @@ class Trial:
 
 OPERATIONS: dict[str, Callable[[Trial, dict[str, Any], dict[str, Tensor]], Answer]] = {
     name: getattr(Trial, name)
-    for name in ("build", "score", "held", "put", "unmask", "mask", "shuffle", "apply", "stats", "peak", "effects")
+    for name in ("build score draws held masked mask rounds shuffle apply stats peak effects".split())
 }
+
+
+def copies(tensors: list[Tensor]) -> list[Tensor]:
+    """Return copies, which what comes next does not change."""
+    return [tensor.detach().clone() for tensor in tensors]
 
 
 def settle() -> None:

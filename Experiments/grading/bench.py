@@ -1,9 +1,10 @@
-"""Checks, their verdicts, and the class under test as the judge sees it: networks that it has sent, answers that it got."""
+"""Checks, their verdicts, and the class under test as the judge sees it: networks sent, and answers got."""
 
 from __future__ import annotations
 
+import itertools
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,7 @@ class Trial:
         return self.candidate.ask(operation, {"trial": self.number, **fields}, tensors, self.shapes * times)
 
     def _scores(self, found: list[Tensor]) -> list[Tensor]:
-        for name, score in zip(self.names, found, strict=True):
+        for name, score in zip(itertools.cycle(self.names), found, strict=False):
             if not score.isfinite().all():
                 raise Raised(f"scores of {name} are not finite")
         return found
@@ -87,18 +88,33 @@ class Trial:
         """Have the class score and return its scores, one tensor for each pair, all of them finite."""
         return self._scores(self._ask("score", times=1)[1])
 
+    def draws(self, seeds: list[int]) -> list[list[Tensor]]:
+        """Return the scores of a new instance for each of the seeds."""
+        return self._parts(self._scores(self._ask("draws", times=len(seeds), seeds=seeds)[1]))
+
     def held(self) -> tuple[list[Tensor], list[Tensor]]:
         """Return the scores and the masks as they are."""
         found = self._ask("held", times=2)[1]
         return self._scores(found[: len(self.shapes)]), found[len(self.shapes) :]
 
-    def put(self, values: list[Tensor]) -> None:
-        """Replace the class's scores by these. Raises Raised if it keeps its scores somewhere else."""
-        self._ask("put", {str(k): value for k, value in enumerate(values)})
+    def masked(
+        self, scores: list[Tensor], densities: Sequence[float], scope: str, fresh: bool = True
+    ) -> list[list[Tensor]]:
+        """Replace the class's scores by these, and return its masks for each density.
 
-    def unmask(self) -> None:
-        """Set every mask to ones."""
-        self._ask("unmask")
+        fresh: begin each time with nothing pruned. Raises Raised if the class keeps its scores somewhere else.
+        """
+        fields = {"densities": list(densities), "scope": scope, "fresh": fresh}
+        tensors = {str(k): value for k, value in enumerate(scores)}
+        return self._parts(self._ask("masked", tensors, len(densities), **fields)[1])
+
+    def rounds(self, densities: Sequence[float], scope: str) -> list[list[Tensor]]:
+        """Have the class score and mask in turn, and return the masks of each round."""
+        return self._parts(self._ask("rounds", times=len(densities), densities=list(densities), scope=scope)[1])
+
+    def _parts(self, found: list[Tensor]) -> list[list[Tensor]]:
+        size = len(self.shapes)
+        return [found[k : k + size] for k in range(0, len(found), size)]
 
     def mask(self, density: float, scope: str) -> list[Tensor]:
         """Have the class mask, and return the masks."""
@@ -157,6 +173,4 @@ class Bench:
         model, batches = draws.drawn(described, self.draw.seed(subject + variant))
         if density < 1:
             draws.mask_at_random(model, density, self.draw.generator("masks"))
-        return Trial(
-            self.candidate, described.builder, described.arguments, model, batches, described.bias, seed
-        )
+        return Trial(self.candidate, described.builder, described.arguments, model, batches, described.bias, seed)

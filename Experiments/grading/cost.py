@@ -34,8 +34,8 @@ def _cost(bench: Bench) -> Verdict:
     try:
         for k in range(ROUNDS + 1):  # another network each time, so that nothing can be remembered
             trials = [bench.trial("middling", variant=str(k)), shadow.trial("middling", variant=str(k))]
-            # The order alternates, so that a machine whose speed drifts favours neither.
-            (a, scores), (b, our_scores) = (timed := list(map(_timed, trials[:: -1 if k % 2 else 1])))[:: -1 if k % 2 else 1]
+            order = -1 if k % 2 else 1  # it alternates, so that a machine whose speed drifts favours neither
+            (a, scores), (b, our_scores) = [_timed(trial) for trial in trials[::order]][::order]
             seconds.append((a, b))
             if bench.truth in REFERENCES:
                 share = min(share, agreement.overlap(our_scores.abs(), scores.abs(), 0.1))

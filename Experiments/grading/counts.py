@@ -34,8 +34,7 @@ def _with(bench: Bench, scores: str) -> tuple[Trial, list[Tensor]]:
 def _masked(bench: Bench, density: float, scope: str) -> tuple[Trial, list[Tensor]]:
     """Return (an instance that has masked scores which are all different, its masks)."""
     trial, scores = _with(bench, DISTINCT)
-    trial.put(scores)
-    return trial, trial.mask(density, scope)
+    return trial, trial.masked(scores, [density], scope)[0]
 
 
 def asked(trial: Trial, density: float, scope: str) -> list[int]:
@@ -61,10 +60,8 @@ def not_binary(masks: list[Tensor]) -> float | None:
 def _count(bench: Bench, scores: str, scope: str) -> Verdict:
     trial, drawn = _with(bench, scores)
     wrong = []
-    for density in DENSITIES:
-        trial.unmask()
-        trial.put(drawn)
-        found, wanted = kept(trial.mask(density, scope), scope), asked(trial, density, scope)
+    for density, masks in zip(DENSITIES, trial.masked(drawn, DENSITIES, scope), strict=True):
+        found, wanted = kept(masks, scope), asked(trial, density, scope)
         if found != wanted:
             k = next(k for k, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b)
             where = f" of {trial.names[k]}" if scope == "local" else ""
@@ -77,10 +74,8 @@ def _count(bench: Bench, scores: str, scope: str) -> Verdict:
 
 def _highest(bench: Bench, scope: str) -> Verdict:
     trial, scores = _with(bench, DISTINCT)
-    for density in (0.5, 0.1):
-        trial.unmask()
-        trial.put(scores)
-        masks = trial.mask(density, scope)
+    densities = (0.5, 0.1)
+    for density, masks in zip(densities, trial.masked(scores, densities, scope), strict=True):
         if (other := not_binary(masks)) is not None:
             return Verdict(False, f"a mask holds {other:g}")
         groups = list(zip(scores, masks, strict=True))

@@ -43,9 +43,10 @@ def rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield every row of the sheet, in order; `facts` gets the seconds, the output, and whether time ran out.
 
-    A row whose process ends fails, and a new process continues with the next one. start: starts a process. ends: the
-    moment of the monotonic clock at which the rows that are left are given up. only: the rows whose names begin so. Raises UserError if the file has no such
-    class.
+    A row whose process ends fails, and a new process continues with the next one.
+    start: starts a process. ends: the moment of the monotonic clock at which the rows that are left are given up.
+    only: the beginning of the names of the rows that are made.
+    Raises UserError if the file has no such class.
     """
     begun, lost, loaded = time.monotonic(), 0, ""
     candidate = Candidate(start, request.limit, ends)

@@ -5,8 +5,8 @@ Crashes, endless loops, exits, and too much output or memory make a row fail. Th
 
 import contextlib
 import os
-import signal
 import shutil
+import signal
 import socket
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The judge's end of the conversation with a candidate. Every answer is checked field by field, and none is believed."""
+"""The judge's end of the conversation with a candidate. Every answer is checked field by field."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ FIELDS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "stats": {"numbers": lambda value: isinstance(value, list) and len(value) <= 10 and all(map(integer, value))},
     "peak": {"bytes": lambda value: value is None or integer(value)},
     "effects": {
-        "changed": lambda value: isinstance(value, dict) and set(value) == set(WHAT) and all(map(listed, value.values()))
+        "changed": lambda value: (
+            isinstance(value, dict) and set(value) == set(WHAT) and all(map(listed, value.values()))
+        )
     },
 }
 

@@ -9,7 +9,7 @@ from Experiments.grading.truth import REFERENCES
 from Pruners import SCOPES
 from Utils.training.prune import density_after
 
-ROUNDS, DENSITY = 100, 0.05
+ROUNDS, DENSITY, AT_ONCE = 100, 0.05, 5
 
 
 def _returned(before: list[Tensor], after: list[Tensor]) -> int:
@@ -22,8 +22,8 @@ def _back(bench: Bench, scope: str) -> Verdict:
     trial = bench.trial("mlp")
     trial.score()
     before, draw = trial.mask(0.5, scope), bench.draw.generator("lifted")
-    trial.put([torch.where(m == 0, 1.0, 0.0) + 0.1 * torch.rand(m.shape, generator=draw) for m in before])
-    masks = trial.mask(0.4, scope)
+    lifted = [torch.where(m == 0, 1.0, 0.0) + 0.1 * torch.rand(m.shape, generator=draw) for m in before]
+    (masks,) = trial.masked(lifted, [0.4], scope, fresh=False)
     if back := _returned(before, masks):
         return Verdict(False, f"{back} weights that were pruned are back")
     found, wanted = kept(masks, scope), asked(trial, 0.4, scope)
@@ -34,10 +34,10 @@ def _back(bench: Bench, scope: str) -> Verdict:
 def _rounds(bench: Bench, scope: str) -> Verdict:
     trial = bench.trial("mlp")
     before = [mask for mask, _ in trial.pairs]
-    for number in range(1, ROUNDS + 1):
-        density = density_after(DENSITY, "exponential", number, ROUNDS)
-        trial.score()
-        masks = trial.mask(density, scope)
+    densities = [density_after(DENSITY, "exponential", number, ROUNDS) for number in range(1, ROUNDS + 1)]
+    # A few rounds at a time, so that a mistake is named before it makes a later round raise an error.
+    made = (masks for k in range(0, ROUNDS, AT_ONCE) for masks in trial.rounds(densities[k : k + AT_ONCE], scope))
+    for number, (density, masks) in enumerate(zip(densities, made, strict=True), 1):
         if back := _returned(before, masks):
             return Verdict(False, f"in round {number} {back} weights that were pruned are back")
         found, wanted = kept(masks, scope), asked(trial, density, scope)

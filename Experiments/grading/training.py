@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from Experiments import runs, singleshot
 from Experiments.candidate.networks import BUILDERS
@@ -91,7 +91,14 @@ def _trained(bench: Bench, dataset: str) -> Verdict:
     accuracy, kept = theirs["final"]["test_top1"], theirs["parameters"]["prunable_kept"]
     guess = 100.0 / theirs["dead"]["classes"]["total"]
     floor = guess + FLOOR * (100.0 - guess)
-    figures = {"beside": name, "test_top1": accuracy, "our_test_top1": our_accuracy, "kept": kept, "our_kept": our_kept, "floor": floor}
+    figures = {
+        "beside": name,
+        "test_top1": accuracy,
+        "our_test_top1": our_accuracy,
+        "kept": kept,
+        "our_kept": our_kept,
+        "floor": floor,
+    }
     words = f"test accuracy {accuracy:.2f} %, our {name} {our_accuracy:.2f} %; {kept} weights stay, ours {our_kept}"
     return Verdict(kept == our_kept and accuracy >= max(our_accuracy - MARGIN, floor), words, figures)
 
