@@ -1,6 +1,5 @@
-"""Grade a pruner class with the interface of assignment one."""
+"""Grade a pruner class with the interface of assignment one, or a whole class of students, each in a box."""
 
-import math
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from Experiments.grading import CHECKS, FORMULAS
 from Experiments.grading.sheet import Sheet
 from Utils import load, plugin
-from Utils.commandline.kinds import positive
+from Utils.commandline.kinds import path, positive, positive_count
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
 from Utils.store import files, provenance
@@ -23,7 +22,11 @@ def flags(top: Parser) -> None:
         "grading",
         "prints a sheet of rows that hold or fail; exit code 0 if all hold, 1 if one fails, 2 if none was made",
     ).add_argument
-    add("--pruner-file", required=True, metavar="FILE:CLASS", help="the class to grade, as student.py:GraSP")
+    add(
+        "--pruner-file",
+        metavar="FILE:CLASS",
+        help="check a class of your own, as student.py:GraSP",
+    )
     add(
         "--as",
         dest="graded_as",
@@ -38,6 +41,40 @@ def flags(top: Parser) -> None:
         metavar="SECONDS",
         help="a row that takes longer is stopped and fails (default: 60)",
     )
+    add = top.add_argument_group(
+        "grading a class of students",
+        "each in a box of bubblewrap; exit code 0, 1 if the grader failed for someone, 2 if nothing was graded",
+    ).add_argument
+    add(
+        "--submissions",
+        type=path,
+        metavar="DIR",
+        help="a folder or zip with a file, folder or zip for each student, also as Moodle or Canvas pack it",
+    )
+    add("--class", dest="graded_class", metavar="CLASS", help="the class to grade, if --rubric names none")
+    add(
+        "--rubric",
+        type=path,
+        metavar="FILE",
+        help="classes, weights, partial points and late days, as TOML",
+    )
+    add("--grade-dir", type=path, metavar="OUT", help="where sheets, feedback, gradebooks and index.html are kept")
+    add("--workers", type=positive_count, default=1, metavar="N", help="students graded side by side (default: 1)")
+    add("--only", metavar="STUDENT", help="grade this one, and leave the others' sheets as they are")
+    add(
+        "--total",
+        type=positive,
+        default=900.0,
+        metavar="SECONDS",
+        help="a submission that takes longer is stopped there and keeps its rows (default: 900)",
+    )
+    add(
+        "--secret-file",
+        type=path,
+        metavar="FILE",
+        help="what the numbers of networks and batches are drawn from (default: OUT.secret, made if it is absent)",
+    )
+    add = top.add_argument_group("grading one file").add_argument
     add(
         "--sheet",
         metavar="FILE",
@@ -48,21 +85,33 @@ def flags(top: Parser) -> None:
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
-    found = plugin.read("--pruner-file", args.pruner_file)
+    if (args.pruner_file is None) == (args.submissions is None):
+        raise UserError("name what is graded: --pruner-file FILE:CLASS, or --submissions DIR of a class")
     if args.gpu:
         raise UserError("--gpu means nothing to grade, which works on the CPU; leave it out")
-    if args.sheet and Path(args.sheet).is_dir():
-        raise UserError(f"--sheet {args.sheet} is a directory; name a file")
-    if args.sheet and Path(args.sheet).exists() and not _is_sheet(Path(args.sheet)):
-        raise UserError(f"--sheet {args.sheet} is another file, not a sheet; choose another name")
     if args.graded_as is not None:
         load.known("pruner", args.graded_as, load.PRUNERS)
-    elif found.attribute.lower() in load.PRUNERS:
-        args.graded_as = found.attribute.lower()
     wanted = list(CHECKS) if args.checks is None else args.checks.split(",")
     args.checks = [name for name in CHECKS if name in {"interface", *(load.known("check", c, CHECKS) for c in wanted)}]
     if args.threads is None:
         args.threads = 1
+    if args.submissions is not None:
+        if args.grade_dir is None:
+            raise UserError("--submissions needs --grade-dir OUT, where sheets and gradebooks are kept")
+        if args.sheet is not None:
+            raise UserError("--sheet is of --pruner-file; --submissions keeps a sheet for each student in --grade-dir")
+        return args
+    for name in ("grade_dir", "graded_class", "rubric", "only", "secret_file"):
+        if getattr(args, name) is not None:
+            flag = "--class" if name == "graded_class" else f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} is of --submissions, not of --pruner-file")
+    found = plugin.read("--pruner-file", args.pruner_file)
+    if args.sheet and Path(args.sheet).is_dir():
+        raise UserError(f"--sheet {args.sheet} is a directory; name a file")
+    if args.sheet and Path(args.sheet).exists() and not _is_sheet(Path(args.sheet)):
+        raise UserError(f"--sheet {args.sheet} is another file, not a sheet; choose another name")
+    if args.graded_as is None and found.attribute.lower() in load.PRUNERS:
+        args.graded_as = found.attribute.lower()
     args.plugin = found
     return args
 
@@ -77,14 +126,24 @@ def _is_sheet(path: Path) -> bool:
 
 
 def run(args: Namespace) -> int:
+    """Grade, and return the exit code."""
+    if args.submissions is None:
+        return _one(args)
+    from Experiments.grading import classroom
+
+    return classroom.run(args)
+
+
+def _one(args: Namespace) -> int:
     """Store the sheet, print it, and return the exit code: 0 if every row holds, else 1."""
     found: plugin.Plugin = args.plugin
     file = Path(args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}")
     files.try_out(file)
     import torch
 
-    from Experiments.grading import judge, plain
+    from Experiments.grading import judge, plain, structure
     from Experiments.grading.judge import Request
+    from Experiments.grading.remote import Fault
 
     torch.set_num_threads(args.threads or torch.get_num_threads())
     request = Request(
@@ -101,10 +160,16 @@ def run(args: Namespace) -> int:
         "isolation": plain.ISOLATION,
         "draw": request.draw.name,
         "machine": provenance.machine(torch.device("cpu")),
+        "flags": structure.alone({found.path.name: found.content}, found.attribute, found.content),
     }
     sheet = Sheet(found.path.name, found.attribute, found.sha256, args.graded_as, args.checks, facts)
-    sheet.rows = list(judge.rows(request, lambda: plain.Plain(args.threads), facts, math.inf))
+    try:
+        sheet.rows = list(judge.rows(request, lambda: plain.Plain(args.threads), facts))
+    except Fault as error:
+        raise UserError(f"the checks could not start: {error}") from None
     files.write_json(file, sheet.content())
     print(sheet.text())
+    for flag in facts["flags"]:
+        print(f"A human who grades would see: {flag}")
     print(f"Saved to {file}")
     return 0 if sheet.holds else 1

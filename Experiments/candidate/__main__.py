@@ -55,7 +55,7 @@ def ended(pid: int, sock: socket.socket) -> str:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             code = os.waitstatus_to_exitcode(status)
-            name = signal.Signals(-code).name if -code in iter(signal.Signals) else str(-code)
+            name = {one.value: one.name for one in signal.Signals}.get(-code, f"signal {-code}")
             return f"was ended by {name}" if code < 0 else f"ended itself with exit code {code}"
         if any(event & (select.POLLHUP | select.POLLERR) for _, event in watch.poll(10)):
             end()
@@ -72,6 +72,8 @@ def end() -> None:
 def main() -> None:
     """Open one group after the other, for as long as the judge is there."""
     sock, threads, boxed = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), len(sys.argv) > 3
+    os.closerange(3, sock.fileno())  # what the box was made of
+    os.closerange(sock.fileno() + 1, 1024)
     sock.set_inheritable(False)  # processes that the class starts must not keep the connection open
     torch.set_num_threads(threads or torch.get_num_threads())
     bound(boxed)

@@ -70,7 +70,7 @@ class Trial:
         self.sizes = [parameter.numel() for _, parameter in self.pairs]
         candidate.trials += 1
         self.number = candidate.trials
-        fields = {"builder": builder, "arguments": arguments, "bias": bias, "seed": seed}
+        fields: dict[str, Any] = {"builder": builder, "arguments": arguments, "bias": bias, "seed": seed}
         self.missing: list[str] = self._ask("build", networks.packed(model, batches), **fields)[0]["missing"]
 
     def _ask(
@@ -104,7 +104,7 @@ class Trial:
 
         fresh: begin each time with nothing pruned. Raises Raised if the class keeps its scores somewhere else.
         """
-        fields = {"densities": list(densities), "scope": scope, "fresh": fresh}
+        fields: dict[str, Any] = {"densities": list(densities), "scope": scope, "fresh": fresh}
         tensors = {str(k): value for k, value in enumerate(scores)}
         return self._parts(self._ask("masked", tensors, len(densities), **fields)[1])
 

@@ -23,11 +23,14 @@ from Utils.errors import UserError
 CODE, SUBMISSION = "/code", "/submission"
 # What the box sees of the project. `Pruners/pruners.py` is written anew: ours are not in it.
 SEEN = (
-    "Layers Models Experiments/__init__.py Experiments/candidate Pruners/__init__.py Pruners/base.py Pruners/ranking.py "
-    "Pruners/untouched.py Pruners/guest.py Utils/__init__.py Utils/errors.py Utils/generator.py Utils/plugin.py "
+    "Layers Models Experiments/__init__.py Experiments/candidate Pruners/__init__.py Pruners/base.py "
+    "Pruners/ranking.py Pruners/untouched.py Pruners/guest.py Utils/__init__.py Utils/errors.py Utils/generator.py Utils/plugin.py "
     "Utils/machine/__init__.py Utils/machine/memory.py"
 ).split()
-BASE = b'"""The pruners\' base class, for classes that are derived from it."""\n\nfrom Pruners.base import Pruner as Pruner\n'
+BASE = b"""'The base class of pruners, which others derive from.'
+
+from Pruners.base import Pruner as Pruner
+"""
 OWN = {"/tmp": 64 << 20, "/dev/shm": 16 << 20}  # directories that can be written, and the bytes that they hold
 MEMORY = 4 << 30  # bytes that all processes of the box may have together
 SCARCE = 0.03  # of the machine's memory: with less than this left, the box is ended, whoever took it
@@ -198,7 +201,7 @@ def scarce() -> bool:
 
 
 def isolation() -> str:
-    """Return what stands on the sheet, once a box has been tried. Raises UserError, with what mends it, if none starts."""
+    """Return what stands on the sheet, once a box has been tried. Raises UserError, with what mends it, otherwise."""
     missing = [name for name in ("bwrap", *(["setpriv"] if os.geteuid() == 0 else [])) if shutil.which(name) is None]
     if missing or sys.platform != "linux":
         raise UserError(

@@ -54,8 +54,9 @@ def _cost(bench: Bench) -> Verdict:
     if share < ALIKE:
         return Verdict(False, f"these are not the scores of {name}, so their time says nothing", figures)
     words = f"{ratio:.2f} times our {name} ({1000 * figures['seconds']:.1f} ms)"
-    if None not in peaks:
-        words += f", peak memory {peaks[0] / 1e6:.0f} MB, ours {peaks[1] / 1e6:.0f} MB"
+    counted = [peak / 1e6 for peak in peaks if peak is not None]
+    if len(counted) == 2:
+        words += f", peak memory {counted[0]:.0f} MB, ours {counted[1]:.0f} MB"
     return Verdict(ratio <= MOST, words, figures)
 
 

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -32,10 +32,21 @@ class Request:
     threads: int = 1
 
 
-def plan(request: Request) -> list[tuple[str, Check]]:
+def placed(request: Request, file: str, sha256: str) -> Request:
+    """Return the request for a file of this name and hash."""
+    return replace(request, file=file, sha256=sha256)
+
+
+def planned(groups: Collection[str], truth: str | None) -> list[tuple[str, Check]]:
     """Return (group, check) of every row, in order."""
-    groups = [name for name in CHECKS if name in request.checks]
-    return [(group, check) for group in groups for check in import_module(CHECKS[group]).rows(request.truth)]
+    return [(g, check) for g, module in CHECKS.items() if g in groups for check in import_module(module).rows(truth)]
+
+
+def unmade(request: Request, why: str) -> list[dict[str, Any]]:
+    """Return every row as one that fails, because there is no class."""
+    every = planned(request.checks, request.truth)
+    found = [why, *(["not run: there is no class to check"] * (len(every) - 1))]
+    return [_row(group, check, False, words) for (group, check), words in zip(every, found, strict=True)]
 
 
 def rows(
@@ -53,7 +64,7 @@ def rows(
     bench = Bench(candidate, request.truth, request.draw, request.data_dir, request.threads)
     reason = ""  # why the rows that are left are not run
     try:
-        for group, check in (row for row in plan(request) if row[1].name.startswith(only)):
+        for group, check in (row for row in planned(request.checks, request.truth) if row[1].name.startswith(only)):
             if not reason and time.monotonic() >= ends:
                 facts["timed_out"] = True
                 reason = "the time for the whole submission is over"

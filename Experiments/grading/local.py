@@ -23,6 +23,8 @@ class _Known(Service):
 class Local:
     """The process of a candidate, as remote.Process describes it, that is a thread."""
 
+    fault = ""
+
     def __init__(self, kind: Any) -> None:
         self.sock, self.theirs = socket.socketpair()
         wire.send(self.theirs, {"ready": True}, {}, None)

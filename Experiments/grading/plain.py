@@ -22,6 +22,8 @@ PRINTED = 20_000  # bytes of the output that are kept
 class Plain:
     """The process, in a session and a temporary directory of its own: both end with it."""
 
+    fault = ""
+
     def __init__(self, threads: int) -> None:
         self.sock, theirs = socket.socketpair()
         self.directory = tempfile.mkdtemp(prefix="grade-")

@@ -25,6 +25,10 @@ class Lost(Exception):
     """The candidate's process has ended, is late, or has sent what was not asked for: its row fails."""
 
 
+class Fault(Exception):
+    """The grader or the machine has failed, which is nobody's mistake: no process could start, no memory was left."""
+
+
 class Raised(Exception):
     """The class has raised an error, or has given what cannot be checked: its row fails, and the next one goes on."""
 
@@ -67,6 +71,7 @@ class Process(Protocol):
     """A candidate's process, in a box or not."""
 
     sock: socket.socket
+    fault: str  # why the machine has ended it, which is not the class's fault
 
     def gone(self) -> str | None:
         """Return how the process has ended, in words; None if it runs."""
@@ -159,14 +164,14 @@ class Candidate:
             until = time.monotonic() + START_UP
             while (words := self.process.gone()) is None and wire.silent(self.process.sock):
                 if time.monotonic() > until:
-                    self._lose("its process did not start")
+                    break
                 time.sleep(0.01)
             try:
-                greeting, _ = wire.receive(self.process.sock, 0, until)
+                wire.receive(self.process.sock, 0, until)
             except wire.Broken as error:
-                self._lose(f"its process did not start: {words or error}")
-            if greeting != {"ready": True}:
-                self._lose("its process did not start as it should")
+                self.close()
+                last = (self.printed.strip().splitlines() or [words or str(error)])[-1]
+                raise Fault(f"no process for the class could be started: {last}") from None
             self.begin()  # starting is not the class's time
 
     def _surplus(self, sock: socket.socket) -> None:
@@ -181,7 +186,10 @@ class Candidate:
 
     def _lose(self, words: str) -> NoReturn:
         gone = self.process.gone() if self.process is not None else None
+        fault = self.process.fault if self.process is not None else ""
         self.close()
+        if fault:
+            raise Fault(fault)
         raise Lost(gone or words)
 
     def _checked(

@@ -1,0 +1,107 @@
+"""The page of a class: how its points are distributed, its commonest mistakes, and a line for each student."""
+
+import html
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from Experiments.grading.outputs import FEEDBACK, GRADED, GRADER, STATES
+from Experiments.grading.rubric import Rubric
+from Experiments.reporting.table import Table
+from Utils.wording import counted
+
+INDEX = "index.html"
+STYLE = Path(__file__).resolve().parent.parent / "reporting" / "page.css"
+BINS, SHOWN = 10, 20  # bars of the distribution; mistakes in the table
+WIDTH, HEIGHT = 600, 160  # of the picture, in units of its own
+
+
+def build(sheets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], marks: Rubric) -> str:
+    """Return the page; rows: of the gradebook."""
+    title = html.escape(marks.assignment)
+    states = Counter(sheet["state"] for sheet in sheets)
+    finals = [row["final"] for row in rows if isinstance(row["final"], int | float)]
+    words = f"{counted(len(sheets), 'submission')}: " + ", ".join(f"{states[s]} {s}" for s in STATES if states[s])
+    if finals:
+        words += f". Points of {marks.points:g}: median {statistics.median(finals):g}, "
+        words += f"from {min(finals):g} to {max(finals):g}"
+    isolation = ", ".join(sorted({sheet["isolation"] for sheet in sheets}))
+    sections = {
+        "Distribution": _bars(finals, marks.points),
+        "Commonest mistakes": mistakes(sheets).html(),
+        "Students": _students(rows),
+    }
+    body = "\n".join(f"<section>\n<h2>{name}</h2>\n{content}\n</section>" for name, content in sections.items())
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{title}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{title}</h1>\n<p>{html.escape(words)}.</p>\n"
+        f'<p class="note">Isolation: {html.escape(isolation)}. Flags are for a human to look at and are never scored. '
+        f"A second rater's points go into the column override of gradebook.csv, which a new grading keeps.</p>\n"
+        f"{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def mistakes(sheets: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the rows that failed most often, and what was found most often in each."""
+    found: dict[tuple[str, str, str], Counter[str]] = {}
+    graded = [sheet for sheet in sheets if sheet["state"] == GRADED]
+    for sheet in graded:
+        for one in sheet["classes"]:
+            for row in one["rows"]:
+                if not row["ok"]:
+                    found.setdefault((one["class"], row["group"], row["name"]), Counter())[row["found"]] += 1
+    ordered = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))[:SHOWN]
+    cells = [(str(counts.total()), *where, counts.most_common(1)[0][0]) for where, counts in ordered]
+    header = ("students", "class", "group", "row", "found, most often")
+    return Table("mistakes", f"Rows that fail, of {counted(len(graded), 'graded submission')}", header, cells, [])
+
+
+def _bars(finals: Sequence[float], most: float) -> str:
+    """Return a picture of how many have how many points, and the same in words for readers that see none."""
+    counts = [0] * BINS
+    for value in finals:
+        counts[min(BINS - 1, max(0, int(BINS * value / most)))] += 1
+    top, width = max([1, *counts]), WIDTH / BINS
+    labels = [f"{most * k / BINS:g} to {most * (k + 1) / BINS:g}" for k in range(BINS)]
+    bars = "".join(
+        f'<rect x="{k * width + 4:g}" y="{HEIGHT - 20 - 110 * count / top:g}" width="{width - 8:g}" '
+        f'height="{110 * count / top:g}" fill="var(--link)"><title>{label}: {count}</title></rect>'
+        f'<text x="{(k + 0.5) * width:g}" y="{HEIGHT - 25 - 110 * count / top:g}" text-anchor="middle" '
+        f'fill="currentColor" font-size="12">{count or ""}</text>'
+        f'<text x="{(k + 0.5) * width:g}" y="{HEIGHT - 5}" text-anchor="middle" fill="currentColor" '
+        f'font-size="10">{label}</text>'
+        for k, (count, label) in enumerate(zip(counts, labels, strict=True))
+    )
+    said = "; ".join(f"{label}: {count}" for count, label in zip(counts, labels, strict=True) if count)
+    return (
+        f'<figure><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="points and students: {said}">{bars}</svg>'
+        '<figcaption class="note">Students by points, overrides included</figcaption></figure>'
+    )
+
+
+def _students(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("student", "points", "state", "rows", "reason", "flags"))
+    lines = []
+    for row in rows:
+        link = f"{quote(str(row['student']))}/{FEEDBACK}"
+        points = "" if row["final"] in (None, "") else f"{row['final']:g}"
+        points += f" (made {row['points']:g})" if row["override"] and isinstance(row["points"], int | float) else ""
+        worry = ' style="color: var(--fails)"' if row["state"] in (GRADER,) else ""
+        cells = [
+            f'<a href="{html.escape(link)}">{html.escape(str(row["student"]))}</a>',
+            html.escape(points),
+            f"<span{worry}>{html.escape(row['state'])}</span>",
+            *(html.escape(str(row[name])) for name in ("rows", "reason", "flags")),
+        ]
+        lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    body = "\n".join(lines)
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Students">'
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+    )
