@@ -78,10 +78,7 @@ def model_and_pruner(loaded: Corpus, args: Namespace, device: torch.device) -> t
 
 def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     options = {} if args.init is None else {"init": args.init}
-    make = load.model(args.model, args.model_class)
-    model = make(loaded.shape, loaded.num_classes, args.dense_classifier, **options)
-    if args.prune_embedding:
-        generator.mask_embeddings(model)
+    model: Any = load.network(args, loaded.shape, loaded.num_classes, **options)
     if args.pretrained:
         from Utils.store import weights  # not needed by other runs
 

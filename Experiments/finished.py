@@ -63,9 +63,7 @@ def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
     """Return the trained model with its masks, in eval mode, on the CPU."""
     from Utils import generator
 
-    network = load.model(config.model, config.model_class)(data.shape, data.num_classes, config.dense_classifier)
-    if config.prune_embedding:
-        generator.mask_embeddings(network)
+    network = load.network(config, data.shape, data.num_classes)
     weights.load(network, file, masks=True, name=config.model)
     generator.ignore_masks(network, config.ignore_masks)
     return network.eval()

@@ -5,6 +5,7 @@ the same for both, layer by layer and weight by weight. So a difference between 
 network. The front end's weights are pruned only with `--prune-embedding`, on both sides.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +17,7 @@ from Layers.bags import Bags
 from Layers.embedding import Embedding, PatchEmbedding
 from Layers.norm import LayerNorm
 from Models.transformer import EncoderLayer, PositionalEncoding
+from Models.width import scaled
 
 POSITIONS = 32  # vectors per example
 WIDTH = 64  # numbers in a vector
@@ -107,12 +109,15 @@ class MatchedTransformer(_Matched):
     """A network of two encoder layers, the mean over positions, and a Linear: `Bags` or images -> [B, classes].
 
     It has width 64, 4 heads, feed-forward width 256 and no dropout. Before the classifier 73,728 weights are prunable,
-    and 24,576 more with `--prune-attention all`.
+    and 24,576 more with `--prune-attention all`. `width` is a factor of the feed-forward width.
     """
 
-    def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
+    def __init__(
+        self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False, width: float = 1.0
+    ) -> None:
         super().__init__(input_shape)
-        self.layers = nn.ModuleList([EncoderLayer(WIDTH, heads=4, hidden=256, dropout=0.0) for _ in range(2)])
+        hidden = scaled(256, width)
+        self.layers = nn.ModuleList([EncoderLayer(WIDTH, heads=4, hidden=hidden, dropout=0.0) for _ in range(2)])
         self.fc = (nn.Linear if dense_classifier else layers.Linear)(WIDTH, num_classes)
         self.reset_parameters()
 
@@ -127,13 +132,16 @@ class MatchedMLP(_Matched):
     """A network of a Linear at each position, their mean, and three Linears: `Bags` or images -> [B, classes].
 
     Hidden widths are 256, 128 and 192. Before the classifier 73,728 weights are prunable, as in the Transformer.
+    `width` is a factor of the hidden widths.
     """
 
-    def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
+    def __init__(
+        self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False, width: float = 1.0
+    ) -> None:
         super().__init__(input_shape)
-        self.linear1 = layers.Linear(WIDTH, 256)
-        self.linear2, self.linear3 = layers.Linear(256, 128), layers.Linear(128, 192)
-        self.fc = (nn.Linear if dense_classifier else layers.Linear)(192, num_classes)
+        widths = [WIDTH, *(scaled(size, width) for size in (256, 128, 192))]
+        self.linear1, self.linear2, self.linear3 = (layers.Linear(*pair) for pair in itertools.pairwise(widths))
+        self.fc = (nn.Linear if dense_classifier else layers.Linear)(widths[-1], num_classes)
         self.reset_parameters()
 
     def forward(self, data: Bags | Tensor) -> Tensor:

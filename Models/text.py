@@ -8,20 +8,24 @@ from torch import Tensor, nn
 from Layers import layers
 from Layers.bags import Bags
 from Layers.embedding import EmbeddingBag
+from Models.width import scaled
 
 
 class TextClassificationModel(nn.Module):
     """An EmbeddingBag(V, 64, mode="mean") and a Linear(64, classes): `Bags` of B texts -> logits [B, classes].
 
     input_shape: (V,), the size of the vocabulary.
+    width: factor of the 64.
     Only `fc` has masks. Initial weights are uniform in [-0.5, 0.5], the bias is zero.
     """
 
-    def __init__(self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False) -> None:
+    def __init__(
+        self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False, width: float = 1.0
+    ) -> None:
         super().__init__()
-        (vocabulary,) = input_shape
-        self.embedding = EmbeddingBag(vocabulary, 64, mode="mean")
-        self.fc = nn.Linear(64, num_classes) if dense_classifier else layers.Linear(64, num_classes)
+        (vocabulary,), size = input_shape, scaled(64, width)
+        self.embedding = EmbeddingBag(vocabulary, size, mode="mean")
+        self.fc = (nn.Linear if dense_classifier else layers.Linear)(size, num_classes)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

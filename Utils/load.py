@@ -61,6 +61,7 @@ MODELS = {
 }
 # initial weights -> the model classes that offer them; the first entry of a class is its default
 INITS = {"assignment": ("lottery",), "fan-out": ("lottery",)}
+WIDE = ("fc", "conv", "mlp", "transformer", "text-classification")  # models that take `width`
 PRUNERS = {
     "rand": "Pruners.pruners:Rand",
     "mag": "Pruners.pruners:Mag",
@@ -68,6 +69,7 @@ PRUNERS = {
     "grasp": "Pruners.pruners:GraSP",
     "synflow": "Pruners.pruners:SynFlow",
     "grasp-abs": "Pruners.grasp:GraSPAbs",
+    "grasp-log": "Pruners.grasp:GraSPLog",
 }
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("torch.optim:SGD", {}),
@@ -87,6 +89,7 @@ EXPERIMENTS = {
     "measure": "Experiments.measure",
     "assignment": "Experiments.assignment",
     "reach": "Experiments.reach",
+    "probe": "Experiments.probe",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {
@@ -235,7 +238,7 @@ def model(name: str, model_class: str = "default") -> Any:
     """Return the callable (input_shape, num_classes, dense_classifier=False, pretrained=False) -> nn.Module.
 
     The fourth argument exists for assignment one's code. Its weights are not published, so a true value raises
-    UserError. A model class in INITS also takes `init`.
+    UserError. A model class in INITS also takes `init`, a model in WIDE `width`.
     """
     known("model class", model_class, MODELS)
     make = _find(MODELS[model_class][known(f"{model_class} model", name, MODELS[model_class])][1])
@@ -282,6 +285,19 @@ def pruner(name: str, sha256: str | None = None) -> Any:
     except (Exception, SystemExit) as error:
         raise UserError(f"--pruner {name}: {type(error).__name__} as it was imported: {error}") from error
     return functools.partial(_find("Pruners.guest:Guest"), kind)
+
+
+def network(settings: Namespace, input_shape: Sequence[int], num_classes: int, **options: Any) -> nn.Module:
+    """Return the network that these settings select, with fresh weights; embeddings have masks if they are pruned.
+
+    options: further arguments of the model.
+    """
+    if settings.width != 1.0:
+        options["width"] = settings.width
+    made = model(settings.model, settings.model_class)(input_shape, num_classes, settings.dense_classifier, **options)
+    if settings.prune_embedding:
+        _find("Utils.generator:mask_embeddings")(made)
+    return made
 
 
 def optimizer(name: str, settings: Namespace | None = None) -> tuple[Any, dict[str, Any]]:

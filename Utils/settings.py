@@ -126,6 +126,10 @@ ROWS = (
         original=True, axis=True, cost="run",
     ),
     Setting(
+        "width", "training", "positive", "factor of the hidden widths, of networks that have one width to choose", 1.0,
+        metavar="X", since=1.0, cost="run",
+    ),
+    Setting(
         "init", "training", "text",
         "initial weights of lottery networks: the assignment's (He's normal by fan in), or those of this project's "
         "earlier runs",

@@ -183,7 +183,7 @@ def test_words_of_every_kind_of_embedding_are_masked():
         assert [mask.shape for mask in generator.masks(layer)] == [(5, 2)]
 
 
-@pytest.mark.parametrize("pruner", ["rand", "mag", "snip", "grasp", "synflow", "grasp-abs"])
+@pytest.mark.parametrize("pruner", ["rand", "mag", "snip", "grasp", "synflow", "grasp-abs", "grasp-log"])
 def test_a_run_prunes_the_embedding_to_the_count(cli, pruner):
     outcome = cli(f"--dataset agnews --prune-embedding --pruner {pruner} --compression 1 --post-epochs 1")
     counts = outcome.result["parameters"]

@@ -23,10 +23,10 @@ CELLS = {  # of each file: pruners (or ablations and pruners) x compressions x .
 TABLE = 5 * 6 + 1  # the image table: five pruners, Mag trained first, and untrained at 1
 QUEUE = {
     "1_assignment": 5 * (6 * 7 + 5 * 6) + 7,
-    "2_multi30k": 3 * 3 * 3,
+    "2_multi30k": 3 * 4 * 3,
     "3_images": TABLE,
-    "4_matched": 12 * (2 + 3) * (3 * 2 + 3 + 6 * 2),
-    "4_seeds": 2 * 12 * 6 * 4,
+    "4_matched": 12 * (2 + 3) * (4 * 2 + 3 + 7 * 2),
+    "4_seeds": 2 * 12 * 7 * 4,
     "5_repeats": 2 * (TABLE + 4) + 2 * 2 * 2 * 3 + 5 * 7,
     "6_rest": 5 * 5 * 3 + 3,
 }

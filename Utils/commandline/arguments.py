@@ -50,7 +50,8 @@ def resolve(args: Namespace) -> Namespace:
     idle = {row.name: args.optimizer for row in settings.ROWS if row.optimizer and row.optimizer[0] != args.optimizer}
     _refuse(args, idle)
     _refuse(args, {row.name: data.title for row in settings.ROWS if row.own and row.name not in data.defaults})
-    _refuse(args, {} if inits else {"init": f"the {args.model_class} model {args.model}"})
+    theirs = {"init": inits, "width": args.model in load.WIDE}
+    _refuse(args, {name: f"the {args.model_class} model {args.model}" for name, taken in theirs.items() if not taken})
     for row in settings.ROWS:
         if row.kind and row.name not in idle and getattr(args, row.name, ...) is None:
             setattr(args, row.name, defaults[row.name])

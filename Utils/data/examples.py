@@ -133,10 +133,10 @@ class Images:
         return padded[numbers, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
 
 
-def _lay_out(ids: Tensor, offsets: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Concatenate the rows ids[offsets[k]:offsets[k + 1]] in a new order; return (ids int64, begins [m], lengths [m]).
+def rows_of(offsets: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the positions of the rows offsets[k]:offsets[k + 1] in a new order, their new begins [m], and lengths [m].
 
-    Afterwards a batch is just a slice.
+    Entries at these positions lie row after row.
     """
     order = order.to(offsets.device)
     starts = offsets[order]
@@ -144,6 +144,15 @@ def _lay_out(ids: Tensor, offsets: Tensor, order: Tensor) -> tuple[Tensor, Tenso
     begins = lengths.cumsum(0) - lengths
     positions = torch.repeat_interleave(starts - begins, lengths)
     positions += torch.arange(len(positions), device=positions.device)
+    return positions, begins, lengths
+
+
+def _lay_out(ids: Tensor, offsets: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Concatenate the rows of `ids` in a new order; return (ids int64, begins [m], lengths [m]).
+
+    Afterwards a batch is just a slice.
+    """
+    positions, begins, lengths = rows_of(offsets, order)
     return ids[positions].long(), begins, lengths
 
 
