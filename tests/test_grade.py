@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib.util
-import math
 from importlib import import_module
 from pathlib import Path
 
@@ -29,7 +28,7 @@ NETWORKS = ("the MLP, biases too", "the net with BatchNorm", "the text classifie
 def sheet(kind: type, name: str | None, *groups: str, only: str = "") -> dict[str, dict]:
     """{row's name: its content} of these groups, made in this process. only: rows whose names begin so."""
     request = judge.Request("", kind.__name__, "", name, list(groups))
-    rows = list(judge.rows(request, lambda: local.Local(kind), {}, math.inf, only))
+    rows = list(judge.rows(request, lambda: local.Local(lambda: kind), {}, only=only))
     assert len({row["name"] for row in rows}) == len(rows) > 0
     return {row["name"]: row for row in rows}
 

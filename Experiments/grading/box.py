@@ -8,8 +8,6 @@ no capability, and a user that owns nothing. It ends with its judge, however tha
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,15 +15,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from Experiments.grading.plain import ROOT, Drain, ended
+from Experiments.grading.child import ROOT, Child
 from Utils.errors import UserError
 
 CODE, SUBMISSION = "/code", "/submission"
 # What the box sees of the project. `Pruners/pruners.py` is written anew: ours are not in it.
 SEEN = (
     "Layers Models Experiments/__init__.py Experiments/candidate Pruners/__init__.py Pruners/base.py "
-    "Pruners/ranking.py Pruners/untouched.py Pruners/guest.py Utils/__init__.py Utils/errors.py Utils/generator.py Utils/plugin.py "
-    "Utils/machine/__init__.py Utils/machine/memory.py"
+    "Pruners/ranking.py Pruners/untouched.py Pruners/guest.py Utils/__init__.py Utils/errors.py Utils/generator.py "
+    "Utils/plugin.py Utils/machine/__init__.py Utils/machine/memory.py"
 ).split()
 BASE = b"""'The base class of pruners, which others derive from.'
 
@@ -35,6 +33,7 @@ OWN = {"/tmp": 64 << 20, "/dev/shm": 16 << 20}  # directories that can be writte
 MEMORY = 4 << 30  # bytes that all processes of the box may have together
 SCARCE = 0.03  # of the machine's memory: with less than this left, the box is ended, whoever took it
 EVERY = 0.1  # seconds between two looks at the memory
+ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath)}  # of bubblewrap itself: the box can read it
 FIRST_USER = 1 << 30  # where the users begin that boxes run as if a superuser starts them: none of them exists
 
 
@@ -121,77 +120,51 @@ class _Command:
             os.close(handle)
 
 
-class Box:
-    """A candidate's process in a box, as remote.Process describes it. files: the submission, {path in it: content}."""
+class Box(Child):
+    """A candidate's process in a box. files: the submission, {path in it: content}."""
 
     def __init__(self, threads: int, files: Mapping[str, bytes]) -> None:
-        self.reason, self.fault = "", ""
-        self.sock, theirs = socket.socketpair()
-        with _Command(files) as command, theirs:
-            handle = str(theirs.fileno())
-            self.process = subprocess.Popen(
-                [*command.words, sys.executable, "-P", "-m", "Experiments.candidate", handle, str(threads), "boxed"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(), *command.handles),
-                start_new_session=True,
-                cwd="/",
-                env={"PATH": os.environ.get("PATH", os.defpath)},
-            )
-        self.drain = Drain(self.process)
+        self.reason = ""
+        with _Command(files) as command:
+            super().__init__(command.words, [str(threads), "boxed"], "/", ENVIRONMENT, command.handles)
         self.over = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
         self.watch.start()
 
     def _watch(self) -> None:
         while not self.over.wait(EVERY):
-            if taken(self.process.pid) > MEMORY:
+            if sum(tree(self.process.pid).values()) > MEMORY:
                 self.reason = f"its processes took more than {MEMORY >> 30} GB of memory"
             elif scarce():
                 self.fault = "the machine had hardly any memory left"
             if self.reason or self.fault:
-                self._kill()
+                self.kill()
                 return
 
-    def _kill(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-
     def gone(self) -> str | None:
-        return self.reason or ended(self.process)
+        return self.reason or super().gone()
 
     def close(self) -> None:
         self.over.set()
         self.watch.join()
-        self._kill()
-        self.process.wait()
-        self.sock.close()
-        self.drain.stop()
-
-    def output(self) -> str:
-        return self.drain.text()
+        super().close()
 
 
-def taken(process: int) -> int:
-    """Return the bytes of memory of a process and all below it, without the files that they share."""
-    parents, own = {}, {}
+def tree(process: int) -> dict[int, int]:
+    """Return {process: bytes of memory that it shares with no file} of a process and all below it."""
+    below: dict[int, list[int]] = {}
+    own: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
-            with suppress(OSError, ValueError):  # it may end at any time
+            with suppress(OSError, KeyError):  # it may end at any time
                 lines = (entry / "status").read_text(encoding="utf-8", errors="replace")
                 found = dict(re.findall(r"^(PPid|RssAnon|RssShmem):\s+(\d+)", lines, re.MULTILINE))
-                parents[int(entry.name)] = int(found["PPid"])
+                below.setdefault(int(found["PPid"]), []).append(int(entry.name))
                 own[int(entry.name)] = 1024 * (int(found.get("RssAnon", 0)) + int(found.get("RssShmem", 0)))
-    below: dict[int, list[int]] = {}
-    for child, parent in parents.items():
-        below.setdefault(parent, []).append(child)
-    total, waiting = 0, [process]
-    while waiting:
-        one = waiting.pop()
-        total += own.get(one, 0)
-        waiting += below.get(one, [])
-    return total
+    members = [process]
+    for member in members:  # it grows as it is walked
+        members += below.get(member, [])
+    return {member: own[member] for member in members if member in own}
 
 
 def scarce() -> bool:
@@ -218,7 +191,7 @@ def isolation() -> str:
             errors="replace",
             pass_fds=command.handles,
             cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath)},
+            env=ENVIRONMENT,
         )
     if made.returncode:
         said = (made.stderr.strip().splitlines() or [f"exit code {made.returncode}"])[-1]

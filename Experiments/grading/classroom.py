@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from Experiments.grading import CHECKS, FORMULAS, box, gradebook, outputs, page, rubric, structure, submissions
+from Experiments.grading.child import ROOT
 from Experiments.grading.outputs import GRADED, GRADER, LATE, SHEET, STUDENT
-from Experiments.grading.plain import ROOT
 from Experiments.grading.rubric import Rubric
 from Experiments.grading.submissions import Refused, Submission
 from Experiments.sweeping import pool

@@ -81,6 +81,7 @@ def rows(
                     loaded = group
                 candidate.ask("row", {})
                 verdict = check.body(bench)
+                candidate.settled()
                 content = {"ok": verdict.ok, "found": verdict.found, "figures": finite(verdict.figures)}
             except Raised as error:
                 if error.refused and not facts.get("rows"):

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from Experiments.candidate import wire
@@ -10,13 +11,14 @@ from Experiments.grading.remote import Candidate
 
 
 class _Known(Service):
-    """A service whose class is given and not loaded from a file."""
+    """A service whose class is given by a function and not loaded from a file."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, find: Callable[[], Any]) -> None:
         super().__init__()
-        self.kind = kind
+        self.find = find
 
     def _load(self, message: dict[str, Any]) -> str:
+        self.kind = self.find()
         return self.kind.__name__
 
 
@@ -25,25 +27,27 @@ class Local:
 
     fault = ""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, find: Callable[[], Any]) -> None:
         self.sock, self.theirs = socket.socketpair()
-        wire.send(self.theirs, {"ready": True}, {}, None)
-        self.thread = threading.Thread(target=self._serve, args=(kind,), daemon=True)
+        self.thread = threading.Thread(target=self._serve, args=(find,), daemon=True)
         self.thread.start()
 
-    def _serve(self, kind: Any) -> None:
-        service = _Known(kind)
+    def _serve(self, find: Callable[[], Any]) -> None:
+        service = _Known(find)
         while True:
             try:
                 message, tensors = wire.receive(self.theirs, 1 << 30, None)
                 if message["op"] == "close":
-                    service = _Known(kind)
+                    service = _Known(find)
                     wire.send(self.theirs, {"ended": "was closed"}, {}, None)
                 else:
                     answer, found = service.answer(message, tensors)
                     wire.send(self.theirs, answer, {str(k): tensor for k, tensor in enumerate(found)}, None)
             except wire.Broken:
                 return
+
+    def ready(self, until: float) -> None:
+        pass
 
     def gone(self) -> str | None:
         return None
@@ -59,7 +63,7 @@ class Local:
 
 def candidate(kind: Any, limit: float) -> Candidate:
     """Return a candidate of a trusted class, loaded, whose rows may take `limit` seconds together."""
-    found = Candidate(lambda: Local(kind), limit)
+    found = Candidate(lambda: Local(lambda: kind), limit)
     found.begin()
     found.load("", "", "")
     return found

@@ -73,6 +73,9 @@ class Process(Protocol):
     sock: socket.socket
     fault: str  # why the machine has ended it, which is not the class's fault
 
+    def ready(self, until: float) -> None:
+        """Wait for the process until it can be talked to. Raises Fault."""
+
     def gone(self) -> str | None:
         """Return how the process has ended, in words; None if it runs."""
 
@@ -143,8 +146,7 @@ class Candidate:
         sock, nonce = self.process.sock, secrets.token_hex(8)
         most = sum(shape.numel() for shape in shapes) * 8 + wire.SAFETY
         try:
-            if not wire.silent(sock):
-                self._surplus(sock)
+            self.settled()
             self.open = True
             wire.send(sock, {"op": operation, "nonce": nonce, **fields}, tensors or {}, self.until)
             answer, found = wire.receive(sock, most, self.until)
@@ -161,20 +163,14 @@ class Candidate:
     def _ready(self) -> None:
         if self.process is None:
             self.process = self.start()
-            until = time.monotonic() + START_UP
-            while (words := self.process.gone()) is None and wire.silent(self.process.sock):
-                if time.monotonic() > until:
-                    break
-                time.sleep(0.01)
-            try:
-                wire.receive(self.process.sock, 0, until)
-            except wire.Broken as error:
-                self.close()
-                last = (self.printed.strip().splitlines() or [words or str(error)])[-1]
-                raise Fault(f"no process for the class could be started: {last}") from None
+            self.process.ready(time.monotonic() + START_UP)
             self.begin()  # starting is not the class's time
 
-    def _surplus(self, sock: socket.socket) -> None:
+    def settled(self) -> None:
+        """Raise Lost if the process has sent what was not asked for, or has ended."""
+        assert self.process is not None  # a group is open
+        if wire.silent(sock := self.process.sock):
+            return
         try:
             answer, _ = wire.receive(sock, 0, self.until)
         except wire.Broken as error:
