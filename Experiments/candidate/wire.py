@@ -82,7 +82,7 @@ def receive(sock: socket.socket, most: int, until: float | None) -> tuple[dict[s
     try:
         content = json.loads(text)
         tensors = safetensors.torch.load(packed) if packed else {}
-    except (ValueError, RecursionError, KeyError, safetensors.SafetensorError):
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, safetensors.SafetensorError):
         raise Broken("a message is not in the form agreed on") from None
     if not isinstance(content, dict):
         raise Broken("a message is not in the form agreed on")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import secrets
 import time
 from argparse import Namespace
@@ -57,8 +58,8 @@ def secret(path: Path) -> bytes:
     """Return the course's secret; make it if it is absent. Raises UserError if it is too short or cannot be read."""
     try:
         if not path.exists():
-            files.write_bytes(path, secrets.token_hex(SECRET).encode() + b"\n")
-            path.chmod(0o600)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secrets.token_hex(SECRET).encode() + b"\n")
             print(f"Made {path}: keep it, regrades need it, and show it to no student.")
         found = path.read_bytes().strip()
     except OSError as error:

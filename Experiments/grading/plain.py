@@ -8,6 +8,7 @@ import shutil
 import tempfile
 
 from Experiments.grading.child import ROOT, Child
+from Experiments.grading.remote import Fault
 
 ISOLATION = "none"  # as it stands on the sheet
 
@@ -16,6 +17,8 @@ class Plain(Child):
     """The process, in a temporary directory that ends with it."""
 
     def __init__(self, threads: int) -> None:
+        if not hasattr(os, "fork"):
+            raise Fault("grading needs a system that can fork; on Windows, WSL is one")
         self.directory = tempfile.mkdtemp(prefix="grade-")
         alone = {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
         super().__init__([], [str(threads)], self.directory, {**os.environ, **alone})

@@ -101,6 +101,11 @@ class Candidate:
         self.trials = 0
         self.printed = ""
 
+    @property
+    def scratch(self) -> str | None:
+        """Return a directory that ends with the process, even if the judge is killed; None if it has none."""
+        return getattr(self.process, "directory", None)
+
     def begin(self) -> None:
         """Start the clock of a row. Nothing that the candidate does starts it again."""
         self.until = min(time.monotonic() + self.limit, self.ends)

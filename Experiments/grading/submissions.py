@@ -6,6 +6,7 @@ import json
 import re
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -15,6 +16,7 @@ from Utils.errors import UserError
 
 SUFFIXES = (".py", ".ipynb")  # what is read; everything else is left where it is
 FILES, FILE, TOTAL = 500, 2 << 20, 20 << 20  # most files of a submission, bytes of one, and of all
+DEEP, LONG = 20, 100  # folders above a file, and characters of a name, at most
 ENTRIES = 20_000  # most entries of an archive, read or not
 # Names that platforms give: "lovelaceada_LATE_4711_8822_grasp.py", "Ada Lovelace_4711_assignsubmission_file".
 CANVAS = re.compile(r"(?P<student>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_\d+_(?P<file>.+)")
@@ -43,6 +45,12 @@ class Submission:
                 found[place] = source
                 if len(found) > FILES or sum(map(len, found.values())) > TOTAL:
                     raise Refused(f"more than {FILES} source files or {TOTAL >> 20} MB")
+        for name in found:
+            path = PurePosixPath(name)
+            if len(path.parts) > DEEP or not all(len(p) <= LONG and p.isprintable() for p in path.parts):
+                raise Refused(f"{name[:LONG]!r} is no name for a file")
+            if inside := {str(parent) for parent in path.parents} & found.keys():
+                raise Refused(f"{min(inside)} is a file and a folder")
         if not found:
             raise Refused(f"no file that ends in {' or '.join(SUFFIXES)}")
         return dict(sorted(found.items()))
@@ -77,8 +85,9 @@ def found(place: Path) -> list[Submission]:
         one = by_student.setdefault(student if not ident else f"{student}_{ident}", Submission(student, ident))
         one.late = one.late or late
         one.parts.append((inner, path, entry))
+    names = Counter(one.student for one in by_student.values())
     for key, one in by_student.items():
-        if sum(other.student == one.student for other in by_student.values()) > 1:
+        if names[one.student] > 1:
             one.student = key  # two of one name are told apart by their numbers
     if not by_student:
         raise UserError(f"--submissions {place} holds no file, folder or zip of a student")
@@ -96,7 +105,7 @@ def _parts(place: Path) -> Iterator[tuple[str, Path, str]]:
         with zipfile.ZipFile(place) as archive:
             for info in archive.infolist()[:ENTRIES]:
                 if _wanted(info.filename) and _harmless(info):
-                    yield info.filename, place, info.filename
+                    yield info.filename.replace("\\", "/"), place, info.filename
 
 
 def _between(path: Path, place: Path) -> list[Path]:
@@ -104,9 +113,10 @@ def _between(path: Path, place: Path) -> list[Path]:
 
 
 def _wanted(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    hidden = any(part.startswith(".") or part in ("__MACOSX", "__pycache__", ".ipynb_checkpoints") for part in parts)
-    return not hidden and name.lower().endswith((*SUFFIXES, ".zip"))
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not name.lower().endswith((*SUFFIXES, ".zip")):
+        return False
+    return not any((part.startswith(".") and part != "..") or part in ("__MACOSX", "__pycache__") for part in parts)
 
 
 def _harmless(info: zipfile.ZipInfo) -> bool:
@@ -143,7 +153,7 @@ def _opened(name: str, path: Path, entry: str) -> Iterator[tuple[str, bytes]]:
                     total += len(inner := _limited(archive, info, FILE))
                     if total > TOTAL:
                         raise Refused(f"{name} unpacks to more than {TOTAL >> 20} MB")
-                    yield info.filename, inner
+                    yield info.filename.replace("\\", "/"), inner
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, KeyError, ValueError, EOFError) as error:
         raise Refused(f"{name} cannot be read: {error}") from None
 

@@ -52,6 +52,7 @@ class Away(Pruner):
 
 def _run(dataset: str, pruner: str, data_dir: str, threads: int, bench: Bench | None = None) -> dict[str, Any]:
     """Run on the data set's sample and return the result, which is not stored. bench: its class prunes instead."""
+    scratch = None if bench is None else bench.candidate.scratch
 
     def make(shop: Workshop) -> tuple[dict[str, Any], str]:
         if bench is not None:
@@ -60,7 +61,7 @@ def _run(dataset: str, pruner: str, data_dir: str, threads: int, bench: Bench | 
 
     quiet = io.StringIO()
     with (
-        tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as directory,
+        tempfile.TemporaryDirectory(prefix="grade-", dir=scratch, ignore_cleanup_errors=True) as directory,
         contextlib.redirect_stdout(quiet),
         contextlib.redirect_stderr(quiet),
     ):
