@@ -143,7 +143,7 @@ def _one(args: Namespace) -> int:
 
     from Experiments.grading import judge, plain, structure
     from Experiments.grading.judge import Request
-    from Experiments.grading.remote import Fault
+    from Experiments.grading.remote import Candidate, Fault
 
     torch.set_num_threads(args.threads or torch.get_num_threads())
     request = Request(
@@ -152,7 +152,6 @@ def _one(args: Namespace) -> int:
         sha256=found.sha256,
         truth=args.graded_as if args.graded_as in FORMULAS else None,
         checks=args.checks,
-        limit=args.limit,
         data_dir=str(Path(args.data_dir).resolve()),
         threads=args.threads,
     )
@@ -164,7 +163,8 @@ def _one(args: Namespace) -> int:
     }
     sheet = Sheet(found.path.name, found.attribute, found.sha256, args.graded_as, args.checks, facts)
     try:
-        sheet.rows = list(judge.rows(request, lambda: plain.Plain(args.threads), facts))
+        with Candidate(lambda: plain.Plain(args.threads), args.limit) as candidate:
+            sheet.rows = judge.rows(request, candidate, facts)
     except Fault as error:
         raise UserError(f"the checks could not start: {error}") from None
     files.write_json(file, sheet.content())

@@ -28,7 +28,8 @@ NETWORKS = ("the MLP, biases too", "the net with BatchNorm", "the text classifie
 def sheet(kind: type, name: str | None, *groups: str, only: str = "") -> dict[str, dict]:
     """{row's name: its content} of these groups, made in this process. only: rows whose names begin so."""
     request = judge.Request("", kind.__name__, "", name, list(groups))
-    rows = list(judge.rows(request, lambda: local.Local(lambda: kind), {}, only=only))
+    with local.candidate(kind) as candidate:
+        rows = judge.rows(request, candidate, {}, only)
     assert len({row["name"] for row in rows}) == len(rows) > 0
     return {row["name"]: row for row in rows}
 
@@ -36,7 +37,7 @@ def sheet(kind: type, name: str | None, *groups: str, only: str = "") -> dict[st
 def bench_of(name: str, secret: bytes = b"") -> Bench:
     """A bench with ours, and the numbers of a secret."""
     draw = Draw.of(secret, "") if secret else Draw()
-    return Bench(local.candidate(load.pruner(name), 60.0), name, draw)
+    return Bench(local.candidate(load.pruner(name)), name, draw)
 
 
 def failed(rows: dict[str, dict]) -> dict[str, str]:

@@ -16,6 +16,7 @@ import pytest
 
 from Experiments.grading import box, judge, plain
 from Experiments.grading.draws import Draw
+from Experiments.grading.remote import Candidate
 from Experiments.grading.rubric import Rubric
 from Utils.errors import UserError
 
@@ -122,9 +123,10 @@ def attack(teacher):
         if name not in known:
             digest = hashlib.sha256(files[f"{name}.py"]).hexdigest()
             draw = Draw.of(b"s" * 32, digest)
-            request = judge.Request(f"{box.SUBMISSION}/{name}.py", "SNIP", digest, "snip", GROUPS, 5.0, draw)
+            request = judge.Request(f"{box.SUBMISSION}/{name}.py", "SNIP", digest, "snip", GROUPS, draw)
             try:
-                known[name] = Graded(list(judge.rows(request, start, {})), "")
+                with Candidate(start, 5.0) as candidate:
+                    known[name] = Graded(judge.rows(request, candidate, {}), "")
             except UserError as error:
                 known[name] = Graded([], str(error))
         return known[name]
@@ -157,7 +159,8 @@ def test_without_a_box_the_same_file_reads_the_secret(teacher, tmp_path):
     file.write_bytes(teacher.filled(BEFORE + ATTACKS["read_the_teachers_files"]["code"]))
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     request = judge.Request(str(file), "SNIP", digest, "snip", ["interface", "scores"])
-    rows = list(judge.rows(request, lambda: plain.Plain(1), {}, only="scores of the MLP"))
+    with Candidate(lambda: plain.Plain(1), 60.0) as candidate:
+        rows = judge.rows(request, candidate, {}, only="scores of the MLP")
     assert "a secret of the teacher's" in rows[0]["found"]
 
 

@@ -167,7 +167,7 @@ def test_a_folder_of_nothing_is_an_error(tmp_path):
 
 
 def row(name="shuffle()", group="counts", ok=True, found="", forgeable=False) -> dict:
-    texts = {"expected": "one", "why": "" if ok else "because", "figures": {}}
+    texts: dict = {"expected": "one", "why": "" if ok else "because", "figures": {}}
     return {"name": name, "group": group, "ok": ok, "found": found, "forgeable": forgeable, **texts}
 
 

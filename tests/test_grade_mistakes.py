@@ -1,6 +1,7 @@
 """The corpus of honest submissions: each has a sheet, and fails the rows of its mistake, named, and no other."""
 
 import json
+import math
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from Experiments.grading import FORMULAS, judge, local
 from Experiments.grading.draws import Draw
+from Experiments.grading.remote import Candidate
 from Experiments.grading.sheet import Sheet
 from Utils import plugin
 from Utils.errors import UserError
@@ -34,12 +36,14 @@ def test_a_mistake_fails_its_own_rows_and_a_right_class_none(name, tmp_path):
     )
     request = judge.replace(request, draw=Draw.of(b"a secret", source.sha256))
     facts: dict = {"isolation": "none"}
+    candidate = Candidate(lambda: local.Local(source.load), math.inf)
     if "refused" in entry:
-        with pytest.raises(UserError, match=entry["refused"]):
-            list(judge.rows(request, lambda: local.Local(source.load), facts))
+        with candidate, pytest.raises(UserError, match=entry["refused"]):
+            judge.rows(request, candidate, facts)
         return
     sheet = Sheet(source.path.name, entry["class"], source.sha256, truth, checks, facts)
-    sheet.rows = list(judge.rows(request, lambda: local.Local(source.load), facts))
+    with candidate:
+        sheet.rows = judge.rows(request, candidate, facts)
     patterns = entry.get("fails", [])
     failed = [row for row in sheet.rows if not row["ok"]]
     should = [row["name"] for row in sheet.rows if any(fnmatchcase(row["name"], pattern) for pattern in patterns)]

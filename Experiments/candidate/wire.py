@@ -5,6 +5,7 @@ unpickled, and no length is believed beyond the limits that the reader sets.
 """
 
 import json
+import math
 import select
 import socket
 import struct
@@ -32,7 +33,7 @@ class Late(Broken):
 
 def _left(until: float | None) -> float | None:
     """Return the seconds until a moment of the monotonic clock; None for ever. Raises Late if there are none."""
-    if until is None:
+    if until is None or until == math.inf:
         return None
     if (left := until - time.monotonic()) <= 0:
         raise Late("no answer in time")

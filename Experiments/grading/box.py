@@ -34,6 +34,9 @@ MEMORY = 4 << 30  # bytes that all processes of the box may have together
 SCARCE = 0.03  # of the machine's memory: with less than this left, the box is ended, whoever took it
 EVERY = 0.1  # seconds between two looks at the memory
 ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath)}  # of bubblewrap itself: the box can read it
+# The environment in the box.
+ALONE = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONPATH": CODE}
+ALONE |= {"PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}
 FIRST_USER = 1 << 30  # where the users begin that boxes run as if a superuser starts them: none of them exists
 
 
@@ -71,7 +74,7 @@ def _held(content: bytes) -> int:
     return handle
 
 
-class _Command:
+class Command:
     """The command line of a box, and the descriptors that it reads from."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
@@ -90,9 +93,7 @@ class _Command:
         for name, content in files.items():
             words += [*_directories(f"{SUBMISSION}/{name}"), *self._file(f"{SUBMISSION}/{name}", content)]
         words += ["--remount-ro", "/dev", "--remount-ro", "/"]
-        alone = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONPATH": CODE}
-        alone |= {"PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}
-        for name, value in alone.items():
+        for name, value in ALONE.items():
             words += ["--setenv", name, value]
         self.words = ["bwrap", "--args", str(self._arguments([*words, "--chdir", "/tmp"])), "--"]
         if os.geteuid() == 0:  # limits of processes do not hold for the superuser, so the box gets another user
@@ -112,7 +113,7 @@ class _Command:
         self.handles.append(_held("\0".join(words).encode()))
         return self.handles[-1]
 
-    def __enter__(self) -> "_Command":
+    def __enter__(self) -> "Command":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,7 +126,7 @@ class Box(Child):
 
     def __init__(self, threads: int, files: Mapping[str, bytes]) -> None:
         self.reason = ""
-        with _Command(files) as command:
+        with Command(files) as command:
             super().__init__(command.words, [str(threads), "boxed"], "/", ENVIRONMENT, command.handles)
         self.over = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
@@ -182,7 +183,7 @@ def isolation() -> str:
             "sudo apt-get install bubblewrap util-linux"
         )
     version = subprocess.run(["bwrap", "--version"], capture_output=True, encoding="utf-8", env=dict(os.environ)).stdout
-    with _Command({}) as command:
+    with Command({}) as command:
         made = subprocess.run(
             [*command.words, sys.executable, "-S", "-c", "import Experiments"],
             stdin=subprocess.DEVNULL,

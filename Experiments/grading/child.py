@@ -34,7 +34,7 @@ class Child:
         self.sock, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
-                [*before, sys.executable, "-P", "-m", "Experiments.candidate", str(theirs.fileno()), *more],
+                [*before, sys.executable, "-u", "-P", "-m", "Experiments.candidate", str(theirs.fileno()), *more],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -58,7 +58,7 @@ def secret(path: Path) -> bytes:
     """Return the course's secret; make it if it is absent. Raises UserError if it is too short or cannot be read."""
     try:
         if not path.exists():
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(secrets.token_hex(SECRET).encode() + b"\n")
             print(f"Made {path}: keep it, regrades need it, and show it to no student.")
         found = path.read_bytes().strip()
@@ -136,29 +136,30 @@ def _grade(jobs: list[Job], marks: Rubric, known: Mapping[str, Submission], work
 
 def grade(job: Job) -> None:
     """Grade one student and write the three files. What goes wrong in the grader is a state of its own."""
+    from Experiments.grading.remote import Candidate
+
     marks = rubric.read(job.rubric, job.name)
     (one,) = (one for one in submissions.found(Path(job.submissions)) if one.student == job.student)
     begun = time.monotonic()
-    ends = begun + job.total
     sheets: list[dict[str, Any]] = []
     facts: dict[str, Any] = {}
     state, reason = GRADED, ""
     try:
         content = one.read()
         facts["files"], facts["sha256"] = list(content), submissions.sha256(content)
-        for name in marks.classes:
-            sheet, trouble = _class(job, content, facts["sha256"], name, ends)
-            sheets.append(sheet)
-            state, reason = (trouble, sheet["reason"]) if trouble and state == GRADED else (state, reason)
-            facts["draw"] = sheet["draw"]
-        facts["flags"] = [flag for sheet in sheets for flag in sheet.pop("flags")]
+        with Candidate(lambda: box.Box(job.threads, content), job.limit, begun + job.total) as candidate:
+            for name in marks.classes:
+                sheet, trouble = _class(job, content, facts["sha256"], name, candidate)
+                sheets.append(sheet)
+                state, reason = (trouble, sheet["reason"]) if trouble and state == GRADED else (state, reason)
+        facts["flags"] = list(dict.fromkeys(flag for sheet in sheets for flag in sheet.pop("flags")))
     except Refused as error:
         state, reason = STUDENT, str(error)
     made = _sheet(job, one, marks, state, reason, sheets)
     outputs.write(Path(job.out) / job.student, {**made, **facts, "seconds": round(time.monotonic() - begun, 1)}, marks)
 
 
-def _class(job: Job, content: dict[str, bytes], sha256: str, name: str, ends: float) -> tuple[dict[str, Any], str]:
+def _class(job: Job, content: dict[str, bytes], sha256: str, name: str, candidate: Any) -> tuple[dict[str, Any], str]:
     """Grade one class of a submission; return (its sheet, the state other than graded)."""
     from Experiments.grading import judge
     from Experiments.grading.draws import Draw
@@ -174,7 +175,6 @@ def _class(job: Job, content: dict[str, bytes], sha256: str, name: str, ends: fl
         sha256="",
         truth=graded_as if graded_as in FORMULAS else None,
         checks=job.checks,
-        limit=job.limit,
         draw=draw,
         data_dir=job.data_dir,
         threads=job.threads,
@@ -184,8 +184,8 @@ def _class(job: Job, content: dict[str, bytes], sha256: str, name: str, ends: fl
         sheet.file, sheet.sha256 = file, hashlib.sha256(content[file]).hexdigest()
         facts["flags"] = structure.alone(content, name, content[file])
         request = judge.placed(request, f"{box.SUBMISSION}/{file}", sheet.sha256)
-        sheet.rows = list(judge.rows(request, lambda: box.Box(job.threads, content), facts, ends))
-        if facts.pop("timed_out", False):
+        sheet.rows = judge.rows(request, candidate, facts)
+        if facts.pop("timed_out"):
             facts["reason"] = f"not done within {job.total:g} s"
             return sheet.content(), LATE
         if not any(row["ok"] for row in sheet.rows):
@@ -212,7 +212,6 @@ def _sheet(
         "of": marks.points,
         "late_days": late,
         "isolation": job.isolation,
-        "draw": "",
         "key": job.key,
         "rubric": marks.sha256,
         "sha256": "",

@@ -26,12 +26,11 @@ def _timed(trial: Trial) -> tuple[float, Tensor]:
 
 def _cost(bench: Bench) -> Verdict:
     name = bench.truth or STAND_IN
-    ours = local.candidate(load.pruner(name), bench.candidate.limit)
-    shadow = copy.copy(bench)
-    shadow.candidate = ours
     seconds: list[tuple[float, float]] = []
     share = 1.0
-    try:
+    with local.candidate(load.pruner(name)) as ours:
+        shadow = copy.copy(bench)
+        shadow.candidate = ours
         for k in range(ROUNDS + 1):  # another network each time, so that nothing can be remembered
             trials = [bench.trial("middling", variant=str(k)), shadow.trial("middling", variant=str(k))]
             order = -1 if k % 2 else 1  # it alternates, so that a machine whose speed drifts favours neither
@@ -40,8 +39,6 @@ def _cost(bench: Bench) -> Verdict:
             if bench.truth in REFERENCES:
                 share = min(share, agreement.overlap(our_scores.abs(), scores.abs(), 0.1))
         peaks = [trial.peak() for trial in trials]
-    finally:
-        ours.close()
     ratio = statistics.median(a / b for a, b in seconds[1:])
     figures: dict[str, Any] = {
         "beside": name,

@@ -1,8 +1,7 @@
 """The judge: it makes the rows of a sheet, one after the other, whatever the class under test does."""
 
-import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from Experiments.grading import CHECKS
 from Experiments.grading.bench import Bench, Check
 from Experiments.grading.draws import Draw
-from Experiments.grading.remote import Candidate, Lost, Process, Raised
+from Experiments.grading.remote import Candidate, Lost, Raised
 from Experiments.grading.sheet import finite, one_line
 from Utils.errors import UserError
 
@@ -26,7 +25,6 @@ class Request:
     sha256: str  # of the file
     truth: str | None  # the pruner whose formula the scores should follow
     checks: list[str]  # groups of rows
-    limit: float = 60.0  # seconds for each row
     draw: Draw = field(default_factory=Draw)
     data_dir: str = "Data"
     threads: int = 1
@@ -49,64 +47,53 @@ def unmade(request: Request, why: str) -> list[dict[str, Any]]:
     return [_row(group, check, False, words) for (group, check), words in zip(every, found, strict=True)]
 
 
-def rows(
-    request: Request, start: Callable[[], Process], facts: dict[str, Any], ends: float = math.inf, only: str = ""
-) -> Iterator[dict[str, Any]]:
-    """Yield every row of the sheet, in order; `facts` gets the seconds, the output, and whether time ran out.
+def rows(request: Request, candidate: Candidate, facts: dict[str, Any], only: str = "") -> list[dict[str, Any]]:
+    """Make every row of the sheet and return them; `facts` gets the seconds, the output, and whether time ran out.
 
     A row whose process ends fails, and a new process continues with the next one.
-    start: starts a process. ends: the moment of the monotonic clock at which the rows that are left are given up.
     only: the beginning of the names of the rows that are made.
-    Raises UserError if the file has no such class.
+    Raises UserError if the file has no such class, and Fault for what is not the class's fault.
     """
-    begun, lost, loaded = time.monotonic(), 0, ""
-    candidate = Candidate(start, request.limit, ends)
+    begun, printed = time.monotonic(), len(candidate.output())
     bench = Bench(candidate, request.truth, request.draw, request.data_dir, request.threads)
-    reason = ""  # why the rows that are left are not run
-    try:
-        for group, check in (row for row in planned(request.checks, request.truth) if row[1].name.startswith(only)):
-            if not reason and time.monotonic() >= ends:
-                facts["timed_out"] = True
-                reason = "the time for the whole submission is over"
-            if reason:
-                yield _row(group, check, False, f"not run: {reason}")
-                continue
-            candidate.begin()
-            content: dict[str, Any]
-            try:
-                if group != loaded:
-                    candidate.shut()
-                if not candidate.open:
-                    bench.name = candidate.load(request.file, request.name, request.sha256)
-                    loaded = group
-                candidate.ask("row", {})
-                verdict = check.body(bench)
-                candidate.settled()
-                content = {"ok": verdict.ok, "found": verdict.found, "figures": finite(verdict.figures)}
-            except Raised as error:
-                if error.refused and not facts.get("rows"):
-                    raise UserError(one_line(error.text)) from None
-                content = {"ok": False, "found": error.text, "trace": error.trace}
-                if loaded != group:  # not the row, but loading has failed: the next row tries it again
-                    candidate.shut()
-                if not bench.name:
-                    reason = "there is no class to check"
-            except Lost as error:
-                lost += 1
-                content = {"ok": False, "found": str(error)}
-                if time.monotonic() >= ends:
-                    facts["timed_out"] = True
-                if not bench.name:
-                    reason = "there is no class to check"
-                elif lost >= GIVE_UP:
-                    reason = f"{lost} rows before it did not come to an end"
-            facts["rows"] = facts.get("rows", 0) + 1
-            yield _row(group, check, **content)
-    finally:
-        candidate.close()
-        facts["seconds"] = round(time.monotonic() - begun, 1)
-        facts["output"] = candidate.printed
-        facts.pop("rows", None)
+    made: list[dict[str, Any]] = []
+    loaded, reason, lost = "", "", 0  # the group that is open; why the rows that are left are not run
+    for group, check in (row for row in planned(request.checks, request.truth) if row[1].name.startswith(only)):
+        if not reason and candidate.over:
+            reason = "the time for the whole submission is over"
+        if reason:
+            made.append(_row(group, check, False, f"not run: {reason}"))
+            continue
+        candidate.begin()
+        content: dict[str, Any]
+        try:
+            if group != loaded:
+                candidate.shut()
+            if not candidate.open:
+                loaded = ""
+                bench.name = candidate.load(request.file, request.name, request.sha256)
+                loaded = group
+            candidate.ask("row", {})
+            verdict = check.body(bench)
+            candidate.settled()
+            content = {"ok": verdict.ok, "found": verdict.found, "figures": finite(verdict.figures)}
+        except Raised as error:
+            if error.refused and not made:
+                raise UserError(one_line(error.text)) from None
+            content = {"ok": False, "found": error.text, "trace": error.trace}
+        except Lost as error:
+            lost += 1
+            content = {"ok": False, "found": str(error)}
+        if not bench.name:
+            reason = "there is no class to check"
+        elif lost >= GIVE_UP:
+            reason = f"{lost} rows before it did not come to an end"
+        made.append(_row(group, check, **content))
+    facts["timed_out"] = candidate.over
+    candidate.shut()
+    facts["seconds"] = round(time.monotonic() - begun, 1)
+    facts["output"] = candidate.output()[printed:]
+    return made
 
 
 def _row(

@@ -18,6 +18,7 @@ from Experiments.candidate.trials import WHAT
 NUMBERS = {torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.int64, torch.bool}
 TEXT, TRACE = 1_000, 10_000  # characters of an error and of its traceback, at most
 START_UP = 300.0  # seconds in which a process has to import the project's modules
+PRINTED = 100_000  # characters of output, of all processes of a class
 LISTED = 500  # names in a list, at most
 
 
@@ -101,6 +102,17 @@ class Candidate:
         self.trials = 0
         self.printed = ""
 
+    def __enter__(self) -> Candidate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def over(self) -> bool:
+        """Return whether the time for everything is over."""
+        return time.monotonic() >= self.ends
+
     @property
     def scratch(self) -> str | None:
         """Return a directory that ends with the process, even if the judge is killed; None if it has none."""
@@ -134,7 +146,11 @@ class Candidate:
         if self.process is not None:
             process, self.process = self.process, None
             process.close()
-            self.printed = (self.printed + process.output())[: wire.SAFETY]
+            self.printed = (self.printed + process.output())[:PRINTED]
+
+    def output(self) -> str:
+        """Return the beginning of what the class has printed."""
+        return self.printed + ("" if self.process is None else self.process.output())
 
     def ask(
         self,

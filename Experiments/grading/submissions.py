@@ -46,10 +46,10 @@ class Submission:
                 if len(found) > FILES or sum(map(len, found.values())) > TOTAL:
                     raise Refused(f"more than {FILES} source files or {TOTAL >> 20} MB")
         for name in found:
-            path = PurePosixPath(name)
-            if len(path.parts) > DEEP or not all(len(p) <= LONG and p.isprintable() for p in path.parts):
+            within = PurePosixPath(name)
+            if len(within.parts) > DEEP or not all(len(p) <= LONG and p.isprintable() for p in within.parts):
                 raise Refused(f"{name[:LONG]!r} is no name for a file")
-            if inside := {str(parent) for parent in path.parents} & found.keys():
+            if inside := {str(parent) for parent in within.parents} & found.keys():
                 raise Refused(f"{min(inside)} is a file and a folder")
         if not found:
             raise Refused(f"no file that ends in {' or '.join(SUFFIXES)}")
