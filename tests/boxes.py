@@ -45,16 +45,20 @@ class Shared(box.Box):
 
 
 class Boxes:
-    """Starts boxes with these files, as judge.rows asks for them, and as few as will do."""
+    """Starts boxes with these files, as judge.rows asks for them: as few as will do, and each before it is needed."""
 
     def __init__(self, files: dict[str, bytes]) -> None:
-        self.files, self.started = files, list[Shared]()
+        self.files = files
+        self.present, self.next = self._start(), self._start()
+
+    def _start(self) -> Shared:
+        return Shared(1, self.files)
 
     def __call__(self) -> Shared:
-        if not (self.started and self.started[-1].sound):
-            self.started.append(Shared(1, self.files))
-        return self.started[-1]
+        if not self.present.sound:
+            self.present, self.next = self.next, self._start()
+        return self.present
 
     def end(self) -> None:
-        for one in self.started:
-            one.end()
+        self.present.end()
+        self.next.end()

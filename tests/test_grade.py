@@ -161,41 +161,6 @@ def altered(base: type, change) -> type:
     return student(base, score=score)
 
 
-def found_in(rows: dict[str, dict]) -> set[str]:
-    return {rows[f"scores of {words}"]["found"] for words in NETWORKS}
-
-
-def test_a_wrong_sign_is_named():
-    rows = sheet(altered(published.GraSP, torch.neg), "grasp", "scores")
-    assert len(failed(rows)) == 4
-    assert found_in(rows) == {"the order is reversed, the lowest are to stay: a wrong sign"}
-
-
-def test_a_missing_temperature_is_named():
-    rows = sheet(student(published.GraSP, temperature=1), "grasp", "scores")
-    assert found_in(rows) == {"the temperature is missing: logits are not divided by 200"}
-
-
-def test_a_missing_absolute_value_is_named():
-    class Signed(published.SNIP):
-        def score(self, model, loss, dataloader, device):
-            for mask, _ in self.masked_parameters:
-                mask.requires_grad = True
-            for data, target in dataloader:
-                loss(model(data), target).backward()
-            for mask, parameter in self.masked_parameters:
-                self.scores[id(parameter)] = mask.grad.detach().clone()
-                mask.requires_grad = False
-
-    assert found_in(sheet(Signed, "snip", "scores")) == {"the absolute value is missing: signed dL/dmask"}
-
-    class Weights(published.Mag):
-        def score(self, model, loss, dataloader, device):
-            self.scores = {id(p): p.detach().clone() for _, p in self.masked_parameters}
-
-    assert found_in(sheet(Weights, "mag", "scores")) == {"the absolute value is missing: signed weights"}
-
-
 def test_train_mode_is_named_where_there_is_batchnorm_and_its_traces_fail_too():
     class Training(published.SNIP):
         def score(self, model, loss, dataloader, device):
@@ -212,26 +177,6 @@ def test_train_mode_is_named_where_there_is_batchnorm_and_its_traces_fail_too():
     assert "the model" in rows["train and eval modes"]
 
 
-def test_scores_normalised_tensor_by_tensor_are_named():
-    """Within a tensor nothing changes, but a global ranking does."""
-    rows = sheet(altered(published.Mag, lambda score: score / score.norm()), "mag", "scores")
-    assert rows["scores of the net with BatchNorm"]["found"].startswith("ranks alike in each tensor, but not across")
-    assert rows["scores of the text classifier"]["ok"]  # has but one
-
-
-def test_a_monotone_transform_is_as_good():
-    rows = sheet(altered(published.SNIP, lambda score: (1e3 * score).log1p()), "snip", "scores")
-    assert failed(rows) == {}
-    assert found_in(rows) == {"a monotone transform of the reference, which ranks the same"}
-
-
-def test_scores_of_another_kind_are_another_ranking():
-    rows = sheet(published.Mag, "grasp", "scores")
-    assert found_in(rows) == {"the scores are the magnitudes |theta|"}
-    rows = sheet(published.Rand, "snip", "scores")
-    assert all(text.startswith("another ranking: ") for text in found_in(rows)) and len(failed(rows)) == 4
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -243,16 +188,6 @@ def test_scores_of_another_kind_are_another_ranking():
 def test_scores_that_cannot_be_ranked_fail(change, words):
     row = sheet(altered(published.Mag, change), "mag", "scores")["scores of the MLP, biases too"]
     assert not row["ok"] and words in row["found"]
-
-
-def test_scores_of_a_tensor_that_are_missing_fail():
-    class Forgetful(published.Mag):
-        def score(self, *args):
-            super().score(*args)
-            self.scores.popitem()
-
-    row = sheet(Forgetful, "mag", "scores")["scores of the MLP, biases too"]
-    assert not row["ok"] and "no entry of 4.bias" in row["found"]
 
 
 @pytest.mark.parametrize(
@@ -293,35 +228,6 @@ def fixed() -> torch.Generator:
 # --- wrong masks ---------------------------------------------------------------------------------------------------
 
 
-def test_a_density_read_as_what_goes_fails():
-    def mask(self, sparsity, scope):
-        pruners.Pruner.mask(self, 1 - sparsity or 1.0, scope)
-
-    rows = failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))
-    assert rows["distinct scores, global"].startswith("at density 0.9 47 weights stay, not 418")
-
-
-def test_keeping_the_lowest_fails():
-    def mask(self, density, scope):
-        self.invert()
-        pruners.Pruner.mask(self, density, scope)
-
-    rows = failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))
-    assert rows["the highest stay, global"] == "at density 0.5 the lowest stay"
-    assert "distinct scores, global" not in rows
-
-
-def test_a_scope_that_is_not_heeded_fails():
-    def mask(self, density, scope):
-        pruners.Pruner.mask(self, density, "global")
-
-    rows = failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))
-    assert (
-        {"distinct scores, local", "the highest stay, local"} >= {n for n in rows if n.startswith("distinct")} > set()
-    )
-    assert "distinct scores, global" not in rows
-
-
 def test_pruning_and_growing_again_fails():
     def mask(self, density, scope):
         """Exact counts, whatever is pruned already."""
@@ -336,43 +242,7 @@ def test_pruning_and_growing_again_fails():
     assert "zero scores, global" not in rows and "equal scores, global" not in rows
 
 
-def test_masks_that_are_not_of_0_and_1_fail():
-    def mask(self, density, scope):
-        pruners.Pruner.mask(self, density, scope)
-        for mask, _ in self.masked_parameters:
-            mask.mul_(2)
-
-    assert (
-        failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))["the highest stay, global"] == "a mask holds 2"
-    )
-
-
-@pytest.mark.parametrize(
-    ("method", "row"),
-    [
-        (("apply_mask", lambda self: None), "apply_mask()"),
-        (("stats", lambda self: (1.0, 2)), "stats()"),
-        (("shuffle", lambda self: self.masked_parameters[0][0].zero_()), "shuffle()"),
-    ],
-)
-def test_a_method_that_does_not_do_its_work_fails_its_row_alone(method, row):
-    assert list(failed(sheet(student(pruners.Mag, **dict([method])), "mag", "counts"))) == [row]
-
-
 # --- what is carried over and left behind --------------------------------------------------------------------------
-
-
-def test_gradients_that_add_up_fail_the_second_scoring():
-    class Adding(published.Pruner):
-        def score(self, model, loss, dataloader, device):
-            for data, target in dataloader:
-                loss(model(data), target).backward()
-            self.scores = {id(p): (p * p.grad).detach().abs() for _, p in self.masked_parameters}
-
-    rows = failed(sheet(Adding, "snip", "scores", "rounds", "effects"))
-    assert not any(name.startswith("scores of") for name in rows)
-    assert "about 2 times the first" in rows["scoring twice, MLP"]
-    assert rows["stored gradients"].startswith("changed: ")
 
 
 def test_scores_kept_by_the_class_fail_the_row_of_two_instances():
@@ -444,17 +314,6 @@ def test_gradients_of_zero_where_there_was_none_are_no_trace():
             model[0].weight.grad = torch.zeros_like(model[0].weight)
 
     assert failed(sheet(Zeros, "mag", "effects")) == {}
-
-
-def test_a_class_without_a_method_fails_as_it_is_built():
-    class Bare:
-        def __init__(self, masked_parameters):
-            self.scores = {}
-
-        def score(self, model, loss, dataloader, device): ...
-
-    row = sheet(Bare, None, "interface")["the class can be built"]
-    assert row["found"] == "no method mask, apply_mask, shuffle, stats" and not row["ok"]
 
 
 def test_cost_beside_ours_is_a_ratio_of_measured_times():

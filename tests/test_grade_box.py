@@ -116,8 +116,9 @@ def attack(teacher):
     """attack(name): its outcome, with few rows that wait long, in a box that sound attacks share."""
     boxes.isolation()
     files = {f"{name}.py": teacher.filled(BEFORE + entry["code"]) for name, entry in ATTACKS.items()}
-    start, known, give_up = boxes.Boxes(files), dict[str, Graded](), judge.GIVE_UP
-    judge.GIVE_UP = 1
+    start, known = boxes.Boxes(files), dict[str, Graded]()
+    usual, most = judge.GIVE_UP, box.MEMORY
+    judge.GIVE_UP, box.MEMORY = 1, 1 << 30
 
     def call(name: str) -> Graded:
         if name not in known:
@@ -132,7 +133,7 @@ def attack(teacher):
         return known[name]
 
     yield call
-    judge.GIVE_UP = give_up
+    judge.GIVE_UP, box.MEMORY = usual, most
     start.end()
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import main
-from Experiments.grading import judge, scores
+from Experiments.grading import box, judge, scores
 from Experiments.grading.sheet import WIDTH
 from Utils import load
 from Utils.commandline import arguments as commandline
@@ -314,3 +315,58 @@ def test_a_sheet_never_replaces_another_file(tmp_path, capsys):
     assert "another file" in capsys.readouterr().err and file.read_text(encoding="utf-8") == "class Mag: ...\n"
     sheet = tmp_path / "sheet.json"
     assert main.main([*arguments, str(sheet)]) == 1 and main.main([*arguments, str(sheet)]) == 1
+
+
+def test_figures_that_are_no_numbers_are_figures(grade, student):
+    """A Rand whose scores are all the same has correlations of NaN, and a sheet."""
+    spec = student(
+        "...", "class Rand(Base):\n    def compute(self, *_):\n        return [p * 0 + 1 for p in self.parameters]\n"
+    )
+    graded = grade(f"{spec.rpartition(':')[0]}:Rand", "--checks scores")
+    assert graded.code == 1
+    assert by_name(graded.sheet)["tensors are drawn independently"]["figures"] == {"deviations": "nan"}
+
+
+def test_the_place_of_the_sheet_is_tried_before_anything_runs(student, tmp_path, capsys):
+    spec = student("...", f"open('{tmp_path}/ran', 'w').close()")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    words = ["--experiment", "grade", "--pruner-file", spec, "--sheet", str(tmp_path / "file" / "sheet.json")]
+    assert main.main(words) == 2
+    assert capsys.readouterr().err.startswith("error: cannot write") and not (tmp_path / "ran").exists()
+
+
+def test_the_sheet_says_what_a_human_would_see_and_how_it_was_isolated(grade, student):
+    graded = grade(student("..."), "--checks interface")
+    assert graded.sheet["isolation"] == "none" and graded.sheet["draw"] == "the same for everyone"
+    assert graded.sheet["flags"] == ["imports our Mag", "imports os, sys"]
+    assert "A human who grades would see: imports our Mag\n" in graded.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_outlives_the_command_however_it_ends(student, tmp_path, root, number):
+    """Neither its child, nor what the class has started, nor a folder."""
+    body = (
+        f"import subprocess\nsubprocess.Popen(['sleep', '600'])\nopen('{tmp_path}/there', 'w').close()\ntime.sleep(600)"
+    )
+    (tmp_path / "tmp").mkdir()
+    words = f"--experiment grade --pruner-file {student(body)} --checks scores --result-dir {tmp_path}/results"
+    command = subprocess.Popen(
+        [sys.executable, str(root / "main.py"), *words.split()],
+        cwd=root,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.DEVNULL,
+    )
+    until(lambda: (tmp_path / "there").exists())
+    family = set(box.tree(command.pid)) - {command.pid}
+    assert len(family) == 3 and list((tmp_path / "tmp").iterdir())
+    command.send_signal(number)
+    command.wait()
+    until(lambda: not any(map(running, family)) and not list((tmp_path / "tmp").iterdir()))
+
+
+def until(true) -> None:
+    for _ in range(2400):
+        if true():
+            return
+        time.sleep(0.025)
+    raise AssertionError("it did not come to that")
