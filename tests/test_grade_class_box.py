@@ -180,4 +180,4 @@ def test_the_box_sees_what_it_needs_of_the_project_and_no_more():
     }
     assert all(name.startswith(("Experiments/__init__", "Experiments/candidate/")) for name in seen if "Exper" in name)
     assert submission == ["a.py"] and user == 1000 and not {"home", "etc/passwd", "mnt"} & {*top}
-    assert environment.keys() - {"PWD"} == {*box.ALONE}
+    assert environment.keys() - {"PWD"} == {*box.ALONE, "PYTHONPATH"}

@@ -3,6 +3,7 @@
 import json
 import math
 import tomllib
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_a_mistake_fails_its_own_rows_and_a_right_class_none(name, tmp_path):
     request = judge.Request(
         str(source.path), entry["class"], source.sha256, truth if truth in FORMULAS else None, checks
     )
-    request = judge.replace(request, draw=Draw.of(b"a secret", source.sha256))
+    request = replace(request, draw=Draw.of(b"a secret", source.sha256))
     facts: dict = {"isolation": "none"}
     candidate = Candidate(lambda: local.Local(source.load), math.inf)
     if "refused" in entry:

@@ -1,4 +1,4 @@
-"""`python -m Experiments.candidate SOCKET THREADS`: the candidate's process, which the judge starts and talks to.
+"""The candidate's process, which the judge starts and talks to: `python -m Experiments.candidate SOCKET THREADS`.
 
 It imports torch once. For each group of rows it then forks a process that loads the class and answers until it is told
 to close, so that groups share nothing. When the judge is gone, all of it ends, and its working directory is removed.

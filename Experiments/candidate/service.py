@@ -1,4 +1,4 @@
-"""One group's answers to the judge: messages in, results or errors out. What the class raises is an answer, too."""
+"""Answers to the judge in one group of rows: messages in, results or errors out. An error of the class is an answer."""
 
 import contextlib
 import gc

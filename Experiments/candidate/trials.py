@@ -1,4 +1,4 @@
-"""What a candidate does when it is asked: build the class on a network, score, mask, and tell what has changed."""
+"""Operations that a candidate is asked for: build the class on a network, score, mask, tell what has changed."""
 
 import random
 from collections.abc import Callable

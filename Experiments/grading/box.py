@@ -35,7 +35,7 @@ SCARCE = 0.03  # of the machine's memory: with less than this left, the box is e
 EVERY = 0.1  # seconds between two looks at the memory
 ENVIRONMENT = {"PATH": os.environ.get("PATH", os.defpath)}  # of bubblewrap itself: the box can read it
 # The environment in the box.
-ALONE = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONPATH": CODE}
+ALONE = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
 ALONE |= {"PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": "", "OPENBLAS_NUM_THREADS": "1"}
 FIRST_USER = 1 << 30  # where the users begin that boxes run as if a superuser starts them: none of them exists
 
@@ -44,6 +44,11 @@ def _directories(path: str) -> list[str]:
     """Return the arguments that make the directories above a path, readable whoever the box runs as."""
     above = [str(parent) for parent in reversed(PurePosixPath(path).parents)][1:]
     return [word for parent in above for word in ("--perms", "0755", "--dir", parent)]
+
+
+def _packages() -> list[str]:
+    """Return the directories of installed packages, also a user's own."""
+    return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
 
 
 def _system() -> list[str]:
@@ -55,7 +60,7 @@ def _system() -> list[str]:
         elif Path(name).is_dir():
             words += ["--ro-bind", name, name]
     words += [*_directories("/etc/x"), "--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
-    homes = [sys.base_prefix, sys.prefix, *(p for p in sys.path if p.endswith(("site-packages", "dist-packages")))]
+    homes = [sys.base_prefix, sys.prefix, *_packages()]
     shown: list[Path] = [Path("/usr")]
     for home in map(Path, dict.fromkeys(homes)):
         if home.is_dir() and not any(home.is_relative_to(other) for other in shown):
@@ -64,6 +69,13 @@ def _system() -> list[str]:
             words += [*_directories(str(home)), "--ro-bind", str(home), str(home)]
             shown.append(home)
     return words
+
+
+def nobody() -> int:
+    """Return the number of a user that owns nothing and runs nothing else. A container may know small numbers alone."""
+    ranges = [line.split() for line in Path("/proc/self/uid_map").read_text(encoding="utf-8").splitlines()]
+    known = max(int(first) + int(count) for first, _, count in ranges)
+    return FIRST_USER + os.getpid() if known > 2 * FIRST_USER else known - 2 - os.getpid() % min(known // 2, 4000)
 
 
 def _held(content: bytes) -> int:
@@ -93,11 +105,11 @@ class Command:
         for name, content in files.items():
             words += [*_directories(f"{SUBMISSION}/{name}"), *self._file(f"{SUBMISSION}/{name}", content)]
         words += ["--remount-ro", "/dev", "--remount-ro", "/"]
-        for name, value in ALONE.items():
+        for name, value in {**ALONE, "PYTHONPATH": ":".join([CODE, *_packages()])}.items():
             words += ["--setenv", name, value]
         self.words = ["bwrap", "--args", str(self._arguments([*words, "--chdir", "/tmp"])), "--"]
         if os.geteuid() == 0:  # limits of processes do not hold for the superuser, so the box gets another user
-            user = str(FIRST_USER + os.getpid())
+            user = str(nobody())
             outer = ["--die-with-parent", *system, "--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
             outer += [*_directories(f"{ROOT}/x"), "--ro-bind", str(ROOT), str(ROOT), "--tmpfs", "/tmp"]
             outer += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]

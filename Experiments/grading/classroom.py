@@ -7,7 +7,7 @@ import secrets
 import time
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ SECRET = 32  # bytes of a course's secret
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to grade one student."""
+    """A task of a worker: one student, and how to grade."""
 
     submissions: str
     student: str
@@ -183,9 +183,9 @@ def _class(job: Job, content: dict[str, bytes], sha256: str, name: str, candidat
         file = submissions.defining(content, name)
         sheet.file, sheet.sha256 = file, hashlib.sha256(content[file]).hexdigest()
         facts["flags"] = structure.alone(content, name, content[file])
-        request = judge.placed(request, f"{box.SUBMISSION}/{file}", sheet.sha256)
+        request = replace(request, file=f"{box.SUBMISSION}/{file}", sha256=sheet.sha256)
         sheet.rows = judge.rows(request, candidate, facts)
-        if facts.pop("timed_out"):
+        if facts.pop("timed_out", False):
             facts["reason"] = f"not done within {job.total:g} s"
             return sheet.content(), LATE
         if not any(row["ok"] for row in sheet.rows):

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -18,7 +18,7 @@ GIVE_UP = 3  # number of rows that end their process, after which the remaining 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be graded, and how."""
+    """A class to be graded, and how."""
 
     file: str  # as the candidate's process sees it
     name: str  # of the class
@@ -28,11 +28,6 @@ class Request:
     draw: Draw = field(default_factory=Draw)
     data_dir: str = "Data"
     threads: int = 1
-
-
-def placed(request: Request, file: str, sha256: str) -> Request:
-    """Return the request for a file of this name and hash."""
-    return replace(request, file=file, sha256=sha256)
 
 
 def planned(groups: Collection[str], truth: str | None) -> list[tuple[str, Check]]:
@@ -60,7 +55,7 @@ def rows(request: Request, candidate: Candidate, facts: dict[str, Any], only: st
     loaded, reason, lost = "", "", 0  # the group that is open; why the rows that are left are not run
     for group, check in (row for row in planned(request.checks, request.truth) if row[1].name.startswith(only)):
         if not reason and candidate.over:
-            reason = "the time for the whole submission is over"
+            reason, facts["timed_out"] = "the time for the whole submission is over", True
         if reason:
             made.append(_row(group, check, False, f"not run: {reason}"))
             continue
@@ -83,13 +78,13 @@ def rows(request: Request, candidate: Candidate, facts: dict[str, Any], only: st
             content = {"ok": False, "found": error.text, "trace": error.trace}
         except Lost as error:
             lost += 1
+            facts["timed_out"] = candidate.over
             content = {"ok": False, "found": str(error)}
         if not bench.name:
             reason = "there is no class to check"
         elif lost >= GIVE_UP:
             reason = f"{lost} rows before it did not come to an end"
         made.append(_row(group, check, **content))
-    facts["timed_out"] = candidate.over
     candidate.shut()
     facts["seconds"] = round(time.monotonic() - begun, 1)
     facts["output"] = candidate.output()[printed:]

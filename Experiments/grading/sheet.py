@@ -55,7 +55,10 @@ class Sheet:
         """Return the whole sheet for the console."""
         parts, group = [self.title()], ""
         for row in self.rows:
-            parts += [f"\n{row['group']}\n"] if row["group"] != group else []
+            if row["group"] != group:
+                rests = all(other["forgeable"] for other in self.rows if other["group"] == row["group"])
+                note = " (the class's own process is the witness: these rows weigh little in a grade)" if rests else ""
+                parts.append(f"\n{row['group']}{note}\n")
             parts.append(self._lines(row))
             group = row["group"]
         return "".join([*parts, self.totals()])

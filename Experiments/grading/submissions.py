@@ -29,7 +29,7 @@ class Refused(Exception):
 
 @dataclass
 class Submission:
-    """What one student has handed in."""
+    """The files that one student has handed in."""
 
     student: str
     ident: str = ""  # the platform's number of the student
@@ -159,12 +159,10 @@ def _opened(name: str, path: Path, entry: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _limited(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
-    """Return the content of an entry, whatever size it claims. Raises Refused beyond `most` bytes."""
-    with archive.open(info) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
+    """Return the content of an entry. Raises Refused beyond `most` bytes; no more is unpacked than the entry claims."""
+    if info.file_size > most:
         raise Refused(f"{info.filename} is larger than {most >> 20} MB")
-    return content
+    return archive.read(info)
 
 
 def _python(name: str, content: bytes) -> tuple[str, bytes]:
