@@ -25,7 +25,7 @@ KINDS = ("image", "text")  # kinds of data whose models are judged by accuracy
 STAND_IN = "rand"  # our pruner to compare with if the class has no reference
 COMPRESSION, EPOCHS = 0.5, 3
 MARGIN = 6.0  # points of accuracy; eight random masks lay within 3.3 (MNIST) and 1.3 (AG News)
-FLOOR = 0.5  # of the way from guessing to no error; our pruners' lowest accuracy lies at 0.7 of it
+FLOOR = 0.5  # of the way from guessing to no error; on the two samples our five pruners reach 0.61 to 0.86 of it
 
 
 class Away(Pruner):
