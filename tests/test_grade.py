@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from Experiments.grading import CHECKS, FORMULAS, agreement, judge, local, mistakes, training, truth
 from Experiments.grading.bench import Bench
 from Experiments.grading.draws import Draw
+from Experiments.grading.remote import Candidate
 from Pruners import pruners
 from Pruners.ranking import choose, kept_count
 from Utils import load
@@ -320,6 +322,27 @@ def test_cost_beside_ours_is_a_ratio_of_measured_times():
     (row,) = sheet(load.pruner("snip"), "snip", "cost").values()
     assert row["figures"]["ratio"] > 0 and row["figures"]["beside"] == "snip"
     assert row["figures"]["seconds"] > 0 and f"{row['figures']['ratio']:.2f} times our snip" in row["found"]
+
+
+def test_the_time_of_no_work_says_nothing():
+    """Scores of ones are quick, and are not SNIP's; magnitudes, a mistake, are some work."""
+
+    class Ones(pruners.Pruner):
+        def compute(self, *_):
+            return [torch.ones_like(p) for p in self.parameters]
+
+    (row,) = sheet(Ones, "snip", "cost").values()
+    assert not row["ok"] and row["found"] == "the scores have nothing of those of snip, so their time says nothing"
+    (row,) = sheet(pruners.Mag, "snip", "cost").values()
+    assert row["ok"]
+
+
+def test_rows_that_are_left_when_time_is_over_are_not_run():
+    facts: dict = {}
+    with Candidate(lambda: local.Local(lambda: pruners.Mag), 60.0, ends=time.monotonic() - 1) as candidate:
+        rows = judge.rows(judge.Request("", "Mag", "", "mag", ["interface", "counts"]), candidate, facts)
+    assert len(rows) == 16 and facts["timed_out"]
+    assert {row["found"] for row in rows} == {"not run: the time for the whole submission is over"}
 
 
 def test_short_runs_are_made_of_data_sets_with_a_sample(monkeypatch):

@@ -1,6 +1,7 @@
 """The page of a class: how its points are distributed, its commonest mistakes, and a line for each student."""
 
 import html
+import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from Utils.wording import counted
 
 INDEX = "index.html"
 STYLE = Path(__file__).resolve().parent.parent / "reporting" / "page.css"
-BINS, SHOWN = 10, 20  # bars of the distribution; mistakes in the table
+BINS, SHOWN, ROWS = 10, 20, 3  # bars of the distribution; mistakes in the table, and rows named of each
 WIDTH, HEIGHT = 600, 160  # of the picture, in units of its own
 
 
@@ -48,18 +49,27 @@ def build(sheets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
 
 
 def mistakes(sheets: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the rows that failed most often, and what was found most often in each."""
-    found: dict[tuple[str, str, str], Counter[str]] = {}
+    """Return what was found most often in rows that fail; words that differ in their numbers alone are one mistake."""
+    students: dict[tuple[str, str], set[str]] = {}
+    words: dict[tuple[str, str], Counter[str]] = {}
+    places: dict[tuple[str, str], Counter[str]] = {}
     graded = [sheet for sheet in sheets if sheet["state"] == GRADED]
     for sheet in graded:
         for one in sheet["classes"]:
             for row in one["rows"]:
                 if not row["ok"]:
-                    found.setdefault((one["class"], row["group"], row["name"]), Counter())[row["found"]] += 1
-    ordered = sorted(found.items(), key=lambda item: (-item[1].total(), item[0]))[:SHOWN]
-    cells = [(str(counts.total()), *where, counts.most_common(1)[0][0]) for where, counts in ordered]
-    header = ("students", "class", "group", "row", "found, most often")
-    return Table("mistakes", f"Rows that fail, of {counted(len(graded), 'graded submission')}", header, cells, [])
+                    key = one["class"], re.sub(r"\d+", "#", row["found"])
+                    students.setdefault(key, set()).add(sheet["student"])
+                    words.setdefault(key, Counter())[row["found"]] += 1
+                    places.setdefault(key, Counter())[row["name"]] += 1
+    cells = []
+    for key in sorted(students, key=lambda key: (-len(students[key]), key))[:SHOWN]:
+        rows = [name for name, _ in places[key].most_common()]
+        more = f" and {len(rows) - ROWS} more" if len(rows) > ROWS else ""
+        said = words[key].most_common(1)[0][0]
+        cells.append((str(len(students[key])), key[0], said, "; ".join(rows[:ROWS]) + more))
+    title = f"Found in rows that fail, of {counted(len(graded), 'graded submission')}"
+    return Table("mistakes", title, ("students", "class", "found", "rows"), cells, [])
 
 
 def _bars(finals: Sequence[float], most: float) -> str:
