@@ -51,9 +51,7 @@ def _cost(bench: Bench) -> Verdict:
         "our_peak_bytes": peaks[1],
     }
     if share < ALIKE:
-        return Verdict(
-            False, f"the scores are not like those of {name} in anything, so their time says nothing", figures
-        )
+        return Verdict(False, f"the scores have nothing of those of {name}, so their time says nothing", figures)
     words = f"{ratio:.2f} times our {name} ({1000 * figures['seconds']:.1f} ms)"
     counted = [peak / 1e6 for peak in peaks if peak is not None]
     if len(counted) == 2:
