@@ -6,6 +6,8 @@ from typing import Any
 
 from Experiments.grading import CHECKS, FORMULAS
 from Experiments.grading.sheet import Sheet
+from Experiments.handout import filled
+from Experiments.handout.questions import PROFILES
 from Utils import load, plugin
 from Utils.commandline.kinds import path, positive, positive_count
 from Utils.commandline.parser import Parser, names
@@ -74,6 +76,20 @@ def flags(top: Parser) -> None:
         metavar="FILE",
         help="what the numbers of networks and batches are drawn from (default: OUT.secret, made if it is absent)",
     )
+    add = top.add_argument_group("checking written results").add_argument
+    add(
+        "--results",
+        type=path,
+        metavar="FILE",
+        help="the page of --experiment assignment, filled in: says which cells cannot be or are unlikely (exit code 1 "
+        "if one cannot be)",
+    )
+    add(
+        "--profile",
+        default="full",
+        metavar=names(PROFILES),
+        help="the epochs that the results are of, as in --experiment assignment (default: full)",
+    )
     add = top.add_argument_group("grading one file").add_argument
     add(
         "--sheet",
@@ -85,8 +101,13 @@ def flags(top: Parser) -> None:
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
-    if (args.pruner_file is None) == (args.submissions is None):
-        raise UserError("name what is graded: --pruner-file FILE:CLASS, or --submissions DIR of a class")
+    if [args.pruner_file, args.submissions, args.results].count(None) != 2:
+        raise UserError(
+            "name what is graded: --pruner-file FILE:CLASS, --submissions DIR of a class, or --results FILE"
+        )
+    if args.results is not None:
+        load.known("profile", args.profile, PROFILES)
+        return args
     if args.gpu:
         raise UserError("--gpu means nothing to grade, which works on the CPU; leave it out")
     if args.graded_as is not None:
@@ -127,6 +148,10 @@ def _is_sheet(path: Path) -> bool:
 
 def run(args: Namespace) -> int:
     """Grade, and return the exit code."""
+    if args.results is not None:
+        text, possible = filled.report(Path(args.results), PROFILES[args.profile])
+        print(text)
+        return 0 if possible else 1
     if args.submissions is None:
         return _one(args)
     from Experiments.grading import classroom
