@@ -6,7 +6,6 @@ from typing import Any
 
 from Experiments.grading import CHECKS, FORMULAS
 from Experiments.grading.sheet import Sheet
-from Experiments.handout import filled
 from Experiments.handout.questions import PROFILES
 from Utils import load, plugin
 from Utils.commandline.kinds import path, positive, positive_count
@@ -15,33 +14,27 @@ from Utils.errors import UserError
 from Utils.store import files, provenance
 from Utils.store import run as store
 
-# Only the processes that run the checks import torch, so a missing file is refused at once.
+# Modules that import torch are imported in `run`, so a missing file is refused at once.
+
+OF_A_CLASS = ("grade_dir", "graded_class", "rubric", "only", "secret_file")  # flags that mean nothing without a class
 
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    add = top.add_argument_group(
-        "grading",
+    group = top.add_argument_group(
+        "grading one file",
         "prints a sheet of rows that hold or fail; exit code 0 if all hold, 1 if one fails, 2 if none was made",
-    ).add_argument
-    add(
-        "--pruner-file",
-        metavar="FILE:CLASS",
-        help="check a class of your own, as student.py:GraSP",
     )
-    add(
-        "--as",
-        dest="graded_as",
-        metavar=names(load.PRUNERS),
-        help="which of ours its scores are to be like (default: by the class's name; else they have no reference)",
+    group.add_argument(
+        "--pruner-file", metavar="FILE:CLASS", help="check a class of your own, as student.py:GraSP; it runs unboxed"
     )
-    add("--checks", metavar="NAME,NAME", help=f"groups of rows to make, of {names(CHECKS)} (default: all)")
-    add(
-        "--limit",
-        type=positive,
-        default=60.0,
-        metavar="SECONDS",
-        help="a row that takes longer is stopped and fails (default: 60)",
+    group.add_argument(
+        "--sheet",
+        metavar="FILE",
+        help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)",
+    )
+    group.add_argument(
+        "--result-dir", default="Results/data", metavar="DIR", help="where results are kept (default: Results/data)"
     )
     add = top.add_argument_group(
         "grading a class of students",
@@ -54,12 +47,7 @@ def flags(top: Parser) -> None:
         help="a folder or zip with a file, folder or zip for each student, also as Moodle or Canvas pack it",
     )
     add("--class", dest="graded_class", metavar="CLASS", help="the class to grade, if --rubric names none")
-    add(
-        "--rubric",
-        type=path,
-        metavar="FILE",
-        help="classes, weights, partial points and late days, as TOML",
-    )
+    add("--rubric", type=path, metavar="FILE", help="classes, weights, partial points and late days, as TOML")
     add("--grade-dir", type=path, metavar="OUT", help="where sheets, feedback, gradebooks and index.html are kept")
     add("--workers", type=positive_count, default=1, metavar="N", help="students graded side by side (default: 1)")
     add("--only", metavar="STUDENT", help="grade this one, and leave the others' sheets as they are")
@@ -76,6 +64,21 @@ def flags(top: Parser) -> None:
         metavar="FILE",
         help="what the numbers of networks and batches are drawn from (default: OUT.secret, made if it is absent)",
     )
+    add = top.add_argument_group("grading of either kind").add_argument
+    add(
+        "--as",
+        dest="graded_as",
+        metavar=names(load.PRUNERS),
+        help="which of ours its scores are to be like (default: by the class's name; else they have no reference)",
+    )
+    add("--checks", metavar="NAME,NAME", help=f"groups of rows to make, of {names(CHECKS)} (default: all)")
+    add(
+        "--limit",
+        type=positive,
+        default=60.0,
+        metavar="SECONDS",
+        help="a row that takes longer is stopped and fails (default: 60)",
+    )
     add = top.add_argument_group("checking written results").add_argument
     add(
         "--results",
@@ -90,21 +93,18 @@ def flags(top: Parser) -> None:
         metavar=names(PROFILES),
         help="the epochs that the results are of, as in --experiment assignment (default: full)",
     )
-    add = top.add_argument_group("grading one file").add_argument
-    add(
-        "--sheet",
-        metavar="FILE",
-        help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)",
-    )
-    add("--result-dir", default="Results/data", metavar="DIR", help="where results are kept (default: Results/data)")
 
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
     if [args.pruner_file, args.submissions, args.results].count(None) != 2:
-        raise UserError(
-            "name what is graded: --pruner-file FILE:CLASS, --submissions DIR of a class, or --results FILE"
-        )
+        raise UserError("name what is graded: --pruner-file FILE:CLASS, --submissions DIR of a class or --results FILE")
+    for name in OF_A_CLASS if args.submissions is None else ():
+        if getattr(args, name) is not None:
+            flag = "--class" if name == "graded_class" else f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} is of --submissions, which is not given")
+    if args.pruner_file is None and args.sheet is not None:
+        raise UserError("--sheet is of --pruner-file, which is not given")
     if args.results is not None:
         load.known("profile", args.profile, PROFILES)
         return args
@@ -119,13 +119,7 @@ def check(args: Namespace) -> Namespace:
     if args.submissions is not None:
         if args.grade_dir is None:
             raise UserError("--submissions needs --grade-dir OUT, where sheets and gradebooks are kept")
-        if args.sheet is not None:
-            raise UserError("--sheet is of --pruner-file; --submissions keeps a sheet for each student in --grade-dir")
         return args
-    for name in ("grade_dir", "graded_class", "rubric", "only", "secret_file"):
-        if getattr(args, name) is not None:
-            flag = "--class" if name == "graded_class" else f"--{name.replace('_', '-')}"
-            raise UserError(f"{flag} is of --submissions, not of --pruner-file")
     found = plugin.read("--pruner-file", args.pruner_file)
     if args.sheet and Path(args.sheet).is_dir():
         raise UserError(f"--sheet {args.sheet} is a directory; name a file")
@@ -149,6 +143,8 @@ def _is_sheet(path: Path) -> bool:
 def run(args: Namespace) -> int:
     """Grade, and return the exit code."""
     if args.results is not None:
+        from Experiments.handout import filled
+
         text, possible = filled.report(Path(args.results), PROFILES[args.profile])
         print(text)
         return 0 if possible else 1

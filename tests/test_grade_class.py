@@ -384,7 +384,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch):
         said = capsys.readouterr()
         assert said.err.startswith("error: ") and said.err.count("\n") == 1 and words in said.err, said.err
     assert main.main(["--experiment", "grade", "--pruner-file", "x.py:A", "--only", "anna"]) == 2
-    assert "--only is of --submissions" in capsys.readouterr().err
+    assert "--only is of --submissions, which is not given" in capsys.readouterr().err
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main.main([*base, *out]) == 2
     assert "sudo apt-get install bubblewrap" in capsys.readouterr().err

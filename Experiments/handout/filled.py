@@ -1,7 +1,7 @@
 """A student's written results: the handout's page, filled in, read cell by cell for what cannot be or is unlikely.
 
-The fractions of the FLOP that remain of VGG16 when an untrained network is pruned once (flop.csv) were measured with two
-seeds, which differ by less than 0.0006: no network of another seed is far from them.
+The fractions of the FLOP that remain of VGG16 when an untrained network is pruned once (flop.csv) were measured with
+two seeds, which differ by less than 0.0006: no network of another seed is far from them.
 """
 
 import csv
@@ -43,8 +43,9 @@ class Cell:
     def where(self) -> str:
         """Return the cell's place in words."""
         untrained = ", untrained" if self.pruner in TRAINED_FIRST and not self.trained_first else ""
+        pruner = pruner_title(self.pruner) + untrained
         question = self.table.partition(":")[0].lower()
-        return f"{question}, {self.network.title}, {pruner_title(self.pruner)}{untrained}, compression {self.compression:g}"
+        return f"{question}, {self.network.title}, {pruner}, compression {self.compression:g}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def read(path: Path) -> list[Cell]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--results {path}: {getattr(error, 'strerror', None) or error}") from error
-    found, tables = [], 0
+    found: list[Cell] = []
+    tables = 0
     for section in re.split(r"^#+ +", text, flags=re.MULTILINE):
         title = next((name for name in (ACCURACIES, TUNED, FLOP) if section.startswith(name)), None)
         if title is not None:
@@ -122,7 +124,7 @@ def _of_flop(cell: Cell, known: Mapping[tuple[str, float], tuple[float, float]])
         if cell.pruner not in TRAINED_FIRST and not near:
             yield IMPOSSIBLE, f"pruned once at the start it is {measured[0]:.3f} with any seed"
         elif cell.pruner in TRAINED_FIRST and near:
-            yield IMPOSSIBLE, f"{measured[0]:.3f} is what an untrained network gives: it was not trained first"
+            yield UNLIKELY, f"{measured[0]:.3f} is what an untrained network gives: was it trained first?"
 
 
 def _of_accuracy(
