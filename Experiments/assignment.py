@@ -77,7 +77,7 @@ def run(args: Namespace) -> int:
     for path in sorted(lost):
         made = path.parent.parent == Path(args.result_dir) and not args.stored_only
         blank = "its test time or weights are blank; --force makes the runs again, with models, in --result-dir"
-        console.note(f"{path} has no model: {'the run is made again' if made else blank}")
+        console.note(f"{path} has no whole model: {'the run is made again' if made else blank}")
     code = 0 if args.stored_only else _make(args, holdings.wanted(profile.cells(), lost))
     if args.dry_run:
         return code

@@ -1,10 +1,12 @@
 """The state of a run in one file. A run that continues from it gives the same bits as an uninterrupted one."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from Utils import console
@@ -41,7 +43,7 @@ def frozen(state: State) -> Callable[[], bytes]:
     """Copy the state now; return a function that encodes the copy as the content of a checkpoint file.
 
     The file is a safetensors file. A tensor's name in it is its path in the state, written as a JSON Pointer (RFC 6901)
-    without the first slash. Everything else is JSON text in the file's metadata.
+    without the first slash. Everything else is JSON text in the file's metadata, which has a checksum of all as well.
     """
     record, tensors = _split(state)
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors}
@@ -50,7 +52,7 @@ def frozen(state: State) -> Callable[[], bytes]:
     def content() -> bytes:
         from safetensors.torch import save
 
-        return save(copies, {"record": text})
+        return save(copies, {"record": text, "sha256": _sum(text, copies)})
 
     return content
 
@@ -66,9 +68,12 @@ def read(path: Path) -> State:
 
     try:
         with safe_open(path, "pt") as file:
-            state = json.loads(file.metadata()["record"])
-            for name in file.keys():
-                _put(state, name, file.get_tensor(name))
+            metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+        if metadata["sha256"] != _sum(metadata["record"], tensors):
+            raise ValueError("it is not what was written")
+        state = json.loads(metadata["record"])
+        for name, tensor in tensors.items():
+            _put(state, name, tensor)
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -96,6 +101,15 @@ def left(path: Path | None, made_by: Mapping[str, Any]) -> State | None:
             console.note(f"a checkpoint is left, but made with {reason}: the run begins again")
             return None
     return state
+
+
+def _sum(record: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of a state: of its JSON text, and of the name, type, shape and bytes of each tensor."""
+    total = hashlib.sha256(record.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()
 
 
 def _split(state: State, prefix: str = "") -> tuple[State, list[tuple[str, Tensor]]]:

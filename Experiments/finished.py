@@ -11,7 +11,7 @@ from Utils import settings as rows
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
 from Utils.errors import UserError
-from Utils.store import files, weights
+from Utils.store import files, seal, weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,8 +25,9 @@ def flags(top: Parser, title: str) -> None:
 
 
 def settings(run: str) -> Namespace:
-    """Return the settings of the run. Raises UserError if the directory holds no run."""
+    """Return the settings of the run. Raises UserError if the directory holds no run, or if they have changed since."""
     path = Path(run) / "config.json"
+    seal.check(path.parent, path.name)
     try:
         config = Namespace(**rows.complete(files.read_json(path)))
         load.dataset(config.dataset)

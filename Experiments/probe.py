@@ -1,8 +1,8 @@
 """Probe finished runs with changed test inputs: what does a pruned network still notice?
 
-Words are shuffled, one is swapped or dropped, and inputs are exchanged; the same is done to the tiles of images. Further:
-the accuracy by rarity of words, and how correlated the inputs are that a mask keeps. `report` reads what this finds, so
-that dense and pruned networks of the same seed can be compared.
+Words are shuffled, one is swapped or dropped, and inputs are exchanged. The same is done to the tiles of images. Two
+more figures are the accuracy by rarity of words, and how correlated the inputs are that a mask keeps. `report` reads
+them, so that dense and pruned networks of the same seed can be compared.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # torch is imported only after all runs have been found.
 
 PROBES = "probes.json"
-AS_IS = "as it is"
+UNCHANGED = "unchanged"
 QUARTERS = 4
 
 
@@ -67,22 +67,26 @@ def run(args: Namespace) -> list[dict[str, Any]]:
 
 
 def probe(model: nn.Module, data: corpus.Corpus, config: Namespace) -> dict[str, Any]:
-    """Return the test figures of a trained model for unchanged and changed inputs, and its accuracy by rarity of words.
+    """Return the findings on a trained model as JSON values.
 
-    "changed" is the share of predictions, in percent, that differ from those for the unchanged input. The quarters of
-    "by_rarity" go from the commonest words to the rarest; None without words. The changes are drawn from one fixed
-    seed, so all runs on the same data meet the same inputs.
+    changes: the test figures for unchanged and changed inputs. "changed" is the share of predictions, in percent, that
+    differ from those for the unchanged input. The changes are drawn from one fixed seed, so all runs on the same data
+    meet the same inputs.
+    by_rarity: the accuracy by quarter of the targets, from the commonest words to the rarest; None without words.
+    correlation: see `kept_correlation`.
     """
     import torch
 
     from Utils.data import changes
+    from Utils.training.correlation import kept_correlation
     from Utils.training.loss import CrossEntropy
 
     test, device = data.splits["test"], torch.device("cpu")
     config = Namespace(**{**vars(config), "workers": 0})
     before = predictions(model, test, config.test_batch_size)
     found = {}
-    for name, change in ((AS_IS, None), *changes.CHANGES.items()):
+    original = load.evaluation(data.dataset)(data, config, device)
+    for name, change in ((UNCHANGED, None), *changes.CHANGES.items()):
         other = test if change is None else change(test, torch.Generator().manual_seed(0))
         evaluation = load.evaluation(data.dataset)(replace(data, splits={"test": other}), config, device)
         moved = predictions(model, other, config.test_batch_size) != before
@@ -90,7 +94,7 @@ def probe(model: nn.Module, data: corpus.Corpus, config: Namespace) -> dict[str,
         found[name] = {**figures, "changed": 100.0 * moved.double().mean().item()}
     rarity = changes.rarity(test)
     quarters = None if rarity is None else by_quarter(before == test.targets, rarity)
-    return {"changes": found, "by_rarity": quarters}
+    return {"changes": found, "by_rarity": quarters, "correlation": kept_correlation(model, original.inputs(), device)}
 
 
 def predictions(model: nn.Module, examples: Examples, batch_size: int) -> Tensor:
@@ -130,4 +134,7 @@ def words(found: Mapping[str, Any]) -> str:
     if found["by_rarity"]:
         quarters = ", ".join("none" if value is None else f"{value:.2f}" for value in found["by_rarity"])
         lines.append(f"test_top1 by quarter of the targets, from the commonest words to the rarest: {quarters}")
+    if layers := {name: ratio for name, ratio in found["correlation"].items() if ratio is not None}:
+        ratios = ", ".join(f"{name} {ratio:.3f}" for name, ratio in layers.items())
+        lines.append(f"correlation of the inputs that a unit keeps, relative to that of all inputs: {ratios}")
     return "".join(f"{line}\n" for line in lines)

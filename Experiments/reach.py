@@ -1,4 +1,4 @@
-"""Draw the masks of many seeds without training: classes in reach, emptied layers, and the signal that is left.
+"""Draw the masks of many seeds without training: classes in reach, emptied layers, FLOPs and signal that are left.
 
 Where few weights are left, the mask decides what training can reach. A network costs a second, not minutes, so hundreds
 of seeds show what a mask does on average.
@@ -6,18 +6,22 @@ of seeds show what a mask does on average.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import load, settings
+from Utils import console, load, settings
 from Utils.commandline import arguments
 from Utils.commandline.kinds import non_negative, positive_count
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
+from Utils.store import files, provenance
 from Utils.store import run as store
+from Utils.wording import counted
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +45,7 @@ HEADER = (
     "seeds",
     "classes in reach: share of seeds",
     "emptied tensors",
+    "FLOP sparsity",
     "signal kept",
     "ties",
 )
@@ -59,8 +64,8 @@ def flags(top: Parser) -> None:
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
-    args = arguments.resolve(args)
     args.pruner_list = list(dict.fromkeys(args.pruner_list or load.PRUNERS))
+    args = arguments.resolve(args, pruners=args.pruner_list)
     args.compression_list = list(dict.fromkeys(args.compression_list or [1.0, 1.5, 2.0]))
     for pruner in args.pruner_list:
         load.pruner_sha256(pruner)
@@ -77,10 +82,11 @@ def run(args: Namespace) -> list[Path]:
     located = corpus.locate(load.configured(args), Path(args.data_dir), args.source)
     device = runs.set_up(args)
     data = corpus.load(located)
-    records = list(_records(args, data, device))
     name = f"{args.dataset}{'' if data.source == 'real' else '-sample'}-{args.model}-{store.digest(_drawn_by(args))}"
-    table = summary(name, f"{data.dataset.title}, {args.model} ({data.source} data){_unlike_default(args)}", records)
     out = Path(args.report_dir) / "reach"
+    with _kept(out / f".{name}.jsonl", {**provenance.bearing(device), "data": located.key}) as kept:
+        records = list(_records(args, data, device, kept))
+    table = summary(name, f"{data.dataset.title}, {args.model} ({data.source} data){_unlike_default(args)}", records)
     title = "Share of seeds by classes in reach, and the signal that is left"
     panels = [_classes(records, data.num_classes), _signal(records)]
     written = [
@@ -106,7 +112,40 @@ def _unlike_default(args: Namespace) -> str:
     return "".join(f", {name.replace('_', ' ')} {vars(args)[name]}" for name in unlike)
 
 
-def _records(args: Namespace, data: Corpus, device: torch.device) -> Iterator[dict[str, Any]]:
+@contextlib.contextmanager
+def _kept(path: Path, made_by: Mapping[str, Any]) -> Iterator[Callable]:
+    """Yield kept(seed, pruner, draw), which returns the records of an earlier call that was stopped, or draws them.
+
+    They are kept in a file, one line a seed and pruner with a checksum, until the body has ended well.
+    made_by: what the records depend on beside the settings, from which the file has its name; others do not count.
+    """
+    known: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError, TypeError):  # a line that is cut off or damaged
+            check, entry = json.loads(line)
+            if check == store.digest(entry) and entry["made_by"] == made_by:
+                known[entry["seed"], entry["pruner"]] = entry["records"]
+    if known:
+        console.note(f"going on from {counted(len(known), 'network')} of a call that was stopped")
+
+    def kept(seed: int, pruner: str, draw: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        if (seed, pruner) not in known:
+            known[seed, pruner] = draw()
+            entry = {"made_by": made_by, "seed": seed, "pruner": pruner, "records": known[seed, pruner]}
+            with files.writing(path):
+                file.write(f"\n{json.dumps([store.digest(entry), entry])}")
+                file.flush()
+        return known[seed, pruner]
+
+    with files.writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a", encoding="utf-8")
+    with file:
+        yield kept
+    path.unlink(missing_ok=True)
+
+
+def _records(args: Namespace, data: Corpus, device: torch.device, kept: Callable) -> Iterator[dict[str, Any]]:
     """Yield one record per seed, pruner and compression."""
     from tqdm import tqdm
 
@@ -118,9 +157,13 @@ def _records(args: Namespace, data: Corpus, device: torch.device) -> Iterator[di
         evaluation = load.evaluation(data.dataset)(data, own, device)
         for name in args.pruner_list:
             own.pruner, own.pruner_sha256 = name, load.pruner_sha256(name)
-            model, pruner = building.model_and_pruner(data, own, device)
-            loader = building.prune_loader(data, own)
-            for record in drawn(model, pruner, loader, evaluation.inputs, data, own, device):
+
+            def draw(own: Namespace = own, evaluation: Any = evaluation) -> list[dict[str, Any]]:
+                model, pruner = building.model_and_pruner(data, own, device)
+                loader = building.prune_loader(data, own)
+                return list(drawn(model, pruner, loader, evaluation.inputs, data, own, device))
+
+            for record in kept(seed, own.pruner_sha256 or name, draw):
                 yield {"seed": seed, "pruner": name, **record}
 
 
@@ -135,11 +178,13 @@ def drawn(
 
     from Experiments import building
     from Pruners import dead
+    from Utils import metrics
     from Utils.training import signal
     from Utils.training.loss import CrossEntropy
 
     before = [parameter.detach().clone() for parameter in pruner.parameters]
     fresh, dense = pruner.state(), signal.spread(model, inputs(), device)
+    flops = metrics.flop(model, data.shape, device)
     for compression in args.compression_list:
         pruner.restore(fresh)  # the draws of a run of this compression alone
         with torch.no_grad():
@@ -148,10 +193,12 @@ def drawn(
                 parameter.copy_(value)
         building.prune(model, CrossEntropy(), pruner, loader, device, args, 10.0**-compression)
         cut = dead.find(model, data.shape, device)
+        left = metrics.totals(metrics.summary(model, {}, flops, lambda module: False))[1]
         yield {
             "compression": compression,
             "classes": len(cut.alive),
             "emptied": len(cut.tensors),
+            "flop_sparsity": left["kept"] / left["total"],
             "signal": signal.share(signal.spread(model, inputs(), device), dense),
             "kept_by_tie": pruner.by_tie / max(1, pruner.stats()[0]),
         }
@@ -179,16 +226,17 @@ def summary(name: str, title: str, records: Sequence[dict[str, Any]]) -> Table:
     rows = []
     for (pruner, compression), cell in _cells(records).items():
         shares = ", ".join(f"{classes}: {100 * share:.0f} %" for classes, share in _shares(cell).items())
-        emptied = sum(record["emptied"] for record in cell) / len(cell)
+        emptied, flops = (sum(record[key] for record in cell) / len(cell) for key in ("emptied", "flop_sparsity"))
         signals = sorted(record["signal"] for record in cell if record["signal"] is not None)
         middle = f"{signals[len(signals) // 2]:.3g}" if signals else DASH
         ties = sum(record["kept_by_tie"] for record in cell) / len(cell)
-        rows.append([pruner_title(pruner), f"{compression:g}", str(len(cell)), shares, f"{emptied:.2f}", middle])
-        rows[-1].append(f"{100 * ties:.2g} %")
+        rows.append([pruner_title(pruner), f"{compression:g}", str(len(cell)), shares, f"{emptied:.2f}"])
+        rows[-1] += [f"{flops:.3g}", middle, f"{100 * ties:.2g} %"]
     note = (
         "Masks without training. A class is in reach if a path of kept weights leads to it. Emptied tensors: mean "
-        "number without a weight left. Signal kept: median of the spread of the outputs over test inputs, the dense "
-        "network's being 1. Ties: share of the kept weights that a tie decided."
+        "number without a weight left. FLOP sparsity: the fraction of multiply-adds that remains, mean. Signal kept: "
+        "median of the spread of the outputs over test inputs, the dense network's being 1. Ties: share of the kept "
+        "weights that a tie decided."
     )
     return Table(name, f"What masks reach: {title}", HEADER, rows, records, note)
 

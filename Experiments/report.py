@@ -7,7 +7,9 @@ the paper's claims put to the runs.
 from argparse import Namespace
 from pathlib import Path
 
+from Utils import console
 from Utils.commandline.parser import Parser
+from Utils.store import seal
 from Utils.wording import counted
 
 # pandas and matplotlib are imported only if there are runs to report.
@@ -37,6 +39,11 @@ def run(args: Namespace) -> list[Path]:
     from Experiments.reporting import comparison_tables, figures, page, results_tables, writing
     from Utils.study import runs
 
+    if bare := sum(not (run.path / seal.FILE).exists() for run in found.runs):
+        console.note(
+            f"{counted(bare, 'run')} without checksums, as made by earlier versions, whose damage would not be seen; "
+            "--experiment seal adds them"
+        )
     out = Path(args.report_dir)
     comparison = comparison_tables.compare(found)
     written = [
@@ -57,8 +64,9 @@ def run(args: Namespace) -> list[Path]:
         *writing.pictures(out, [picture for group in pictures.values() for picture in group]),
         writing.text(out / "report.html", page.build(found, tables, comparison, pictures)),
     ]
+    left_out = f", {len(found.left_out)} left out" if found.left_out else ""
     print(
-        f"{counted(len(found.runs), 'run')}, {counted(len(found.tasks), 'task')}. "
+        f"{counted(len(found.runs), 'run')}{left_out}, {counted(len(found.tasks), 'task')}. "
         f"Saved {len(written)} files to {out}: report.html first."
     )
     return written

@@ -11,6 +11,7 @@ from Utils import console, load, settings
 from Utils.data import corpus
 from Utils.errors import UserError
 from Utils.machine import memory, seeds
+from Utils.store import provenance
 from Utils.store import run as store
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
     """
     located = corpus.locate(load.configured(args), Path(args.data_dir), args.source)
     run = find(args, located)
-    if not args.force and (result := _stored(run)) is not None:
+    if not args.force and (result := _stored(run, args.threads)) is not None:
         if args.plain:
             console.note("--plain changes nothing of what is stored")
         return result
@@ -41,7 +42,7 @@ def once(args: Namespace, make: Callable[[Workshop], tuple[dict[str, Any], str]]
             stage.json("result.json", made)
             stage.text("report.txt", text)
     if stage is None:  # another process has just made it
-        if (result := _stored(run)) is None:
+        if (result := _stored(run, args.threads)) is None:
             raise UserError(f"another process has made {run.path}, and it is gone again; run the command once more")
         return result
     print(text, end="")
@@ -60,6 +61,8 @@ def set_up(args: Namespace) -> torch.device:
     from Layers import fast
 
     device = load.device(args.gpu, args.no_cuda)
+    if args.gpu and device.type == "cpu" and not args.no_cuda:
+        console.note(f"--gpu {args.gpu}: there is no GPU here, so the CPU is used")
     seeds.settle(device)
     fast.use(not args.plain)
     if not args.plain:
@@ -82,8 +85,10 @@ def find(args: Namespace, located: corpus.Located) -> store.RunDirectory:
     return store.RunDirectory(args.result_dir, args.experiment, config, args.expid)
 
 
-def _stored(run: store.RunDirectory) -> dict[str, Any] | None:
+def _stored(run: store.RunDirectory, threads: int) -> dict[str, Any] | None:
     if (result := run.stored()) is not None:
         console.note(f"stored result of {run.path}; --force runs it again")
+        if unlike := provenance.threads_unlike(result["machine"], threads):
+            console.note(f"it was made with {unlike}; made here, its last digits may differ")
         print(run.report(), end="")
     return result

@@ -6,6 +6,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,18 @@ def run(args: Namespace) -> int:
 
 
 def states(args: Namespace, runs: list) -> tuple[set[str], dict[str, str], list]:
-    """Return (names of the stored runs, why others failed before, by name, the runs to be made)."""
+    """Return (names of the stored runs, why others failed before, by name, the runs to be made).
+
+    A stored run that is damaged is made again, and replaced when the new one is complete.
+    """
     from Experiments.sweeping.failures import Failures
 
     failures = Failures(args.result_dir)
     done = {run.name for run in runs if not (args.force or run.again) and run.directory.whole() is not None}
     before = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
     failed = {name: why for name, why in before.items() if why is not None and name not in done}
-    return done, failed, [run for run in runs if run.name not in done and run.name not in failed]
+    to_do = [run for run in runs if run.name not in done and run.name not in failed]
+    return done, failed, [replace(run, again=run.again or run.directory.path.exists()) for run in to_do]
 
 
 def make(args: Namespace, runs: list, lengths: Mapping[str, float] | None = None) -> int:
@@ -233,6 +238,7 @@ def show(
     expected = estimate(args)
     lengths = [given.get(run.name) or expected.of(run.directory.config) for run in to_do]
     begins = limit.foresee(lengths, args.workers) if limit else [True] * len(to_do)
+    replaced = {run.name for run in to_do if run.again}
     left = {run.name: (length, fits) for run, length, fits in zip(to_do, lengths, begins, strict=True)}
     for run in runs:
         if run.name in done:
@@ -241,7 +247,7 @@ def show(
             state = f"failed before: {failed[run.name]}"
         else:
             length, fits = left[run.name]
-            state = ("to do" if fits else "no time") + (
+            state = (("to do again" if run.name in replaced else "to do") if fits else "no time") + (
                 f", about {plan.duration(length)}" if length is not None else ""
             )
         print(f"{run.name}: {state}")

@@ -1,6 +1,14 @@
 """Messages to the user on standard error, separate from results."""
 
+import io
 import sys
+
+
+def print_anything() -> None:
+    """Make standard output and error print a character that they cannot encode as an escape, such as \\u2013."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def note(text: str) -> None:

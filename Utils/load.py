@@ -90,6 +90,7 @@ EXPERIMENTS = {
     "assignment": "Experiments.assignment",
     "reach": "Experiments.reach",
     "probe": "Experiments.probe",
+    "seal": "Experiments.seal",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {

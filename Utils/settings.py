@@ -4,7 +4,7 @@ This module imports nothing of the project. The command line, the name of a run,
 study all read these rows. So a new setting is one new row.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class Setting:
     axis: bool = False  # varies within a study (task, pruner, seed), or does not affect the last epoch
     dense: bool = True  # affects a run at compression 0 as well
     late: bool = False  # takes effect only from pruning on, like the whole group "pruning"
+    # Whether it has an effect, by the values of all settings and what model and pruner have (commandline/acting.py)
+    acts: Callable[[Mapping[str, Any], Container[str]], bool] | None = None  # None: always
     cost: str = ""  # "run": affects how long a run takes; "scoring": how long scoring takes
 
 
@@ -80,7 +82,10 @@ ROWS = (
     Setting("seed", "run", "count", "random seed of everything", 1, original=True, axis=True),
     _seed("init_seed", "initial weights"),
     _seed("data_seed", "data order"),
-    _seed("prune_seed", "pruner's random draws", dense=False, late=True),
+    _seed(
+        "prune_seed", "pruner's random draws", dense=False, late=True,
+        acts=lambda run, has: "draws" in has or run["shuffle"] or run["ties"] == "seeded",
+    ),
     _switch("run", "verbose", "print the loss every 64 batches", operational=True, original=True),
     # Data
     Setting(
@@ -170,7 +175,10 @@ ROWS = (
         "lr_drops", "training", "positive count", "epochs after which the learning rate drops (default: none)", [],
         words="*", original=True,
     ),
-    Setting("lr_drop_rate", "training", "positive", "factor of such a drop", 0.1, metavar="X", original=True),
+    Setting(
+        "lr_drop_rate", "training", "positive", "factor of such a drop", 0.1, metavar="X", original=True,
+        acts=lambda run, has: bool(run["lr_drops"]),
+    ),
     Setting("weight_decay", "training", "number", "L2 penalty", 0.0, metavar="X", original=True),
     Setting(
         "amp", "training", "text",
@@ -199,10 +207,12 @@ ROWS = (
     Setting(
         "compression_schedule", "pruning", "text", "density over those rounds", "exponential",
         choices=("compression schedule", "SCHEDULES"), original=True, dense=False,
+        acts=lambda run, has: run["prune_epochs"] > 1,
     ),
     Setting(
         "mask_scope", "pruning", "text", "rank all weights together, or each tensor by itself", "global",
         choices=("mask scope", "SCOPES"), original=True, dense=False,
+        acts=lambda run, has: "layers" in has or run["prune_bias"] or run["prune_embedding"],
     ),
     Setting(
         "ties", "pruning", "text", "which of equal scores stay: drawn by --prune-seed, or the first by position",
@@ -211,10 +221,11 @@ ROWS = (
     Setting(
         "prune_dataset_ratio", "pruning", "positive count", "examples for scoring, for each class",
         original=True, own=True, dense=False, cost="scoring",
+        acts=lambda run, has: "examples" in has and not run["prune_dataset_size"],
     ),
     Setting(
         "prune_dataset_size", "pruning", "positive count", "examples for scoring, in all",
-        by_data=True, since=None, dense=False, cost="scoring",
+        by_data=True, since=None, dense=False, cost="scoring", acts=lambda run, has: "examples" in has,
     ),
     Setting(
         "prune_batch_size", "pruning", "positive count", "examples a batch in scoring", 256,
@@ -228,22 +239,33 @@ ROWS = (
         "prune_attention", "pruning", "text",
         "which weights of an attention are prunable: its output projection, all four, none", "out",
         choices=("attention to prune", "ATTENTION"), since="out", dense=False,
+        acts=lambda run, has: "attention" in has,
     ),
     Setting(
         "ignore_masks", "pruning", "text",
         "an ablation: train and measure attention's projections, or all layers, as if they had no masks, what was "
         "pruned starting from zero, as torch.nn's Transformer does with masked projections", "none",
         choices=("masks to ignore", "IGNORED"), since="none", dense=False,
+        acts=lambda run, has: "attention" in has or run["ignore_masks"] == "all",
     ),
     _switch("pruning", "prune_bias", "prune biases too", original=True, dense=False),
-    _switch("pruning", "prune_batchnorm", "prune BatchNorm scales too", original=True, dense=False),
-    _switch("pruning", "prune_residual", "prune residual connections too", original=True, dense=False),
+    _switch(
+        "pruning", "prune_batchnorm", "prune BatchNorm scales too", original=True, dense=False,
+        acts=lambda run, has: "batchnorm" in has,
+    ),
+    _switch(
+        "pruning", "prune_residual", "prune residual connections too", original=True, dense=False,
+        acts=lambda run, has: "residual" in has,
+    ),
     _switch(
         "pruning", "prune_embedding",
         "prune what turns the input into vectors too: embeddings of words, and of image patches",
-        since=False, dense=False,
+        since=False, dense=False, acts=lambda run, has: "embedding" in has,
     ),
-    _switch("pruning", "prune_train_mode", "score in train mode: batch statistics, dropout", original=True),
+    _switch(
+        "pruning", "prune_train_mode", "score in train mode: batch statistics, dropout", original=True,
+        acts=lambda run, has: "examples" in has,
+    ),
     _switch("pruning", "reinitialize", "draw new initial weights after pruning", original=True),
     _switch("pruning", "shuffle", "permute each mask within its tensor after pruning", original=True, dense=False),
     _switch("pruning", "invert", "reverse the order of the scores", original=True, dense=False),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import reports
 import torch
 from hypothesis import settings as hypothesis_settings
 from safetensors.numpy import load_file
@@ -144,6 +145,15 @@ def ran(tmp_path_factory, sample_data):
         return known[arguments]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory) -> tuple[Path, dict[str, bytes], dict[str, bytes]]:
+    """A report with all that one can show: (the store, its files before, the report's files)."""
+    top = tmp_path_factory.mktemp("study")
+    reports.make(top / "store")
+    before = reports.contents(top / "store")
+    return top / "store", before, reports.report(top / "store", top / "report")
 
 
 def _real(paths: tuple[str, ...]) -> Path:

@@ -54,6 +54,13 @@ TASKS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 CLASSES = {"agnews": 4, "cifar10": 10, "mnist": 10, "multi30k": 10_837}
+# The least that every result has.
+RESULT: dict[str, Any] = {
+    "source": "real", "data": {"files": {}}, "versions": {}, "machine": {"device": "cpu", "threads": 2},
+    "parameters": {"kept": 110, "total": 1010, "prunable": 1000, "prunable_kept": 100},
+    "flops": {"kept": 110, "total": 1010}, "dead": {"classes": {"total": 10, "alive": []}}, "seconds": {"train": 1.0},
+    "per_tensor": [{"module": "fc", "param": "weight", "kept": 100, "size": 1000, "flops": 1000, "prunable": True}],
+}  # fmt: skip
 EXAMPLE = {"source": "Ein Hund.", "reference": "A dog.", "output": "A cat."}
 
 

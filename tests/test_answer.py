@@ -81,8 +81,8 @@ def test_what_differs_by_chance_is_not_shown(tmp_path):
 
 
 def test_kinds_are_compared_on_one_network_by_what_they_retain(tmp_path):
-    """Text goes from 90 to 57.5 of a chance of 25, image from 90 to 70 of 10: 50 % and 75 % are retained."""
-    for dataset, value in (("agnews", 57.5), ("mnist", 70.0)):
+    """Text goes from 90 to 57.5 above a chance of 25: 50 %. Images retain 75 % above 11.35, the share of 1."""
+    for dataset, value in (("agnews", 57.5), ("mnist", 11.35 + 0.75 * (90.0 - 11.35))):
         curves = {"rand": {0.0: [90.0] * 12, 1.0: [value] * 12}}
         stores.fill(tmp_path, dataset, curves, **MATCHED)
     (one,) = answer.primaries(_tasks(tmp_path))
@@ -93,7 +93,7 @@ def test_kinds_are_compared_on_one_network_by_what_they_retain(tmp_path):
 def test_a_dense_run_counts_for_its_own_seed(tmp_path):
     """Seed by seed: (57.5 - 25) / (90 - 25) and (55 - 25) / (85 - 25) are both a half."""
     stores.fill(tmp_path, "agnews", {"rand": {0.0: [90.0, 85.0], 1.0: [57.5, 55.0]}}, **MATCHED)
-    stores.fill(tmp_path, "mnist", {"rand": {0.0: [90.0, 50.0], 1.0: [50.0, 30.0]}}, **MATCHED)
+    stores.fill(tmp_path, "mnist", {"rand": {0.0: [91.35, 51.35], 1.0: [51.35, 31.35]}}, **MATCHED)
     (one,) = answer.primaries(_tasks(tmp_path))
     assert [*one.by_seed.values()] == [pytest.approx(0.0), pytest.approx(0.0)]
 
@@ -111,7 +111,10 @@ def test_sentences_and_table_have_the_figures(tmp_path):
     text, images, kinds, mended, limits = answer.sentences(_tasks(tmp_path))
     assert "worse than Rand on AG News, text-classification (-2.00 points, -2.00 to -2.00, 12 seeds)" in text
     assert "better than Rand on MNIST, fc (+1.00 points" in images and "not known" in kinds
-    assert "AG News, text-classification (+0.45 points" in mended and "missing" not in limits
+    assert (
+        "GraSPAbs less Rand comes to AG News, text-classification (+0.45 points" in mended and "missing" not in limits
+    )
+    assert "GraSPLog less Rand comes to not known" in mended
     table = answer_table(_tasks(tmp_path))
     assert [row[-1] for row in table.rows] == ["above 0", "below 0"]
     assert [record["mean"] for record in table.records] == [pytest.approx(1.0), pytest.approx(-2.0)]
@@ -146,3 +149,24 @@ def test_the_interval_holds_what_the_test_does_not_reject():
             assert sign_flip([value - end - away for value in values]) < 0.05
     assert ends[1] < 0.0
     assert flip_interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None and flip_interval([2.0] * 6) == (2.0, 2.0)
+
+
+def test_texts_and_images_are_paired_for_the_picture(tmp_path):
+    """A matched network first, then the others in order, what has no counterpart last; no task without a contrast."""
+    curves = {"rand": {0.0: [90.0], 1.0: [80.0]}}
+    for dataset in ("agnews", "mnist"):
+        stores.fill(tmp_path, dataset, curves, **MATCHED)
+        stores.fill(tmp_path, dataset, curves, **stores.TODAY[dataset])
+    stores.fill(tmp_path, "multi30k", {"rand": {0.0: [20.0], 1.0: [10.0]}}, **stores.TODAY["multi30k"])
+    stores.fill(tmp_path, "cifar10", curves, **stores.TODAY["cifar10"])  # conv
+    named = [tuple(task and task.title for task in pair) for pair in answer.beside(_tasks(tmp_path))]
+    assert named == [
+        ("AG News, mlp", "MNIST, mlp"),
+        ("AG News, text-classification", "MNIST, fc"),
+        ("Multi30k, seq2seq", None),
+    ]
+    stores.fill(tmp_path / "other", "cifar10", curves, **stores.TODAY["cifar10"])
+    (pair,) = answer.beside(_tasks(tmp_path / "other"))
+    assert pair[0] is None and pair[1] is not None and pair[1].title == "CIFAR-10, conv"
+    stores.fill(tmp_path / "third", "agnews", {"rand": {1.0: [80.0]}}, **stores.TODAY["agnews"])
+    assert answer.beside(_tasks(tmp_path / "third")) == [], "without dense runs nothing is retained"

@@ -13,6 +13,7 @@ import zlib
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from stores import RESULT
 from waiting import finished, until
 
 import main
@@ -255,29 +256,49 @@ def test_a_page_of_no_run_links_only_what_is_written(sample_data, tmp_path):
     assert all((page(tmp_path) / target).is_file() for target in links(tmp_path))
 
 
-def test_a_run_whose_model_is_missing_is_made_again(made, sample_data, tmp_path, capsys):
+def flip(path):
+    path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("damage", [os.unlink, flip])
+def test_a_run_whose_model_is_missing_or_damaged_is_made_again(made, sample_data, tmp_path, capsys, damage):
     """It alone, and only if the handout needs the model: what is measured and not drawn needs none."""
     results = copied(made, tmp_path)
     runs = {path.parent.name: path.parent for path in finished(results)}
     drawn = next(path for name, path in runs.items() if name.startswith("cifar10-sample-fc-snip-c0.5-"))
     measured = next(path for name, path in runs.items() if name.startswith("cifar10-sample-fc-snip-c2-"))
     content = (drawn / "model.safetensors").read_bytes()
-    for path in (drawn, measured):
-        (path / "model.safetensors").unlink()
+    damage(drawn / "model.safetensors")
+    (measured / "model.safetensors").unlink()
     before = {path: path.stat().st_mtime_ns for path in finished(results)}
     assert main.main(line(results, sample_data, "--dry-run")) == 0
     out = capsys.readouterr().out
     assert out.count(": to do") == 1 and f"{drawn.name}: to do" in out
     assert main.main(line(results, sample_data, "--stored-only")) == 0
     err = capsys.readouterr().err
-    assert f"note: {drawn} has no model: its test time or weights are blank; --force" in err
+    assert f"note: {drawn} has no whole model: its test time or weights are blank; --force" in err
     assert "Now it would be: Made of 25 runs (1 without a model)" in err
     assert main.main(line(results, sample_data, "--threads", "1")) == 0
-    assert f"note: {drawn} has no model: the run is made again" in capsys.readouterr().err
+    assert f"note: {drawn} has no whole model: the run is made again" in capsys.readouterr().err
     assert (drawn / "model.safetensors").read_bytes() == content and not (measured / "model.safetensors").exists()
     after = {path: path.stat().st_mtime_ns for path in finished(results)}
     assert [path.parent for path in before if after[path] != before[path]] == [drawn]
     assert read(results, "3b-weights") == read(made, "3b-weights")
+
+
+def test_runs_whose_result_is_lost_or_damaged_are_made_again_in_one_step(made, sample_data, tmp_path, capsys):
+    results = copied(made, tmp_path)
+    lost, damaged, *_ = (path.parent for path in finished(results) if "-fc-rand-c" in path.parent.name)
+    (lost / "result.json").unlink()
+    flip(damaged / "result.json")
+    args = arguments.parse(line(results, sample_data))
+    assert main.main(line(results, sample_data, "--threads", "1")) == 0
+    said = capsys.readouterr()
+    warned = {text for text in said.err.splitlines() if text.startswith("warning: ")}
+    assert len(warned) == 2 and str(lost) in said.err and str(damaged / "result.json") in said.err
+    assert "25 runs: 25 done, 0 failed" in said.out and len(finished(results)) == RUNS
+    held = holdings.Holdings(args, SMOKE)
+    assert all(not held.of(cell).missing for cell in SMOKE.cells())
 
 
 def test_a_test_time_of_another_machine_is_measured_anew(made, sample_data, tmp_path, monkeypatch):
@@ -307,14 +328,6 @@ def test_a_test_time_of_another_machine_is_measured_anew(made, sample_data, tmp_
 
 
 # From runs made by hand
-
-
-RESULT = {
-    "source": "real", "data": {"files": {}}, "versions": {}, "machine": {"device": "cpu", "threads": 2},
-    "parameters": {"kept": 110, "total": 1010, "prunable": 1000, "prunable_kept": 100},
-    "flops": {"kept": 110, "total": 1010}, "dead": {"classes": {"total": 10, "alive": []}}, "seconds": {"train": 1.0},
-    "per_tensor": [{"module": "fc", "param": "weight", "kept": 100, "size": 1000, "flops": 1000, "prunable": True}],
-}  # fmt: skip
 
 
 @pytest.fixture

@@ -287,9 +287,9 @@ def full(request, ran):
     return ran(request.param)
 
 
-def test_a_run_stores_five_files_and_leaves_nothing_else(full):
+def test_a_run_stores_six_files_and_leaves_nothing_else(full):
     names = {path.name for path in full.path.iterdir()}
-    assert names == {"config.json", "epochs.jsonl", "model.safetensors", "report.txt", "result.json"}
+    assert names == {"config.json", "epochs.jsonl", "model.safetensors", "report.txt", "result.json", "seal.json"}
     assert list(full.results.iterdir()) == [full.path.parent] and list(full.path.parent.iterdir()) == [full.path]
     assert (full.path / "report.txt").read_text() in full.out
 

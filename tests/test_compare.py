@@ -9,7 +9,7 @@ import pytest
 from stores import add, fill
 
 import main
-from Utils.study import claims, contrasts, paper, retained, runs, tasks
+from Utils.study import claims, contrasts, paper, retained, runs, statements, tasks
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_text_is_held_against_images_on_one_scale(place, image, expected):
     """AG News at 57.5 of 90 keeps a half; CIFAR-10 of 90 keeps a half at 50."""
     fill(place, "agnews", {"rand": {0.0: near(90), 1.0: near(57.5)}})
     fill(place, "cifar10", {"rand": {0.0: near(90), 1.0: near(image)}})
-    assert one(place, "Text is more sensitive") == expected
+    assert one(place, "Text is more sensitive than images, Rand up to 1") == expected
     (claim,) = (
         claim
         for claim in claims.judge(tasks.group(runs.read([str(place)])), paper.read())
@@ -242,11 +242,33 @@ def test_text_is_held_against_images_on_one_scale(place, image, expected):
     assert len(claim.runs) == 12
 
 
+def test_each_pruner_is_held_against_images_up_to_1_and_beyond_it(place):
+    """At 1 text keeps less than images, at 2 more; GraSP has no runs beyond 1. The matched one stands beside itself."""
+    curves = {"rand": {0.0: near(90), 1.0: near(57.5), 2.0: near(57.5)}, "grasp": {1.0: near(57.5)}}
+    fill(place, "agnews", curves)
+    fill(place, "cifar10", {"rand": {0.0: near(90), 1.0: near(80), 2.0: near(20)}, "grasp": {1.0: near(20)}})
+    matched = {"model_class": "matched", "model": "mlp"}
+    fill(place, "agnews", {"rand": {0.0: near(90), 1.0: near(80)}}, **matched)
+    fill(place, "mnist", {"rand": {0.0: near(90), 1.0: near(30)}}, **matched)
+    judged = claims.judge(tasks.group(runs.read([str(place)])), paper.read())
+    found = {
+        (claim.name.rpartition(", ")[2], claim.where): [(s.label, s.verdict) for s in claim.statements]
+        for claim in judged
+        if claim.name.startswith("Text is more")
+    }
+    assert found == {
+        ("Rand up to 1", "AG News, text-classification"): [("CIFAR-10, conv at 1 (%)", HOLDS)],
+        ("Rand beyond 1", "AG News, text-classification"): [("CIFAR-10, conv at 2 (%)", FAILS)],
+        ("GraSP up to 1", "AG News, text-classification"): [("CIFAR-10, conv at 1 (%)", FAILS)],
+        ("Rand up to 1", "AG News, mlp"): [("MNIST, mlp at 1 (%)", FAILS)],
+    }
+
+
 def test_claims_without_runs_are_undecided_and_say_so(place):
     add(place, "mnist", "rand", 1.0, 1, 90.0)
     found = verdicts(place)
     assert set(found.values()) == {UNDECIDED} and ("GraSP beats Rand at compression 2", "AG News") in found
-    assert len(found) == 12
+    assert len(found) == 25
 
 
 def test_only_the_main_settings_speak_for_a_claim(place):
@@ -272,7 +294,7 @@ def test_compare_prints_and_writes_the_same(compared):
     text = (report / "compare.md").read_text()
     assert text.startswith(out[: out.index("Saved to")].rstrip())
     assert "| GraSP beats Rand at compression 2 | AG News, text-classification | holds |" in out
-    assert "+24.00" in out and "smallest possible 0.25" in out and "mask scope local" in out and claims.RULE in out
+    assert "+24.00" in out and "smallest possible 0.25" in out and "mask scope local" in out and statements.RULE in out
     stored = json.loads((report / "compare.json").read_text())
     beats = next(claim for claim in stored["claims"] if claim["claim"].startswith("GraSP beats"))
     assert (beats["verdict"], beats["statements"][0]["seeds"]) == (HOLDS, 3)

@@ -33,7 +33,7 @@ def config(arguments: str) -> dict:
         ("--compression-sched linear", "--compression-schedule linear"),
         ("--prune-batch-s 32", "--prune-batch-size 32"),
         ("--prune-batch-s=32", "--prune-batch-size=32"),
-        ("--prune-batchn", "--prune-batchnorm"),
+        (f"{LOTTERY} --prune-batchn", f"{LOTTERY} --prune-batchnorm"),
         ("--prune-d 3", "--prune-dataset-ratio 3"),
         ("--mask local", "--mask-scope local"),
         ("--train 8 --test-b 9", "--train-batch-size 8 --test-batch-size 9"),
@@ -45,8 +45,9 @@ def config(arguments: str) -> dict:
     ],
 )
 def test_the_beginning_of_an_original_flag_is_the_flag(short, whole):
-    assert parsed(short) == parsed(whole) != parsed("")
-    assert config(short) == config(whole)
+    acting = "--pruner snip --prune-epochs 2 "  # with which each of them has an effect
+    assert parsed(acting + short) == parsed(acting + whole) != parsed(acting)
+    assert config(acting + short) == config(acting + whole)
 
 
 @pytest.mark.parametrize(

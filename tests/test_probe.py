@@ -4,16 +4,19 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 import main
 from Experiments import probe
+from Layers import layers
 from Utils import load
 from Utils.commandline import arguments
 from Utils.data import changes, corpus
 from Utils.data.examples import Sentences, framed
+from Utils.training.correlation import kept_correlation
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,7 @@ NAMES = ("embedding.weight", "fc.weight", "fc.weight_mask", "fc.bias")
 
 def test_figures_are_those_of_the_model_written_out(news, sample_data):
     code, (found,) = _probe(sample_data, news.path)
-    assert code == 0 and [*found["changes"]] == ["as it is", *changes.CHANGES]
+    assert code == 0 and [*found["changes"]] == ["unchanged", *changes.CHANGES]
     test = _test_split(sample_data, "agnews")
     before = _by_hand(news.tensors, test)
     for name, figures in found["changes"].items():
@@ -53,20 +56,20 @@ def test_figures_are_those_of_the_model_written_out(news, sample_data):
         answers = _by_hand(news.tensors, other)
         assert figures["test_top1"] == pytest.approx(100 * (answers == test.targets).double().mean().item())
         assert figures["changed"] == pytest.approx(100 * (answers != before).double().mean().item())
-    assert found["changes"]["as it is"]["test_top1"] == news.result["final"]["test_top1"]
+    assert found["changes"]["unchanged"]["test_top1"] == news.result["final"]["test_top1"]
 
 
 def test_a_bag_of_words_does_not_notice_their_order(news, sample_data):
     _, (found,) = _probe(sample_data, news.path)
     changed = {name: figures["changed"] for name, figures in found["changes"].items()}
-    assert changed["shuffled"] == changed["swapped"] == changed["as it is"] == 0
+    assert changed["shuffled"] == changed["swapped"] == changed["unchanged"] == 0
     assert changed["exchanged"] > changed["dropped"] > 0
 
 
 def test_quarters_of_rarity_make_up_the_whole(news, sample_data):
     _, (found,) = _probe(sample_data, news.path)
     assert len(found["by_rarity"]) == 4
-    whole = found["changes"]["as it is"]["test_top1"]
+    whole = found["changes"]["unchanged"]["test_top1"]
     assert math.fsum(found["by_rarity"]) / 4 == pytest.approx(whole, abs=1.0)  # quarters are equal but for one text
 
 
@@ -82,7 +85,7 @@ def test_an_image_is_probed_tile_by_tile(ran, sample_data, capsys):
     code, (found,) = _probe(sample_data, image.path)
     assert code == 0 and found["by_rarity"] is None
     figures = found["changes"]
-    assert figures["as it is"]["test_top1"] == image.result["final"]["test_top1"]
+    assert figures["unchanged"]["test_top1"] == image.result["final"]["test_top1"]
     assert figures["shuffled"]["changed"] > figures["swapped"]["changed"] > 0
     assert "by quarter of the targets" not in capsys.readouterr().out
 
@@ -96,7 +99,7 @@ def test_a_translation_is_probed_by_its_sources(sample_data):
     torch.manual_seed(0)
     found = probe.probe(load.model("seq2seq", "nlp")(data.shape, data.num_classes).eval(), data, args)
     assert len(found["by_rarity"]) == 4 and all(figures["bleu"] == 0.0 for figures in found["changes"].values())
-    assert found["changes"]["as it is"]["changed"] == 0.0 and "test_top1 by quarter" in probe.words(found)
+    assert found["changes"]["unchanged"]["changed"] == 0.0 and "test_top1 by quarter" in probe.words(found)
 
 
 def test_all_runs_are_found_before_the_first_is_probed(news, sample_data, tmp_path, capsys):
@@ -104,3 +107,34 @@ def test_all_runs_are_found_before_the_first_is_probed(news, sample_data, tmp_pa
     code, _ = _probe(sample_data, news.path, tmp_path)
     assert code == 2 and str(tmp_path) in capsys.readouterr().err
     assert not (news.path / "probes.json").exists()
+
+
+def _by_pairs(rows, mask):
+    """The mean absolute correlation over pairs, pair by pair."""
+    table = np.corrcoef(rows.numpy().T)
+    every = [(a, b) for a in range(len(table)) for b in range(len(table)) if a != b]
+    kept = [(a, b) for unit in mask for a, b in every if unit[a] and unit[b]]
+    return np.mean([abs(table[pair]) for pair in kept]) / np.mean([abs(table[pair]) for pair in every])
+
+
+def test_correlation_of_kept_inputs_pair_by_pair():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(layers.Linear(6, 5), torch.nn.Tanh(), layers.Linear(5, 3)).double()
+    inputs = torch.randn(40, 6, dtype=torch.float64) @ torch.randn(6, 6, dtype=torch.float64)
+    for layer in (model[0], model[2]):
+        layer.weight_mask.copy_(torch.rand_like(layer.weight_mask) < 0.6)
+    found = kept_correlation(model, inputs.split(16), torch.device("cpu"))
+    hidden = torch.tanh(F.linear(inputs, model[0].weight * model[0].weight_mask, model[0].bias)).detach()
+    assert found["0"] == pytest.approx(_by_pairs(inputs, model[0].weight_mask))
+    assert found["2"] == pytest.approx(_by_pairs(hidden, model[2].weight_mask))
+
+
+def test_correlation_of_dense_and_of_empty_layers():
+    model = torch.nn.Sequential(layers.Linear(4, 3), layers.Linear(3, 2))
+    inputs = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
+    found = kept_correlation(model, [inputs], torch.device("cpu"))
+    assert found == pytest.approx({"0": 1.0, "1": 1.0})
+    model[0].weight_mask.fill_(0)
+    model[0].weight_mask[:, 0] = 1  # one input a unit
+    inputs[:, 1:] = 0.0
+    assert kept_correlation(model, [inputs], torch.device("cpu"))["0"] is None

@@ -35,6 +35,7 @@ def test_a_record_is_what_the_run_of_that_seed_finds(cli, sample_data, tmp_path)
             assert int(record["emptied"]) == len(result["dead"]["tensors"])
             kept = result["signal"]["after"] / result["signal"]["before"]
             assert float(record["signal"]) == pytest.approx(kept, rel=1e-5, abs=1e-5)
+            assert float(record["flop_sparsity"]) == result["flops"]["kept"] / result["flops"]["total"]
             assert float(record["kept_by_tie"]) == pytest.approx(result["kept_by_tie"])
 
 
@@ -49,11 +50,46 @@ def test_classes_in_reach_are_the_rows_with_a_weight_on_a_network_of_one_layer(c
 def test_the_table_counts_seeds(tmp_path):
     records = [
         {"seed": k, "pruner": "rand", "compression": 2.0, "classes": classes, "emptied": 0, "signal": signal}
-        | {"kept_by_tie": 0.5}
+        | {"kept_by_tie": 0.5, "flop_sparsity": 0.25}
         for k, (classes, signal) in enumerate([(1, 0.1), (2, 0.3), (2, 0.2), (4, None)])
     ]
     (row,) = reach.summary("x", "X", records).rows
-    assert row == ["Rand", "2", "4", "1: 25 %, 2: 50 %, 4: 25 %", "0.00", "0.2", "50 %"]
+    assert row == ["Rand", "2", "4", "1: 25 %, 2: 50 %, 4: 25 %", "0.00", "0.25", "0.2", "50 %"]
+
+
+def test_a_call_that_is_stopped_goes_on_to_the_same_files(sample_data, tmp_path, capsys, monkeypatch):
+    """Not from a line that is cut off, nor from one that is damaged, nor from what other code has drawn."""
+    asked = "--dataset mnist --seeds 2 --pruner-list rand mag --compression-list 1"
+    assert _call(sample_data, tmp_path / "whole", asked) == 0
+    wanted = {path.name: path.read_bytes() for path in (tmp_path / "whole" / "reach").glob("*.[cm]*")}
+    draw, calls = reach.drawn, []
+
+    def stopping(*given):
+        calls.append(given)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return draw(*given)
+
+    monkeypatch.setattr(reach, "drawn", stopping)
+    assert _call(sample_data, tmp_path, asked) == 130 and len(calls) == 4
+    (kept,) = (tmp_path / "reach").glob(".*.jsonl")
+    text = kept.read_text(encoding="utf-8")
+    _, first, second, third = text.splitlines()
+    for content, left in (
+        (text, 1),
+        (text[:-9], 2),
+        (f"\n{first}\n{second.replace('classes', 'klasses')}\n{third}", 2),
+        (text, 4),
+    ):
+        if left == 4:
+            monkeypatch.setattr(reach.provenance, "bearing", lambda _: {"commit": "another"})
+        kept.write_text(content, encoding="utf-8")
+        calls[:] = [None] * 4
+        capsys.readouterr()
+        assert _call(sample_data, tmp_path, asked) == 0 and len(calls) == 4 + left
+        assert ("going on from" in capsys.readouterr().err) == (left < 4)
+        found = {path.name: path.read_bytes() for path in (tmp_path / "reach").glob("*.[cm]*")}
+        assert found == wanted and not kept.exists()
 
 
 def test_the_files_and_what_is_refused(sample_data, tmp_path, capsys):

@@ -11,6 +11,7 @@ import re
 import pytest
 import torch
 from safetensors.numpy import load_file
+from stores import RESULT
 
 from Layers import layers
 from Utils import settings
@@ -58,10 +59,10 @@ def run(tmp_path):
     return lambda expid="", **changed: store.RunDirectory(str(tmp_path), "singleshot", config(**changed), expid)
 
 
-def finish(place: store.RunDirectory, result: object = None, replace: bool = False) -> None:
+def finish(place: store.RunDirectory, result: dict | None = None, replace: bool = False) -> None:
     with place.writing(replace) as stage:
         assert stage is not None
-        stage.json("result.json", {"value": 1} if result is None else result)
+        stage.json("result.json", {**RESULT, **(result or {"value": 1})})
         stage.text("report.txt", "In words.\n")
 
 
@@ -124,8 +125,8 @@ def test_a_run_that_is_not_there_is_not_stored(run, tmp_path):
 
 def test_a_finished_run_is_stored_for_its_settings_alone(run, tmp_path):
     finish(run())
-    assert run().stored() == {"value": 1} and run().report() == "In words.\n"
-    assert run(workers=3, force=True, verbose=True).stored() == {"value": 1}
+    assert run().stored() == {**RESULT, "value": 1} and run().report() == "In words.\n"
+    assert run(workers=3, force=True, verbose=True).stored() == {**RESULT, "value": 1}
     assert run(compression=1.0).stored() is None and run(seed=2).stored() is None
     assert run().path.parent == tmp_path / "singleshot"
     assert json.loads((run().path / "config.json").read_text()) == config()
@@ -133,7 +134,7 @@ def test_a_finished_run_is_stored_for_its_settings_alone(run, tmp_path):
 
 def test_an_expid_names_the_directory_and_holds_one_set_of_settings(run, tmp_path):
     finish(run("mine"))
-    assert run("mine").path == tmp_path / "singleshot/mine" and run("mine").stored() == {"value": 1}
+    assert run("mine").path == tmp_path / "singleshot/mine" and run("mine").stored() == {**RESULT, "value": 1}
     with pytest.raises(UserError) as caught:
         run("mine", pruner="mag", lr=0.5).stored()
     message = str(caught.value)
@@ -143,7 +144,7 @@ def test_an_expid_names_the_directory_and_holds_one_set_of_settings(run, tmp_pat
 
 def test_a_setting_of_several_values_is_recognised_again(run):
     finish(run("mine", lr_drops=[1, 2]))
-    assert run("mine", lr_drops=[1, 2]).stored() == {"value": 1}
+    assert run("mine", lr_drops=[1, 2]).stored() == {**RESULT, "value": 1}
     with pytest.raises(UserError, match=r"lr_drops \[1, 2\], not \[1\]"):
         run("mine", lr_drops=[1]).stored()
 
@@ -190,7 +191,7 @@ def test_a_directory_that_holds_no_whole_run_is_refused(run, name, text):
 def test_a_lost_report_is_made_up_from_the_result(run):
     finish(run())
     (run().path / "report.txt").unlink()
-    assert json.loads(run().report()) == {"value": 1}
+    assert json.loads(run().report()) == {**RESULT, "value": 1}
 
 
 @pytest.mark.parametrize("error", [UserError("no"), FloatingPointError("nan"), KeyboardInterrupt()])
@@ -218,7 +219,7 @@ def test_a_repeated_run_that_breaks_off_leaves_the_old_result(run, tmp_path, mon
 def test_a_repeated_run_replaces_the_old_result(run):
     finish(run())
     finish(run(), {"value": 2}, replace=True)
-    assert run().stored() == {"value": 2}
+    assert run().stored() == {**RESULT, "value": 2}
 
 
 def test_epochs_are_lines_of_json(run):

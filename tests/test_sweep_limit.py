@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stores import RESULT
 
 from Experiments import runs
 from Experiments.sweeping import limit, plan, pool
@@ -86,7 +87,7 @@ def store(place, seconds: float, device: str = "cpu") -> None:
     """Put a finished run there."""
     place.path.mkdir(parents=True)
     (place.path / "config.json").write_text(json.dumps(place.config), encoding="utf-8")
-    result = {"final": {"test_top1": 50.0}, "seconds": {"train": seconds}, "machine": {"device": device}}
+    result = {**RESULT, "final": {"test_top1": 50.0}, "seconds": {"train": seconds}, "machine": {"device": device}}
     (place.path / "result.json").write_text(json.dumps(result), encoding="utf-8")
 
 

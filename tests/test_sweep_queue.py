@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path("sweeps", "queue", "run.sh")
-KEPT = ("config.json", "result.json", "report.txt", "epochs.jsonl")
+KEPT = ("config.json", "result.json", "report.txt", "seal.json", "epochs.jsonl")
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,7 @@ case "$*" in
     while [ "$1" != --result-dir ]; do shift; done
     for run in done .half.part; do
         mkdir -p "$2/singleshot/$run"
-        touch "$2/singleshot/$run"/{config.json,result.json,report.txt,model.safetensors}
+        touch "$2/singleshot/$run"/{config.json,result.json,report.txt,seal.json,model.safetensors}
     done
     mkdir "$2/failed" && printf '{\n "message": "out of luck"\n}\n' >"$2/failed/other.json"
     ls "$2/../data" "$2/../data/prepared" "$2/singleshot"
@@ -69,7 +69,7 @@ def stub(tmp_path):
     return write
 
 
-DONE = [f"singleshot/done/{name}" for name in sorted(KEPT[:3])]
+DONE = [f"singleshot/done/{name}" for name in sorted(KEPT[:4])]
 
 
 @pytest.mark.parametrize(("last", "code"), [("exit 0", 0), ("exit 1", 1), ("kill -KILL $$", 137)])
@@ -144,7 +144,7 @@ def test_the_queue_of_a_bare_tree_on_a_cpu(tree, cli, sample_data, tmp_path):
     assert "torch 2." in first.stdout and "packed: 2 runs" in first.stdout
     shutil.unpack_archive(tmp_path / "out" / "results.tar.gz", tmp_path / "home", filter="data")
     runs = sorted((tmp_path / "home" / "singleshot").iterdir())
-    assert [sorted(path.name for path in run.iterdir()) for run in runs] == [sorted(KEPT[:3])] * 2
+    assert [sorted(path.name for path in run.iterdir()) for run in runs] == [sorted(KEPT[:4])] * 2
     assert json.loads((runs[0] / "result.json").read_text(encoding="utf-8"))["commit"] is None
     asked = f"--experiment sweep --sweep-file {file} --compression 1 --dry-run"
     assert "2 runs: 2 done" in cli(asked, results=tmp_path / "home").out

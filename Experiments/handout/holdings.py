@@ -77,9 +77,11 @@ class Holdings:
 
     def _stored(self, run: plan.PlannedRun) -> Run | str:
         """Return the stored run, or the reason why it is missing."""
-        for result_dir in (self.args.result_dir, *self.args.store):
-            held = store.RunDirectory(result_dir, "singleshot", run.directory.config)
+        damaged = False
+        others = (store.RunDirectory(place, "singleshot", run.directory.config) for place in self.args.store)
+        for held in (run.directory, *others):
             if (result := held.whole()) is None:
+                damaged |= held.path.exists()
                 continue
             found = Run(held.path, held.config, result)
             try:
@@ -87,6 +89,8 @@ class Holdings:
             except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError):
                 return DAMAGED
             return found
+        if damaged:
+            return DAMAGED
         failure = self.failures.message(run.name)
         return NOT_RUN if failure is None else f"run failed: {failure}"
 

@@ -37,11 +37,11 @@ QUESTIONS = (
 
 
 def without_model(holdings: Holdings, times: Times) -> set[Path]:
-    """Return the directories of the runs whose model is missing and needed: for a test time or a histogram."""
+    """Return the directories of the runs without a whole model, where a test time or a histogram needs it."""
     founds = tuning(holdings)
     drawn = [found.runs[0] for found in founds if found.runs and found.cell.compression == holdings.profile.shown]
     needed = [run for found in founds for run in found.runs if run in drawn or times.absence(run)]
-    return {run.path for run in needed if not (run.path / "model.safetensors").is_file()}
+    return {run.path for run in needed if not run.has_model()}
 
 
 def tuning(holdings: Holdings) -> list[Found]:

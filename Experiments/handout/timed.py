@@ -14,7 +14,7 @@ from Experiments.handout.questions import Profile
 from Utils import console, load
 from Utils.data import corpus
 from Utils.errors import UserError
-from Utils.store import files, provenance
+from Utils.store import files, provenance, weights
 from Utils.study.runs import Run
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Times:
 
         device, config = self.device, finished.settings(str(run.path))
         data = self._corpus(config)
-        model = finished.model(config, data, run.path / "model.safetensors").to(device)
+        model = finished.model(config, data, weights.find("--run", str(run.path))).to(device)
         loader = Loader(data.test, config.test_batch_size)
         return {
             **testtime.measure(model, loader, device, self.profile.repeats, self.profile.seconds),

@@ -8,6 +8,8 @@ import numpy as np
 from Experiments.handout.entries import Absent
 from Experiments.handout.holdings import Found
 from Experiments.handout.timed import NO_MODEL
+from Utils.errors import UserError
+from Utils.store import seal
 from Utils.study.runs import Run
 
 BINS = 40
@@ -31,11 +33,12 @@ class Layer:
 
 
 def read(run: Run) -> list[Layer]:
-    """Read the prunable layers of a run, in the network's order. Raises Absent if the model is not stored."""
+    """Read the prunable layers of a run, in the network's order. Raises Absent if there is no whole model."""
     from safetensors import SafetensorError, safe_open
 
     layers = []
     try:
+        seal.check(run.path, "model.safetensors")
         with safe_open(run.path / "model.safetensors", "np") as file:
             for row in run.result["per_tensor"]:
                 if row["prunable"]:
@@ -43,7 +46,7 @@ def read(run: Run) -> list[Layer]:
                     layers.append(_layer(name, file.get_tensor(name), file.get_tensor(f"{name}_mask")))
     except FileNotFoundError:
         raise Absent(NO_MODEL) from None
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, UserError) as error:
         raise Absent(f"the model's file is damaged ({error})") from None
     return layers
 

@@ -2,16 +2,18 @@
 
 import html
 import io
+import pathlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D, ScaledTranslation
 
 from Experiments.reporting import style
 from Utils.study.statistics import Interval
@@ -37,15 +39,17 @@ class Picture:
     title: str  # description for those who do not see it
     svg: str
     png: bytes
-    shown: bool = True  # on the page, not only in files
+    shown: bool = True  # fit for the page, as a single panel is, not only for files
 
 
-def picture(name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT, shown: bool = True) -> Picture:
-    """Draw panels side by side, at most three in a row."""
-    across = min(3, len(draws))
+def picture(
+    name: str, title: str, draws: Sequence[Draw], height: float = HEIGHT, shown: bool = True, across: int = 3
+) -> Picture:
+    """Draw panels side by side, at most `across` in a row."""
+    across = min(across, len(draws))
     down = -(-len(draws) // across)
     look: dict[Any, Any] = mpl.rc_params_from_file(
-        Path(__file__).with_name("figures.mplstyle"), use_default_template=True
+        pathlib.Path(__file__).with_name("figures.mplstyle"), use_default_template=True
     )
     with mpl.rc_context(look | COLOURS):
         figure = Figure(figsize=(WIDTH * across, height * down), layout="constrained")
@@ -81,12 +85,23 @@ def each(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list
     return [picture(f"{name}-{part}", f"{title}: {words}", [draw]) for part, words, draw in panels]
 
 
-def with_whole(name: str, title: str, panels: Sequence[tuple[str, str, Draw]]) -> list[Picture]:
+def with_whole(name: str, title: str, panels: Sequence[tuple[str, str, Draw]], across: int = 3) -> list[Picture]:
     """Return one picture per panel for the page, and one of all panels for use elsewhere."""
     pictures = each(name, title, panels)
     if pictures:
-        pictures.append(picture(name, title, [draw for _, _, draw in panels], shown=False))
+        pictures.append(picture(name, title, [draw for _, _, draw in panels], shown=False, across=across))
     return pictures
+
+
+def outline(marker: str) -> str:
+    """Return a marker of style.py as the data of an SVG path, about 1 wide, with its centre at (0, 0)."""
+    style_of = MarkerStyle(marker)
+    letters = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C"}
+    path = style_of.get_path().transformed(style_of.get_transform() + Affine2D().scale(1.0, -1.0))
+    return "".join(
+        "Z" if code == Path.CLOSEPOLY else letters[code] + " ".join(f"{round(number, 3) + 0.0:g}" for number in points)
+        for points, code in path.iter_segments(simplify=False)
+    )
 
 
 def curve(

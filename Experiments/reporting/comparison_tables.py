@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import DASH, Table, spread
-from Utils.study import answer, claims, contrasts, retained
+from Utils.study import answer, contrasts, retained, statements
 from Utils.study.statistics import interval
 from Utils.study.tasks import Task, Variant, label, pruner_title
 
@@ -19,7 +19,7 @@ class Comparison:
     """The tables of the comparison that have rows, and the claims."""
 
     tables: list[Table]
-    claims: list[claims.Claim]
+    claims: list[statements.Claim]
     on_samples: bool
 
     @property
@@ -43,7 +43,7 @@ class Comparison:
     def as_json(self) -> dict:
         """Return the claims with their statements and runs, and the other tables' records; infinite numbers as null."""
         return {
-            "rule": claims.RULE,
+            "rule": statements.RULE,
             "on_samples": self.on_samples,
             "claims": [_claim(claim) for claim in self.claims],
             **{
@@ -69,7 +69,7 @@ def compare(study: Study) -> Comparison:
     return Comparison([*filled, claim_table(study.claims)], study.claims, study.on_samples)
 
 
-def _claim(claim: claims.Claim) -> dict:
+def _claim(claim: statements.Claim) -> dict:
     return {
         "claim": claim.name,
         "on": claim.where,
@@ -123,7 +123,7 @@ def retained_table(tasks: Sequence[Task]) -> Table:
         for c in compressions:
             mean = interval(retained.retained(task, pruner, c, variant).values())
             density = interval(task.values(pruner, c, variant, "density").values())
-            row.append(spread(mean and mean.scaled(100.0), 1))
+            row.append(spread(mean and mean.scaled(100.0), ".1f"))
             if mean is not None and density is not None:
                 record = {**where, "compression": c, "density": density.mean, "retained": mean.mean}
                 record |= {"half_width": mean.half, "seeds": mean.count, "chance": task.chance}
@@ -174,7 +174,7 @@ def contrast_table(name: str, title: str, compared: Iterable[contrasts.Contrast]
     return Table(name, title, header, rows, records, note)
 
 
-def claim_table(judged: Iterable[claims.Claim]) -> Table:
+def claim_table(judged: Iterable[statements.Claim]) -> Table:
     """Return the table of the claims with their verdicts."""
     rows, records = [], []
     for claim in judged:
@@ -187,4 +187,4 @@ def claim_table(judged: Iterable[claims.Claim]) -> Table:
             | {"figures": "; ".join(deciding), "runs": " ".join(run.path.as_posix() for run in claim.runs)}
         )
     header = ["claim", "on", "verdict", "what is asked", "the figures that decide"]
-    return Table("claims", "The paper's claims", header, rows, records, claims.RULE)
+    return Table("claims", "The paper's claims", header, rows, records, statements.RULE)

@@ -12,6 +12,7 @@ from Experiments.reporting import canvas, speed, style
 from Experiments.reporting.canvas import Picture
 from Experiments.reporting.results_tables import is_translation
 from Experiments.reporting.study import Study
+from Utils.study import answer
 from Utils.study.retained import retained
 from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import Task, in_order
@@ -30,6 +31,7 @@ def all_pictures(study: Study) -> dict[str, list[Picture]]:
             "Metric against compression",
             [(t.name, t.title, partial(_metric, t, "metric", t.metric.title)) for t in curves],
         ),
+        "answer": answer_pictures(study),
         "retained": retained_pictures(study),
         "layers": [picture for task in pruned for picture in _layers(task)],
         "bleu": [picture for task in pruned if is_translation(task) for picture in _orders(task)],
@@ -85,22 +87,56 @@ def _retained(tasks: Sequence[Task], pruner: str, axes: Axes) -> None:
         dense = retained(task, pruner, 0.0)
         if not dense or pruner not in task.pruners():
             continue
-        x, found = [1.0], [Interval(1.0, None, len(dense))]
-        for c in task.compressions(pruner=pruner):
-            values = [*retained(task, pruner, c).values()]
-            density = interval(task.values(pruner, c, figure="density").values())
-            point = interval(values)
-            assert point is not None and density is not None
-            x.append(density.mean)
-            found.append(point)
-            everything += values
+        x, found, values = _curve_retained(task, pruner)
+        everything += values
         line = "--" if task.kind == "image" else "-"
         canvas.curve(axes, x, found, look.colour, style.MARKERS[k % len(style.MARKERS)], task.title, line)
     canvas.limits(axes, everything)
+    _density_axis(axes, look.title)
+    canvas.legend(axes, columns=2)
+
+
+def _curve_retained(task: Task, pruner: str) -> tuple[list[float], list[Interval], list[float]]:
+    """Return the densities, the means of what is retained there, and every seed's value. Dense, at 1, comes first."""
+    x, found, everything = [1.0], [Interval(1.0, None, len(retained(task, pruner, 0.0)))], [1.0]
+    for c in task.compressions(pruner=pruner):
+        values = [*retained(task, pruner, c).values()]
+        density = interval(task.values(pruner, c, figure="density").values())
+        point = interval(values)
+        if point is not None and density is not None:  # there is none where no seed has a dense run
+            x.append(density.mean)
+            found.append(point)
+            everything += values
+    return x, found, everything
+
+
+def _density_axis(axes: Axes, title: str) -> None:
     canvas.log(axes)
     axes.invert_xaxis()
-    axes.set(xlabel="density (fraction of prunable weights kept)", ylabel="retained (1 is dense)", title=look.title)
-    canvas.legend(axes, columns=2)
+    axes.set(xlabel="density (fraction of prunable weights kept)", ylabel="retained (1 is dense)", title=title)
+
+
+def answer_pictures(study: Study) -> list[Picture]:
+    """Return one panel per task with one line per pruner, texts beside images; a pair shares its vertical axis."""
+    panels = []
+    for k, pair in enumerate(answer.beside(study.tasks), start=1):
+        of_pair = [task for task in pair if task is not None]
+        panels += [(f"{k}-{task.name}", task.title, partial(_answer, task, of_pair)) for task in of_pair]
+    return canvas.with_whole("answer", "Performance retained against density, texts beside images", panels, across=2)
+
+
+def _answer(task: Task, pair: Sequence[Task], axes: Axes) -> None:
+    pruners = task.pruners()
+    for k, pruner in enumerate(pruners):
+        look = style.look(pruner)
+        x, found, _ = _curve_retained(task, pruner)
+        span = min(x)  # the shift is a fraction of the axis, which is logarithmic
+        shifted = [1.0, *(density * span ** ((k - (len(pruners) - 1) / 2) * STEP) for density in x[1:])]
+        canvas.curve(axes, shifted, found, look.colour, look.marker, look.title)
+    canvas.limits(axes, [value for of in pair for pruner in of.pruners() for value in _curve_retained(of, pruner)[2]])
+    axes.axhline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
+    _density_axis(axes, task.title)
+    canvas.legend(axes, columns=3)
 
 
 def short(layer: str) -> str:

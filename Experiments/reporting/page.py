@@ -1,18 +1,29 @@
-"""The report as one self-contained HTML page, without network access or scripts."""
+"""The report as one self-contained HTML page that needs no network: the answer, a chart to explore, the tables.
 
+What the browser gets is in browser/. The chart is drawn by uPlot: one small file under the MIT licence with no
+dependencies, which has logarithmic axes and leaves what lies on them to the page. Without JavaScript the page lacks the
+chart alone.
+"""
+
+import base64
+import hashlib
 import html
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from Experiments.reporting import embedded
 from Experiments.reporting.canvas import Picture, inline
 from Experiments.reporting.comparison_tables import ANSWER, LISTED, Comparison
 from Experiments.reporting.study import SAMPLES, Study
-from Experiments.reporting.table import Table
-from Utils.study import answer, claims
+from Experiments.reporting.table import Table, folded
+from Utils.study import answer, statements
 from Utils.wording import counted
 
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))  # by section
+BROWSER = Path(__file__).with_name("browser")
+VENDOR = BROWSER / "vendor"
+OWN = ("data.js", "axes.js", "chart.js", "view.js", "tables.js", "explore.js")
 
 
 def build(
@@ -22,97 +33,131 @@ def build(
     pictures: Mapping[str, Sequence[Picture]],
 ) -> str:
     """Return the page."""
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    commits = len({run.result.get("commit") for run in study.runs})
-    speed = _grid(pictures["speed"]) + _folded("As a table", tables["speed"])
+    (run_list,) = tables["runs"]
+    found = embedded.data(study, run_list.header)
+    speed = _grid(pictures["speed"]) + _tables(tables["speed"])
     sections = {
-        "answer": _answer(study, comparison),
+        "answer": _answer(study, comparison, pictures["answer"]),
+        "explore": _file(BROWSER / "explore.html") if found["series"]["points"] else "",
         "claims": _claims(study),
-        "metric": _metric(study, pictures["metric"]) + _tables(tables["reached"]),
+        "reached": _tables(tables["reached"]),
         "paper": f"<p>{html.escape(study.paper.note)}</p>{_tables(tables['paper'])}",
-        "compare": _words("compare") + _grid(pictures["retained"]) + _tables(comparison.contrasts),
-        "layers": _words("layers") + _grid(pictures["layers"]) + _folded("As tables", tables["layers"]),
-        "bleu": _grid(pictures["bleu"]) + _tables(tables["bleu"]),
+        "compare": _worded("compare", _tables(comparison.contrasts)),
+        "layers": _worded("layers", _tables(tables["layers"])),
+        "bleu": _tables(tables["bleu"]),
         "examples": _tables(tables["examples"]),
-        "speed": _words("speed") + speed if speed else "",
+        "speed": _worded("speed", speed),
         "data": _tables(tables["data"]),
-        "runs": _folded("Every mean", tables["results"]) + _folded("Every run", tables["runs"]),
+        "runs": _tables(tables["results"]) + _runs(run_list),
     }
     sections = {name: sections[name] for name in TEXTS if sections[name]}
-    titles = {name: TEXTS[name]["title"] for name in sections}
-    links = " ".join(f'<a href="#{name}">{html.escape(title)}</a>' for name, title in titles.items())
+    titles = {name: html.escape(TEXTS[name]["title"]) for name in sections}
+    links = " ".join(f'<a href="#{name}">{title}</a>' for name, title in titles.items() if name != "answer")
+    nav = f'<nav aria-label="Sections">{links}</nav>\n<p class="note">{html.escape(_made(study))}</p>\n'
     body = "\n".join(
-        f'<section id="{name}">\n<h2>{html.escape(titles[name])}</h2>\n{content}\n</section>'
+        f'<section id="{name}">\n<h2>{titles[name]}</h2>\n{content}\n</section>' + ("\n" + nav) * (name == "answer")
         for name, content in sections.items()
     )
     banner = f'<p class="banner" role="alert">{SAMPLES}</p>' if study.on_samples else ""
-    made = (
+    vendor = tomllib.loads(_file(VENDOR / "vendor.toml"))
+    licence = f"/*\n{_file(VENDOR / vendor['licence'])}\n*/"
+    scripts = [f"{licence}\n{_file(VENDOR / vendor['script'])}", *(_file(BROWSER / name) for name in OWN)]
+    inlined = "\n".join(f"<script>{script}</script>" for script in scripts)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>Pruning, on text beside images</title>\n<style>\n{_file(VENDOR / vendor['style'])}\n"
+        f"{_file(BROWSER / 'page.css')}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>Pruning, on text beside images</h1>\n{banner}{_left_out(study)}{body}\n</main>\n"
+        f'<script type="application/json" id="embedded">{embedded.text(found)}</script>\n{inlined}\n</body>\n</html>\n'
+    )
+
+
+def _file(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """Return the page's own rule for browsers: nothing is fetched, and no script runs but these."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{hash_}'" for hash_ in hashes)
+    return f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; script-src {allowed}"
+
+
+def _made(study: Study) -> str:
+    commits = len({run.result.get("commit") for run in study.runs})
+    return (
         f"{counted(len(study.runs), 'run')}, {counted(len(study.tasks), 'task')}, made by "
         f"{counted(commits, 'commit')} (listed below). Everything here is computed from them."
     )
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>Pruning, on text beside images</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>Pruning, on text beside images</h1>\n{banner}<p>{html.escape(made)}</p>\n"
-        f"<nav>{links}</nav>\n{body}\n</main>\n</body>\n</html>\n"
-    )
 
 
-def _answer(study: Study, comparison: Comparison) -> str:
+def _left_out(study: Study) -> str:
+    """Return what the report leaves out, with the reasons."""
+    lines = "".join(f"<li>{html.escape(line)}</li>" for line in study.left_out)
+    return f'<p class="banner">Left out: {counted(len(study.left_out), "run")}.</p><ul>{lines}</ul>' if lines else ""
+
+
+def _answer(study: Study, comparison: Comparison, pictures: Sequence[Picture]) -> str:
     lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in answer.sentences(study.tasks))
-    return f"<ol>{lines}</ol>{_tables([table for table in comparison.tables if table.name == ANSWER])}"
+    drawn = _grid(pictures, "pairs")
+    tables = _tables([table for table in comparison.tables if table.name == ANSWER])
+    return f'<ol class="answer">{lines}</ol>{drawn}{_note("answer") if drawn else ""}{tables}'
 
 
-def _words(section: str) -> str:
-    return f"<p>{TEXTS[section]['words']}</p>"
+def _note(section: str) -> str:
+    return f'<p class="note">{TEXTS[section]["words"]}</p>'
+
+
+def _worded(section: str, content: str) -> str:
+    return f"<p>{TEXTS[section]['words']}</p>{content}" if content else ""
 
 
 def _tables(tables: Sequence[Table]) -> str:
     return "\n".join(table.html() for table in tables if table.rows)
 
 
-def _folded(title: str, tables: Sequence[Table]) -> str:
-    content = _tables(tables)
-    return f"<details><summary>{html.escape(title)}</summary>\n{content}</details>" if content else ""
-
-
-def _grid(pictures: Sequence[Picture]) -> str:
+def _grid(pictures: Sequence[Picture], name: str = "grid") -> str:
     shown = "\n".join(f"<figure>{inline(picture)}</figure>" for picture in pictures if picture.shown)
-    return f'<div class="grid">{shown}</div>' if shown else ""
+    return f'<div class="{name}">{shown}</div>' if shown else ""
 
 
-def _metric(study: Study, pictures: Sequence[Picture]) -> str:
-    others = "; ".join(f"{task.title}: {task.unlike_paper}" for task in study.tasks if task.unlike_paper)
-    unlike = f"<p>Made with other settings than the paper's: {html.escape(others)}.</p>" if others else ""
-    return f"{_words('metric')}{unlike}{_grid(pictures)}" if pictures else ""
+def _runs(table: Table) -> str:
+    """Return the list of all runs, which is drawn from the page's data; without JavaScript it is only named."""
+    named = (
+        f'<p class="scriptless">Beside this page: <a href="tables/{table.name}.csv">tables/{table.name}.csv</a>.</p>'
+    )
+    return folded(f"table-{table.name}", table.title, named, data="runs")
 
 
 def _claims(study: Study) -> str:
     """Return one card per claim with its verdict, deciding figures and runs; then the claims without runs."""
-    cards = "".join(_card(claim) for claim in study.claims if claim.statements)
-    open_ones: dict[str, list[str]] = {}
-    for claim in study.claims:
-        if not claim.statements:
-            open_ones.setdefault(claim.name, []).append(claim.where)
-    lines = "".join(
-        f"<li>{html.escape(name)}: {html.escape('; '.join(where))}</li>" for name, where in open_ones.items()
-    )
+    numbers = {run.path: k for k, run in enumerate(study.runs)}
+    cards = "".join(_card(claim, numbers) for claim in study.claims if claim.statements)
+    lines = "".join(_open(claim) for claim in study.claims if not claim.statements)
     rest = f"<p>Undecided, for no run of ours speaks of it:</p><ul>{lines}</ul>" if lines else ""
-    return f'<p>{html.escape(claims.RULE)}</p><div class="cards">{cards}</div>{rest}'
+    return f'<p>{html.escape(statements.RULE)}</p><div class="cards">{cards}</div>{rest}'
 
 
-def _card(claim: claims.Claim) -> str:
-    name = {claims.HOLDS: "holds", claims.FAILS: "fails"}.get(claim.verdict, "open")
+def _open(claim: statements.Claim) -> str:
+    price = f' <span class="note">(what it takes: {html.escape(claim.price)})</span>' if claim.price else ""
+    return f"<li>{html.escape(claim.name)}: {html.escape(claim.where)}{price}</li>"
+
+
+def _card(claim: statements.Claim, numbers: Mapping[Path, int]) -> str:
+    name = {statements.HOLDS: "holds", statements.FAILS: "fails"}.get(claim.verdict, "open")
     shown = claim.deciding[:LISTED]
     lines = "".join(f"<li>{html.escape(s.text())}</li>" for s in shown)
     rest = [s for s in claim.statements if s not in shown]
     every = "".join(f"<li>{html.escape(s.text())}: {s.verdict}</li>" for s in rest)
     more = f"<details><summary>{len(rest)} more</summary><ul>{every}</ul></details>" if every else ""
-    runs = "".join(f"<li><code>{html.escape(run.path.as_posix())}</code></li>" for run in claim.runs)
+    runs = " ".join(str(numbers[run.path]) for run in claim.runs)
+    behind = '<p class="scriptless">Listed in <a href="compare.md">compare.md</a> beside this page.</p>'
     return (
         f'<article class="{name}"><h3>{html.escape(claim.name)}</h3><p><strong>{claim.verdict}</strong> on '
         f'{html.escape(claim.where)}</p><p class="note">Asked: {html.escape(claim.border)}</p><ul>{lines}</ul>{more}'
-        f"<details><summary>{counted(len(claim.runs), 'run')} behind it</summary><ul>{runs}</ul></details></article>"
+        f'<details data-behind="{runs}"><summary>{counted(len(claim.runs), "run")} behind it</summary>{behind}'
+        "</details></article>"
     )

@@ -16,8 +16,18 @@ from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import MAIN, Task, Variant, in_order, label, plain, pruner_title
 
 SHOWN = 3  # example translations
+RUNS = (
+    "directory",
+    "task",
+    "setting",
+    "pruner",
+    "compression",
+    "seed",
+    "figure",
+    "commit",
+)  # header of the list of runs
 NONE_YET = "No run of ours exists yet."
-DECIMALS = {"metric": 2, "flop_sparsity": 3}
+FORMS = {"metric": ".2f", "flop_sparsity": ".3f"}
 
 
 def all_tables(study: Study) -> dict[str, list[Table]]:
@@ -63,7 +73,7 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
             mean = _figure(printed, task, pruner, c)
             if pruner in printed.pruners:
                 row.append(DASH if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:g}")
-            row.append(spread(mean, DECIMALS[printed.figure]))
+            row.append(spread(mean, FORMS[printed.figure]))
             records.append({"compression": c, "pruner": pruner, "paper": value, **_numbers(mean)})
         rows.append(row)
     header = ["compression"]
@@ -180,7 +190,7 @@ def moved(tasks: list[Task]) -> Table:
             before = [value for p in pruners for value in task.values(p, c, figure="pre_prune_loss").values()]
             if not before:
                 continue
-            rows.append([task.title, f"{c:g}", *(_span(values) for values in (before, *after.values()))])
+            rows.append([task.title, f"{c:g}", *(span(values) for values in (before, *after.values()))])
             for pruner, values in after.items():
                 if values:
                     where: dict[str, Any] = {
@@ -196,7 +206,7 @@ def moved(tasks: list[Task]) -> Table:
     return Table("moved", "Test loss before and right after pruning", header, rows, records, note)
 
 
-def _span(values: list[float]) -> str:
+def span(values: list[float]) -> str:
     """Return the median with the range, such as `9.3 (9.28 to 9.33)`."""
     if not values:
         return DASH
@@ -204,17 +214,24 @@ def _span(values: list[float]) -> str:
     return f"{median(values):.3g}" + ("" if ends[0] == ends[1] else f" ({ends[0]} to {ends[1]})")
 
 
+def layer_names(task: Task) -> list[str]:
+    """Return the names of the prunable tensors of the main runs, in the model's order."""
+    pruned = [(pruner, c) for pruner, c in _points(task) if c > 0.0]
+    return list(dict.fromkeys(name for side in pruned for run in task.runs(*side).values() for name in run.layers()))
+
+
 def layers(task: Task) -> Table:
     """Return the density of each prunable tensor, averaged over seeds."""
     columns = [(pruner, c) for pruner, c in _points(task) if c > 0.0]
-    by_layer: dict[str, dict[tuple[str, float], float]] = {}
+    by_layer: dict[str, dict[tuple[str, float], float]] = {name: {} for name in layer_names(task)}
     for pruner, c in columns:
         each = [run.layers() for run in task.runs(pruner, c).values()]
-        for name in each[0]:
+        for name, found in by_layer.items():
             values = [densities[name] for densities in each if name in densities]
-            by_layer.setdefault(name, {})[pruner, c] = math.fsum(values) / len(values)
+            if values:
+                found[pruner, c] = math.fsum(values) / len(values)
     rows = [
-        [name, *(f"{densities[key]:.4f}" if key in densities else DASH for key in columns)]
+        [name, *(f"{densities[key]:.4g}" if key in densities else DASH for key in columns)]
         for name, densities in by_layer.items()
     ]
     records = [
@@ -304,5 +321,4 @@ def run_list(tasks: list[Task]) -> Table:
             where: dict[str, Any] = {"run": path, **task.record, "setting": setting, "pruner": run.pruner}
             where |= {"compression": run.compression, "seed": run.seed, "metric": task.metric.key}
             records.append({**where, "value": value, "commit": commit})
-    header = ["directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit"]
-    return Table("runs", "Runs", header, rows, records)
+    return Table("runs", "Every run", RUNS, rows, records)

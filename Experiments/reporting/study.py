@@ -4,7 +4,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from functools import cached_property
 
-from Utils.study import claims, paper, runs, tasks
+from Utils.study import claims, paper, runs, statements, tasks
 
 SAMPLES = "All runs are on GENERATED SAMPLES. These figures say nothing about the real data sets."
 
@@ -15,6 +15,7 @@ class Study:
 
     runs: list[runs.Run]
     paper: paper.Paper
+    left_out: tuple[str, ...] = ()  # directories of other runs, each with the reason
 
     @property
     def on_samples(self) -> bool:
@@ -27,11 +28,13 @@ class Study:
         return tasks.group(self.runs)
 
     @cached_property
-    def claims(self) -> list[claims.Claim]:
+    def claims(self) -> list[statements.Claim]:
         """Return the paper's claims with their verdicts."""
         return claims.judge(self.tasks, self.paper)
 
 
 def gather(args: Namespace) -> Study:
     """Read the runs of `args.store`. Raises UserError if there are none."""
-    return Study(runs.of_one_source(runs.read(args.store)), paper.read())
+    left_out: list[str] = []
+    found = runs.of_one_source(runs.read(args.store, left_out))
+    return Study(found, paper.read(), tuple(left_out))

@@ -41,7 +41,7 @@ class Table:
         return f"## {_cell(self.title)}\n\n{body}\n{note}"
 
     def html(self) -> str:
-        """Return the table in HTML, in a box that scrolls.
+        """Return the table in HTML, folded away below its title, in a box that scrolls.
 
         Columns with nothing but numbers are aligned to the right.
         """
@@ -57,11 +57,19 @@ class Table:
             for row in self.rows
         )
         note = f'<p class="note">{html.escape(self.note)}</p>' if self.note else ""
-        title = html.escape(self.title)
-        return (
-            f'<h3>{title}</h3>\n<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-            f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>{note}"
-        )
+        body = f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+        return folded(f"table-{self.name}", self.title, boxed(self.title, body) + note)
+
+
+def folded(name: str, title: str, content: str, data: str = "") -> str:
+    """Return content in HTML that is folded away below its title; data: what the page's script draws into it."""
+    drawn = f" data-{data}" if data else ""
+    return f'<details id="{html.escape(name)}"{drawn}><summary>{html.escape(title)}</summary>\n{content}</details>'
+
+
+def boxed(title: str, content: str) -> str:
+    """Return content in HTML in a box that scrolls, by keys as well."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{html.escape(title)}">{content}</div>'
 
 
 def _mark(column: Sequence[str]) -> str:
@@ -77,9 +85,9 @@ def _cell(text: str) -> str:
     return html.escape(flat, quote=False).replace("|", "\\|").replace("`", "\\`").replace("*", "\\*")
 
 
-def spread(mean: Interval | None, decimals: int = 2) -> str:
+def spread(mean: Interval | None, form: str = ".2f") -> str:
     """Return mean ± half width and the number of seeds: "91.68 ± 0.45 (3)". ± is left out if it is zero or unknown."""
     if mean is None:
         return DASH
-    half = "" if not mean.half else f" ± {mean.half:.{decimals}f}"
-    return f"{mean.mean:.{decimals}f}{half} ({mean.count})"
+    half = "" if not mean.half else f" ± {mean.half:{form}}"
+    return f"{mean.mean:{form}}{half} ({mean.count})"

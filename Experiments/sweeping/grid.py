@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import math
 import re
 import tomllib
 from argparse import Namespace
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from Experiments.singleshot import GROUPS
-from Utils import settings
+from Utils import console, settings
 from Utils.commandline import arguments
 from Utils.commandline.parser import Parser, flag
 from Utils.errors import UserError
 from Utils.settings import Setting
 
 Table = dict[str, list[Any]]  # setting -> values, which are crossed with those of the others
+LARGE = 10_000  # runs of a grid that take seconds to check
 LISTS = ("seed", "compression", "pruner")  # settings that also have a flag --<setting>-list; the first varies slowest
 
 
@@ -44,16 +46,22 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
     parser.advice = ""
     tables: list[tuple[str | None, Table]] = [(file, table) for file in files for table in read(file, parser)]
     result = []
-    for file, table in override(tables if files else [(None, {})], given):
+    remarks: dict[str, None] = {}  # each once, not for every run
+    crossed = override(tables if files else [(None, {})], given)
+    if (total := sum(math.prod(map(len, table.values())) for _, table in crossed)) > LARGE:
+        console.note(f"this grid has {total:,} runs; checking them takes a while (Ctrl-C ends it)")
+    for file, table in crossed:
         for values in itertools.product(*table.values()):
             chosen = dict(zip(table, values, strict=True))
             words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
             try:
-                result.append(Cell(words, arguments.resolve(parser.parse_args(words))))
+                result.append(Cell(words, arguments.resolve(parser.parse_args(words), remarks.setdefault)))
             except UserError as error:
                 varied = {key: value for key, value in chosen.items() if file is not None or len(table[key]) > 1}
                 where = ", ".join(f"{key} {_shown(value)}" for key, value in varied.items())
                 raise UserError(": ".join(filter(None, (file, where, str(error))))) from error
+    for remark in remarks:
+        console.note(remark)
     return result
 
 

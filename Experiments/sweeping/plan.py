@@ -106,8 +106,9 @@ def _dense_of_store(singleshots: Path) -> dict[str, store.RunDirectory]:
 
 def figure(result: Mapping[str, Any]) -> str:
     """Return the main figure of a run's result and its seconds, in words."""
-    key = quality.of(result["final"]).key
-    return f"{key} {result['final'][key]:.2f}, {spent(result):.1f} s"
+    final = result.get("final")
+    words = f"{quality.of(final).key} {final[quality.of(final).key]:.2f}" if final else "no final figure"
+    return f"{words}, {spent(result):.1f} s"
 
 
 def spent(result: Mapping[str, Any]) -> float:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from Utils.errors import UserError
+from Utils.store.provenance import cores
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TRIES = 3  # attempts at a run whose worker dies
@@ -26,11 +27,6 @@ class Ended:
 
     error: str | None  # None if the run went well
     output: str  # what the run printed
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share(workers: int, asked: int | None, wanted: int) -> int | None:

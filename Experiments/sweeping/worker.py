@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from Experiments import singleshot
+from Utils import console
 from Utils.commandline import arguments
 from Utils.data import corpus
 from Utils.errors import UserError
@@ -70,6 +71,7 @@ class Jobs:
 def main(perform: Callable[[Sequence[str]], dict[str, Any]] = perform) -> int:
     """Read jobs, and reply to each with what `perform` says, until standard input ends; return the exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+    console.print_anything()
     with os.fdopen(int(sys.argv[1]), "w", buffering=1, encoding="utf-8") as replies:
 
         def reply(value: dict[str, Any]) -> None:

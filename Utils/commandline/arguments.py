@@ -4,9 +4,11 @@ import os
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from Utils import load, settings
+from Utils import console, load, settings
+from Utils.commandline import acting
 from Utils.commandline.parser import Parser, flag
 from Utils.errors import UserError
 from Utils.machine.seeds import STREAMS
@@ -36,8 +38,13 @@ def parse(arguments: list[str] | None = None) -> Namespace:
     return load.recipe(args.experiment).check(args)
 
 
-def resolve(args: Namespace) -> Namespace:
-    """Fill in the defaults and check every value against its registry. Raises UserError."""
+def resolve(args: Namespace, note: Callable[[str], object] = console.note, pruners: Sequence[str] = ()) -> Namespace:
+    """Fill in the defaults and check every value against its registry. Raises UserError.
+
+    A setting that has no effect gets its default, so that the same run has one name.
+    note: is told of such settings.
+    pruners: those that the experiment compares, if it is not one alone.
+    """
     if args.dataset is None:
         args.dataset = settings.by_name()["dataset"].default
     data = load.dataset(args.dataset)
@@ -48,10 +55,11 @@ def resolve(args: Namespace) -> Namespace:
     inits = [name for name, classes in load.INITS.items() if args.model_class in classes]
     defaults["init"] = inits[0] if inits else None
     idle = {row.name: args.optimizer for row in settings.ROWS if row.optimizer and row.optimizer[0] != args.optimizer}
-    _refuse(args, idle)
-    _refuse(args, {row.name: data.title for row in settings.ROWS if row.own and row.name not in data.defaults})
+    _refuse(args, idle, note)
+    _refuse(args, {row.name: data.title for row in settings.ROWS if row.own and row.name not in data.defaults}, note)
     theirs = {"init": inits, "width": args.model in load.WIDE}
-    _refuse(args, {name: f"the {args.model_class} model {args.model}" for name, taken in theirs.items() if not taken})
+    model = f"the {args.model_class} model {args.model}"
+    _refuse(args, {name: model for name, taken in theirs.items() if not taken}, note)
     for row in settings.ROWS:
         if row.kind and row.name not in idle and getattr(args, row.name, ...) is None:
             setattr(args, row.name, defaults[row.name])
@@ -64,6 +72,7 @@ def resolve(args: Namespace) -> Namespace:
         if row.choices and row.name != "pruner" and getattr(args, row.name, None) is not None:
             load.known(row.choices[0], getattr(args, row.name), getattr(load, row.choices[1]))
     load.configured(args)
+    _reset(args, {**defaults, "prune_seed": args.seed}, note, pruners)
     if args.bleu_weights is not None and not any(args.bleu_weights):
         raise UserError("--bleu-weights are all zero; one at least must be above")
     limit("workers", args.workers, 16)
@@ -73,11 +82,25 @@ def resolve(args: Namespace) -> Namespace:
     return args
 
 
-def _refuse(args: Namespace, idle: Mapping[str, str]) -> None:
-    """Raise UserError if a setting is given that has no effect on idle[setting]."""
+def _refuse(args: Namespace, idle: Mapping[str, str], note: Callable[[str], object]) -> None:
+    """Raise UserError if a setting is given that has no effect on idle[setting]; leave out one of the assignment's."""
     for name, taker in idle.items():
-        if getattr(args, name, None) is not None:
+        if getattr(args, name, None) is None:
+            continue
+        if not settings.by_name()[name].original:
             raise UserError(f"{flag(name)} means nothing to {taker}; leave it out")
+        note(f"{flag(name)} means nothing to {taker} and is left out")
+        setattr(args, name, None)
+
+
+def _reset(args: Namespace, usual: Mapping[str, Any], note: Callable[[str], object], pruners: Sequence[str]) -> None:
+    """Set each setting that has no effect to its default, with one note."""
+    if idle := acting.idle(vars(args), usual, pruners):
+        for name in idle:
+            setattr(args, name, usual[name])
+        flags = ", ".join(map(flag, idle))
+        what = f"{args.model}, {'these pruners' if pruners else args.pruner} and the other settings"
+        note(f"{flags}: without effect with {what}; this is the run that has the default{'s' * (len(idle) > 1)}")
 
 
 def leaves_weights(compression: float) -> None:

@@ -61,6 +61,9 @@ class Dataset:
     # Settings whose defaults differ from those of Utils/settings.py. A flag that only some data sets accept has an
     # entry in each of them.
     defaults: Mapping[str, Any]
+    # Percent of the published test examples in the commonest class: what a constant answer gets right. 0 if all classes
+    # have one size.
+    commonest: float = 0.0
     sample: Callable[[], Prepared] | None = None  # generates the sample of `--source sample`; None if there is none
     sample_version: int = 1  # to be increased when the sample changes
     evaluation: str = "Utils.training.evaluate:Accuracy"  # module:class that evaluates a model

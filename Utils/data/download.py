@@ -78,7 +78,8 @@ def complete(dataset: Dataset, data_dir: Path, missing: list, insist: bool) -> s
     """
     mark = data_dir / "prepared" / f".{dataset.name}-unreachable"
     try:
-        if not insist and time.time() - mark.stat().st_mtime < RETRY_AFTER:
+        age = time.time() - mark.stat().st_mtime  # below 0 where a clock was set back
+        if not insist and 0.0 <= age < RETRY_AFTER:
             return mark.read_text(encoding="utf-8")
     except OSError:
         pass  # no mark: not tried recently

@@ -1,11 +1,14 @@
 """The software and the machine that made a result."""
 
+import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 PACKAGES = ("torch", "torchvision", "torchtext", "torchmetrics", "spacy", "numpy", "safetensors", "pandas")
 
 
@@ -20,14 +23,35 @@ def versions() -> dict[str, str | None]:
     return result
 
 
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def allowance() -> dict[str, object]:
+    """Return what torch's own choice of its number of threads follows: the cores, and the variables that are set."""
+    return {"cores": cores(), **{name: os.environ[name] for name in VARIABLES if name in os.environ}}
+
+
+def threads_unlike(made: Mapping[str, object], threads: int) -> str:
+    """Return how the threads of a result differ from those that it would have here, in words; "" if they do not.
+
+    made: the result's `machine`. threads: the number that is asked for, 0 for torch's own choice.
+    """
+    here = {"threads": threads} if threads else {**dict.fromkeys(VARIABLES), **allowance()}
+    if made["device"] != "cpu" or "cores" not in made:  # of earlier runs the cores are not known
+        return ""
+    return ", ".join(f"{key} {made.get(key)}, not {value}" for key, value in here.items() if made.get(key) != value)
+
+
 def machine(device) -> dict[str, object]:
-    """Return the platform, the device, the number of threads, the GPU's name, and whether shortcuts are off."""
+    """Return the platform, the device, the threads and what they follow, the GPU's name, whether shortcuts are off."""
     import torch
 
     from Layers import fast
 
     result: dict[str, object] = {"platform": platform.platform(terse=True), "device": str(device)}
-    result["threads"] = torch.get_num_threads()
+    result |= {"threads": torch.get_num_threads(), **allowance()}
     if not fast.used():
         result["plain"] = True
     if device.type == "cuda":

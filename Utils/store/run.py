@@ -14,9 +14,10 @@ from typing import Any
 
 from Utils import console
 from Utils.errors import UserError
-from Utils.store import files, lock
+from Utils.store import files, lock, schema, seal
 
 LOCK, CHECKPOINT = "lock", "checkpoint.safetensors"  # beside the files of an unfinished run
+KNOWN_BY = ("config.json", seal.FILE)  # a directory with one of them is a run's, whatever else it has lost
 SHEET = "sheet.json"  # in the directory of a graded class, which lies among the runs
 
 
@@ -41,6 +42,31 @@ def name(config: Mapping[str, Any]) -> str:
     return "-".join(parts)
 
 
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (settings, result) of the complete run in a directory.
+
+    Raises UserError, which names the file, if one is missing, has changed since the run ended, or has another content
+    than such a file has.
+    """
+    seal.check(path)
+    found = []
+    for file in (path / "config.json", path / "result.json"):
+        try:
+            found.append(files.read_json(file))
+            if not isinstance(found[-1], dict):
+                raise ValueError("no table")
+        except FileNotFoundError:
+            raise UserError(f"{path} holds no complete run: no {file.name}; {seal.REMEDY}") from None
+        except (OSError, ValueError) as error:
+            raise seal.damaged(file, error) from None
+    config, result = found
+    try:
+        schema.check(result)
+    except ValueError as error:
+        raise seal.damaged(path / "result.json", error) from None
+    return config, result
+
+
 class RunDirectory:
     """The directory of one run, `<result_dir>/<experiment>/<name>`."""
 
@@ -49,21 +75,17 @@ class RunDirectory:
             raise UserError(f"--expid {expid!r} names no directory; use letters, digits, '_', '+', '-' and inside '.'")
         self.config = dict(config)
         self.path = Path(result_dir) / experiment / (expid or name(config))
+        self.warned = False
 
     def stored(self) -> dict[str, Any] | None:
         """Return the complete result with exactly these settings, or None.
 
-        Raises UserError if the directory holds a run with other settings (possible with --expid) or cannot be read.
+        Raises UserError if the directory holds a run with other settings (possible with --expid) or a damaged one.
         """
         with files.writing(self.path):
             if not self.path.exists():
                 return None
-        try:
-            config, result = (files.read_json(self.path / name) for name in ("config.json", "result.json"))
-            if not (isinstance(config, dict) and isinstance(result, dict)):
-                raise ValueError("not a dictionary")
-        except (OSError, ValueError):
-            raise UserError(f"{self.path} holds no complete run; remove it or choose another --expid") from None
+        config, result = read(self.path)
         differing = [
             key for key in sorted(config.keys() | self.config.keys()) if config.get(key) != self.config.get(key)
         ]
@@ -76,11 +98,13 @@ class RunDirectory:
         return result
 
     def whole(self) -> dict[str, Any] | None:
-        """Return what `stored` returns, or None with a warning where that raises: one bad run stops no other."""
+        """Return what `stored` returns, or None with one warning where that raises: one bad run stops no other."""
         try:
             return self.stored()
         except UserError as error:
-            console.warn(str(error))
+            if not self.warned:
+                console.warn(str(error))
+            self.warned = True
             return None
 
     def report(self) -> str:
@@ -99,8 +123,8 @@ class RunDirectory:
         after a FloatingPointError (which would occur again), and with `replace` (which starts anew).
         """
         part = self.path.parent / f".{self.path.name}.part"
-        if replace and self.path.exists() and not (self.path / "config.json").is_file():
-            raise UserError(f"{self.path} is no run; --force replaces runs alone: choose another --expid")
+        if replace and self.path.exists() and not any((self.path / name).is_file() for name in KNOWN_BY):
+            raise UserError(f"{self.path} is no run; --force replaces runs alone: remove it or choose another --expid")
         with contextlib.ExitStack() as stack:
             with files.writing(self.path):
                 stack.enter_context(lock.held(part / LOCK, self._tell_of_waiting))
@@ -174,10 +198,11 @@ class Stage:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
-        """Finish writing and delete the checkpoint."""
+        """Finish writing, delete the checkpoint and seal what is left."""
         self._written()
         self.writer.shutdown()
         (self.path / CHECKPOINT).unlink(missing_ok=True)
+        seal.put(self.path, {path.name for path in self.path.iterdir()} - {LOCK})
 
     def json(self, name: str, value: object) -> None:
         """Write a JSON file."""

@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Utils.errors import UserError
-from Utils.store import files
+from Utils.store import files, seal
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def find(flag: str, location: str) -> Path:
-    """Return the safetensors file that `location` (a run's directory or a file) means; UserError if there is none.
+    """Return the safetensors file that `location` (a run's directory or a file) means.
 
+    Raises UserError if there is none, or if it has changed since its run ended.
     flag: the flag that was given, for the error.
     """
     path = Path(location)
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"{flag} {location}: no model.safetensors there; name a finished run's directory")
+    seal.check(path.parent, path.name)
     return path
 
 

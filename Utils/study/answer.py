@@ -12,12 +12,13 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product, zip_longest
 from pathlib import Path
 
 from Utils import load
 from Utils.study.retained import retained
 from Utils.study.statistics import Differences, flip_interval, holm, paired
-from Utils.study.tasks import Task
+from Utils.study.tasks import Task, pruner_title
 from Utils.wording import counted
 
 CHOSEN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -77,6 +78,26 @@ def _asked(task: Task) -> bool:
     return task.record in CHOSEN["tasks"] or task.model in MATCHED
 
 
+def beside(tasks: Sequence[Task]) -> list[tuple[Task | None, Task | None]]:
+    """Return pairs of a text task and an image task, for a picture: those of each matched network come first.
+
+    The others are paired in order; a task without a counterpart comes last, beside None. Tasks that retain nothing, for
+    want of pruned runs or of dense ones above chance, are left out; and those of no primary contrast, if there are any
+    that have one.
+    """
+    usable = [task for task in tasks if any(retained(task, pruner, 0.0) for pruner in task.pruners())]
+    usable = [task for task in usable if _asked(task)] or usable
+    groups: dict[str, tuple[list[Task], list[Task]]] = {}
+    for task in usable:
+        group = groups.setdefault(task.model if task.model in MATCHED else "", ([], []))
+        group[task.kind == "image"].append(task)
+    pairs: list[tuple[Task | None, Task | None]] = []
+    for model in (*MATCHED, ""):
+        texts, images = groups.get(model, ([], []))
+        pairs += product(texts, images) if model and texts and images else zip_longest(texts, images)
+    return sorted(pairs, key=lambda pair: None in pair)
+
+
 def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) -> list[Primary]:
     """Return `first` less `second` at COMPRESSION for each task that has both, in points of its metric."""
     found = []
@@ -114,13 +135,14 @@ def sentences(tasks: Sequence[Task]) -> list[str]:
     found = primaries(tasks)
     pruners = [one for one in found if one.question == PRUNER]
     kinds = [one for one in found if one.question == SENSITIVITY]
-    mended = of_pruners(tasks, MENDED, SECOND)
+    mended = {name: of_pruners(tasks, name, SECOND) for name in MENDED}
+    repairs = [f"{pruner_title(name)} less Rand comes to {_listed(found)}" for name, found in mended.items()]
     without = [one.where for one in found if one.adjusted is None]
     return [
         f"With a tenth of the weights, on text, GraSP is {_sorted([one for one in pruners if one.text], PRUNER)}.",
         f"On images, it is {_sorted([one for one in pruners if not one.text], PRUNER)}.",
         f"On one network for both kinds, with a tenth of the weights, {_sorted(kinds, SENSITIVITY)}.",
-        f"Without the sign of its scores, GraSP less Rand comes to {_listed(mended)}.",
+        f"Mended, {'; '.join(repairs)}.",
         f"Verdicts need {SEEDS} seeds{' and are missing for ' * bool(without)}{MANY.join(without)}; so few tasks and "
         "networks say nothing about text and images in general.",
     ]

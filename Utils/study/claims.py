@@ -1,106 +1,26 @@
-"""The paper's claims, tested on the stored runs. RULE says when a claim holds."""
+"""The paper's claims on its figures, tested on the stored runs; its explanations are in reasons.py."""
 
 import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from Utils import load
 from Utils.quality import ACCURACY
+from Utils.study import reasons, sensitivity
 from Utils.study.paper import Paper
-from Utils.study.retained import MIN_SEEDS, retained
-from Utils.study.runs import Run
-from Utils.study.statistics import Interval, difference, interval
+from Utils.study.retained import retained
+from Utils.study.statements import Claim, Question, Statement, Statements, stated
 from Utils.study.tasks import MAIN, Side, Task, Variant, pruner_title
-from Utils.wording import counted
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
-RULE = (
-    "A claim is one or more statements, each on a number with a 95 % interval over seeds (paired where two settings "
-    "are compared). A statement holds where its whole interval lies on the claimed side of the border, does not hold "
-    "where all of it lies on the other side, and is undecided where the interval includes the border or there are "
-    f"fewer than {MIN_SEEDS} (paired) seeds. A claim holds if all its statements do; it does not hold if one does not."
-)
 EQUAL = 0.5  # two settings within this many points of accuracy or BLEU count as equal
 COLLAPSED = 0.5  # retaining less than this fraction of the dense performance is a collapse
 HIGH_DENSITY = 0.5  # up to this compression the density counts as high
 
 CLAIMS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 RAND, MAG, GRASP, SYNFLOW = "rand", "mag", "grasp", "synflow"
-
-
-@dataclass(frozen=True)
-class Statement:
-    """A number that is claimed to lie between `low` and `high`."""
-
-    label: str
-    found: Interval  # the measured number
-    runs: tuple[Run, ...]  # on which it is based
-    low: float = -math.inf
-    high: float = math.inf
-    signed: bool = True  # a difference, shown with its sign
-
-    @property
-    def verdict(self) -> str:
-        """Return whether the interval lies inside the bounds, outside, or across one of them (undecided)."""
-        if self.found.count < MIN_SEEDS:
-            return UNDECIDED
-        if self.low < self.found.low and self.found.high < self.high:
-            return HOLDS
-        if self.found.high < self.low or self.found.low > self.high:
-            return FAILS
-        return UNDECIDED
-
-    def text(self) -> str:
-        """Return the statement's label and number in words."""
-        sign = "+" if self.signed else ""
-        numbers = [f"{value:{sign}.2f}" for value in (self.found.mean, self.found.low, self.found.high)]
-        spread = "" if self.found.half is None else f" ({numbers[1]} to {numbers[2]})"
-        return f"{self.label}: {numbers[0]}{spread}, {counted(self.found.count, 'seed')}"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A claim of the paper about one task, with its statements."""
-
-    name: str
-    where: str  # the task, or the kind of task if there is none
-    border: str  # the bounds of each number, in words
-    statements: tuple[Statement, ...]
-
-    @property
-    def verdict(self) -> str:
-        """Return the verdict: a claim fails if one statement fails, and holds if all hold."""
-        verdicts = {statement.verdict for statement in self.statements}
-        if FAILS in verdicts:
-            return FAILS
-        return HOLDS if verdicts == {HOLDS} else UNDECIDED
-
-    @property
-    def deciding(self) -> list[Statement]:
-        """Return the statements that have the claim's own verdict."""
-        return [statement for statement in self.statements if statement.verdict == self.verdict]
-
-    @property
-    def runs(self) -> list[Run]:
-        """Return the runs behind all statements, each once."""
-        return list({run.path: run for statement in self.statements for run in statement.runs}.values())
-
-
-Statements = Callable[[Task], Iterable[Statement]]
-
-
-@dataclass(frozen=True)
-class Question:
-    """A claim that has not been applied to tasks yet. Each task that it is about gets its own claim."""
-
-    name: str
-    where: str
-    border: str
-    of: Callable[[Task], bool]  # whether it is about a task
-    statements: Statements
 
 
 def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
@@ -110,12 +30,12 @@ def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
         of = [task for task in tasks if question.of(task)]
         judged += [Claim(question.name, task.title, question.border, tuple(question.statements(task))) for task in of]
         if not of:
-            judged.append(Claim(question.name, question.where, question.border, ()))
+            judged.append(Claim(question.name, question.where, question.border, (), question.price))
     return judged
 
 
 def questions(tasks: list[Task], paper: Paper) -> list[Question]:
-    """Return the paper's claims as questions, with bounds from the paper's tables."""
+    """Return the paper's claims and explanations as questions, with bounds from the paper's tables."""
     accuracies = paper.table("metric", dataset=paper.classification)
     bleus = paper.table("metric", dataset=paper.translation)
     images = paper.image_table
@@ -125,7 +45,6 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     numbers = {"printed": printed, "move": move, "top": top, "top_bleu": top_bleu, "top_images": top_images}
     numbers |= {"equal": EQUAL, "high": HIGH_DENSITY, "collapsed": 100 * COLLAPSED, "grasp": images.cells[0.05, GRASP]}
     news, translated = (load.dataset(name).title for name in (paper.classification, paper.translation))
-    pictures = [task for task in tasks if task.kind == "image"]
 
     def question(claim: str, statements: Statements, where: str, of: Callable[[Task], bool]) -> Question:
         name, border = (CLAIMS[claim][key].format(**numbers) for key in ("name", "border"))
@@ -145,24 +64,14 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
         of_news("test_accuracy", lambda task: is_test_accuracy(task, printed)),
         of_translation("moves", lambda task: moves(task, (GRASP, RAND), top_bleu, move)),
         of_translation("equal_bleu", lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL)),
-        question(
-            "sensitive",
-            lambda task: [found for image in pictures for found in more_sensitive(task, image)],
-            "text beside images",
-            lambda task: task.dataset in (paper.classification, paper.translation),
-        ),
+        *sensitivity.questions(CLAIMS["sensitive"], tasks),
         of_images("collapses", lambda task: collapses(task, GRASP)),
         of_images("rand_at_chance", lambda task: at_chance(task, RAND, 1.0)),
         of_images("synflow_at_chance", lambda task: at_chance(task, SYNFLOW, top_images)),
         of_images("best_trained", partial(best, pruner=MAG, highest=1.0, variant=images.variant(MAG))),
         of_images("best_untrained", partial(best, pruner=MAG, highest=1.0, variant=MAIN)),
+        *reasons.questions(EQUAL, bleus.column(GRASP)[0.0], move),
     ]
-
-
-def _statement(label: str, values: Iterable[float], runs: Iterable[Run], low: float, high: float) -> list[Statement]:
-    """Return one statement, or none if there are no values."""
-    mean = interval(values)
-    return [] if mean is None else [Statement(label, mean, tuple(runs), low, high)]
 
 
 def _paired(
@@ -172,7 +81,7 @@ def _paired(
     statements = []
     for label, first, second in compared:
         by_seed, runs = task.paired(first, second)
-        statements += _statement(label, by_seed.values(), runs, low, high)
+        statements += stated(label, by_seed.values(), runs, low, high)
     return statements
 
 
@@ -212,42 +121,7 @@ def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
     label = f"test {means[0]:.2f}, train {means[1]:.2f}; difference of the distances"
     away = [abs(train[seed] - printed) - abs(test[seed] - printed) for seed in seeds]
     runs = task.runs("", 0.0)
-    return _statement(label, away, [runs[seed] for seed in seeds], 0.0, math.inf)
-
-
-def more_sensitive(text: Task, image: Task) -> list[Statement]:
-    """State for each common pruner that the image task retains more (percent) than the text task.
-
-    Each seed's value is its mean over the compressions that both tasks have.
-    """
-    statements = []
-    for pruner in text.pruners():
-        common = [c for c in text.compressions(pruner=pruner) if c in image.compressions(pruner=pruner)]
-        sides = [_mean_retained(task, pruner, common) for task in (image, text)]
-        gap = difference([*sides[0].values()], [*sides[1].values()])
-        if gap is not None:
-            at = ", ".join(f"{c:g}" for c in common)
-            runs = [
-                task.runs(pruner, c)[seed]
-                for task, side in zip((image, text), sides, strict=True)
-                for c in common
-                for seed in side
-            ]
-            runs += [run for task in (image, text) for run in task.runs(pruner, 0.0).values()]
-            statements.append(Statement(f"{image.title}, {pruner_title(pruner)} at {at} (%)", gap, tuple(runs), 0.0))
-    return statements
-
-
-def _mean_retained(task: Task, pruner: str, compressions: list[float]) -> dict[str, float]:
-    """Return the mean retained performance in percent, by seed, for the seeds that have all the compressions."""
-    each: list[Mapping[str, float]] = [retained(task, pruner, c) for c in compressions]
-    if not each:
-        return {}
-    return {
-        seed: 100.0 * math.fsum(values[seed] for values in each) / len(each)
-        for seed in each[0]
-        if all(seed in values for values in each)
-    }
+    return stated(label, away, [runs[seed] for seed in seeds], 0.0, math.inf)
 
 
 def collapses(task: Task, pruner: str) -> list[Statement]:
@@ -256,14 +130,14 @@ def collapses(task: Task, pruner: str) -> list[Statement]:
     for c in (c for c in task.compressions(pruner=pruner) if c <= HIGH_DENSITY):
         values = [100.0 * share for share in retained(task, pruner, c).values()]
         runs = [*task.runs(pruner, c).values(), *task.runs(pruner, 0.0).values()]
-        statements += _statement(f"{pruner_title(pruner)} at {c:g} (%)", values, runs, -math.inf, 100.0 * COLLAPSED)
+        statements += stated(f"{pruner_title(pruner)} at {c:g} (%)", values, runs, -math.inf, 100.0 * COLLAPSED)
     return [replace(statement, signed=False) for statement in statements]
 
 
 def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
     """State that the metric at a compression equals chance."""
     values = [value - task.chance for value in task.values(pruner, compression).values()]
-    return _statement(
+    return stated(
         f"{pruner_title(pruner)} at {compression:g}", values, task.runs(pruner, compression).values(), -EQUAL, EQUAL
     )
 

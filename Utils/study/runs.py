@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from Utils import settings as rows
 from Utils.errors import UserError
 from Utils.export.formats import MASKED
 from Utils.machine.seeds import STREAMS
-from Utils.store import files
+from Utils.store import files, weights
 from Utils.store import run as store
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Run:
         for point in ("pre_prune", "post_prune"):
             if "test_loss" in self.result.get(point, {}):
                 result[f"{point}_loss"] = self.result[point]["test_loss"]
+        result |= self.probes
         scores = self.result.get("translation", {}).get("final", {})
         result |= {key: value for key, value in scores.items() if key.startswith("bleu_")}
         return {key: float(value) for key, value in result.items()}
@@ -120,13 +121,39 @@ class Run:
             console.warn(f"{self.path}/measurement.json is left out ({type(error).__name__}: {error})")
             return None
 
+    @cached_property
+    def probes(self) -> Mapping[str, float]:
+        """Return the figures of `--experiment probe`; empty if it was not made or is damaged."""
+        try:
+            found = files.read_json(self.path / "probes.json")
+            figures: dict[str, float | None] = {}
+            for change, values in found["changes"].items():
+                figures |= {f"{change}_top1": values["test_top1"], f"{change}_changed": values["changed"]}
+            if found["by_rarity"]:
+                figures |= {"commonest_top1": found["by_rarity"][0], "rarest_top1": found["by_rarity"][-1]}
+            if ratios := [ratio for ratio in found["correlation"].values() if ratio is not None]:
+                figures["kept_correlation"] = math.fsum(ratios) / len(ratios)
+            return {key: float(value) for key, value in figures.items() if value is not None}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            console.warn(f"{self.path}/probes.json is left out ({type(error).__name__}: {error})")
+            return {}
+
     @property
     def classes(self) -> int:
         """Return the number of classes."""
         return int(self.result["dead"]["classes"]["total"])
 
+    def has_model(self) -> bool:
+        """Return whether its weights are stored, and unchanged since."""
+        try:
+            return weights.find("", str(self.path)).is_file()
+        except UserError:
+            return False
+
     def check(self) -> None:
-        """Raise KeyError, TypeError, ValueError or the like if an entry that others rely on is missing or invalid.
+        """Raise KeyError, TypeError, ValueError or the like if a setting or figure is missing or invalid.
 
         Raises UserError for a complete run whose recipe did not measure the model at the end.
         """
@@ -136,35 +163,41 @@ class Run:
             raise ValueError("a figure that is not finite")
         if not (self.compression >= 0.0 and self.classes > 0 and self.layers()):
             raise ValueError("compression, classes or layers out of range")
-        for value in (self.seed, self.settings["dataset"], self.settings["model"], self.pruner, self.result["source"]):
+        for value in (self.seed, self.settings["dataset"], self.settings["model"], self.pruner):
             if not isinstance(value, str):
                 raise TypeError("not a name")
-        for key in ("data", "versions"):
-            self.result[key].items()
 
 
-def read(stores: Iterable[str] | None) -> list[Run]:
+def read(stores: Iterable[str] | None, left_out: list[str] | None = None) -> list[Run]:
     """Read the runs `<store>/<experiment>/<name>/`, in order of stores and names; None: the default stores that exist.
 
-    Runs with equal settings count once. An incomplete run is left out with a warning. Raises UserError if a store does
-    not exist, or if there is no run at all.
+    left_out: gets the directory of each run that is left out, with the reason; there is a warning of it as well.
+    Runs with equal settings count once. Raises UserError if a store does not exist, or if there is no run at all.
     """
     folders = [Path(folder) for folder in (DEFAULT_STORES if stores is None else stores)]
     check_stores(stores or ())
     result: dict[tuple[str, str], Run] = {}
-    for folder in folders:
-        for path in sorted(folder.glob("*/*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            is_run = any((path / name).exists() for name in ("config.json", "result.json", "model.safetensors"))
-            if is_run and not hidden and not (path / store.SHEET).is_file():
-                run = _read(path)
-                if run is not None:
-                    result.setdefault(
-                        (run.settings.get("experiment", path.parent.name), store.digest(run.settings)), run
-                    )
+    for path in directories(folders):
+        run = _read(path)
+        if isinstance(run, Run):
+            result.setdefault((run.settings.get("experiment", path.parent.name), store.digest(run.settings)), run)
+            continue
+        console.warn(f"{path} is left out: {run}")
+        if left_out is not None:
+            left_out.append(f"{path.as_posix()}: {run}")
     if not result:
         raise UserError(f"no complete run below {', '.join(map(str, folders))}; make one, or name its --store")
     return list(result.values())
+
+
+def directories(stores: Iterable[Path]) -> Iterator[Path]:
+    """Yield the directories of the runs of some stores, whole or damaged, but not of those in the making."""
+    for folder in stores:
+        for path in sorted(folder.glob("*/*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            is_run = any((path / name).exists() for name in (*store.KNOWN_BY, "result.json", "model.safetensors"))
+            if is_run and not hidden and not (path / store.SHEET).is_file():
+                yield path
 
 
 def check_stores(stores: Iterable[str]) -> None:
@@ -177,17 +210,15 @@ def check_stores(stores: Iterable[str]) -> None:
                 raise UserError(f"--store {store_} is inside a store; give --store {whole}")
 
 
-def _read(path: Path) -> Run | None:
+def _read(path: Path) -> Run | str:
+    """Return the run in a directory, or the reason why it is left out."""
     try:
-        config, result = (files.read_json(path / name) for name in ("config.json", "result.json"))
-        run = Run(path, config, result)
+        run = Run(path, *store.read(path))
         run.check()
     except UserError as error:
-        console.warn(f"{path} is left out: {error}")
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
-        console.warn(f"{path} holds no complete run ({type(error).__name__}: {error}); it is left out")
-        return None
+        return str(error).removeprefix(str(path)).lstrip("/ ")
+    except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
+        return f"no complete run ({type(error).__name__}: {error})"
     return run
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from Utils import load, settings
 from Utils.errors import UserError
-from Utils.quality import Metric
+from Utils.quality import ACCURACY, Metric
 from Utils.study import runs as stored
 from Utils.study.runs import Run
 from Utils.study.statistics import paired
@@ -134,6 +134,8 @@ class Task:
         try:
             data = load.dataset(self.dataset)
             self.data_title, self.kind = data.title, data.kind
+            if self.source == "real" and self.metric is ACCURACY:
+                self.chance = max(self.chance, data.commonest)
         except UserError:
             self.data_title, self.kind = self.dataset, ""
         self.title = f"{self.data_title}{'' if self.source == 'real' else ' SAMPLE'}, {self.model}"

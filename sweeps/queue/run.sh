@@ -65,7 +65,7 @@ pack() {
         for run in singleshot/*; do # hidden ones are in the making
             [ -e "$run/result.json" ] || continue
             grep -qxF "${run#singleshot/}" "$WORK/known" && continue
-            for name in config.json result.json report.txt epochs.jsonl; do
+            for name in seal.json config.json result.json report.txt epochs.jsonl; do # the seal first: a torn archive shows
                 [ -e "$run/$name" ] && printf '%s\0' "$run/$name"
             done
             [ -n "$KEEP" ] || rm -f "$run"/*.safetensors
@@ -109,7 +109,7 @@ trap 'CODE=130; exit' INT TERM
 # What is known already: its settings and results are enough for the sweep to pass it over.
 unpack() {
     if [ -d "$1" ]; then
-        (cd "$1" && find singleshot \( -name config.json -o -name result.json \) -print0 | tar --null -cf - -T -)
+        (cd "$1" && find singleshot \( -name seal.json -o -name config.json -o -name result.json \) -print0 | tar --null -cf - -T -)
     else
         gzip -dc "$1"
     fi | tar -xf - -C "$STORE" --skip-old-files

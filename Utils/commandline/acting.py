@@ -1,0 +1,62 @@
+"""Settings without effect on a run: its model or pruner lacks what they are about, or another setting rules it out.
+
+The rows of Utils/settings.py say when a setting acts. Here is what the models and pruners lack, so that this is known
+before torch is imported. What is not listed, such as a model of your own, counts as having everything.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from Utils import load, settings
+
+OF_MODELS = {"attention", "batchnorm", "residual", "embedding", "layers"}  # layers: more than one that is prunable
+OF_PRUNERS = {"draws", "examples"}  # own random draws; scores that depend on training examples
+_MODELS = {address for models in load.MODELS.values() for _, address in models.values()}
+LACKS: dict[str, set[str]] = {  # module:function of a model or pruner
+    "Models.mlp:fc": {"attention", "batchnorm", "residual", "embedding"},
+    "Models.mlp:conv": {"attention", "batchnorm", "residual", "embedding"},
+    **{
+        address: {"attention", "residual", "embedding"} | ({"batchnorm"} if not address.endswith("_bn") else set())
+        for address in _MODELS
+        if address.startswith("Models.vgg:vgg")
+    },
+    **{
+        address: {"attention", "embedding"}
+        for address in _MODELS
+        if address.startswith(("Models.resnet:resnet", "Models.resnet:wide_resnet"))
+    },
+    "Models.matched:MatchedTransformer": {"batchnorm", "residual"},
+    "Models.matched:MatchedMLP": {"attention", "batchnorm", "residual"},
+    "Models.text:TextClassificationModel": {"attention", "batchnorm", "residual", "layers"},
+    "Models.seq2seq:Seq2SeqTransformer": {"batchnorm", "residual"},
+    "Pruners.pruners:Rand": {"examples"},
+    "Pruners.pruners:Mag": {"draws", "examples"},
+    "Pruners.pruners:SNIP": {"draws"},
+    "Pruners.pruners:GraSP": {"draws"},
+    "Pruners.pruners:SynFlow": {"draws", "examples"},
+    "Pruners.grasp:GraSPAbs": {"draws"},
+    "Pruners.grasp:GraSPLog": {"draws"},
+}
+
+
+def traits(model_class: str, model: str, pruners: Iterable[str]) -> set[str]:
+    """Return what the model has of OF_MODELS, and at least one of the pruners of OF_PRUNERS."""
+    found = OF_MODELS - LACKS.get(load.MODELS[model_class][model][1], set())
+    for pruner in pruners:
+        found |= OF_PRUNERS - LACKS.get(load.PRUNERS.get(pruner, ""), set())
+    return found
+
+
+def idle(values: Mapping[str, Any], usual: Mapping[str, Any], pruners: Iterable[str] = ()) -> list[str]:
+    """Return the names of the settings that are not as usual and have no effect.
+
+    usual: their defaults.
+    pruners: those that are compared, if it is not one alone.
+    """
+    has = traits(values["model_class"], values["model"], pruners or [values["pruner"]])
+    return [
+        row.name
+        for row in settings.ROWS
+        if row.name in values and values[row.name] != usual[row.name]
+        if row.acts is not None and not row.acts(values, has)
+    ]

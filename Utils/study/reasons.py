@@ -1,0 +1,173 @@
+"""The paper's explanations, each a small experiment on the stored runs: redundancy, context, rare words, and so on.
+
+Each is asked of every task that has the runs for it. Figures of `--experiment probe` belong to a run like its others.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from Utils.study.statements import Question, Statement, Statements, stated
+from Utils.study.statistics import paired
+from Utils.study.tasks import MAIN, Side, Task, Variant, pruner_title
+
+REASONS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+GRASP, RAND = "grasp", "rand"
+AT = 1.0  # the compression of those that ask about one
+NARROW, WIDE, LONG, TRAINED, SMALL, EMBEDDING, IGNORED = (
+    ((name, value),)
+    for name, value in (
+        ("width", "0.25"),
+        ("width", "4.0"),
+        ("post_epochs", "30"),
+        ("pre_epochs", "10"),
+        ("train_batch_size", "64"),
+        ("prune_embedding", "true"),
+        ("ignore_masks", '"all"'),
+    )
+)
+
+
+def questions(equal: float, bleu: float, move: float) -> list[Question]:
+    """Return the explanations as questions.
+
+    equal: points within which two settings count as equal. bleu, move: the paper's dense BLEU, and its widest move.
+    """
+
+    def question(name: str, statements: Statements, of: Callable[[Task], bool] = lambda task: True) -> Question:
+        words = {key: text.format(equal=equal, bleu=bleu, move=move) for key, text in REASONS[name].items()}
+        return Question(
+            words["name"],
+            "any task",
+            words["border"],
+            lambda task: of(task) and bool(statements(task)),
+            statements,
+            words["price"],
+        )
+
+    def pruned(figure: Callable[[Task, str, float], dict[str, float]], sign: float) -> Statements:
+        return lambda task: _each(task, lambda pruner: _less(task, figure, pruner, sign))
+
+    return [
+        question("overfits", overfits, lambda task: task.kind == "text"),
+        question("context", pruned(_order, -1.0)),
+        question("subtle", pruned(_figure("dropped_changed"), 1.0)),
+        question("rare", pruned(_rare, -1.0)),
+        question("correlated", correlated),
+        question("dimension", lambda task: _variants(task, (GRASP, RAND), MAIN, EMBEDDING, 0.0)),
+        question("redundant", lambda task: _loses_more(task, NARROW, WIDE)),
+        question("budget", lambda task: _loses_more(task, MAIN, LONG)),
+        question("transfer", lambda task: _variants(task, (GRASP, RAND), TRAINED, MAIN, 0.0)),
+        question("trained_grasp", trained_grasp),
+        question("batch", lambda task: _batch(task, equal)),
+        question("ngrams", lambda task: ngrams(task, bleu)),
+        question("ignored", lambda task: ignored(task, move)),
+    ]
+
+
+def _figure(name: str) -> Callable[[Task, str, float], dict[str, float]]:
+    return lambda task, pruner, compression: task.values(pruner, compression, figure=name)
+
+
+def _order(task: Task, pruner: str, compression: float) -> dict[str, float]:
+    """Return what the order of words or tiles is worth, by seed."""
+    return paired(*(task.values(pruner, compression, figure=f"{name}_top1") for name in ("unchanged", "shuffled")))
+
+
+def _rare(task: Task, pruner: str, compression: float) -> dict[str, float]:
+    """Return the accuracy in the quarter of the rarest words less that in the quarter of the commonest, by seed."""
+    return paired(*(task.values(pruner, compression, figure=f"{name}_top1") for name in ("rarest", "commonest")))
+
+
+def _less(
+    task: Task, figure: Callable[[Task, str, float], dict[str, float]], pruner: str, sign: float
+) -> dict[str, float]:
+    """Return a figure of the pruned network less that of the dense one of the same seed, times `sign`."""
+    by_seed = paired(figure(task, pruner, AT), figure(task, pruner, 0.0))
+    return {seed: sign * value for seed, value in by_seed.items()}
+
+
+def _each(task: Task, by_seed: Callable[[str], Mapping[str, float]]) -> list[Statement]:
+    """State for GraSP and Rand that these values are above 0."""
+    statements = []
+    for pruner in (GRASP, RAND):
+        values = by_seed(pruner)
+        sides = [task.runs(pruner, AT), task.runs(pruner, 0.0)]
+        runs = [side[seed] for seed in values for side in sides]
+        statements += stated(f"{pruner_title(pruner)} at {AT:g}", values.values(), runs, 0.0)
+    return statements
+
+
+def _between(task: Task, label: str, first: Side, second: Side, low: float, high: float) -> list[Statement]:
+    """State that the metric of `first` less that of `second` lies between `low` and `high`."""
+    by_seed, runs = task.paired(first, second)
+    return stated(label, by_seed.values(), runs, low, high)
+
+
+def _variants(
+    task: Task, pruners: Iterable[str], first: Variant, second: Variant, low: float, high: float = float("inf")
+) -> list[Statement]:
+    """State that, pruned at AT, the metric in one variant less that in another lies between `low` and `high`."""
+    return [
+        statement
+        for pruner in pruners
+        for statement in _between(
+            task, f"{pruner_title(pruner)} at {AT:g}", (pruner, AT, first), (pruner, AT, second), low, high
+        )
+    ]
+
+
+def overfits(task: Task) -> list[Statement]:
+    """State for Rand that the training accuracy exceeds the test accuracy by less than in the dense network."""
+
+    def gap(compression: float) -> dict[str, float]:
+        return paired(*(task.values(RAND, compression, figure=f"final_{split}_top1") for split in ("train", "test")))
+
+    statements = []
+    for c in task.compressions(pruner=RAND):
+        by_seed = paired(gap(0.0), gap(c))
+        runs = [task.runs(RAND, side)[seed] for seed in by_seed for side in (0.0, c)]
+        statements += stated(f"Rand at {c:g}", by_seed.values(), runs, 0.0)
+    return statements
+
+
+def correlated(task: Task) -> list[Statement]:
+    """State that the inputs that GraSP keeps are more correlated than those that Rand keeps."""
+    by_seed = paired(*(task.values(pruner, AT, figure="kept_correlation") for pruner in (GRASP, RAND)))
+    runs = [task.runs(pruner, AT)[seed] for seed in by_seed for pruner in (GRASP, RAND)]
+    return stated(f"GraSP - Rand at {AT:g}", by_seed.values(), runs, 0.0)
+
+
+def _loses_more(task: Task, first: Variant, second: Variant) -> list[Statement]:
+    """State that Rand costs more of the metric in the first variant than in the second."""
+    lost, runs = [], []
+    for variant in (first, second):
+        by_seed, used = task.paired((RAND, 0.0, variant), (RAND, AT, variant))
+        lost.append(by_seed)
+        runs += used
+    return stated(f"Rand at {AT:g}", paired(*lost).values(), runs, 0.0)
+
+
+def trained_grasp(task: Task) -> list[Statement]:
+    """State that GraSP is better than Rand where both prune a trained network."""
+    return _between(task, f"at {AT:g}", (GRASP, AT, TRAINED), (RAND, AT, TRAINED), 0.0, float("inf"))
+
+
+def _batch(task: Task, equal: float) -> list[Statement]:
+    """State that the metric does not depend on the batch size, dense and pruned."""
+    dense = _between(task, "dense", (RAND, 0.0, SMALL), (RAND, 0.0), -equal, equal)
+    return dense + _variants(task, (GRASP, RAND), SMALL, MAIN, -equal, equal)
+
+
+def ngrams(task: Task, printed: float) -> list[Statement]:
+    """State that the dense BLEU of n-grams up to four is nearer to the printed one than that up to three."""
+    three, four = (task.values(RAND, 0.0, figure=f"bleu_{n}") for n in (3, 4))
+    away = {seed: abs(three[seed] - printed) - abs(four[seed] - printed) for seed in three}
+    runs = task.runs(RAND, 0.0)
+    return stated("dense", away.values(), [runs[seed] for seed in away], 0.0)
+
+
+def ignored(task: Task, move: float) -> list[Statement]:
+    """State that a pruned network whose masks are ignored is as good as the dense one."""
+    sides = [_between(task, f"{pruner_title(p)} at 2", (p, 2.0, IGNORED), (p, 0.0), -move, move) for p in (GRASP, RAND)]
+    return [statement for side in sides for statement in side]
