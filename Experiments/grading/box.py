@@ -146,7 +146,8 @@ class Box(Child):
 
     def _watch(self) -> None:
         while not self.over.wait(EVERY):
-            if sum(tree(self.process.pid).values()) > MEMORY:
+            members = tree(self.process.pid)
+            if sum(members.values()) > MEMORY and shared_once(members) > MEMORY:
                 self.reason = f"its processes took more than {MEMORY >> 30} GB of memory"
             elif scarce():
                 self.fault = "the machine had hardly any memory left"
@@ -178,6 +179,20 @@ def tree(process: int) -> dict[int, int]:
     for member in members:  # it grows as it is walked
         members += below.get(member, [])
     return {member: own[member] for member in members if member in own}
+
+
+def shared_once(members: Mapping[int, int]) -> int:
+    """Return the bytes of these processes together, with what forked ones share counted once, which takes longer."""
+    total = 0
+    for member, own in members.items():
+        try:
+            lines = Path(f"/proc/{member}/smaps_rollup").read_text(encoding="utf-8")
+            total += 1024 * sum(map(int, re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+)", lines, re.MULTILINE)))
+        except ProcessLookupError:
+            pass  # it has ended
+        except OSError:
+            total += own
+    return total
 
 
 def scarce() -> bool:
