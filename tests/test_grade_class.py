@@ -298,7 +298,7 @@ def test_the_page_shows_the_class(tmp_path):
     assert "SNIP: 90% alike cy" in text and "bubblewrap 1" in text and 'href="a%3Cb%3E/feedback.md"' in text
     assert "50 to 60: 1; 90 to 100: 1" in text
     rows = [row(name, ok=False, found=f"{k} stay, not 7") for k, name in enumerate("vwxyz")]
-    assert page.mistakes([*sheets, sheet("di", rows=rows)]).rows == [
+    assert page.mistakes([*sheets, sheet("di", rows=rows)]) == [
         ("2", "SNIP", "a wrong sign", "b"),
         ("2", "SNIP", "other", "c"),
         ("1", "SNIP", "0 stay, not 7", "v; w; x and 2 more"),

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from Experiments.grading.outputs import FEEDBACK, GRADED, GRADER, STATES
+from Experiments.grading.outputs import FEEDBACK, GRADED, STATES
 from Experiments.grading.rubric import Rubric
-from Experiments.reporting.table import Table
 from Utils.wording import counted
 
 INDEX = "index.html"
-STYLE = Path(__file__).resolve().parent.parent / "reporting" / "page.css"
+STYLE = Path(__file__).resolve().parent.parent / "reporting" / "browser" / "page.css"
 BINS, SHOWN, ROWS = 10, 20, 3  # bars of the distribution; mistakes in the table, and rows named of each
 WIDTH, HEIGHT = 600, 160  # of the picture, in units of its own
 
@@ -32,7 +31,7 @@ def build(sheets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
     isolation = ", ".join(sorted({sheet["isolation"] for sheet in sheets}))
     sections = {
         "Distribution": _bars(finals, marks.points),
-        "Commonest mistakes": mistakes(sheets).html(),
+        "Commonest mistakes": _table("Mistakes", ("students", "class", "found", "rows that fail"), mistakes(sheets)),
         "Students": _students(rows),
     }
     body = "\n".join(f"<section>\n<h2>{name}</h2>\n{content}\n</section>" for name, content in sections.items())
@@ -48,13 +47,15 @@ def build(sheets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
     )
 
 
-def mistakes(sheets: Sequence[Mapping[str, Any]]) -> Table:
-    """Return what was found most often in rows that fail; words that differ in their numbers alone are one mistake."""
+def mistakes(sheets: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return (students, class, what was found, rows) of what was found most often in rows that fail.
+
+    Words that differ in their numbers alone are one mistake.
+    """
     students: dict[tuple[str, str], set[str]] = {}
     words: dict[tuple[str, str], Counter[str]] = {}
     places: dict[tuple[str, str], Counter[str]] = {}
-    graded = [sheet for sheet in sheets if sheet["state"] == GRADED]
-    for sheet in graded:
+    for sheet in (sheet for sheet in sheets if sheet["state"] == GRADED):
         for one in sheet["classes"]:
             for row in one["rows"]:
                 if not row["ok"]:
@@ -62,14 +63,13 @@ def mistakes(sheets: Sequence[Mapping[str, Any]]) -> Table:
                     students.setdefault(key, set()).add(sheet["student"])
                     words.setdefault(key, Counter())[row["found"]] += 1
                     places.setdefault(key, Counter())[row["name"]] += 1
-    cells = []
+    cells: list[tuple[str, ...]] = []
     for key in sorted(students, key=lambda key: (-len(students[key]), key))[:SHOWN]:
         rows = [name for name, _ in places[key].most_common()]
         more = f" and {len(rows) - ROWS} more" if len(rows) > ROWS else ""
         said = words[key].most_common(1)[0][0]
         cells.append((str(len(students[key])), key[0], said, "; ".join(rows[:ROWS]) + more))
-    title = f"Found in rows that fail, of {counted(len(graded), 'graded submission')}"
-    return Table("mistakes", title, ("students", "class", "found", "rows"), cells, [])
+    return cells
 
 
 def _bars(finals: Sequence[float], most: float) -> str:
@@ -96,22 +96,28 @@ def _bars(finals: Sequence[float], most: float) -> str:
 
 
 def _students(rows: Sequence[Mapping[str, Any]]) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("student", "points", "state", "rows", "reason", "flags"))
     lines = []
     for row in rows:
-        link = f"{quote(str(row['student']))}/{FEEDBACK}"
         points = "" if row["final"] in (None, "") else f"{row['final']:g}"
         points += f" (made {row['points']:g})" if row["override"] and isinstance(row["points"], int | float) else ""
-        worry = ' style="color: var(--fails)"' if row["state"] in (GRADER,) else ""
-        cells = [
-            f'<a href="{html.escape(link)}">{html.escape(str(row["student"]))}</a>',
-            html.escape(points),
-            f"<span{worry}>{html.escape(row['state'])}</span>",
-            *(html.escape(str(row[name])) for name in ("rows", "reason", "flags")),
-        ]
+        lines.append((row["student"], points, row["state"], row["rows"], row["reason"], row["flags"]))
+    head = ("student", "points", "state", "rows", "reason", "flags")
+    return _table("Students", head, lines, {str(row["student"]): f"{row['student']}/{FEEDBACK}" for row in rows})
+
+
+def _table(
+    title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], links: Mapping[str, str] | None = None
+) -> str:
+    """Return a table in a box that scrolls. links: what the first cell of a row leads to, by its words."""
+    lines = []
+    for row in rows:
+        cells = [html.escape(str(cell)) for cell in row]
+        if links:
+            cells[0] = f'<a href="{html.escape(quote(links[str(row[0])]))}">{cells[0]}</a>'
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    names = "".join(f'<th scope="col">{name}</th>' for name in head)
     body = "\n".join(lines)
     return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Students">'
-        f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
+        f"<table><thead><tr>{names}</tr></thead>\n<tbody>{body}</tbody></table></div>"
     )
