@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from Experiments.grading.child import ROOT, Child
 from Utils.errors import UserError
 
+OLDEST = 0, 8  # the first version of bubblewrap that can forbid further user namespaces
 CODE, SUBMISSION = "/code", "/submission"
 # What the box sees of the project. `Pruners/pruners.py` is written anew: ours are not in it.
 SEEN = (
@@ -210,6 +211,9 @@ def isolation() -> str:
             "sudo apt-get install bubblewrap util-linux"
         )
     version = subprocess.run(["bwrap", "--version"], capture_output=True, encoding="utf-8", env=dict(os.environ)).stdout
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        raise UserError(f"--submissions needs bubblewrap {oldest} or newer, and this is {version.strip() or 'unknown'}")
     with Command({}) as command:
         made = subprocess.run(
             [*command.words, sys.executable, "-S", "-c", "import Experiments"],
