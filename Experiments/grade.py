@@ -6,7 +6,6 @@ from typing import Any
 
 from Experiments.grading import CHECKS, FORMULAS
 from Experiments.grading.sheet import Sheet
-from Experiments.handout.questions import PROFILES
 from Utils import load, plugin
 from Utils.commandline.kinds import path, positive, positive_count
 from Utils.commandline.parser import Parser, names
@@ -90,8 +89,8 @@ def flags(top: Parser) -> None:
     add(
         "--profile",
         default="full",
-        metavar=names(PROFILES),
-        help="the epochs that the results are of, as in --experiment assignment (default: full)",
+        metavar="NAME",
+        help="the epochs that the results are of, a profile of --experiment assignment (default: full)",
     )
 
 
@@ -106,6 +105,8 @@ def check(args: Namespace) -> Namespace:
     if args.pruner_file is None and args.sheet is not None:
         raise UserError("--sheet is of --pruner-file, which is not given")
     if args.results is not None:
+        from Experiments.handout.questions import PROFILES
+
         load.known("profile", args.profile, PROFILES)
         return args
     if args.gpu:
@@ -145,7 +146,7 @@ def run(args: Namespace) -> int:
     if args.results is not None:
         from Experiments.handout import filled
 
-        text, possible = filled.report(Path(args.results), PROFILES[args.profile])
+        text, possible = filled.report(Path(args.results), args.profile)
         print(text)
         return 0 if possible else 1
     if args.submissions is None:

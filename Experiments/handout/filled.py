@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from Experiments.handout.questions import ARCHITECTURE_COMPRESSION, FC, PRUNERS, TRAINED_FIRST, VGG16, Network, Profile
+from Experiments.handout.questions import ARCHITECTURE_COMPRESSION as AT_ONE
+from Experiments.handout.questions import FC, PROFILES, PRUNERS, TRAINED_FIRST, VGG16, Network, Profile
 from Utils.errors import UserError
 from Utils.study import solutions
 from Utils.study.tasks import pruner_title
@@ -86,7 +87,7 @@ def _cells(title: str, section: str) -> Iterator[Cell]:
     for row in rows[1:]:
         number = re.match(r"\d+(\.\d+)?", row[0])
         if title == ACCURACIES:
-            network, compression = networks.get(row[0]), ARCHITECTURE_COMPRESSION
+            network, compression = networks.get(row[0]), AT_ONE
         else:
             network, compression = VGG16, float(number[0]) if number else -1.0
         for name, cell in zip(rows[0][1:], row[1:], strict=False):
@@ -148,9 +149,9 @@ def _of_accuracy(
         yield OUTSIDE, f"{beside.solutions} solutions lie from {beside.low:.2f} to {beside.high:.2f}"
 
 
-def report(path: Path, profile: Profile) -> tuple[str, bool]:
-    """Return (the report on a page, whether nothing in it is impossible)."""
-    cells = read(path)
+def report(path: Path, name: str) -> tuple[str, bool]:
+    """Return (the report on a page, whether nothing in it is impossible). name: of the profile that it is of."""
+    profile, cells = PROFILES[name], read(path)
     remarks = findings(cells, profile, solutions.read())
     counts = {kind: sum(one.kind == kind for one in remarks) for kind in (IMPOSSIBLE, UNLIKELY, OUTSIDE)}
     said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
