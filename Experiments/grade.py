@@ -1,29 +1,69 @@
-"""Grade a pruner class with the interface of assignment one."""
+"""Grade a pruner class with the interface of assignment one, or a whole class of students, each in a box."""
 
-import tempfile
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
-from Experiments.grading import CHECKS, FORMULAS, warden
+from Experiments.grading import CHECKS, FORMULAS
 from Experiments.grading.sheet import Sheet
 from Utils import load, plugin
-from Utils.commandline import kinds
-from Utils.commandline.kinds import positive
+from Utils.commandline.kinds import path, positive, positive_count
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
-from Utils.store import files
+from Utils.store import files, provenance
 from Utils.store import run as store
 
-# Only the processes that run the checks import torch, so a missing file is refused at once.
+# Modules that import torch are imported in `run`, so a missing file is refused at once.
+
+OF_A_CLASS = ("grade_dir", "graded_class", "rubric", "only", "secret_file")  # flags that mean nothing without a class
 
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    add = top.add_argument_group(
-        "grading",
+    group = top.add_argument_group(
+        "grading one file",
         "prints a sheet of rows that hold or fail; exit code 0 if all hold, 1 if one fails, 2 if none was made",
+    )
+    group.add_argument(
+        "--pruner-file", metavar="FILE:CLASS", help="check a class of your own, as student.py:GraSP; it runs unboxed"
+    )
+    group.add_argument(
+        "--sheet",
+        metavar="FILE",
+        help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)",
+    )
+    group.add_argument(
+        "--result-dir", default="Results/data", metavar="DIR", help="where results are kept (default: Results/data)"
+    )
+    add = top.add_argument_group(
+        "grading a class of students",
+        "each in a box of bubblewrap; exit code 0, 1 if the grader failed for someone, 2 if nothing was graded",
     ).add_argument
-    add("--pruner-file", required=True, metavar="FILE:CLASS", help="the class to grade, as student.py:GraSP")
+    add(
+        "--submissions",
+        type=path,
+        metavar="DIR",
+        help="a folder or zip with a file, folder or zip for each student, also as Moodle or Canvas pack it",
+    )
+    add("--class", dest="graded_class", metavar="CLASS", help="the class to grade, if --rubric names none")
+    add("--rubric", type=path, metavar="FILE", help="classes, weights, partial points and late days, as TOML")
+    add("--grade-dir", type=path, metavar="OUT", help="where sheets, feedback, gradebooks and index.html are kept")
+    add("--workers", type=positive_count, default=1, metavar="N", help="students graded side by side (default: 1)")
+    add("--only", metavar="STUDENT", help="grade this one, and leave the others' sheets as they are")
+    add(
+        "--total",
+        type=positive,
+        default=900.0,
+        metavar="SECONDS",
+        help="a submission that takes longer is stopped there and keeps its rows (default: 900)",
+    )
+    add(
+        "--secret-file",
+        type=path,
+        metavar="FILE",
+        help="what the numbers of networks and batches are drawn from (default: OUT.secret, made if it is absent)",
+    )
+    add = top.add_argument_group("grading of either kind").add_argument
     add(
         "--as",
         dest="graded_as",
@@ -38,37 +78,56 @@ def flags(top: Parser) -> None:
         metavar="SECONDS",
         help="a row that takes longer is stopped and fails (default: 60)",
     )
+    add = top.add_argument_group("checking written results").add_argument
     add(
-        "--sheet",
+        "--results",
+        type=path,
         metavar="FILE",
-        help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)",
+        help="the page of --experiment assignment, filled in: says which cells cannot be or are unlikely (exit code 1 "
+        "if one cannot be)",
     )
     add(
-        "--result-dir",
-        type=kinds.path,
-        default="Results/data",
-        metavar="DIR",
-        help="where results are kept (default: Results/data)",
+        "--profile",
+        default="full",
+        metavar="NAME",
+        help="the epochs that the results are of, a profile of --experiment assignment (default: full)",
     )
 
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
-    found = plugin.read("--pruner-file", args.pruner_file)
+    if [args.pruner_file, args.submissions, args.results].count(None) != 2:
+        raise UserError("name what is graded: --pruner-file FILE:CLASS, --submissions DIR of a class or --results FILE")
+    for name in OF_A_CLASS if args.submissions is None else ():
+        if getattr(args, name) is not None:
+            flag = "--class" if name == "graded_class" else f"--{name.replace('_', '-')}"
+            raise UserError(f"{flag} is of --submissions, which is not given")
+    if args.pruner_file is None and args.sheet is not None:
+        raise UserError("--sheet is of --pruner-file, which is not given")
+    if args.results is not None:
+        from Experiments.handout.questions import PROFILES
+
+        load.known("profile", args.profile, PROFILES)
+        return args
     if args.gpu:
         raise UserError("--gpu means nothing to grade, which works on the CPU; leave it out")
-    if args.sheet and Path(args.sheet).is_dir():
-        raise UserError(f"--sheet {args.sheet} is a directory; name a file")
-    if args.sheet and Path(args.sheet).exists() and not _is_sheet(Path(args.sheet)):
-        raise UserError(f"--sheet {args.sheet} is another file, not a sheet; choose another name")
     if args.graded_as is not None:
         load.known("pruner", args.graded_as, load.PRUNERS)
-    elif found.attribute.lower() in load.PRUNERS:
-        args.graded_as = found.attribute.lower()
     wanted = list(CHECKS) if args.checks is None else args.checks.split(",")
     args.checks = [name for name in CHECKS if name in {"interface", *(load.known("check", c, CHECKS) for c in wanted)}]
     if args.threads is None:
         args.threads = 1
+    if args.submissions is not None:
+        if args.grade_dir is None:
+            raise UserError("--submissions needs --grade-dir OUT, where sheets and gradebooks are kept")
+        return args
+    found = plugin.read("--pruner-file", args.pruner_file)
+    if args.sheet and Path(args.sheet).is_dir():
+        raise UserError(f"--sheet {args.sheet} is a directory; name a file")
+    if args.sheet and Path(args.sheet).exists() and not _is_sheet(Path(args.sheet)):
+        raise UserError(f"--sheet {args.sheet} is another file, not a sheet; choose another name")
+    if args.graded_as is None and found.attribute.lower() in load.PRUNERS:
+        args.graded_as = found.attribute.lower()
     args.plugin = found
     return args
 
@@ -83,24 +142,56 @@ def _is_sheet(path: Path) -> bool:
 
 
 def run(args: Namespace) -> int:
-    """Print the sheet, store it, and return the exit code: 0 if every row holds, else 1."""
+    """Grade, and return the exit code."""
+    if args.results is not None:
+        from Experiments.handout import filled
+
+        text, possible = filled.report(Path(args.results), args.profile)
+        print(text)
+        return 0 if possible else 1
+    if args.submissions is None:
+        return _one(args)
+    from Experiments.grading import classroom
+
+    return classroom.run(args)
+
+
+def _one(args: Namespace) -> int:
+    """Store the sheet, print it, and return the exit code: 0 if every row holds, else 1."""
     found: plugin.Plugin = args.plugin
-    sheet = Sheet(found, args.graded_as, args.checks)
-    request = {
-        "file": str(found.path.resolve()),
-        "class": found.attribute,
-        "sha256": found.sha256,
-        "truth": args.graded_as if args.graded_as in FORMULAS else None,
-        "checks": args.checks,
-        "threads": args.threads,
-        "data_dir": str(Path(args.data_dir).resolve()),
+    file = Path(args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}")
+    files.try_out(file)
+    import torch
+
+    from Experiments.grading import judge, plain, structure
+    from Experiments.grading.judge import Request
+    from Experiments.grading.remote import Candidate, Fault
+
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    request = Request(
+        file=str(found.path.resolve()),
+        name=found.attribute,
+        sha256=found.sha256,
+        truth=args.graded_as if args.graded_as in FORMULAS else None,
+        checks=args.checks,
+        data_dir=str(Path(args.data_dir).resolve()),
+        threads=args.threads,
+    )
+    facts: dict[str, Any] = {
+        "isolation": plain.ISOLATION,
+        "draw": request.draw.name,
+        "machine": provenance.machine(torch.device("cpu")),
+        "flags": structure.alone({found.path.name: found.content}, found.attribute, found.content),
     }
-    file = args.sheet or f"{args.result_dir}/grade/{found.attribute}-{found.sha256[:10]}/{store.SHEET}"
-    # The class runs in a temporary directory, so files that it writes beside itself are deleted with it.
-    with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as directory:
-        for row in warden.rows(request, args.limit, directory, sheet.facts):
-            print(sheet.add(row), end="", flush=True)
-    sheet.write(Path(file))
-    print(sheet.totals())
+    sheet = Sheet(found.path.name, found.attribute, found.sha256, args.graded_as, args.checks, facts)
+    try:
+        with Candidate(lambda: plain.Plain(args.threads), args.limit) as candidate:
+            sheet.rows = judge.rows(request, candidate, facts)
+    except Fault as error:
+        raise UserError(f"the checks could not start: {error}") from None
+    files.write_json(file, sheet.content())
+    print(sheet.text())
+    for flag in facts["flags"]:
+        print(f"A human who grades would see: {flag}")
     print(f"Saved to {file}")
     return 0 if sheet.holds else 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import nets
 import pytest
 import torch
 
-from Experiments.grading import CHECKS, FORMULAS, agreement, mistakes, training, truth
+from Experiments.grading import CHECKS, FORMULAS, agreement, judge, local, mistakes, training, truth
 from Experiments.grading.bench import Bench
-from Experiments.grading.child import outcome
+from Experiments.grading.draws import Draw
+from Experiments.grading.remote import Candidate
 from Pruners import pruners
 from Pruners.ranking import choose, kept_count
 from Utils import load
@@ -27,11 +29,17 @@ NETWORKS = ("the MLP, biases too", "the net with BatchNorm", "the text classifie
 
 def sheet(kind: type, name: str | None, *groups: str, only: str = "") -> dict[str, dict]:
     """{row's name: its content} of these groups, made in this process. only: rows whose names begin so."""
-    bench = Bench({"truth": name})
-    bench.kind = kind
-    checks = [check for group in groups for check in import_module(CHECKS[group]).rows(name)]
-    assert len({check.name for check in checks}) == len(checks) > 0
-    return {check.name: outcome(check, bench, __file__) for check in checks if check.name.startswith(only)}
+    request = judge.Request("", kind.__name__, "", name, list(groups))
+    with local.candidate(kind) as candidate:
+        rows = judge.rows(request, candidate, {}, only)
+    assert len({row["name"] for row in rows}) == len(rows) > 0
+    return {row["name"]: row for row in rows}
+
+
+def bench_of(name: str, secret: bytes = b"") -> Bench:
+    """A bench with ours, and the numbers of a secret."""
+    draw = Draw.of(secret, "") if secret else Draw()
+    return Bench(local.candidate(load.pruner(name)), name, draw)
 
 
 def failed(rows: dict[str, dict]) -> dict[str, str]:
@@ -96,9 +104,7 @@ def test_the_published_code_brings_pruned_weights_back(name):
 @pytest.mark.parametrize("name", truth.REFERENCES)
 def test_no_mistake_ranks_like_the_truth(name, subject):
     """So that none passes; but for what does not bear on that score or that network."""
-    bench = Bench({"truth": name})
-    bench.kind = load.pruner(name)
-    trial = bench.trial(subject)
+    trial = bench_of(name).trial(subject)
     right = _flat(truth.REFERENCES[name](trial.model, trial.names, trial.batches), trial)
     alike = {
         what
@@ -123,9 +129,7 @@ def _flat(scores, trial):
 def test_single_precision_is_far_closer_to_the_truth_than_the_rows_ask(name):
     """The tolerance is for rounding, and ours takes less than a twentieth of it."""
     for subject in ("mlp", "conv", "text"):
-        bench = Bench({"truth": name})
-        bench.kind = load.pruner(name)
-        trial = bench.trial(subject)
+        trial = bench_of(name).trial(subject)
         right = _flat(truth.REFERENCES[name](trial.model, trial.names, trial.batches), trial)
         found = torch.cat([score.flatten() for score in trial.score()]).double()
         assert ((found - right).abs() / agreement.blur(right)).max() < 0.05
@@ -159,41 +163,6 @@ def altered(base: type, change) -> type:
     return student(base, score=score)
 
 
-def found_in(rows: dict[str, dict]) -> set[str]:
-    return {rows[f"scores of {words}"]["found"] for words in NETWORKS}
-
-
-def test_a_wrong_sign_is_named():
-    rows = sheet(altered(published.GraSP, torch.neg), "grasp", "scores")
-    assert len(failed(rows)) == 4
-    assert found_in(rows) == {"the order is reversed, the lowest are to stay: a wrong sign"}
-
-
-def test_a_missing_temperature_is_named():
-    rows = sheet(student(published.GraSP, temperature=1), "grasp", "scores")
-    assert found_in(rows) == {"the temperature is missing: logits are not divided by 200"}
-
-
-def test_a_missing_absolute_value_is_named():
-    class Signed(published.SNIP):
-        def score(self, model, loss, dataloader, device):
-            for mask, _ in self.masked_parameters:
-                mask.requires_grad = True
-            for data, target in dataloader:
-                loss(model(data), target).backward()
-            for mask, parameter in self.masked_parameters:
-                self.scores[id(parameter)] = mask.grad.detach().clone()
-                mask.requires_grad = False
-
-    assert found_in(sheet(Signed, "snip", "scores")) == {"the absolute value is missing: signed dL/dmask"}
-
-    class Weights(published.Mag):
-        def score(self, model, loss, dataloader, device):
-            self.scores = {id(p): p.detach().clone() for _, p in self.masked_parameters}
-
-    assert found_in(sheet(Weights, "mag", "scores")) == {"the absolute value is missing: signed weights"}
-
-
 def test_train_mode_is_named_where_there_is_batchnorm_and_its_traces_fail_too():
     class Training(published.SNIP):
         def score(self, model, loss, dataloader, device):
@@ -210,26 +179,6 @@ def test_train_mode_is_named_where_there_is_batchnorm_and_its_traces_fail_too():
     assert "the model" in rows["train and eval modes"]
 
 
-def test_scores_normalised_tensor_by_tensor_are_named():
-    """Within a tensor nothing changes, but a global ranking does."""
-    rows = sheet(altered(published.Mag, lambda score: score / score.norm()), "mag", "scores")
-    assert rows["scores of the net with BatchNorm"]["found"].startswith("ranks alike in each tensor, but not across")
-    assert rows["scores of the text classifier"]["ok"]  # has but one
-
-
-def test_a_monotone_transform_is_as_good():
-    rows = sheet(altered(published.SNIP, lambda score: (1e3 * score).log1p()), "snip", "scores")
-    assert failed(rows) == {}
-    assert found_in(rows) == {"a monotone transform of the reference, which ranks the same"}
-
-
-def test_scores_of_another_kind_are_another_ranking():
-    rows = sheet(published.Mag, "grasp", "scores")
-    assert found_in(rows) == {"the scores are the magnitudes |theta|"}
-    rows = sheet(published.Rand, "snip", "scores")
-    assert all(text.startswith("another ranking: ") for text in found_in(rows)) and len(failed(rows)) == 4
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -241,16 +190,6 @@ def test_scores_of_another_kind_are_another_ranking():
 def test_scores_that_cannot_be_ranked_fail(change, words):
     row = sheet(altered(published.Mag, change), "mag", "scores")["scores of the MLP, biases too"]
     assert not row["ok"] and words in row["found"]
-
-
-def test_scores_of_a_tensor_that_are_missing_fail():
-    class Forgetful(published.Mag):
-        def score(self, *args):
-            super().score(*args)
-            self.scores.popitem()
-
-    row = sheet(Forgetful, "mag", "scores")["scores of the MLP, biases too"]
-    assert not row["ok"] and "no entry of 4.bias" in row["found"]
 
 
 @pytest.mark.parametrize(
@@ -291,35 +230,6 @@ def fixed() -> torch.Generator:
 # --- wrong masks ---------------------------------------------------------------------------------------------------
 
 
-def test_a_density_read_as_what_goes_fails():
-    def mask(self, sparsity, scope):
-        pruners.Pruner.mask(self, 1 - sparsity or 1.0, scope)
-
-    rows = failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))
-    assert rows["distinct scores, global"].startswith("at density 0.9 47 weights stay, not 418")
-
-
-def test_keeping_the_lowest_fails():
-    def mask(self, density, scope):
-        self.invert()
-        pruners.Pruner.mask(self, density, scope)
-
-    rows = failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))
-    assert rows["the highest stay, global"] == "at density 0.5 the lowest stay"
-    assert "distinct scores, global" not in rows
-
-
-def test_a_scope_that_is_not_heeded_fails():
-    def mask(self, density, scope):
-        pruners.Pruner.mask(self, density, "global")
-
-    rows = failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))
-    assert (
-        {"distinct scores, local", "the highest stay, local"} >= {n for n in rows if n.startswith("distinct")} > set()
-    )
-    assert "distinct scores, global" not in rows
-
-
 def test_pruning_and_growing_again_fails():
     def mask(self, density, scope):
         """Exact counts, whatever is pruned already."""
@@ -334,43 +244,7 @@ def test_pruning_and_growing_again_fails():
     assert "zero scores, global" not in rows and "equal scores, global" not in rows
 
 
-def test_masks_that_are_not_of_0_and_1_fail():
-    def mask(self, density, scope):
-        pruners.Pruner.mask(self, density, scope)
-        for mask, _ in self.masked_parameters:
-            mask.mul_(2)
-
-    assert (
-        failed(sheet(student(pruners.Mag, mask=mask), "mag", "counts"))["the highest stay, global"] == "a mask holds 2"
-    )
-
-
-@pytest.mark.parametrize(
-    ("method", "row"),
-    [
-        (("apply_mask", lambda self: None), "apply_mask()"),
-        (("stats", lambda self: (1.0, 2)), "stats()"),
-        (("shuffle", lambda self: self.masked_parameters[0][0].zero_()), "shuffle()"),
-    ],
-)
-def test_a_method_that_does_not_do_its_work_fails_its_row_alone(method, row):
-    assert list(failed(sheet(student(pruners.Mag, **dict([method])), "mag", "counts"))) == [row]
-
-
 # --- what is carried over and left behind --------------------------------------------------------------------------
-
-
-def test_gradients_that_add_up_fail_the_second_scoring():
-    class Adding(published.Pruner):
-        def score(self, model, loss, dataloader, device):
-            for data, target in dataloader:
-                loss(model(data), target).backward()
-            self.scores = {id(p): (p * p.grad).detach().abs() for _, p in self.masked_parameters}
-
-    rows = failed(sheet(Adding, "snip", "scores", "rounds", "effects"))
-    assert not any(name.startswith("scores of") for name in rows)
-    assert "about 2 times the first" in rows["scoring twice, MLP"]
-    assert rows["stored gradients"].startswith("changed: ")
 
 
 def test_scores_kept_by_the_class_fail_the_row_of_two_instances():
@@ -444,21 +318,31 @@ def test_gradients_of_zero_where_there_was_none_are_no_trace():
     assert failed(sheet(Zeros, "mag", "effects")) == {}
 
 
-def test_a_class_without_a_method_fails_as_it_is_built():
-    class Bare:
-        def __init__(self, masked_parameters):
-            self.scores = {}
-
-        def score(self, model, loss, dataloader, device): ...
-
-    row = sheet(Bare, None, "interface")["the class can be built"]
-    assert row["found"] == "no method mask, apply_mask, shuffle, stats" and not row["ok"]
-
-
 def test_cost_beside_ours_is_a_ratio_of_measured_times():
     (row,) = sheet(load.pruner("snip"), "snip", "cost").values()
     assert row["figures"]["ratio"] > 0 and row["figures"]["beside"] == "snip"
     assert row["figures"]["seconds"] > 0 and f"{row['figures']['ratio']:.2f} times our snip" in row["found"]
+
+
+def test_the_time_of_no_work_says_nothing():
+    """Scores of ones are quick, and are not SNIP's; magnitudes, a mistake, are some work."""
+
+    class Ones(pruners.Pruner):
+        def compute(self, *_):
+            return [torch.ones_like(p) for p in self.parameters]
+
+    (row,) = sheet(Ones, "snip", "cost").values()
+    assert not row["ok"] and row["found"] == "the scores have nothing of those of snip, so their time says nothing"
+    (row,) = sheet(pruners.Mag, "snip", "cost").values()
+    assert row["ok"]
+
+
+def test_rows_that_are_left_when_time_is_over_are_not_run():
+    facts: dict = {}
+    with Candidate(lambda: local.Local(lambda: pruners.Mag), 60.0, ends=time.monotonic() - 1) as candidate:
+        rows = judge.rows(judge.Request("", "Mag", "", "mag", ["interface", "counts"]), candidate, facts)
+    assert len(rows) == 16 and facts["timed_out"]
+    assert {row["found"] for row in rows} == {"not run: the time for the whole submission is over"}
 
 
 def test_short_runs_are_made_of_data_sets_with_a_sample(monkeypatch):

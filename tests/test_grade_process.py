@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import main
-from Experiments.grading import scores, warden
+from Experiments.grading import box, judge, scores
 from Experiments.grading.sheet import WIDTH
 from Utils import load
 from Utils.commandline import arguments as commandline
@@ -165,8 +166,8 @@ def test_a_class_that_never_ends_is_given_up(grade, student):
     graded = grade(student("time.sleep(600)"), "--checks scores,effects --limit 3")
     rows = [row for row in graded.sheet["rows"] if not row["ok"]]
     assert graded.code == 1 and len(rows) == len(graded.sheet["rows"]) - 2
-    assert [row["found"] for row in rows[: warden.GIVE_UP]] == ["did not end within 3 s"] * warden.GIVE_UP
-    assert {row["found"] for row in rows[warden.GIVE_UP :]} == {"not run: 3 rows before it did not come to an end"}
+    assert [row["found"] for row in rows[: judge.GIVE_UP]] == ["did not end within 3 s"] * judge.GIVE_UP
+    assert {row["found"] for row in rows[judge.GIVE_UP :]} == {"not run: 3 rows before it did not come to an end"}
 
 
 RAISED = {
@@ -181,9 +182,9 @@ RAISED = {
 
 
 def test_what_is_raised_is_a_failed_row_and_the_same_process_goes_on(grade, student):
-    """A row for each way, in order; the rows after them hold."""
+    """A row for each way, in order; the rows after them, in the same process, hold."""
     body = "\n".join(f"if Mag.calls == {k}: {way}" for k, way in enumerate(RAISED, 1))
-    graded = grade(student(body), "--checks scores,effects")
+    graded = grade(student(body), "--checks counts")
     scoring = [row for row in graded.sheet["rows"] if row["group"] != "interface"]
     assert graded.code == 1 and [row["ok"] for row in scoring] == [k >= len(RAISED) for k in range(len(scoring))]
     assert len(scoring) > len(RAISED)
@@ -314,3 +315,58 @@ def test_a_sheet_never_replaces_another_file(tmp_path, capsys):
     assert "another file" in capsys.readouterr().err and file.read_text(encoding="utf-8") == "class Mag: ...\n"
     sheet = tmp_path / "sheet.json"
     assert main.main([*arguments, str(sheet)]) == 1 and main.main([*arguments, str(sheet)]) == 1
+
+
+def test_figures_that_are_no_numbers_are_figures(grade, student):
+    """A Rand whose scores are all the same has correlations of NaN, and a sheet."""
+    spec = student(
+        "...", "class Rand(Base):\n    def compute(self, *_):\n        return [p * 0 + 1 for p in self.parameters]\n"
+    )
+    graded = grade(f"{spec.rpartition(':')[0]}:Rand", "--checks scores")
+    assert graded.code == 1
+    assert by_name(graded.sheet)["tensors are drawn independently"]["figures"] == {"deviations": "nan"}
+
+
+def test_the_place_of_the_sheet_is_tried_before_anything_runs(student, tmp_path, capsys):
+    spec = student("...", f"open('{tmp_path}/ran', 'w').close()")
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    words = ["--experiment", "grade", "--pruner-file", spec, "--sheet", str(tmp_path / "file" / "sheet.json")]
+    assert main.main(words) == 2
+    assert capsys.readouterr().err.startswith("error: cannot write") and not (tmp_path / "ran").exists()
+
+
+def test_the_sheet_says_what_a_human_would_see_and_how_it_was_isolated(grade, student):
+    graded = grade(student("..."), "--checks interface")
+    assert graded.sheet["isolation"] == "none" and graded.sheet["draw"] == "the same for everyone"
+    assert graded.sheet["flags"] == ["imports our Mag", "imports os, sys"]
+    assert "A human who grades would see: imports our Mag\n" in graded.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_outlives_the_command_however_it_ends(student, tmp_path, root, number):
+    """Neither its child, nor what the class has started, nor a folder."""
+    body = (
+        f"import subprocess\nsubprocess.Popen(['sleep', '600'])\nopen('{tmp_path}/there', 'w').close()\ntime.sleep(600)"
+    )
+    (tmp_path / "tmp").mkdir()
+    words = f"--experiment grade --pruner-file {student(body)} --checks scores --result-dir {tmp_path}/results"
+    command = subprocess.Popen(
+        [sys.executable, str(root / "main.py"), *words.split()],
+        cwd=root,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.DEVNULL,
+    )
+    until(lambda: (tmp_path / "there").exists())
+    family = set(box.tree(command.pid)) - {command.pid}
+    assert len(family) == 3 and list((tmp_path / "tmp").iterdir())
+    command.send_signal(number)
+    command.wait()
+    until(lambda: not any(map(running, family)) and not list((tmp_path / "tmp").iterdir()))
+
+
+def until(true) -> None:
+    for _ in range(2400):
+        if true():
+            return
+        time.sleep(0.025)
+    raise AssertionError("it did not come to that")

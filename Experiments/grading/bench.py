@@ -1,9 +1,10 @@
-"""Checks, their verdicts, and the class under test on the networks that it is tested on."""
+"""Checks, their verdicts, and the class under test as the judge sees it: networks sent, and answers got."""
 
 from __future__ import annotations
 
+import itertools
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Experiments.grading import subjects
-from Pruners import guest
+from Experiments.candidate import networks
+from Experiments.grading import draws
+from Experiments.grading.draws import Draw
+from Experiments.grading.remote import Candidate, Raised
 from Utils import generator
 
-CPU = torch.device("cpu")
 ROWS = tomllib.loads(Path(__file__).with_name("checks.toml").read_text(encoding="utf-8"))
 
 
@@ -36,102 +38,139 @@ class Check:
     name: str
     expected: str
     why: str  # why it matters, for the reader of a row that fails
-    body: Callable[[Bench], Verdict]  # a row whose body raises anything fails
+    body: Callable[[Bench], Verdict]  # a row whose body raises Raised or Lost fails
+    forgeable: bool = False  # it rests on what the class's own process says, so it weighs little
 
 
 def check(row: str, body: Callable[..., Verdict], words: Mapping[str, Any] | None = None, **arguments: Any) -> Check:
     """Return a row of checks.toml. The arguments of its body fill the braces of its texts, and so do more `words`."""
-    texts = {key: text.format(**arguments, **(words or {})) for key, text in ROWS[row].items()}
-    return Check(**texts, body=partial(body, **arguments))
+    entry = dict(ROWS[row])
+    forgeable = entry.pop("forgeable", False)
+    texts = {key: text.format(**arguments, **(words or {})) for key, text in entry.items()}
+    return Check(**texts, body=partial(body, **arguments), forgeable=forgeable)
 
 
-@dataclass
 class Trial:
-    """An instance of the class under test on a network."""
+    """An instance of the class on a network. `model` is the judge's own copy: nothing but its masks ever changes."""
 
-    model: nn.Module
-    batches: list[tuple[Any, Tensor]]
-    pairs: list[generator.MaskedParameter]
-    pruner: Any
-    loss: nn.Module = field(default_factory=nn.CrossEntropyLoss)
+    def __init__(
+        self,
+        candidate: Candidate,
+        builder: str,
+        arguments: tuple[Any, ...],
+        model: nn.Module,
+        batches: networks.Batches,
+        bias: bool,
+        seed: int,
+    ) -> None:
+        self.candidate, self.model, self.batches = candidate, model, batches
+        self.pairs = list(generator.masked_parameters(model, bias))
+        self.names = [pair.name for pair in self.pairs]
+        self.shapes = [parameter.shape for _, parameter in self.pairs]
+        self.sizes = [parameter.numel() for _, parameter in self.pairs]
+        candidate.trials += 1
+        self.number = candidate.trials
+        fields: dict[str, Any] = {"builder": builder, "arguments": arguments, "bias": bias, "seed": seed}
+        self.missing: list[str] = self._ask("build", networks.packed(model, batches), **fields)[0]["missing"]
 
-    @property
-    def names(self) -> list[str]:
-        """Return the name of each pair."""
-        return [pair.name for pair in self.pairs]
+    def _ask(
+        self, operation: str, tensors: dict[str, Tensor] | None = None, times: int = 0, **fields: Any
+    ) -> tuple[dict[str, Any], list[Tensor]]:
+        return self.candidate.ask(operation, {"trial": self.number, **fields}, tensors, self.shapes * times)
 
-    @property
-    def sizes(self) -> list[int]:
-        """Return the number of weights of each pair."""
-        return [parameter.numel() for _, parameter in self.pairs]
+    def _scores(self, found: list[Tensor]) -> list[Tensor]:
+        for name, score in zip(itertools.cycle(self.names), found, strict=False):
+            if not score.isfinite().all():
+                raise Raised(f"scores of {name} are not finite")
+        return found
 
     def score(self) -> list[Tensor]:
-        """Call the class's `score` and return its scores. Raises what `scores` raises."""
-        self.pruner.score(self.model, self.loss, self.batches, CPU)
-        return self.scores()
+        """Have the class score and return its scores, one tensor for each pair, all of them finite."""
+        return self._scores(self._ask("score", times=1)[1])
 
-    def scores(self) -> list[Tensor]:
-        """Return copies of the scores, one tensor for each pair; LookupError or ValueError if they are not valid."""
-        found = guest.scores(self.pruner, self.pairs)
-        for pair, score in zip(self.pairs, found, strict=True):
-            if not isinstance(score, Tensor) or score.shape != pair[1].shape:
-                shape = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
-                raise ValueError(f"the scores of {pair.name} are {shape}, its weights {tuple(pair[1].shape)}")
-            if not score.isfinite().all():
-                raise ValueError(f"scores of {pair.name} are not finite")
-        return [score.detach().clone() for score in found]
+    def draws(self, seeds: list[int]) -> list[list[Tensor]]:
+        """Return the scores of a new instance for each of the seeds."""
+        return self._parts(self._scores(self._ask("draws", times=len(seeds), seeds=seeds)[1]))
 
-    def put(self, values: list[Tensor]) -> None:
-        """Replace the class's scores by these. Raises ValueError if it keeps its scores somewhere else."""
-        for key, value in zip(guest.score_keys(self.pruner.scores, self.pairs), values, strict=True):
-            self.pruner.scores[key] = value.clone()
-        if not equal(self.scores(), values):
-            raise ValueError("self.scores cannot be set: it is not where the scores are kept")
+    def held(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the scores and the masks as they are."""
+        found = self._ask("held", times=2)[1]
+        return self._scores(found[: len(self.shapes)]), found[len(self.shapes) :]
 
-    @torch.no_grad()
-    def unmask(self) -> None:
-        """Set every mask to ones."""
-        for mask, _ in self.pairs:
-            mask.fill_(1)
+    def masked(
+        self, scores: list[Tensor], densities: Sequence[float], scope: str, fresh: bool = True
+    ) -> list[list[Tensor]]:
+        """Replace the class's scores by these, and return its masks for each density.
 
-    def masks(self) -> list[Tensor]:
-        """Return copies of the masks."""
-        return [mask.detach().clone() for mask, _ in self.pairs]
+        fresh: begin each time with nothing pruned. Raises Raised if the class keeps its scores somewhere else.
+        """
+        fields: dict[str, Any] = {"densities": list(densities), "scope": scope, "fresh": fresh}
+        tensors = {str(k): value for k, value in enumerate(scores)}
+        return self._parts(self._ask("masked", tensors, len(densities), **fields)[1])
+
+    def rounds(self, densities: Sequence[float], scope: str) -> list[list[Tensor]]:
+        """Have the class score and mask in turn, and return the masks of each round."""
+        return self._parts(self._ask("rounds", times=len(densities), densities=list(densities), scope=scope)[1])
+
+    def _parts(self, found: list[Tensor]) -> list[list[Tensor]]:
+        size = len(self.shapes)
+        return [found[k : k + size] for k in range(0, len(found), size)]
+
+    def mask(self, density: float, scope: str) -> list[Tensor]:
+        """Have the class mask, and return the masks."""
+        return self._ask("mask", times=1, density=density, scope=scope)[1]
+
+    def shuffle(self) -> list[Tensor]:
+        """Have the class permute the masks, and return them."""
+        return self._ask("shuffle", times=1)[1]
+
+    def apply(self) -> list[Tensor]:
+        """Have the class set pruned weights to zero, and return the weights."""
+        return self._ask("apply", times=1)[1]
+
+    def stats(self) -> tuple[int, ...]:
+        """Return what the class's `stats` says."""
+        return tuple(self._ask("stats")[0]["numbers"])
+
+    def peak(self) -> int | None:
+        """Return the bytes that scoring needs, as the candidate's process has counted them."""
+        return self._ask("peak")[0]["bytes"]
+
+    def effects(self, training: bool, fixed: str, stored: str) -> dict[str, list[str]]:
+        """Have the class score; return what its process says has changed.
+
+        fixed: the name of a parameter that is not trained. stored: that of one with a stored gradient.
+        """
+        return self._ask("effects", training=training, fixed=[fixed], stored=[stored])[0]["changed"]
 
 
 def equal(left: list[Tensor], right: list[Tensor]) -> bool:
     """Return whether two lists hold the same tensors, bit by bit."""
-    return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+    return all(torch.equal(a.double(), b.double()) for a, b in zip(left, right, strict=True))
 
 
 class Bench:
     """The class under test, with everything that a check needs."""
 
-    kind: Any  # the class, set once it is loaded
-
-    def __init__(self, request: dict[str, Any]) -> None:
-        self.request = request  # of the parent process, see child.py
-        self.truth: str | None = request["truth"]  # the pruner whose formula the scores should follow
+    def __init__(
+        self, candidate: Candidate, truth: str | None, draw: Draw, data_dir: str = "Data", threads: int = 1
+    ) -> None:
+        self.candidate, self.draw = candidate, draw
+        self.truth = truth  # the pruner whose formula the scores should follow
+        self.data_dir, self.threads = data_dir, threads
+        self.name = ""  # the class's name, once it is loaded
         self.memory: dict[str, Any] = {}  # results that several checks share
 
-    def settle(self) -> None:
-        """Reset the global settings of torch, which the check before may have changed."""
-        torch.manual_seed(0)
-        torch.set_default_dtype(torch.float32)
-        torch.set_grad_enabled(True)
-
-    def trial(self, subject: str = "mlp", seed: int = 0, density: float = 1.0) -> Trial:
+    def trial(self, subject: str = "mlp", seed: int = 0, density: float = 1.0, variant: str = "") -> Trial:
         """Build the class on a new network, which is in eval mode, as in the pruning routine.
 
-        subject: the network, a key of subjects.SUBJECTS.
+        subject: the network, a key of draws.SUBJECTS.
         seed: seed of torch's generator, from which the instance may draw.
         density: below 1, the network is already pruned at random to this density.
+        variant: names further networks of the same subject, with other numbers.
         """
-        make, sizes, bias = subjects.SUBJECTS[subject]
-        model, batches = make(sizes)
-        model.eval()
+        described = draws.SUBJECTS[subject]
+        model, batches = draws.drawn(described, self.draw.seed(subject + variant))
         if density < 1:
-            subjects.mask_at_random(model, density)
-        pairs = list(generator.masked_parameters(model, bias))
-        torch.manual_seed(seed)
-        return Trial(model, batches, pairs, guest.build(self.kind, iter(pairs), seed=seed))
+            draws.mask_at_random(model, density, self.draw.generator("masks"))
+        return Trial(self.candidate, described.builder, described.arguments, model, batches, described.bias, seed)

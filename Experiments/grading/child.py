@@ -1,106 +1,107 @@
-"""The process that runs the checks: `python -m Experiments.grading.child FD`.
-
-It reads a request, as JSON, from standard input. It writes messages, JSON lines [kind, content], to the open file FD:
-"plan" with all rows to be made, then "row" for each in order, then "end"; or "refuse" if the user has to correct
-something. Rows that the request lists as done are not made again.
-"""
+"""A child process that holds a candidate, boxed or not: its connection, its output, and its end."""
 
 import contextlib
-import gc
-import json
 import os
+import signal
+import socket
+import subprocess
 import sys
-import traceback
-from importlib import import_module
-from typing import Any
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from Experiments.grading import CHECKS
+from Experiments.candidate import wire
+from Experiments.grading.remote import Fault
 
-MEMORY = 4 << 30  # bytes that the class may allocate beyond those in use when it is loaded
-
-
-def bound_memory() -> None:
-    """Limit the memory of this process, so that more raises MemoryError. Systems other than Linux have no limit."""
-    with contextlib.suppress(ImportError, OSError, ValueError, IndexError):
-        import resource
-        from pathlib import Path
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
-        bound = pages * resource.getpagesize() + MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+ROOT = Path(__file__).resolve().parent.parent.parent
+PRINTED = 20_000  # bytes of the output that are kept
 
 
-def said(error: BaseException, file: str) -> str:
-    """Return the error in one line, with the line of `file` where it was raised."""
-    last = traceback.format_exception_only(error)[-1].strip() or type(error).__name__
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f"{last[:200]} (line {lines[-1]})" if lines else last[:200]
+class Child:
+    """The process, as remote.Process describes it, in a session of its own. before: words before Python's."""
+
+    fault = ""
+
+    def __init__(
+        self,
+        before: Sequence[str],
+        more: Sequence[str],
+        directory: str,
+        environment: Mapping[str, str],
+        handles: Sequence[int] = (),
+    ) -> None:
+        self.sock, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [*before, sys.executable, "-u", "-P", "-m", "Experiments.candidate", str(theirs.fileno()), *more],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(theirs.fileno(), *handles),
+                start_new_session=True,  # a process group, ended together with all processes that the class has started
+                cwd=directory,
+                env=environment,
+            )
+        self.drain = _Drain(self.process)
+
+    def ready(self, until: float) -> None:
+        """Wait for the process's greeting. Raises Fault if none comes: no code of the class has run yet."""
+        while (words := self.gone()) is None and wire.silent(self.sock) and time.monotonic() < until:
+            time.sleep(0.01)
+        try:
+            wire.receive(self.sock, 0, until)
+        except wire.Broken as error:
+            self.close()
+            last = (self.output().strip().splitlines() or [words or str(error)])[-1]
+            raise Fault(f"no process for the class could be started: {last}") from None
+
+    def gone(self) -> str | None:
+        """Return how the process has ended, in words; None if it runs."""
+        if (code := self.process.poll()) is None:
+            return None
+        if code < 0:
+            return f"its process was ended by {signal.Signals(-code).name}"
+        return f"its process ended with exit code {code}"
+
+    def kill(self) -> None:
+        """End the process and its group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the process with all that it has started."""
+        self.kill()
+        self.process.wait()
+        self.sock.close()
+        self.drain.stop()
+
+    def output(self) -> str:
+        """Return the beginning of what the process has printed."""
+        return self.drain.text()
 
 
-def outcome(check: Any, bench: Any, file: str) -> dict[str, Any]:
-    """Run one check and return the content of its row; the row fails if anything is raised, even SystemExit."""
-    try:
-        bench.settle()
-        verdict = check.body(bench)
-        return {"ok": bool(verdict.ok), "found": verdict.found, "figures": verdict.figures}
-    except BaseException as error:
-        found = said(error, file)
-        error.__traceback__ = None  # it refers to the objects that filled the memory
-        return {"ok": False, "found": found}
+class _Drain(threading.Thread):
+    """A thread that reads what a process prints, so that it never waits, and keeps the beginning."""
 
+    def __init__(self, process: subprocess.Popen) -> None:
+        super().__init__(daemon=True)
+        assert process.stdout is not None  # a pipe
+        self.pipe, self.kept = process.stdout, bytearray()
+        self.start()
 
-def main() -> None:
-    """Answer the request on standard input and end the process."""
-    handle = int(sys.argv[1])
-    os.set_inheritable(handle, False)  # processes that the class starts must not keep the pipe open
-    with os.fdopen(handle, "w", encoding="utf-8") as pipe:
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while part := os.read(self.pipe.fileno(), 1 << 16):
+                self.kept += part[: PRINTED - len(self.kept)]
 
-        def say(kind: str, content: Any) -> None:
-            pipe.write(json.dumps([kind, content]) + "\n")
-            pipe.flush()
+    def stop(self) -> None:
+        """Stop reading, also where a process that is left holds the other end."""
+        self.join(1.0)
+        if not self.is_alive():
+            self.pipe.close()
 
-        work(json.load(sys.stdin), say)
-        say("end", None)
-        os._exit(0)  # threads that the class has started would keep the process alive
-
-
-def work(request: dict[str, Any], say: Any) -> None:
-    """Load the class and run its checks. say(kind, content): sends a message to the parent process."""
-    import torch
-
-    from Experiments.grading.bench import Bench
-    from Utils import plugin
-    from Utils.errors import UserError
-    from Utils.store import provenance
-
-    torch.set_num_threads(request["threads"] or torch.get_num_threads())
-    checks = [
-        (group, check)
-        for group, module in CHECKS.items()
-        if group in request["checks"]
-        for check in import_module(module).rows(request["truth"])
-    ]
-    plan = [{"group": g, "name": c.name, "expected": c.expected, "why": c.why} for g, c in checks]
-    say("plan", {"rows": plan, "machine": provenance.machine(torch.device("cpu"))})
-    bound_memory()
-    bench = Bench(request)
-    try:
-        found = plugin.read("--pruner-file", f"{request['file']}:{request['class']}")
-        if found.sha256 != request["sha256"]:
-            raise UserError(f"{found.path} has changed while it was graded; grade it again")
-        bench.kind = found.load()
-    except UserError as error:
-        say("refuse", str(error))
-        return
-    except BaseException as error:
-        say("row", {"ok": False, "found": said(error, request["file"])})
-        return
-    done = set(request["done"])
-    for _, check in checks:
-        if check.name not in done:
-            say("row", outcome(check, bench, request["file"]))
-            gc.collect()
-
-
-if __name__ == "__main__":
-    main()
+    def text(self) -> str:
+        """Return the beginning of the output, without characters that move a terminal's cursor."""
+        words = bytes(self.kept).decode(errors="replace")
+        return "".join(c for c in words if c.isprintable() or c in "\n\t")

@@ -1,19 +1,17 @@
 """Checks that the class can be loaded and has the methods of a pruner."""
 
+from Experiments.candidate.trials import METHODS
 from Experiments.grading.bench import Bench, Check, Verdict, check
-
-METHODS = ("score", "mask", "apply_mask", "shuffle", "stats")
 
 
 def _loads(bench: Bench) -> Verdict:
-    return Verdict(True, f"class {bench.kind.__name__}")  # a class that cannot be loaded fails before any check runs
+    return Verdict(True, f"class {bench.name}")  # a class that cannot be loaded fails before any check runs
 
 
 def _builds(bench: Bench) -> Verdict:
     trial = bench.trial()
-    missing = [name for name in METHODS if not callable(getattr(trial.pruner, name, None))]
-    if missing:
-        return Verdict(False, f"no method {', '.join(missing)}")
+    if trial.missing:
+        return Verdict(False, f"no method {', '.join(trial.missing)}")
     return Verdict(True, f"built from (mask, parameter) pairs, with {', '.join(METHODS)}")
 
 

@@ -9,7 +9,7 @@ from Experiments.grading.truth import REFERENCES
 from Pruners import SCOPES
 from Utils.training.prune import density_after
 
-ROUNDS, DENSITY = 100, 0.05
+ROUNDS, DENSITY, AT_ONCE = 100, 0.05, 5
 
 
 def _returned(before: list[Tensor], after: list[Tensor]) -> int:
@@ -20,35 +20,32 @@ def _returned(before: list[Tensor], after: list[Tensor]) -> int:
 def _back(bench: Bench, scope: str) -> Verdict:
     """Give pruned weights the highest scores of all, then prune to a lower density."""
     trial = bench.trial("mlp")
-    scores = trial.score()
-    trial.pruner.mask(0.5, scope)
-    before = trial.masks()
-    lifted = [torch.where(mask == 0, 1.0, 0.0) for mask in before]
-    trial.put([up + 0.1 * torch.rand_like(score) for up, score in zip(lifted, scores, strict=True)])
-    trial.pruner.mask(0.4, scope)
-    if back := _returned(before, trial.masks()):
+    trial.score()
+    before, draw = trial.mask(0.5, scope), bench.draw.generator("lifted")
+    lifted = [torch.where(m == 0, 1.0, 0.0) + 0.1 * torch.rand(m.shape, generator=draw) for m in before]
+    (masks,) = trial.masked(lifted, [0.4], scope, fresh=False)
+    if back := _returned(before, masks):
         return Verdict(False, f"{back} weights that were pruned are back")
-    found, wanted = kept(trial, scope), asked(trial, 0.4, scope)
+    found, wanted = kept(masks, scope), asked(trial, 0.4, scope)
     more = "" if found == wanted else f", not {sum(wanted)}"
     return Verdict(found == wanted, f"none came back, {sum(found)} stay{more}")
 
 
 def _rounds(bench: Bench, scope: str) -> Verdict:
     trial = bench.trial("mlp")
-    before = trial.masks()
-    for number in range(1, ROUNDS + 1):
-        density = density_after(DENSITY, "exponential", number, ROUNDS)
-        trial.score()
-        trial.pruner.mask(density, scope)
-        masks = trial.masks()
+    before = [mask for mask, _ in trial.pairs]
+    densities = [density_after(DENSITY, "exponential", number, ROUNDS) for number in range(1, ROUNDS + 1)]
+    # A few rounds at a time, so that a mistake is named before it makes a later round raise an error.
+    made = (masks for k in range(0, ROUNDS, AT_ONCE) for masks in trial.rounds(densities[k : k + AT_ONCE], scope))
+    for number, (density, masks) in enumerate(zip(densities, made, strict=True), 1):
         if back := _returned(before, masks):
             return Verdict(False, f"in round {number} {back} weights that were pruned are back")
-        found, wanted = kept(trial, scope), asked(trial, density, scope)
+        found, wanted = kept(masks, scope), asked(trial, density, scope)
         if found != wanted:
             return Verdict(False, f"after round {number} {sum(found)} weights stay, not {sum(wanted)}")
         before = masks
     return Verdict(
-        True, f"{sum(kept(trial, scope))} of {sum(trial.sizes)} weights after {ROUNDS} rounds, none came back"
+        True, f"{sum(kept(before, scope))} of {sum(trial.sizes)} weights after {ROUNDS} rounds, none came back"
     )
 
 
@@ -59,6 +56,7 @@ def _again(bench: Bench, subject: str) -> Verdict:
         trial = bench.trial(subject)
     second = trial.score()
     for name, a, b in zip(trial.names, first, second, strict=True):
+        a, b = a.double(), b.double()
         if ((a - b).abs() > 1e-4 * a.abs().max()).any():
             ratio = ((a * b).sum() / (a * a).sum()).item()
             more = f", about {ratio:.3g} times the first: is a gradient added up?" if ratio > 1.5 else ""
@@ -68,15 +66,15 @@ def _again(bench: Bench, subject: str) -> Verdict:
 
 def _apart(bench: Bench) -> Verdict:
     one, other = bench.trial("mlp", 1), bench.trial("conv", 2)
-    first, masks = one.score(), one.masks()
+    first, masks = one.score(), [mask for mask, _ in one.pairs]
     other.score()
-    other.pruner.mask(0.3, "global")
-    if not equal(first, one.scores()):
+    other.mask(0.3, "global")
+    scores_now, masks_now = one.held()
+    if not equal(first, scores_now):
         return Verdict(False, "the first instance's scores changed as the second scored")
-    if not equal(masks, one.masks()):
+    if not equal(masks, masks_now):
         return Verdict(False, "the first instance's masks changed as the second masked")
-    one.pruner.mask(0.5, "global")
-    found, wanted = kept(one, "global"), asked(one, 0.5, "global")
+    found, wanted = kept(one.mask(0.5, "global"), "global"), asked(one, 0.5, "global")
     return Verdict(
         found == wanted, "each has its own scores" if found == wanted else f"{found[0]} stay, not {wanted[0]}"
     )

@@ -1,6 +1,5 @@
 """Checks of the scores: compared with the reference of the pruner that the class is graded as, if there is one."""
 
-import copy
 import itertools
 import math
 
@@ -21,9 +20,8 @@ def _alive(tensors: list[Tensor], trial: Trial) -> Tensor:
 
 def _against(bench: Bench, subject: str, density: float) -> Verdict:
     trial = bench.trial(subject, density=density)
-    before = copy.deepcopy(trial.model)
     assert bench.truth is not None  # `rows` makes this check only of a class with a reference
-    named = truth.REFERENCES[bench.truth](before, trial.names, trial.batches)
+    named = truth.REFERENCES[bench.truth](trial.model, trial.names, trial.batches)
     right = _alive([named[name] for name in trial.names], trial)
     tensors = trial.score()
     found = _alive(tensors, trial)
@@ -31,7 +29,7 @@ def _against(bench: Bench, subject: str, density: float) -> Verdict:
         return Verdict(True, "the reference" + ("" if abs(a - 1) < 1e-3 else f" times {a:.3g}, which ranks the same"))
     if agreement.alike(right, found):
         return Verdict(True, "a monotone transform of the reference, which ranks the same")
-    for what, scores in mistakes.made(bench.truth, before, trial.names, trial.batches):
+    for what, scores in mistakes.made(bench.truth, trial.model, trial.names, trial.batches):
         other = _alive([scores[name] for name in trial.names], trial)
         if other.isfinite().all() and (agreement.factor(other, found) is not None or agreement.alike(other, found)):
             return Verdict(False, what)
@@ -48,19 +46,16 @@ def _present(bench: Bench, subject: str) -> Verdict:
     return Verdict(True, f"{count} scores in {len(trial.pairs)} tensors")
 
 
-def _drawn(bench: Bench, seed: int) -> list[Tensor]:
-    return bench.trial("mlp", seed).score()
-
-
 def _draws(bench: Bench) -> list[list[Tensor]]:
     """Return the scores with each of many seeds."""
     if "draws" not in bench.memory:
-        bench.memory["draws"] = [_drawn(bench, seed) for seed in range(DRAWS)]
+        trial = bench.trial("mlp")
+        bench.memory["draws"] = [d for k in range(0, DRAWS, 20) for d in trial.draws(list(range(k, k + 20)))]
     return bench.memory["draws"]
 
 
 def _seeds(bench: Bench) -> Verdict:
-    one, same, other = _drawn(bench, 1), _drawn(bench, 1), _drawn(bench, 2)
+    one, same, other = bench.trial("mlp").draws([1, 1, 2])
     if not equal(one, same):
         return Verdict(False, "the same seed gives other scores")
     if any((a == b).any() for a, b in zip(one, other, strict=True)):

@@ -43,11 +43,11 @@ def share(workers: int, asked: int | None, wanted: int) -> int | None:
 class Worker:
     """A worker process in its own session. So Ctrl-C at the terminal reaches only the sweep, which stops the worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "Experiments.sweeping.worker") -> None:
         receive, send = os.pipe()
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [sys.executable, "-u", "-P", "-m", "Experiments.sweeping.worker", str(send)],
+            [sys.executable, "-u", "-P", "-m", module, str(send)],
             stdin=subprocess.PIPE,
             stdout=self.log,
             stderr=subprocess.STDOUT,
@@ -114,13 +114,17 @@ class Worker:
 
 
 def outcomes(
-    commands: Sequence[Sequence[str]], workers: int, allows: Callable[[int], bool] = lambda number: True
+    commands: Sequence[Sequence[str]],
+    workers: int,
+    allows: Callable[[int], bool] = lambda number: True,
+    **options: str,
 ) -> Generator[tuple[int, Ended], None, None]:
     """Make all runs; yield (number of the command, how it ended) as they end, in any order.
 
     allows: says whether the run of that number may begin now; it is asked whenever a worker is free. The first in order
     that is allowed begins. If none is allowed, the worker ends. Runs that are never allowed are not yielded.
     If a worker dies, its run is repeated after all others, by a new worker. At the third death the run has failed.
+    options: of `Worker`.
     Raises UserError if a worker cannot start at all. No worker is left afterwards, however this ends.
     """
     waiting = list(range(len(commands)))
@@ -129,7 +133,7 @@ def outcomes(
     with selectors.DefaultSelector() as selector:
 
         def hire() -> None:
-            living.append(Worker())
+            living.append(Worker(**options))
             selector.register(living[-1].replies, selectors.EVENT_READ, living[-1])
 
         def dismiss(worker: Worker) -> None:

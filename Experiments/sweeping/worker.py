@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -68,8 +68,8 @@ class Jobs:
             self.ended += 1
 
 
-def main() -> int:
-    """Read jobs and reply to each until standard input ends; return the exit code."""
+def main(perform: Callable[[Sequence[str]], dict[str, Any]] = perform) -> int:
+    """Read jobs, and reply to each with what `perform` says, until standard input ends; return the exit code."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     console.print_anything()
     with os.fdopen(int(sys.argv[1]), "w", buffering=1, encoding="utf-8") as replies:

@@ -37,6 +37,15 @@ def writing(what: Path) -> Iterator[None]:
         raise UserError(f"cannot write {what}: {reason}; free it or choose another directory") from error
 
 
+def try_out(path: Path) -> None:
+    """Make the directory of `path` and a file in it, which is removed. Raises UserError if that cannot be."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        Path(part).unlink()
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace `path` by `content` in one step. If it cannot be written, raise UserError and keep the old file."""
     with writing(path):

@@ -1,0 +1,275 @@
+"""A whole class: each submission in a box, sheets and feedback for each, gradebooks and a page for all."""
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from Experiments.grading import CHECKS, FORMULAS, box, gradebook, outputs, page, rubric, structure, submissions
+from Experiments.grading.child import ROOT
+from Experiments.grading.outputs import GRADED, GRADER, LATE, SHEET, STUDENT
+from Experiments.grading.rubric import Rubric
+from Experiments.grading.submissions import Refused, Submission
+from Experiments.sweeping import pool
+from Utils import load
+from Utils.errors import UserError
+from Utils.store import files
+
+SECRET = 32  # bytes of a course's secret
+
+
+@dataclass(frozen=True)
+class Job:
+    """A task of a worker: one student, and how to grade."""
+
+    submissions: str
+    student: str
+    out: str
+    rubric: str | None
+    name: str | None  # the class, if the rubric names none
+    graded_as: str | None
+    checks: list[str]
+    limit: float
+    total: float
+    secret: str  # in hexadecimal
+    data_dir: str
+    threads: int
+    isolation: str
+    key: str  # of what decides the outcome
+
+
+def grader_version() -> str:
+    """Return the hash of the code that grades: this package, the candidate's, and what a box shows."""
+    total = hashlib.sha256()
+    places = [ROOT / "Experiments" / "grading", *(ROOT / name for name in box.SEEN), ROOT / "Pruners", ROOT / "Utils"]
+    for path in sorted({p for place in places for p in ([place] if place.is_file() else place.rglob("*"))}):
+        if path.suffix in (".py", ".toml"):
+            total.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def secret(path: Path) -> bytes:
+    """Return the course's secret; make it if it is absent. Raises UserError if it is too short or cannot be read."""
+    try:
+        if not path.exists():
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(secrets.token_hex(SECRET).encode() + b"\n")
+            print(f"Made {path}: keep it, regrades need it, and show it to no student.")
+        found = path.read_bytes().strip()
+    except OSError as error:
+        raise UserError(f"--secret-file {path}: {error.strerror}") from error
+    if len(found) < SECRET:
+        raise UserError(f"--secret-file {path} has fewer than {SECRET} characters")
+    return found
+
+
+def run(args: Namespace) -> int:
+    """Grade a class; return 0, or 1 if the grader itself has failed for someone."""
+    place, out = Path(args.submissions), Path(args.grade_dir)
+    marks = rubric.read(args.rubric, args.graded_class)
+    files.try_out(out / gradebook.GRADEBOOK)
+    overrides = gradebook.kept(out / gradebook.GRADEBOOK)
+    known = submissions.found(place)
+    if args.only is not None:
+        load.known("student", args.only, [one.student for one in known])
+    isolation = box.isolation()
+    _known_rows(marks, args)
+    hidden = secret(Path(args.secret_file) if args.secret_file else out.with_name(f"{out.name}.secret"))
+    base = {
+        "submissions": str(place.resolve()),
+        "out": str(out.resolve()),
+        "rubric": args.rubric and str(Path(args.rubric).resolve()),
+        "name": args.graded_class,
+        "graded_as": args.graded_as,
+        "checks": args.checks,
+        "limit": args.limit,
+        "total": args.total,
+        "secret": hidden.hex(),
+        "data_dir": str(Path(args.data_dir).resolve()),
+        "threads": args.threads,
+        "isolation": isolation,
+    }
+    matters = {name: value for name, value in base.items() if name not in ("submissions", "out", "rubric", "data_dir")}
+    version = hashlib.sha256(json.dumps([grader_version(), marks.sha256, matters]).encode()).hexdigest()
+    sources: dict[str, dict[str, bytes] | str] = {one.student: _read(one) for one in known}
+    jobs = []
+    for one in known:
+        if args.only in (None, one.student):
+            read = sources[one.student]
+            content = submissions.sha256(read) if isinstance(read, dict) else hashlib.sha256(read.encode()).hexdigest()
+            key = hashlib.sha256(f"{version} {content} {_late(one, marks):g}".encode()).hexdigest()
+            if _done(out / one.student / SHEET, key):
+                print(f"{one.student}: kept, nothing has changed")
+            else:
+                jobs.append(Job(student=one.student, key=key, **base))
+    _grade(jobs, marks, {one.student: one for one in known}, args.workers)
+    sheets = [sheet for one in known if (sheet := _stored(out / one.student / SHEET))]
+    flags = _flags(sheets, sources)
+    rows = gradebook.write(out, sheets, overrides, flags, marks.assignment)
+    files.write_bytes(out / page.INDEX, page.build(sheets, rows, marks).encode())
+    failed = sum(sheet["state"] == GRADER for sheet in sheets)
+    print(f"{len(sheets)} of {len(known)} submissions have a sheet; see {out / page.INDEX}")
+    if failed:
+        print(f"The grader failed for {failed}; the same command tries them again.")
+    return 1 if failed else 0
+
+
+def _grade(jobs: list[Job], marks: Rubric, known: Mapping[str, Submission], workers: int) -> None:
+    """Grade in worker processes and print a line for each student."""
+    commands = [[json.dumps(asdict(job))] for job in jobs]
+    for number, ended in pool.outcomes(commands, min(workers, len(jobs)), module="Experiments.grading.worker"):
+        job = jobs[number]
+        path = Path(job.out) / job.student / SHEET
+        if ended.error:
+            outputs.write(path.parent, _sheet(job, known[job.student], marks, GRADER, ended.error), marks)
+        sheet = _stored(path)
+        assert sheet is not None  # the worker or the line above has written it
+        words = "" if sheet["state"] == GRADED else f" ({sheet['state']}: {sheet['reason']})"
+        print(f"{job.student}: {sheet['points']:g} of {sheet['of']:g}{words}", flush=True)
+
+
+def grade(job: Job) -> None:
+    """Grade one student and write the three files. What goes wrong in the grader is a state of its own."""
+    from Experiments.grading.remote import Candidate
+
+    marks = rubric.read(job.rubric, job.name)
+    (one,) = (one for one in submissions.found(Path(job.submissions)) if one.student == job.student)
+    begun = time.monotonic()
+    sheets: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {}
+    state, reason = GRADED, ""
+    try:
+        content = one.read()
+        facts["files"], facts["sha256"] = list(content), submissions.sha256(content)
+        with Candidate(lambda: box.Box(job.threads, content), job.limit, begun + job.total) as candidate:
+            for name in marks.classes:
+                sheet, trouble = _class(job, content, facts["sha256"], name, candidate)
+                sheets.append(sheet)
+                state, reason = (trouble, sheet["reason"]) if trouble and state == GRADED else (state, reason)
+        facts["flags"] = list(dict.fromkeys(flag for sheet in sheets for flag in sheet.pop("flags")))
+    except Refused as error:
+        state, reason = STUDENT, str(error)
+    made = _sheet(job, one, marks, state, reason, sheets)
+    outputs.write(Path(job.out) / job.student, {**made, **facts, "seconds": round(time.monotonic() - begun, 1)}, marks)
+
+
+def _class(job: Job, content: dict[str, bytes], sha256: str, name: str, candidate: Any) -> tuple[dict[str, Any], str]:
+    """Grade one class of a submission; return (its sheet, the state other than graded)."""
+    from Experiments.grading import judge
+    from Experiments.grading.draws import Draw
+    from Experiments.grading.sheet import Sheet, one_line
+
+    graded_as = job.graded_as or (name.lower() if name.lower() in load.PRUNERS else None)
+    draw = Draw.of(bytes.fromhex(job.secret), f"{sha256} {name}")
+    facts: dict[str, Any] = {"isolation": job.isolation, "draw": draw.name, "reason": "", "flags": []}
+    sheet = Sheet("", name, "", graded_as, job.checks, facts)
+    request = judge.Request(
+        file="",
+        name=name,
+        sha256="",
+        truth=graded_as if graded_as in FORMULAS else None,
+        checks=job.checks,
+        draw=draw,
+        data_dir=job.data_dir,
+        threads=job.threads,
+    )
+    try:
+        file = submissions.defining(content, name)
+        sheet.file, sheet.sha256 = file, hashlib.sha256(content[file]).hexdigest()
+        facts["flags"] = structure.alone(content, name, content[file])
+        request = replace(request, file=f"{box.SUBMISSION}/{file}", sha256=sheet.sha256)
+        sheet.rows = judge.rows(request, candidate, facts)
+        if facts.pop("timed_out", False):
+            facts["reason"] = f"not done within {job.total:g} s"
+            return sheet.content(), LATE
+        if not any(row["ok"] for row in sheet.rows):
+            facts["reason"] = f"{name}: {sheet.rows[0]['found']}"
+            return sheet.content(), STUDENT
+    except (Refused, UserError) as error:  # a syntax error, no such class
+        facts["reason"] = one_line(f"{error}")
+        sheet.rows = judge.unmade(request, facts["reason"])
+        return sheet.content(), STUDENT
+    return sheet.content(), ""
+
+
+def _sheet(
+    job: Job, one: Submission, marks: Rubric, state: str, reason: str, sheets: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    late = _late(one, marks)
+    made = sheets or []
+    return {
+        "student": one.student,
+        "id": one.ident,
+        "state": state,
+        "reason": reason,
+        "points": marks.total(made, late),
+        "of": marks.points,
+        "late_days": late,
+        "isolation": job.isolation,
+        "key": job.key,
+        "rubric": marks.sha256,
+        "sha256": "",
+        "files": [],
+        "flags": [],
+        "seconds": 0.0,
+        "classes": made,
+    }
+
+
+def _late(one: Submission, marks: Rubric) -> float:
+    return marks.days.get(one.student, marks.marked if one.late else 0.0)
+
+
+def _read(one: Submission) -> dict[str, bytes] | str:
+    try:
+        return one.read()
+    except Refused as error:
+        return str(error)
+
+
+def _stored(path: Path) -> dict[str, Any] | None:
+    try:
+        sheet = files.read_json(path)
+    except (OSError, ValueError):
+        return None
+    return sheet if isinstance(sheet, dict) and {"key", "state", "classes", "points"} <= set(sheet) else None
+
+
+def _done(path: Path, key: str) -> bool:
+    sheet = _stored(path)
+    return sheet is not None and sheet["key"] == key and sheet["state"] != GRADER
+
+
+def _flags(sheets: list[dict[str, Any]], sources: Mapping[str, dict[str, bytes] | str]) -> dict[str, list[str]]:
+    """Return every student's flags: of the sheets, and near-copies among the class, class by class."""
+    flags = {sheet["student"]: list(sheet["flags"]) for sheet in sheets}
+    by_class: dict[str, dict[str, tuple[str, bytes]]] = {}
+    for sheet in sheets:
+        content = sources[sheet["student"]]
+        for one in sheet["classes"]:
+            if isinstance(content, dict) and one["file"] in content:
+                by_class.setdefault(one["class"], {})[sheet["student"]] = (one["class"], content[one["file"]])
+    for found in by_class.values():
+        for student, more in structure.pairs(found).items():
+            flags[student] += more
+    return flags
+
+
+def _known_rows(marks: Rubric, args: Namespace) -> None:
+    """Raise UserError if the rubric weighs a row that no class has."""
+    if not marks.rows:
+        return
+    from Experiments.grading import judge
+
+    truths = {None if args.graded_as is None else args.graded_as, *(name.lower() for name in marks.classes)}
+    names = {
+        check.name for truth in truths for _, check in judge.planned(list(CHECKS), truth if truth in FORMULAS else None)
+    }
+    for row in marks.rows:
+        load.known("row", row, sorted(names))
