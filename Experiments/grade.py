@@ -33,7 +33,11 @@ def flags(top: Parser) -> None:
         help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)",
     )
     group.add_argument(
-        "--result-dir", default="Results/data", metavar="DIR", help="where results are kept (default: Results/data)"
+        "--result-dir",
+        type=path,
+        default="Results/data",
+        metavar="DIR",
+        help="where results are kept (default: Results/data)",
     )
     add = top.add_argument_group(
         "grading a class of students",

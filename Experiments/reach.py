@@ -1,4 +1,4 @@
-"""Draw the masks of many seeds without training: classes in reach, emptied layers, FLOPs and signal that are left.
+"""Draw the masks of many seeds without training: what they reach, and the signal that is left.
 
 Where few weights are left, the mask decides what training can reach. A network costs a second, not minutes, so hundreds
 of seeds show what a mask does on average.
