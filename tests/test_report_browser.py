@@ -152,7 +152,8 @@ def test_two_tasks_stand_side_by_side_and_share_the_axis_of_what_is_retained(pag
     )
     assert len(tops) == 2 and tops[0] == tops[1] and tops[0][0] == "dense: 100.0 (3)"
     values = [
-        100 * (value - 10) / (dense - 10) for value, dense in zip([90.0, 91.0, 92.5], [95.0, 96.0, 97.0], strict=True)
+        100 * (value - 11.35) / (dense - 11.35)  # a guess on MNIST is its commonest digit
+        for value, dense in zip([90.0, 91.0, 92.5], [95.0, 96.0, 97.0], strict=True)
     ]
     half = T * statistics.stdev(values) / math.sqrt(3)
     assert f"Rand, compression 1: {statistics.mean(values):.1f} ± {half:.1f} (3)" in page.value(LABELS)

@@ -162,8 +162,9 @@ def test_names_and_texts_are_words_not_code(reported, page):
 def test_the_page_begins_with_the_answer_and_its_picture(page, reported):
     text = reported[2]["report.html"].decode()
     answer = text[: text.index('<section id="explore">')]
-    assert answer.count("<li>") == 5 and "<svg" in answer
-    assert answer.index("<li>") < answer.index("<svg") < answer.index("<table") < answer.index("<nav")
+    sentences = answer[answer.index('<ol class="answer">') : answer.index("</ol>")]
+    assert sentences.count("<li>") == 5 and "<svg" in answer
+    assert answer.index('<ol class="answer">') < answer.index("<svg") < answer.index("<table") < answer.index("<nav")
     assert page.tags.count("h1") == 1 and ("html", "lang", "en") in page.attributes
 
 

@@ -185,7 +185,6 @@ def test_a_run_without_its_weights_is_refused(trained, sample_data, tmp_path):
         ("--test-set 2019", ["2019", "2016_flickr", "2017_mscoco"]),
         ("--src cs --test-set 2017_flickr", ["cs", "2017_flickr"]),
         ("--src fr", ["'fr'", "de and en"]),  # the sample has no French
-        ("--prune-dataset-ratio 10", ["--prune-dataset-ratio", "Multi30k"]),
         ("--prune-attention some", ["'some'", "out, all, none"]),
         ("--amp fp8", ["'fp8'", "off, bf16"]),
         ("--bleu-weights 0 0", ["--bleu-weights"]),

@@ -13,9 +13,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as unpack
+from safetensors.torch import save as pack
 from torch import Tensor
 
 LENGTHS = struct.Struct(">QQ")
@@ -61,7 +62,7 @@ def send(sock: socket.socket, content: Mapping[str, Any], tensors: Mapping[str, 
     """Send a frame; `until` is a moment of the monotonic clock, None waits for ever. Raises Broken."""
     head = json.dumps(content).encode()
     copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-    body = safetensors.torch.save(copies) if copies else b""
+    body = pack(copies) if copies else b""
     try:
         sock.settimeout(_left(until))
         sock.sendall(LENGTHS.pack(len(head), len(body)) + head + body)
@@ -82,8 +83,8 @@ def receive(sock: socket.socket, most: int, until: float | None) -> tuple[dict[s
     text, packed = bytes(_exactly(sock, head, until)), bytes(_exactly(sock, body, until))
     try:
         content = json.loads(text)
-        tensors = safetensors.torch.load(packed) if packed else {}
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, safetensors.SafetensorError):
+        tensors = unpack(packed) if packed else {}
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError, SafetensorError):
         raise Broken("a message is not in the form agreed on") from None
     if not isinstance(content, dict):
         raise Broken("a message is not in the form agreed on")

@@ -20,8 +20,16 @@ class Look:
 
 
 # After Okabe and Ito: distinct with any colour vision, and by marker without colours; contrast above 3 on both pages.
-LOOKS = (("#7a7f87", "o"), ("#2c7fb8", "s"), ("#b35fa0", "^"), ("#d55e00", "D"), ("#009e73", "v"))
-OTHERS = "#8c6d31"  # all other pruners, distinct by their markers
+LOOKS = (
+    ("#7a7f87", "o"),
+    ("#2c7fb8", "s"),
+    ("#b35fa0", "^"),
+    ("#d55e00", "D"),
+    ("#009e73", "v"),
+    ("#8c6d31", "P"),
+    ("#7d6ee7", "X"),
+)
+OTHERS = "#c2475f"  # all other pruners, distinct by their markers
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
