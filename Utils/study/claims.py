@@ -12,8 +12,8 @@ from Utils.quality import ACCURACY
 from Utils.study import reasons, sensitivity
 from Utils.study.paper import Paper
 from Utils.study.retained import retained
-from Utils.study.statements import Claim, Question, Statement, Statements, stated
-from Utils.study.tasks import MAIN, Side, Task, Variant, pruner_title
+from Utils.study.statements import Claim, Question, Statement, Statements, compared, stated
+from Utils.study.tasks import MAIN, Task, Variant, pruner_title
 
 EQUAL = 0.5  # two settings within this many points of accuracy or BLEU count as equal
 COLLAPSED = 0.5  # retaining less than this fraction of the dense performance is a collapse
@@ -27,9 +27,11 @@ def judge(tasks: list[Task], paper: Paper) -> list[Claim]:
     """Return every claim. A claim that no run is about is undecided and has no statements."""
     judged = []
     for question in questions(tasks, paper):
-        of = [task for task in tasks if question.of(task)]
-        judged += [Claim(question.name, task.title, question.border, tuple(question.statements(task))) for task in of]
-        if not of:
+        found = [(task.title, tuple(question.statements(task))) for task in tasks if question.of(task)]
+        if question.sparse:
+            found = [(title, statements) for title, statements in found if statements]
+        judged += [Claim(question.name, title, question.border, statements) for title, statements in found]
+        if not found:
             judged.append(Claim(question.name, question.where, question.border, (), question.price))
     return judged
 
@@ -74,17 +76,6 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     ]
 
 
-def _paired(
-    task: Task, compared: Iterable[tuple[str, Side, Side]], low: float, high: float = math.inf
-) -> list[Statement]:
-    """Return a statement on each (label, first, second): the metric of `first` minus that of `second`, by seed."""
-    statements = []
-    for label, first, second in compared:
-        by_seed, runs = task.paired(first, second)
-        statements += stated(label, by_seed.values(), runs, low, high)
-    return statements
-
-
 def _points(task: Task, pruners: Iterable[str]) -> list[tuple[str, float]]:
     """Return (pruner, compression) of these pruners' runs."""
     return [(pruner, c) for pruner in pruners for c in task.compressions(pruner=pruner)]
@@ -93,7 +84,7 @@ def _points(task: Task, pruners: Iterable[str]) -> list[tuple[str, float]]:
 def falls(task: Task, pruners: Iterable[str]) -> list[Statement]:
     """State that the metric falls from dense to each compression."""
     points = _points(task, pruners)
-    return _paired(task, ((f"{pruner_title(p)} 0 - {c:g}", (p, 0.0), (p, c)) for p, c in points), 0.0)
+    return compared(task, ((f"{pruner_title(p)} 0 - {c:g}", (p, 0.0), (p, c)) for p, c in points), 0.0)
 
 
 def against(
@@ -101,13 +92,13 @@ def against(
 ) -> list[Statement]:
     """State that `first` minus `second` lies between `low` and `high` at each compression."""
     names = f"{pruner_title(first)} - {pruner_title(second)}"
-    return _paired(task, ((f"{names} at {c:g}", (first, c), (second, c)) for c in compressions), low, high)
+    return compared(task, ((f"{names} at {c:g}", (first, c), (second, c)) for c in compressions), low, high)
 
 
 def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> list[Statement]:
     """State that the metric changes by at most `margin` from dense, up to the compression `highest`."""
     points = [(p, c) for p, c in _points(task, pruners) if c <= highest]
-    return _paired(task, ((f"{pruner_title(p)} {c:g} - 0", (p, c), (p, 0.0)) for p, c in points), -margin, margin)
+    return compared(task, ((f"{pruner_title(p)} {c:g} - 0", (p, c), (p, 0.0)) for p, c in points), -margin, margin)
 
 
 def is_test_accuracy(task: Task, printed: float) -> list[Statement]:
@@ -145,7 +136,7 @@ def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
 def best(task: Task, pruner: str, highest: float, variant: Variant) -> list[Statement]:
     """State that a pruner in a variant is better than each other one in the main settings, up to `highest`."""
     compressions = [c for c in task.compressions(variant, pruner) if c <= highest]
-    return _paired(
+    return compared(
         task,
         (
             (f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}", (pruner, c, variant), (other, c))

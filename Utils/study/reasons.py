@@ -3,29 +3,25 @@
 Each is asked of every task that has the runs for it. Figures of `--experiment probe` belong to a run like its others.
 """
 
+import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from Utils.study.statements import Question, Statement, Statements, stated
+from Utils.study.statements import Question, Statement, Statements, compared, stated
 from Utils.study.statistics import paired
-from Utils.study.tasks import MAIN, Side, Task, Variant, pruner_title
+from Utils.study.tasks import MAIN, Task, Variant, pruner_title
 
 REASONS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 GRASP, RAND = "grasp", "rand"
 AT = 1.0  # the compression of those that ask about one
-NARROW, WIDE, LONG, TRAINED, SMALL, EMBEDDING, IGNORED = (
-    ((name, value),)
-    for name, value in (
-        ("width", "0.25"),
-        ("width", "4.0"),
-        ("post_epochs", "30"),
-        ("pre_epochs", "10"),
-        ("train_batch_size", "64"),
-        ("prune_embedding", "true"),
-        ("ignore_masks", '"all"'),
-    )
-)
+NARROW: Variant = (("width", "0.25"),)
+WIDE: Variant = (("width", "4.0"),)
+LONG: Variant = (("post_epochs", "30"),)
+TRAINED: Variant = (("pre_epochs", "10"),)
+SMALL: Variant = (("train_batch_size", "64"),)
+EMBEDDING: Variant = (("prune_embedding", "true"),)
+IGNORED: Variant = (("ignore_masks", '"all"'),)
 
 
 def questions(equal: float, bleu: float, move: float) -> list[Question]:
@@ -36,14 +32,7 @@ def questions(equal: float, bleu: float, move: float) -> list[Question]:
 
     def question(name: str, statements: Statements, of: Callable[[Task], bool] = lambda task: True) -> Question:
         words = {key: text.format(equal=equal, bleu=bleu, move=move) for key, text in REASONS[name].items()}
-        return Question(
-            words["name"],
-            "any task",
-            words["border"],
-            lambda task: of(task) and bool(statements(task)),
-            statements,
-            words["price"],
-        )
+        return Question(words["name"], "any task", words["border"], of, statements, words["price"], sparse=True)
 
     def pruned(figure: Callable[[Task, str, float], dict[str, float]], sign: float) -> Statements:
         return lambda task: _each(task, lambda pruner: _less(task, figure, pruner, sign))
@@ -98,23 +87,12 @@ def _each(task: Task, by_seed: Callable[[str], Mapping[str, float]]) -> list[Sta
     return statements
 
 
-def _between(task: Task, label: str, first: Side, second: Side, low: float, high: float) -> list[Statement]:
-    """State that the metric of `first` less that of `second` lies between `low` and `high`."""
-    by_seed, runs = task.paired(first, second)
-    return stated(label, by_seed.values(), runs, low, high)
-
-
 def _variants(
-    task: Task, pruners: Iterable[str], first: Variant, second: Variant, low: float, high: float = float("inf")
+    task: Task, pruners: Iterable[str], first: Variant, second: Variant, low: float, high: float = math.inf
 ) -> list[Statement]:
     """State that, pruned at AT, the metric in one variant less that in another lies between `low` and `high`."""
-    return [
-        statement
-        for pruner in pruners
-        for statement in _between(
-            task, f"{pruner_title(pruner)} at {AT:g}", (pruner, AT, first), (pruner, AT, second), low, high
-        )
-    ]
+    sides = ((f"{pruner_title(p)} at {AT:g}", (p, AT, first), (p, AT, second)) for p in pruners)
+    return compared(task, sides, low, high)
 
 
 def overfits(task: Task) -> list[Statement]:
@@ -150,12 +128,12 @@ def _loses_more(task: Task, first: Variant, second: Variant) -> list[Statement]:
 
 def trained_grasp(task: Task) -> list[Statement]:
     """State that GraSP is better than Rand where both prune a trained network."""
-    return _between(task, f"at {AT:g}", (GRASP, AT, TRAINED), (RAND, AT, TRAINED), 0.0, float("inf"))
+    return compared(task, [(f"at {AT:g}", (GRASP, AT, TRAINED), (RAND, AT, TRAINED))], 0.0)
 
 
 def _batch(task: Task, equal: float) -> list[Statement]:
     """State that the metric does not depend on the batch size, dense and pruned."""
-    dense = _between(task, "dense", (RAND, 0.0, SMALL), (RAND, 0.0), -equal, equal)
+    dense = compared(task, [("dense", (RAND, 0.0, SMALL), (RAND, 0.0))], -equal, equal)
     return dense + _variants(task, (GRASP, RAND), SMALL, MAIN, -equal, equal)
 
 
@@ -169,5 +147,5 @@ def ngrams(task: Task, printed: float) -> list[Statement]:
 
 def ignored(task: Task, move: float) -> list[Statement]:
     """State that a pruned network whose masks are ignored is as good as the dense one."""
-    sides = [_between(task, f"{pruner_title(p)} at 2", (p, 2.0, IGNORED), (p, 0.0), -move, move) for p in (GRASP, RAND)]
-    return [statement for side in sides for statement in side]
+    sides = [(f"{pruner_title(p)} at 2", (p, 2.0, IGNORED), (p, 0.0)) for p in (GRASP, RAND)]
+    return compared(task, sides, -move, move)

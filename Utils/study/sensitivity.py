@@ -22,19 +22,21 @@ def questions(words: Mapping[str, str], tasks: list[Task]) -> list[Question]:
 
     words: the name, with {pruner} and {range} in it, and the border.
     """
-    images = [task for task in tasks if task.kind == "image"]
-    pruners = in_order({pruner for task in tasks if task.kind != "image" for pruner in task.pruners()}) or ["rand"]
+    images, texts = ([task for task in tasks if (task.kind == "image") == of] for of in (True, False))
+    pruners = in_order({pruner for task in texts for pruner in task.pruners()}) or ["rand"]
     found = []
     for pruner in pruners:
         for name, above, highest in RANGES:
             title = words["name"].format(pruner=pruner_title(pruner), range=name)
-            asked = partial(more_sensitive, images=images, pruner=pruner, above=above, highest=highest)
-            found.append(Question(title, "text beside images", words["border"], partial(_some, asked), asked))
-    return [question for question in found if any(map(question.of, tasks))] or found[:1]
+            asked = {task.name: more_sensitive(task, images, pruner, above, highest) for task in texts}
+            statements = partial(_of, asked)
+            question = Question(title, "text beside images", words["border"], lambda _: True, statements, sparse=True)
+            found.append((question, any(asked.values())))
+    return [question for question, some in found if some] or [question for question, _ in found[:1]]
 
 
-def _some(asked: partial[list[Statement]], task: Task) -> bool:
-    return task.kind != "image" and bool(asked(task))
+def _of(asked: Mapping[str, list[Statement]], task: Task) -> list[Statement]:
+    return asked.get(task.name, [])
 
 
 def more_sensitive(text: Task, images: list[Task], pruner: str, above: float, highest: float) -> list[Statement]:

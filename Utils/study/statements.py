@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from Utils.study.retained import MIN_SEEDS
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
-from Utils.study.tasks import Task
+from Utils.study.tasks import Side, Task
 from Utils.wording import counted
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -91,6 +91,7 @@ class Question:
     of: Callable[[Task], bool]  # whether it is about a task
     statements: Statements
     price: str = ""
+    sparse: bool = False  # a task without statements gets no claim
 
 
 def stated(
@@ -99,3 +100,14 @@ def stated(
     """Return one statement, or none if there are no values."""
     mean = interval(values)
     return [] if mean is None else [Statement(label, mean, tuple(runs), low, high)]
+
+
+def compared(
+    task: Task, sides: Iterable[tuple[str, Side, Side]], low: float, high: float = math.inf
+) -> list[Statement]:
+    """Return a statement on each (label, first, second): the metric of `first` minus that of `second`, by seed."""
+    statements = []
+    for label, first, second in sides:
+        by_seed, runs = task.paired(first, second)
+        statements += stated(label, by_seed.values(), runs, low, high)
+    return statements
