@@ -85,18 +85,20 @@ def probe(model: nn.Module, data: corpus.Corpus, config: Namespace) -> dict[str,
 
     test, device = data.splits["test"], torch.device("cpu")
     config = Namespace(**{**vars(config), "workers": 0})
-    before = predictions(model, test, config.test_batch_size)
+    splits = {name: change(test, torch.Generator().manual_seed(0)) for name, change in changes.CHANGES.items()}
+    splits = {UNCHANGED: test, **splits}
+    answers = {name: predictions(model, split, config.test_batch_size) for name, split in splits.items()}
+    kind = load.evaluation(data.dataset)
+    evaluations = {name: kind(replace(data, splits={"test": split}), config, device) for name, split in splits.items()}
     found = {}
-    original = load.evaluation(data.dataset)(data, config, device)
-    for name, change in ((UNCHANGED, None), *changes.CHANGES.items()):
-        other = test if change is None else change(test, torch.Generator().manual_seed(0))
-        evaluation = load.evaluation(data.dataset)(replace(data, splits={"test": other}), config, device)
-        moved = predictions(model, other, config.test_batch_size) != before
+    for name, evaluation in evaluations.items():
+        moved = answers[name] != answers[UNCHANGED]
         figures = evaluation.measure(model, CrossEntropy(), "final")
         found[name] = {**figures, "changed": 100.0 * moved.double().mean().item()}
     rarity = changes.rarity(test)
-    quarters = None if rarity is None else by_quarter(before == test.targets, rarity)
-    return {"changes": found, "by_rarity": quarters, "correlation": kept_correlation(model, original.inputs(), device)}
+    quarters = None if rarity is None else by_quarter(answers[UNCHANGED] == test.targets, rarity)
+    correlation = kept_correlation(model, evaluations[UNCHANGED].inputs(), device)
+    return {"changes": found, "by_rarity": quarters, "correlation": correlation}
 
 
 def predictions(model: nn.Module, examples: Examples, batch_size: int) -> Tensor:
