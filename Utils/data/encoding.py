@@ -49,8 +49,9 @@ class Encoding:
 def _rows(ids: np.ndarray, ends: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows ids[ends[k]:ends[k + 1]] with these numbers, one after the other, and their offsets."""
     import numpy as np
+    import torch
 
-    lengths = np.diff(ends)[rows]
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    positions = np.arange(offsets[-1]) + np.repeat(ends[rows] - offsets[:-1], lengths)
-    return ids[positions], offsets
+    from Utils.data.examples import rows_of
+
+    positions, _, lengths = rows_of(torch.from_numpy(ends), torch.from_numpy(rows))
+    return ids[positions.numpy()], np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.numpy())])
