@@ -95,10 +95,10 @@ class Command:
         system = _system()
         words = "--unshare-user --unshare-pid --unshare-net --unshare-ipc --unshare-uts --unshare-cgroup-try".split()
         words += "--disable-userns --uid 1000 --gid 1000 --cap-drop ALL --hostname box --new-session".split()
-        words += ["--die-with-parent", "--clearenv", *system, "--proc", "/proc", "--dev", "/dev"]
+        words += ["--die-with-parent", "--clearenv", "--proc", "/proc", "--dev", "/dev"]
         for name, size in OWN.items():
             words += ["--size", str(size), "--tmpfs", name]
-        words += ["--perms", "0755", "--dir", CODE]
+        words += [*system, "--perms", "0755", "--dir", CODE]  # last, for this Python may itself lie below /tmp
         for name in SEEN:
             words += [*_directories(f"{CODE}/{name}"), "--ro-bind", str(ROOT / name), f"{CODE}/{name}"]
         words += self._file(f"{CODE}/Pruners/pruners.py", BASE)
@@ -111,8 +111,8 @@ class Command:
         self.words = ["bwrap", "--args", str(self._arguments([*words, "--chdir", "/tmp"])), "--"]
         if os.geteuid() == 0:  # limits of processes do not hold for the superuser, so the box gets another user
             user = str(nobody())
-            outer = ["--die-with-parent", *system, "--bind", "/proc", "/proc", "--dev-bind", "/dev", "/dev"]
-            outer += [*_directories(f"{ROOT}/x"), "--ro-bind", str(ROOT), str(ROOT), "--tmpfs", "/tmp"]
+            outer = ["--die-with-parent", "--tmpfs", "/tmp", *system, "--bind", "/proc", "/proc"]
+            outer += ["--dev-bind", "/dev", "/dev", *_directories(f"{ROOT}/x"), "--ro-bind", str(ROOT), str(ROOT)]
             outer += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
             drop = ["setpriv", "--reuid", user, "--regid", user, "--clear-groups", "--no-new-privs"]
             drop += ["--inh-caps=-all", "--bounding-set=-all"]
