@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from Layers import fast
+from Pruners.base import Pruner
 from Utils import console, generator, load
 from Utils.data import corpus
 from Utils.data.corpus import Corpus
@@ -16,7 +17,7 @@ from Utils.data.examples import Examples, Part, resident
 from Utils.data.loader import Loader
 from Utils.errors import UserError
 from Utils.machine import seeds
-from Utils.training.prune import prune_loop
+from Utils.training.prune import prune_loop, reinitialize
 
 
 def data(located: corpus.Located, args: Namespace, device: torch.device) -> Corpus:
@@ -62,6 +63,7 @@ def prune_loader(loaded: Corpus, args: Namespace) -> Loader:
         seed=seeds.derive(args.data_seed, "prune"),
         shuffle=False,
         augment=args.prune_augment,
+        balanced=bool(args.prune_dataset_balanced),
     )
 
 
@@ -93,7 +95,7 @@ def _pruner(model: nn.Module, args: Namespace) -> Any:
     masked = list(generator.masked_parameters(model, args.prune_bias, *prunable_kinds(args)))
     if not masked:
         raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
-    make = load.pruner(args.pruner, args.pruner_sha256)
+    make = Pruner if args.masks else load.pruner(args.pruner, args.pruner_sha256)
     return make(masked, seed=seeds.derive(args.prune_seed, "prune"), ties=args.ties)
 
 
@@ -105,7 +107,17 @@ def prunable_kinds(args: Namespace) -> tuple[bool, bool, str, bool]:
 def prune(
     model: nn.Module, loss: Callable, pruner: Any, loader: Loader, device: torch.device, args: Namespace, density: float
 ) -> None:
-    """Score and mask the weights down to `density`, as the settings say."""
+    """Score and mask the weights down to `density`, as the settings say; or take the masks of another run."""
+    reinitialize_from = seeds.derive(args.init_seed, "reinitialize") if args.reinitialize else None
+    if args.masks:
+        from Utils.store import weights  # not needed by other runs
+
+        weights.load_masks(model, weights.find("--masks", args.masks), args.model)
+        pruner.take_masks()
+        if reinitialize_from is not None:
+            reinitialize(model, reinitialize_from)
+        pruner.apply_mask()
+        return
     prune_loop(
         model,
         loss,
@@ -116,7 +128,7 @@ def prune(
         args.compression_schedule,
         args.mask_scope,
         args.prune_epochs,
-        reinitialize_from=seeds.derive(args.init_seed, "reinitialize") if args.reinitialize else None,
+        reinitialize_from=reinitialize_from,
         train_mode=args.prune_train_mode,
         shuffle=args.shuffle,
         invert=args.invert,

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Utils import load
-from Utils import settings as rows
 from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
 from Utils.errors import UserError
-from Utils.store import files, seal, weights
+from Utils.store import weights
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,12 +32,8 @@ def settings(run: str, data_path: str | None = None) -> Namespace:
 
     data_path: where the user's own data lies that it was made with; None: it is prepared.
     """
-    seal.check(Path(run), "config.json")
-    try:
-        config = Namespace(**rows.complete(files.read_json(Path(run) / "config.json")))
-        load.dataset(config.dataset)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"--run {run}: no config.json of a run there; name a finished run's directory") from error
+    config = Namespace(**weights.configuration("--run", run))
+    load.dataset(config.dataset)
     if data_path is not None:
         name, config.data_path = load.own_data(data_path)
         if name.rpartition(".")[2] != config.dataset.rpartition(".")[2]:

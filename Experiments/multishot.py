@@ -42,7 +42,7 @@ def flags(top: Parser) -> None:
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults.
 
-    Raises UserError if --rewind-epochs lies beyond a training, or if --expid would name more than one run.
+    Raises UserError if --rewind-epochs lies beyond a training, if --expid would name more than one run, and for --masks.
     """
     own_epochs = args.pre_epochs is not None
     args = arguments.resolve(args)
@@ -54,6 +54,8 @@ def check(args: Namespace) -> Namespace:
         arguments.leaves_weights(compression)
     if args.rewind_epochs > min(args.pre_epochs, args.post_epochs):
         raise UserError(f"--rewind-epochs {args.rewind_epochs} is beyond --pre-epochs or --post-epochs; choose less")
+    if args.masks:
+        raise UserError("--masks prunes at once, not in levels; leave it out")
     if args.expid and len(args.compression_list) * len(args.level_list) > 1:
         raise UserError("--expid names one run; leave it out where the lists make several")
     return args
@@ -79,7 +81,7 @@ def make(shop: Workshop) -> tuple[dict[str, Any], str]:
     """
     args, density = shop.args, 10.0**-shop.args.compression
     shop.measure("init")
-    shop.fit("level 1", args.rewind_epochs)
+    shop.fit("level 1", args.rewind_epochs, of=args.pre_epochs)
     shop.mark()
     for level in range(1, args.levels + 1):
         print(f"Level {level} of {args.levels}: train to epoch {args.pre_epochs}, prune with {args.pruner}, rewind.")

@@ -75,12 +75,12 @@ def set_up(args: Namespace) -> torch.device:
 
 def find(args: Namespace, located: corpus.Located) -> store.RunDirectory:
     """Return the directory of the run that `args` describe on this data."""
-    pretrained = None
-    if args.pretrained:
-        from Utils.store import weights  # not needed by other runs
+    data = {"source": located.source, "data_key": located.key}
+    for name in ("pretrained", "masks"):
+        if location := getattr(args, name):
+            from Utils.store import weights  # not needed by other runs
 
-        pretrained = weights.fingerprint(args.pretrained)
-    data = {"source": located.source, "data_key": located.key, "pretrained": pretrained}
+            data[name] = weights.fingerprint(f"--{name}", location)
     config = settings.identity({**vars(args), **data})
     return store.RunDirectory(args.result_dir, args.experiment, config, args.expid)
 

@@ -39,7 +39,8 @@ def make(shop: Workshop) -> tuple[dict[str, Any], str]:
         shop.fit("pre", args.pre_epochs)
         shop.measure("pre_prune")
 
-    print(f"Pruning with {args.pruner} for {args.prune_epochs} epochs.")
+    masks = f"Pruning with the masks of {args.masks}."
+    print(masks if args.masks else f"Pruning with {args.pruner} for {args.prune_epochs} epochs.")
     shop.prune(10.0**-args.compression)
     shop.measure("post_prune")
 

@@ -19,6 +19,7 @@ from Utils.store import provenance
 from Utils.store import run as store
 from Utils.training import signal
 from Utils.training.descent import Descent
+from Utils.training.early import EarlyStopping
 from Utils.training.loss import CrossEntropy
 from Utils.training.train import train
 
@@ -51,7 +52,8 @@ class Workshop:
         print(f"Creating {args.model_class}-{args.model} model.")
         self.model, self.pruner = building.model_and_pruner(self.data, args, device)
         self.descent = Descent(self.model, args)
-        self.loss = CrossEntropy()
+        self.loss, self.train_loss = CrossEntropy(), CrossEntropy(args.label_smoothing)
+        self.early = EarlyStopping(self.model, args.patience, self.data.splits)
         self.amp = building.precision(args, device)
 
     @property
@@ -60,6 +62,7 @@ class Workshop:
         return {
             "model": Network(self.model),
             "descent": self.descent,
+            "early": self.early,
             "pruner": self.pruner,
             "train_loader": self.train_loader,
             "prune_loader": self.prune_loader,
@@ -122,21 +125,27 @@ class Workshop:
                 progress.points[point] = self.evaluation.measure(self.model, self.loss, point, known)
             progress.latest = point
 
-    def fit(self, phase: str, epochs: int, begun: int = 0) -> None:
+    def fit(self, phase: str, epochs: int, begun: int = 0, of: int = 0) -> None:
         """Train up to epoch number `epochs` of this phase.
 
-        After every epoch the model is evaluated, one line is printed and a checkpoint is saved.
+        After every epoch the model is evaluated, one line is printed and a checkpoint is saved. With `patience`, the
+        phase may end earlier, and it ends with the weights of its best epoch.
         begun: the number of epochs that count as done when the phase starts.
+        of: the number of epochs of the whole phase, if it is called again for the rest.
         """
 
-        def after_epoch(epoch: int, value: float) -> None:
+        whole = of or epochs
+
+        def after_epoch(epoch: int, value: float) -> bool:
             with self.clock("evaluate"):
                 figures = self.evaluation.after_epoch(self.model, self.loss, epoch)
             record = {"source": self.data.source, "phase": phase, "epoch": epoch, "running_loss": value}
             self.stage.epoch(record | figures)
             print(f"  epoch {epoch}/{epochs}: {results.epoch_words(value, figures)}", flush=True)
-            self._did(phase, epoch)
+            ends = self.early.ends(phase, epoch, whole, figures)
+            self._did(phase, whole if ends else epoch)
             self._save()
+            return ends
 
         def log(epoch: int, batch: int, value: float) -> None:
             print(f"  epoch {epoch}, batch {batch}/{len(self.train_loader)}: loss {value:.6f}")
@@ -144,9 +153,9 @@ class Workshop:
         with self.clock("train"), memory.peak(self.device, "train", self.progress.peaks):
             train(
                 cast(torch.nn.Module, torch.compile(self.model)) if self.args.compile else self.model,
-                self.loss,
+                self.train_loss,
                 self.descent.optimizer,
-                self.descent.scheduler,
+                self.descent,
                 self.train_loader,
                 self.device,
                 epochs,
@@ -154,6 +163,7 @@ class Workshop:
                 log if self.args.verbose else None,
                 self.amp,
                 done=self.progress.done.get(phase, begun),
+                prepare=self.descent.preparation(whole, len(self.train_loader)),
             )
 
     def prune(self, density: float) -> None:

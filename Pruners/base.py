@@ -73,6 +73,10 @@ class Pruner:
             mask.copy_(result.keep[name])
         self.by_tie = result.by_tie
 
+    def take_masks(self) -> None:
+        """Take masks that were made elsewhere as scores: what stays has a higher one than what is pruned."""
+        self.scores = {name: mask.clone() for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)}
+
     @torch.no_grad()
     def apply_mask(self) -> None:
         """Set every pruned weight to zero."""

@@ -85,8 +85,11 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("torch.optim:SGD", {}),
     "momentum": ("torch.optim:SGD", {"momentum": 0.9, "nesterov": True}),
     "adam": ("Utils.training.adam:Adam", {}),
+    "adamw": ("Utils.training.adam:AdamW", {}),
     "rms": ("torch.optim:RMSprop", {}),
 }
+DECAYS = {"adamw": 0.01}  # optimizer -> its own default of --weight-decay, as in torch
+LR_SCHEDULERS = ("multistep", "cosine")
 EXPERIMENTS = {
     "singleshot": "Experiments.singleshot",
     "multishot": "Experiments.multishot",
@@ -256,18 +259,19 @@ def dataloader(
     seed: int = 0,
     shuffle: bool | None = None,
     augment: bool | None = None,
+    balanced: bool = False,
 ) -> Loader:
     """Return a loader of (data, target) batches of a corpus or data set.
 
     train: use the training split, shuffled and augmented unless `shuffle` or `augment` say otherwise. Otherwise use the
-    test split.
+    test split. The other arguments are those of `Loader`.
     """
     from Utils.data.loader import Loader
 
     loaded = corpus(data) if isinstance(data, str) else data
     examples = loaded.splits["train" if train else "test"]
     shuffle = train if shuffle is None else shuffle
-    return Loader(examples, batch_size, shuffle, seed, length, workers, augment)
+    return Loader(examples, batch_size, shuffle, seed, length, workers, augment, balanced)
 
 
 def model(name: str, model_class: str = "default") -> Any:

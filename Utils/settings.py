@@ -28,7 +28,7 @@ class Setting:
     original: bool = False  # a flag of the published assignment; it may be abbreviated
     by_data: bool = False  # data sets may have defaults of their own
     own: bool = False  # accepted only by data sets that have a default for it
-    optimizer: tuple[str, str] | None = None  # (the only optimizer that accepts it, the argument of its class)
+    optimizer: tuple[str, str] | None = None  # (the optimizers that accept it, with blanks, an argument of the class)
     since: Any = ALWAYS  # if the setting was added later: the value of all runs made before
     operational: bool = False  # says where and how to run, so it is not part of a run's name
     axis: bool = False  # varies within a study (task, pruner, seed), or does not affect the last epoch
@@ -49,6 +49,10 @@ def _switch(group: str, name: str, text: str, **more: Any) -> Setting:
 
 def _seed(name: str, text: str, **more: Any) -> Setting:
     return Setting(name, "run", "count", f"seed of the {text} (default: --seed)", None, axis=True, **more)
+
+
+def _trains(run: Mapping[str, Any], has: Container[str]) -> bool:
+    return bool(run["pre_epochs"] or run["post_epochs"])
 
 
 # fmt: off
@@ -84,7 +88,7 @@ ROWS = (
     _seed("data_seed", "data order"),
     _seed(
         "prune_seed", "pruner's random draws", dense=False, late=True,
-        acts=lambda run, has: "draws" in has or run["shuffle"] or run["ties"] == "seeded",
+        acts=lambda run, has: not run["masks"] and ("draws" in has or run["shuffle"] or run["ties"] == "seeded"),
     ),
     _switch("run", "verbose", "print the loss every 64 batches", operational=True, original=True),
     # Data
@@ -164,7 +168,7 @@ ROWS = (
         "assignment", choices=("kind of initial weights", "INITS"), since="fan-out",
     ),
     Setting(
-        "pretrained", "training", "run or switch", "start from the weights of a finished run (its directory)",
+        "pretrained", "training", "run or switch", "start from the weights of a finished run (its directory), or of a .safetensors, .pt or .pth file",
         metavar="RUN", original=True,
     ),
     _switch("training", "dense_classifier", "leave the last layer out of pruning", original=True),
@@ -188,21 +192,51 @@ ROWS = (
     Setting("lr", "training", "positive", "learning rate", 1e-3, metavar="X", original=True, by_data=True),
     Setting(
         "adam_betas", "training", "fraction", "Adam's decay rates", [0.9, 0.999],
-        metavar="B", words=2, by_data=True, optimizer=("adam", "betas"), since=[0.9, 0.999],
+        metavar="B", words=2, by_data=True, optimizer=("adam adamw", "betas"), since=[0.9, 0.999],
     ),
     Setting(
         "adam_eps", "training", "positive", "Adam's term against division by zero", 1e-8,
-        metavar="X", by_data=True, optimizer=("adam", "eps"), since=1e-8,
+        metavar="X", by_data=True, optimizer=("adam adamw", "eps"), since=1e-8,
+    ),
+    Setting(
+        "lr_scheduler", "training", "text",
+        "learning rate over the epochs: multistep falls at --lr-drops; cosine falls to 0 in each training, the one "
+        "before pruning and the one after it", "multistep",
+        choices=("learning rate scheduler", "LR_SCHEDULERS"), since="multistep",
+        acts=lambda run, has: max(run["pre_epochs"], run["post_epochs"]) > 1,
     ),
     Setting(
         "lr_drops", "training", "positive count", "epochs after which the learning rate drops (default: none)", [],
-        words="*", original=True,
+        words="*", original=True, acts=lambda run, has: run["lr_scheduler"] == "multistep",
     ),
     Setting(
         "lr_drop_rate", "training", "positive", "factor of such a drop", 0.1, metavar="X", original=True,
-        acts=lambda run, has: bool(run["lr_drops"]),
+        acts=lambda run, has: bool(run["lr_drops"]) and run["lr_scheduler"] == "multistep",
     ),
-    Setting("weight_decay", "training", "number", "L2 penalty", 0.0, metavar="X", original=True),
+    Setting(
+        "warmup_steps", "training", "count",
+        "batches at the beginning of each training over which the learning rate rises linearly to its value", 0,
+        since=0, acts=lambda run, has: _trains(run, has) and run["warmup_steps"] > 1,
+    ),
+    Setting(
+        "weight_decay", "training", "number", "L2 penalty; of adamw the decoupled decay (its default: 0.01)", 0.0,
+        metavar="X", original=True,
+    ),
+    Setting(
+        "clip_grad_norm", "training", "number", "largest norm of all gradients together in a step; 0: any", 0.0,
+        metavar="X", since=0.0, acts=_trains,
+    ),
+    Setting(
+        "label_smoothing", "training", "fraction",
+        "share of the target that is spread over all classes, in the loss of training alone", 0.0,
+        metavar="X", since=0.0, acts=_trains,
+    ),
+    Setting(
+        "patience", "training", "count",
+        "early stopping: a training ends after so many epochs without a lower loss on the validation examples, and "
+        "goes back to the weights of its best epoch; 0: it never does", 0,
+        since=0, acts=_trains, cost="run",
+    ),
     Setting(
         "amp", "training", "text",
         "number type of the products in training; scores and figures are always float32", "off",
@@ -216,6 +250,12 @@ ROWS = (
     Setting(
         "pruner", "pruning", "text", "how weights are scored; path/to/file.py:Class takes a class of your own", "rand",
         choices=("pruner", "PRUNERS"), original=True, axis=True, dense=False, cost="scoring",
+    ),
+    Setting(
+        "masks", "pruning", "path",
+        "instead of scoring, take the masks of this finished run (its directory), and with them its settings of "
+        "pruning",
+        metavar="RUN", since=None, dense=False,
     ),
     Setting("pruner_sha256", "pruning", "", since=None, axis=True),  # hash of the file that defines the pruner's class
     Setting(
@@ -250,6 +290,11 @@ ROWS = (
     Setting(
         "prune_dataset_size", "pruning", "positive count", "examples for scoring, in all",
         by_data=True, since=None, dense=False, cost="scoring", acts=lambda run, has: "examples" in has,
+    ),
+    Setting(
+        "prune_dataset_balanced", "pruning", "switch",
+        "draw equally many examples of each class for scoring, as far as there are so many", metavar="BOOL", own=True,
+        since=False, dense=False, acts=lambda run, has: "examples" in has,
     ),
     Setting(
         "prune_batch_size", "pruning", "positive count", "examples a batch in scoring", 256,
@@ -374,5 +419,5 @@ def costing(kind: str) -> list[str]:
 
 def taken_by(optimizer: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of an optimizer's class that its own settings decide."""
-    own = [row for row in ROWS if row.optimizer and row.optimizer[0] == optimizer]
+    own = [row for row in ROWS if row.optimizer and optimizer in row.optimizer[0].split()]
     return {row.optimizer[1]: values[row.name] for row in own if row.optimizer}

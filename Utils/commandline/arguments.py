@@ -55,12 +55,15 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     args.optimizer = load.known("optimizer", optimizer, load.OPTIMIZERS)
     inits = [name for name, classes in load.INITS.items() if args.model_class in classes]
     defaults["init"] = inits[0] if inits else None
-    idle = {row.name: args.optimizer for row in settings.ROWS if row.optimizer and row.optimizer[0] != args.optimizer}
+    defaults["weight_decay"] = load.DECAYS.get(args.optimizer, defaults["weight_decay"])
+    takers = {row.name: row.optimizer[0].split() for row in settings.ROWS if row.optimizer}
+    idle = {name: args.optimizer for name, names in takers.items() if args.optimizer not in names}
     _refuse(args, idle, note)
     _refuse(args, {row.name: data.title for row in settings.ROWS if row.own and row.name not in data.defaults}, note)
     theirs = {"init": inits, "width": args.model in load.WIDE}
     model = f"the {args.model_class} model {args.model}"
     _refuse(args, {name: model for name, taken in theirs.items() if not taken}, note)
+    _borrow(args, note)
     for row in settings.ROWS:
         if row.kind and row.name not in idle and getattr(args, row.name, ...) is None:
             setattr(args, row.name, defaults[row.name])
@@ -68,7 +71,8 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
         if getattr(args, f"{stream}_seed") is None:
             setattr(args, f"{stream}_seed", args.seed)
     args.pretrained = args.pretrained or None
-    args.pruner_sha256 = load.pruner_sha256(args.pruner)
+    if not args.masks:
+        args.pruner_sha256 = load.pruner_sha256(args.pruner)
     for row in settings.ROWS:
         if row.choices and row.name not in ("pruner", "dataset") and getattr(args, row.name, None) is not None:
             load.known(row.choices[0], getattr(args, row.name), getattr(load, row.choices[1]))
@@ -92,6 +96,21 @@ def _refuse(args: Namespace, idle: Mapping[str, str], note: Callable[[str], obje
             raise UserError(f"{flag(name)} means nothing to {taker}; leave it out")
         note(f"{flag(name)} means nothing to {taker} and is left out")
         setattr(args, name, None)
+
+
+def _borrow(args: Namespace, note: Callable[[str], object]) -> None:
+    """With --masks, set what made the masks to the values of their run, with one note on what was given of it."""
+    if not args.masks:
+        return
+    from Utils.store import weights  # not needed by other runs
+
+    theirs = weights.configuration("--masks", args.masks)
+    names = [name for name in sorted(settings.of_pruning()) if name not in ("masks", "ignore_masks", "reinitialize")]
+    given = [flag(name) for name in names if getattr(args, name, None) not in (None, theirs.get(name))]
+    if given:
+        note(f"{', '.join(given)}: without effect, the masks are those of {args.masks}")
+    for name in names:
+        setattr(args, name, theirs.get(name))
 
 
 def _reset(args: Namespace, usual: Mapping[str, Any], note: Callable[[str], object], pruners: Sequence[str]) -> None:

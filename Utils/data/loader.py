@@ -20,6 +20,7 @@ class Loader:
     augment: augment examples, as for training; None: if `shuffle` is set. Order and augmentation depend only on `seed`
     and the epoch's number.
     length: use only this many examples, drawn once from `seed`; all if None or too large.
+    balanced: draw them in turn from each class, so that each has as many as any other while it has some left.
     workers: number of threads that prepare batches ahead of time; 0 prepares each when it is asked for. The batches do
     not depend on it.
     If examples have lengths, a batch holds examples of similar length. The epoch's order is sorted by length, with
@@ -35,6 +36,7 @@ class Loader:
         length: int | None = None,
         workers: int = 0,
         augment: bool | None = None,
+        balanced: bool = False,
     ) -> None:
         self.examples, self.batch_size, self.shuffle = examples, batch_size, shuffle
         self.augment = shuffle if augment is None else augment
@@ -43,7 +45,10 @@ class Loader:
         count = len(examples)
         self.indices = torch.arange(count)
         if length is not None and length < count:
-            self.indices = self._permutation(count, "subset")[:length]
+            order = self._permutation(count, "subset")
+            if balanced:
+                order = order[_turns(examples.targets.cpu()[order]).argsort(stable=True)]
+            self.indices = order[:length]
 
     def _permutation(self, count: int, *purpose: object) -> Tensor:
         return torch.randperm(count, generator=torch.Generator().manual_seed(seeds.derive(self.seed, *purpose)))
@@ -92,3 +97,10 @@ class Loader:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+
+
+def _turns(labels: Tensor) -> Tensor:
+    """Return how many equal labels stand before each one, [n] -> [n]."""
+    order = labels.argsort(stable=True)
+    firsts = torch.searchsorted(labels[order], labels[order])  # of each group of equals
+    return torch.empty_like(order).scatter_(0, order, torch.arange(len(labels)) - firsts)

@@ -1,20 +1,26 @@
-"""Loading of the weights of a finished run."""
+"""Loading of the weights, and of the masks, of a finished run or of a file from elsewhere."""
 
 from __future__ import annotations
 
+import difflib
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from Utils import settings
 from Utils.errors import UserError
 from Utils.store import files, seal
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+TORCH = (".pt", ".pth")  # files of torch.save; others are safetensors
+WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
 
 
 def find(flag: str, location: str) -> Path:
-    """Return the safetensors file that `location` (a run's directory or a file) means.
+    """Return the file of weights that `location` (a run's directory or a file) means.
 
     Raises UserError if there is none, or if it has changed since its run ended.
     flag: the flag that was given, for the error.
@@ -27,31 +33,94 @@ def find(flag: str, location: str) -> Path:
     return path
 
 
-def fingerprint(location: str) -> str:
+def fingerprint(flag: str, location: str) -> str:
     """Return the sha256 of the weights' file, which identifies them wherever they are stored."""
-    return files.sha256(find("--pretrained", location))
+    return files.sha256(find(flag, location))
+
+
+def configuration(flag: str, location: str) -> dict[str, Any]:
+    """Return the settings of the run in a directory. Raises UserError if it holds no run, or if they have changed."""
+    seal.check(Path(location), "config.json")
+    try:
+        found = settings.complete(files.read_json(Path(location) / "config.json"))
+        if not isinstance(found.get("dataset"), str):
+            raise ValueError("it names no data set")
+        return found
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{flag} {location}: no config.json of a run there; name a finished run's directory") from error
 
 
 def load(model: nn.Module, path: Path, masks: bool = False, name: str = "this model") -> None:
-    """Copy the weights of a safetensors file into `model`; UserError if they do not fit it.
+    """Copy the weights of a .safetensors, .pt or .pth file into `model`; UserError if they do not fit it.
 
+    The prefixes of torch's wrappers are left out, and what torch.nn.utils.prune has pruned is the product of its
+    `<name>_orig` and `<name>_mask`.
     masks: copy the masks too. A weight under a zero mask has no effect, whatever its value.
     name: of the model, for the error.
     """
+    wanted = {key: value for key, value in model.state_dict().items() if masks or not key.endswith("_mask")}
+    stored = {key: value for key, value in _read(path, wanted.keys()).items() if masks or not key.endswith("_mask")}
+    _check(path, stored, wanted, name)
+    model.load_state_dict(stored, strict=False)
+
+
+def load_masks(model: nn.Module, path: Path, name: str) -> None:
+    """Copy the masks alone of a file into `model`; UserError if they do not fit it, or are not of zeros and ones."""
+    wanted = {key: value for key, value in model.state_dict().items() if key.endswith("_mask")}
+    stored = {key: value for key, value in _read(path, wanted.keys()).items() if key.endswith("_mask")}
+    _check(path, stored, wanted, name)
+    for key, mask in stored.items():
+        if not ((mask == 0) | (mask == 1)).all():
+            raise UserError(f"{path}: {key} has other values than 0 and 1")
+    model.load_state_dict(stored, strict=False)
+
+
+def _read(path: Path, wanted: Iterable[str]) -> dict[str, Tensor]:
+    """Return the tensors of a file by the names that they have in a plain model; wanted: the names in ours."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        stored = {key: value for key, value in load_file(path).items() if masks or not key.endswith("_mask")}
-    except SafetensorError as error:
-        raise UserError(f"{path} is not a whole safetensors file ({error}); name another run") from error
-    wanted = {key: value for key, value in model.state_dict().items() if masks or not key.endswith("_mask")}
+    if path.suffix in TORCH:
+        from Utils.store import torchfile  # not needed for our own files
+
+        stored = torchfile.read(path)
+    else:
+        try:
+            stored = load_file(path)
+        except SafetensorError as error:
+            raise UserError(f"{path} is not a whole safetensors file ({error}); name another run") from error
+    while prefix := next((one for one in WRAPPERS if stored and all(key.startswith(one) for key in stored)), None):
+        if all(key.startswith(prefix) for key in wanted):
+            break
+        stored = {key.removeprefix(prefix): value for key, value in stored.items()}
+    for key in [key for key in stored if key.endswith("_orig") and f"{key[:-5]}_mask" in stored]:
+        if (mask := stored[f"{key[:-5]}_mask"]).shape == stored[key].shape:
+            stored[key[:-5]] = stored[key] * mask.to(stored.pop(key).dtype)
+    return stored
+
+
+def _check(path: Path, stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> None:
+    """Raise UserError, which names the tensor, unless `stored` has the names, shapes and kinds of `wanted`."""
     for key in sorted(wanted.keys() | stored.keys()):
-        here, there = (f"{key} {list(side[key].shape)}" if key in side else f"no {key}" for side in (wanted, stored))
+        here, there = (
+            f"{key} {list(side[key].shape)}" if key in side else _lacks(key, side) for side in (wanted, stored)
+        )
         if here != there:
             words = f"{_model(path)} has {there}, {name} has {here}"
             raise UserError(f"{path} is of another model: {words}; name a run of this model")
-    model.load_state_dict(stored, strict=False)
+        if stored[key].is_floating_point() != wanted[key].is_floating_point():
+            raise UserError(
+                f"{path}: {key} is {stored[key].dtype}, {name} has {wanted[key].dtype}".replace("torch.", "")
+            )
+        if not stored[key].to(wanted[key].dtype).isfinite().all():
+            raise UserError(f"{path}: {key} has values that are no finite numbers (NaN, infinity)")
+
+
+def _lacks(key: str, side: Iterable[str]) -> str:
+    """Return that there is no tensor of this name, and the nearest name that there is."""
+    longer = [one for one in side if one.endswith(f".{key}") or key.endswith(f".{one}")]
+    near = longer or difflib.get_close_matches(key, list(side), n=1)
+    return f"no {key}" + (f" (but {near[0]})" if near else "")
 
 
 def _model(path: Path) -> str:

@@ -124,6 +124,10 @@ class Adam(torch.optim.Adam):
         torch._foreach_add_(scales, group["eps"])
         torch._foreach_addcdiv_(parameters, averages, scales, -group["lr"] / (1 - beta1**step))
 
+    def gradients(self) -> list[Tensor]:
+        """Return tensors whose `.grad`, with those of the parameters, are all gradients of the next step, each once."""
+        return [leaf for rows in self._rows.values() if (leaf := rows.gathered()) is not None]
+
     def state_dict(self) -> dict:
         """Return the same as torch.optim.Adam, with all rows caught up."""
         self.catch_up()
@@ -138,3 +142,29 @@ class Adam(torch.optim.Adam):
         groups = {id(parameter): group for group in self.param_groups for parameter in group["params"]}
         for parameter, rows in self._rows.items():
             rows.begin_at(self.state[parameter], groups[id(parameter)])
+
+
+class AdamW(Adam):
+    """A torch.optim.AdamW (Loshchilov and Hutter 2019, algorithm 2): each step first scales the weights by 1 - lr * decay.
+
+    Every row of an embedding decays in every step. So none is attached, unless the decay is 0.
+    """
+
+    def __init__(self, params: Iterable, lr: float = 1e-3, betas=(0.9, 0.999), eps: float = 1e-8, weight_decay=0.01):
+        super().__init__(params, lr, betas, eps)
+        for group in self.param_groups:
+            group["decay"] = weight_decay  # under torch's name, Adam would take it for an L2 penalty
+
+    def attach(self, model: nn.Module) -> None:
+        """Update the embeddings of `model` by rows if there is no decay."""
+        if not any(group["decay"] for group in self.param_groups):
+            super().attach(model)
+
+    def step(self, closure=None):
+        """Do one step."""
+        with torch.no_grad():
+            for group in self.param_groups:
+                moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+                if moved and group["decay"]:
+                    torch._foreach_mul_(moved, 1 - group["lr"] * group["decay"])
+        return super().step(closure)

@@ -1,6 +1,8 @@
-"""The optimizer of a training and its learning rate schedule."""
+"""The optimizer of a training, its learning rate and the limit of its gradients."""
 
+import math
 from argparse import Namespace
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,10 +14,10 @@ from Utils.training.adam import Adam
 
 
 class Descent:
-    """The `optimizer` of a model's parameters and the `scheduler` of the learning rate.
+    """The `optimizer` of a model's parameters and the `scheduler` of the learning rate over all epochs.
 
     args: the settings `optimizer`, `lr`, `lr_drops` (epochs), `lr_drop_rate`, `weight_decay`, and those of the
-    optimizer.
+    optimizer; for `preparation` also `lr_scheduler`, `warmup_steps` and `clip_grad_norm`.
     """
 
     def __init__(self, model: nn.Module, args: Namespace) -> None:
@@ -33,6 +35,36 @@ class Descent:
             self.optimizer.attach(self.model)  # a GPU updates the whole embedding quicker than its rows
         drops = [drop - epoch for drop in args.lr_drops if drop > epoch]
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, drops, args.lr_drop_rate)
+
+    def preparation(self, epochs: int, batches: int) -> Callable[[int, int], None] | None:
+        """Return prepare(epoch from 1, batch from 0), to be called before each step of a training; None if it is idle.
+
+        It sets the learning rate to that of the scheduler times two factors: the cosine's, by epoch, as of torch's
+        CosineAnnealingLR(T_max=epochs), and the warm-up's, by batch. Then it clips the gradients as clip_grad_norm_.
+        epochs: of the whole training, each of so many `batches`.
+        """
+        args = self.args
+        cosine, warm, most = args.lr_scheduler == "cosine", args.warmup_steps, args.clip_grad_norm
+
+        @torch.no_grad()
+        def prepare(epoch: int, batch: int) -> None:
+            factor = (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2 if cosine else 1.0
+            if (step := (epoch - 1) * batches + batch + 1) < warm:
+                factor *= step / warm
+            for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
+                group["lr"] = rate * factor
+            if most:
+                more = self.optimizer.gradients() if isinstance(self.optimizer, Adam) else []
+                moved = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+                nn.utils.clip_grad_norm_([*moved, *more], most)
+
+        return prepare if cosine or warm or most else None
+
+    def step(self) -> None:
+        """End an epoch: the scheduler's step, from the rate that it has given."""
+        for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
+        self.scheduler.step()
 
     def state(self) -> dict[str, Any]:
         """Return the optimizer's state of each parameter (by number), the learning rates and the scheduler's state."""

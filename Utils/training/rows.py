@@ -192,6 +192,17 @@ class Rows:
         gradient.index_add_(0, indices, torch.cat([part for _, part in lookups]))
         return self.begin(rows), gradient
 
+    def gathered(self) -> Tensor | None:
+        """Return a tensor [U, d] of the rows looked up since the last step, whose `.grad` is their whole gradient."""
+        collected = self._collect()
+        if collected is None:
+            return None
+        (*before, value), gradient = collected
+        value = value.detach()
+        value.grad = gradient
+        self.pending = [(*before, value)]
+        return value
+
     def update(self) -> None:
         """Do one Adam step with the gradients of the lookups since the last one."""
         collected = self._collect()

@@ -1,15 +1,22 @@
 """The training loop, the same for every task whose loader yields (data, target)."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from Layers.fast import fixed_masks
 
 CHECK_EVERY = 64  # batches between two checks of the loss; on a GPU each check waits for it
+
+
+class Steps(Protocol):
+    """A learning rate scheduler, or what steps one."""
+
+    def step(self) -> None: ...
 
 
 def _finite(losses: list[Tensor], first: int) -> None:
@@ -27,11 +34,13 @@ def train_epoch(
     device: torch.device,
     log: Callable[[int, float], None] | None = None,
     amp: torch.dtype | None = None,
+    prepare: Callable[[int], None] | None = None,
 ) -> float:
     """Train for one pass over the loader; return the mean loss of its batches, weighted by their numbers of targets.
 
     log(batch, loss): called every 64 batches.
     amp: the number type of matrix products (torch.autocast); parameters and sums between layers keep theirs.
+    prepare(batch from 0): called before each of the optimizer's steps, when the gradients are there.
     Masks must not change during the epoch. Raises FloatingPointError, naming the batch, if a loss is not finite.
     """
     model.train()
@@ -48,6 +57,8 @@ def train_epoch(
                     logits = model(data)
             value = loss(logits, target)
             value.backward()
+            if prepare is not None:
+                prepare(len(losses))
             optimizer.step()
             losses.append(value.detach())
             sizes.append(target.numel())
@@ -67,26 +78,30 @@ def train(
     model: nn.Module,
     loss: Callable,
     optimizer: Optimizer,
-    scheduler: LRScheduler,
+    scheduler: Steps,
     dataloader: Iterable,
     device: torch.device,
     epochs: int,
-    after_epoch: Callable[[int, float], None],
+    after_epoch: Callable[[int, float], bool | None],
     log: Callable[[int, int, float], None] | None = None,
     amp: torch.dtype | None = None,
     done: int = 0,
+    prepare: Callable[[int, int], None] | None = None,
 ) -> None:
     """Train up to epoch number `epochs`, of which `done` have been done before.
 
-    after_epoch(epoch from 1, mean train loss): called after each epoch, to evaluate, log or save.
+    after_epoch(epoch from 1, mean train loss): called after each epoch, to evaluate, log or save; true ends the training.
     log(epoch, batch, loss): called every 64 batches.
+    prepare(epoch from 1, batch from 0): called before each of the optimizer's steps.
     Raises FloatingPointError, naming the batch and the epoch, if a loss is not finite.
     """
     for epoch in range(done + 1, epochs + 1):
         watch = None if log is None else lambda batch, value, epoch=epoch: log(epoch, batch, value)
+        before = None if prepare is None else partial(prepare, epoch)
         try:
-            value = train_epoch(model, loss, optimizer, dataloader, device, watch, amp)
+            value = train_epoch(model, loss, optimizer, dataloader, device, watch, amp, before)
         except FloatingPointError as error:
             raise FloatingPointError(f"{error} of epoch {epoch}; a lower --lr may help") from error
         scheduler.step()
-        after_epoch(epoch, value)
+        if after_epoch(epoch, value):
+            return
