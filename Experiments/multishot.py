@@ -42,7 +42,8 @@ def flags(top: Parser) -> None:
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults.
 
-    Raises UserError if --rewind-epochs lies beyond a training, if --expid would name more than one run, and for --masks.
+    Raises UserError if --rewind-epochs lies beyond a training, if --expid would name more than one run, and for
+    --masks.
     """
     own_epochs = args.pre_epochs is not None
     args = arguments.resolve(args)

@@ -168,7 +168,8 @@ ROWS = (
         "assignment", choices=("kind of initial weights", "INITS"), since="fan-out",
     ),
     Setting(
-        "pretrained", "training", "run or switch", "start from the weights of a finished run (its directory), or of a .safetensors, .pt or .pth file",
+        "pretrained", "training", "run or switch",
+        "start from the weights of a finished run (its directory), or of a .safetensors, .pt or .pth file",
         metavar="RUN", original=True,
     ),
     _switch("training", "dense_classifier", "leave the last layer out of pruning", original=True),
@@ -294,7 +295,7 @@ ROWS = (
     Setting(
         "prune_dataset_balanced", "pruning", "switch",
         "draw equally many examples of each class for scoring, as far as there are so many", metavar="BOOL", own=True,
-        since=False, dense=False, acts=lambda run, has: "examples" in has,
+        since=False, dense=False, acts=lambda run, has: "examples" in has or not run["prune_dataset_balanced"],
     ),
     Setting(
         "prune_batch_size", "pruning", "positive count", "examples a batch in scoring", 256,

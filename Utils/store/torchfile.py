@@ -166,7 +166,7 @@ def run(stream: Any) -> Any:
     """
     stack: list[Any] = []
     marks: list[int] = []  # how high the stack was
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
 
     def since_mark() -> list[Any]:
         place = marks.pop()
@@ -204,7 +204,7 @@ def run(stream: Any) -> Any:
             case "BINGET" | "LONG_BINGET":
                 stack.append(memo[argument])
             case "GLOBAL":
-                stack.append(_named(argument.replace(" ", ".")))
+                stack.append(_named(str(argument).replace(" ", ".")))
             case "STACK_GLOBAL":
                 module, attribute = stack.pop(-2), stack.pop()
                 stack.append(_named(f"{_of(str, module)}.{_of(str, attribute)}"))

@@ -145,8 +145,9 @@ class Adam(torch.optim.Adam):
 
 
 class AdamW(Adam):
-    """A torch.optim.AdamW (Loshchilov and Hutter 2019, algorithm 2): each step first scales the weights by 1 - lr * decay.
+    """A torch.optim.AdamW (Loshchilov and Hutter 2019, algorithm 2).
 
+    Each step first multiplies the weights by 1 - lr * decay.
     Every row of an embedding decays in every step. So none is attached, unless the decay is 0.
     """
 

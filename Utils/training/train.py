@@ -90,7 +90,8 @@ def train(
 ) -> None:
     """Train up to epoch number `epochs`, of which `done` have been done before.
 
-    after_epoch(epoch from 1, mean train loss): called after each epoch, to evaluate, log or save; true ends the training.
+    after_epoch(epoch from 1, mean train loss): called after each epoch, to evaluate, log or save.
+    If it returns true, the training ends.
     log(epoch, batch, loss): called every 64 batches.
     prepare(epoch from 1, batch from 0): called before each of the optimizer's steps.
     Raises FloatingPointError, naming the batch and the epoch, if a loss is not finite.
