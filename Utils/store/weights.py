@@ -102,9 +102,7 @@ def _read(path: Path, wanted: Iterable[str]) -> dict[str, Tensor]:
 def _check(path: Path, stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> None:
     """Raise UserError, which names the tensor, unless `stored` has the names, shapes and kinds of `wanted`."""
     for key in sorted(wanted.keys() | stored.keys()):
-        here, there = (
-            f"{key} {list(side[key].shape)}" if key in side else _lacks(key, side) for side in (wanted, stored)
-        )
+        here, there = _shown(key, wanted, stored), _shown(key, stored, wanted)
         if here != there:
             words = f"{_model(path)} has {there}, {name} has {here}"
             raise UserError(f"{path} is of another model: {words}; name a run of this model")
@@ -116,10 +114,13 @@ def _check(path: Path, stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor
             raise UserError(f"{path}: {key} has values that are no finite numbers (NaN, infinity)")
 
 
-def _lacks(key: str, side: Iterable[str]) -> str:
-    """Return that there is no tensor of this name, and the nearest name that there is."""
-    longer = [one for one in side if one.endswith(f".{key}") or key.endswith(f".{one}")]
-    near = longer or difflib.get_close_matches(key, list(side), n=1)
+def _shown(key: str, side: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
+    """Return the name and shape of a tensor; if `side` has none, the nearest name that it has and `other` has not."""
+    if key in side:
+        return f"{key} {list(side[key].shape)}"
+    names = [name for name in side if name not in other]
+    longer = [name for name in names if name.endswith(f".{key}") or key.endswith(f".{name}")]
+    near = longer or difflib.get_close_matches(key, names, n=1)
     return f"no {key}" + (f" (but {near[0]})" if near else "")
 
 
