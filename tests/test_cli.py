@@ -63,7 +63,7 @@ def fitting(model_class: str, kind: str) -> str:
         ("--pruner snipp", ["'snipp'", "did you mean snip?", *PRUNERS]),
         ("--pruner SNIP", ["'SNIP'", *PRUNERS]),
         ("--optimizer ''", ["optimizer", "sgd", "momentum", "adam", "rms"]),
-        ("--optimizer adamw", ["'adamw'", "sgd", "momentum", "adam", "rms"]),
+        ("--optimizer adamm", ["'adamm'", "sgd", "momentum", "adam", "adamw", "rms"]),
         ("--experiment single", ["'single'", "did you mean singleshot?"]),
         ("--source fake", ["'fake'", "auto", "real", "sample"]),
         ("--compression-schedule cubic", ["'cubic'", "exponential", "linear"]),
@@ -750,7 +750,7 @@ def test_weights_of_another_model_are_refused_by_file_model_and_layer(cli):
     dense = cli(f"{AGNEWS} --post-epochs 0")
     file = dense.path / "model.safetensors"
     refused = cli(f"--dataset mnist --model fc --pretrained {dense.path}")
-    words = "text-classification has no 1.bias, fc has 1.bias [100]; name a run of this model"
+    words = "text-classification has no 1.bias (but fc.bias), fc has 1.bias [100]; name a run of this model"
     assert refused.code == 2 and refused.err == f"error: {file} is of another model: {words}\n"
     small = cli("--dataset mnist --model fc --source sample --post-epochs 0")
     refused = cli(f"--dataset cifar10 --model fc --source sample --pretrained {small.path}")

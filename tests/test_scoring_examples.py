@@ -68,6 +68,72 @@ def test_training_examples_can_be_left_as_they_are():
     assert torch.equal((shown * 255).round().to(torch.uint8), images().pixels[targets])
 
 
+def labelled(*counts: int) -> Images:
+    """So many images of each class, mixed."""
+    labels = torch.cat([torch.full((count,), k) for k, count in enumerate(counts)])
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(1))]
+    pixels = torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8)
+    return Images.of({"x_pixels": pixels, "x_targets": labels}, "x", (0.0,), (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("counts", "length", "wanted"),
+    [
+        ((50, 50, 50), 30, [10, 10, 10]),
+        ((500, 20, 3), 30, [14, 13, 3]),  # a class that has no more gives its share to the others
+        ((500, 0, 9), 8, [4, 0, 4]),
+        ((5, 5, 5), 15, [5, 5, 5]),
+    ],
+)
+def test_balanced_examples_are_equally_many_of_each_class(counts, length, wanted):
+    examples = labelled(*counts)
+    found = []
+    for seed in range(20):
+        numbers = Loader(examples, 4, seed=seed, length=length, balanced=True).indices
+        assert len(numbers.unique()) == length
+        found.append(examples.targets[numbers].bincount(minlength=3))
+        assert (found[-1].sort().values == torch.tensor(wanted).sort().values).all()
+        assert all(taken <= there for taken, there in zip(found[-1].tolist(), counts, strict=True))
+    plain = Loader(examples, 4, seed=0, length=length)
+    assert torch.equal(plain.indices, Loader(examples, 4, seed=0, length=length, balanced=False).indices)
+
+
+def test_each_example_of_a_class_is_as_likely_as_another():
+    """And within a class they are those that stand first in the plain order."""
+    examples, times = labelled(6, 30), torch.zeros(36)
+    for seed in range(600):
+        loader = Loader(examples, 4, seed=seed, length=6, balanced=True)
+        times[loader.indices] += 1
+        order = loader._permutation(36, "subset")
+        for label in (0, 1):
+            first = order[examples.targets[order] == label][:3]
+            assert set(first.tolist()) == set(loader.indices[examples.targets[loader.indices] == label].tolist())
+    for label, chance in ((0, 3 / 6), (1, 3 / 30)):
+        share = times[examples.targets == label] / 600
+        assert (share - chance).abs().max() < 4 * (chance * (1 - chance) / 600) ** 0.5
+
+
+def test_a_balanced_run_scores_on_as_many_of_each_class(cli, monkeypatch):
+    """Ten a class; the run has another name than without, and data with no classes of examples refuse the flag."""
+    seen, init = [], Loader.__init__
+
+    def record(self, *rest, **more):
+        init(self, *rest, **more)
+        if more.get("length") or (len(rest) > 4 and rest[4]):
+            seen.append(self.examples.targets[self.indices].bincount().tolist())
+
+    monkeypatch.setattr(Loader, "__init__", record)
+    line = "--dataset agnews --pruner snip --compression 0.5"
+    plain, other = cli(line), cli(f"{line} --prune-dataset-balanced")
+    assert [10, 10, 10, 10] not in seen[: len(seen) // 2] and [10, 10, 10, 10] in seen
+    assert plain.path != other.path and other.config["prune_dataset_balanced"] is True
+    assert "prune_dataset_balanced" not in plain.config
+    idle = cli("--dataset agnews --pruner mag --compression 0.5 --prune-dataset-balanced")
+    assert "--prune-dataset-balanced: without effect" in idle.err
+    refused = cli("--dataset multi30k --prune-dataset-balanced")
+    assert refused.code == 2 and "--prune-dataset-balanced means nothing to Multi30k" in refused.err
+
+
 def thin(input_shape, num_classes, dense_classifier=False, init="assignment"):
     return ResNet(input_shape, num_classes, dense_classifier, depth=8, width=4, init=init)
 

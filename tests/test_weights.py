@@ -1,7 +1,7 @@
 """Weights and masks from elsewhere: what they are called there, what is refused, and what a run makes of them."""
 
-import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,7 +130,7 @@ def test_a_run_begins_from_a_file_of_torchs(cli, tmp_path):
     (tmp_path / "z.pt").write_bytes(b"cos\nsystem\n(S'touch touched'\ntR.")
     refused = cli(f"{FC} --pretrained {tmp_path}/z.pt")
     assert refused.code == 2 and refused.err.count("\n") == 1 and "posix" not in refused.err
-    assert not os.path.exists("touched") and len(list(refused.results.glob("singleshot/*"))) == 2
+    assert not Path("touched").exists() and len(list(refused.results.glob("singleshot/*"))) == 2
 
 
 SNIP = f"{FC} --pruner snip --compression 1 --mask-scope local --prune-bias"

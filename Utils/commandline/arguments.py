@@ -99,7 +99,7 @@ def _refuse(args: Namespace, idle: Mapping[str, str], note: Callable[[str], obje
 
 
 def _borrow(args: Namespace, note: Callable[[str], object]) -> None:
-    """With --masks, set what made the masks to the values of their run, with one note on what was given of it."""
+    """Set what made the masks of --masks to the values of their run, with one note on what was given of it."""
     if not args.masks:
         return
     from Utils.store import weights  # not needed by other runs
