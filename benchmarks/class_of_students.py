@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import scaffold
+from Experiments.grading import CHECKS
 from Utils.store import files
 
 CORPUS = Path("tests/students/mistakes.toml")
@@ -28,7 +29,7 @@ def write(place: Path, name: str, students: int) -> list[dict[str, Any]]:
     """Write the submissions; return the corpus entry of each, in the order of their names."""
     corpus = tomllib.loads(CORPUS.read_text(encoding="utf-8"))
     before = corpus.pop("before")
-    entries = [one for one in corpus.values() if one["class"] == name and "refused" not in one and "checks" not in one]
+    entries = [one for one in corpus.values() if one["class"] == name and "refused" not in one]
     given = [entries[k % len(entries)] for k in range(students)]
     for k, entry in enumerate(given):
         files.write_bytes(place / f"student{k:03d}.py", f"{before}{entry['code']}\n# Student {k}\n".encode())
@@ -48,11 +49,12 @@ def graded(command: list[str], out: Path, until: int) -> float:
 
 
 def unexpected(out: Path, given: list[dict[str, Any]]) -> list[str]:
-    """Return the students whose sheets fail other rows than the corpus says."""
+    """Return what sheets say of a row that the corpus says otherwise, for rows whose outcome it says."""
     odd = []
     for k, entry in enumerate(given):
         sheet = files.read_json(out / f"student{k:03d}" / "sheet.json")
-        rows = [row for one in sheet["classes"] for row in one["rows"]]
+        groups = ["interface", *entry["checks"].split()] if "checks" in entry else list(CHECKS)
+        rows = [row for one in sheet["classes"] for row in one["rows"] if row["group"] in groups]
         for row in rows:
             if row["ok"] == any(fnmatchcase(row["name"], pattern) for pattern in entry.get("fails", [])):
                 odd.append(f"student{k:03d}: {row['name']}: {row['found']}")
