@@ -305,7 +305,7 @@ def test_feedback_and_results_of_one_student(tmp_path):
     results = json.loads((tmp_path / outputs.RESULTS).read_text(encoding="utf-8"))
     assert results["score"] == 50 and results["max_score"] == 100 and results["output"] == "student error: *why*"
     tests = {test["name"]: test for test in results["tests"]}
-    assert "SNIP: counts: c" not in tests and tests["SNIP: scores: b"]["score"] == 0.5
+    assert "SNIP: counts: c" not in tests and tests["SNIP: scores: b"]["score"] == 3.0
     assert tests["SNIP: scores: a"]["status"] == "passed" and tests["SNIP: counts: e"]["status"] == "failed"
     assert {"score", "max_score", "status", "output", "name"} <= tests["SNIP: scores: a"].keys()
     assert json.loads((tmp_path / outputs.SHEET).read_text(encoding="utf-8")) == one
