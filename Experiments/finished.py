@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ def flags(top: Parser, title: str) -> None:
     """Add the flags that name the run and its data, in a group called `title`."""
     add = top.add_argument_group(title).add_argument
     add("--run", type=path, required=True, metavar="DIR", help="the run's directory, which holds its model.safetensors")
+    add_data(add)
+
+
+def add_data(add: Callable) -> None:
+    """Add the flag that says where a run's data lies; add: of a group of flags."""
     add(
         "--dataset", dest="data_path", type=path, metavar="PATH",
         help="where the run's data lies, for a run on data of your own that is no longer prepared in --data-dir",

@@ -29,6 +29,7 @@ def flags(top: Parser) -> None:
     )
     group.add_argument(
         "--sheet",
+        type=path,
         metavar="FILE",
         help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)",
     )

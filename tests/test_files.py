@@ -6,6 +6,9 @@ import hashlib
 import itertools
 import json
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -269,3 +272,20 @@ def test_json_holds_the_value_with_lists_of_numbers_in_a_line(tmp_path):
     assert json.loads(text) == value
     assert '"a": [1, -2.5, 1e-07]' in text and "[1, 2]" in text and r"[ 1,\n 2 ]" in text
     assert text.count("\n") < 25 and text.endswith("}\n")
+
+
+def test_a_run_is_the_same_whatever_the_locale(cli, root, tmp_path):
+    """Its name, its files and what it prints, with an ASCII locale that Python is told to keep."""
+    table = tmp_path / "täglich.csv"
+    rows = [f"{label},Grüße 猫 {text}" for label, text in (("schön", "gut"), ("übel", "müde")) for _ in range(8)]
+    table.write_text("\n".join(["label,text", *rows]) + "\n", encoding="utf-8")
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    line = ["--dataset", str(table), "--post-epochs", "1", "--compression", "0.5"]
+    where = ["--source", "real", "--data-dir", str(tmp_path / "däta"), "--result-dir", str(tmp_path / "ergebnis-ä")]
+    ended = subprocess.run(
+        [sys.executable, "main.py", *line, *where], cwd=root, env=ascii_only, capture_output=True, encoding="utf-8"
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "2 classes (schön, übel)" in ended.stderr and "täglich.csv" in ended.stdout
+    again = cli(shlex.join([*line, *where]))
+    assert again.err.startswith("note: stored result of ") and "ergebnis-ä" in again.err

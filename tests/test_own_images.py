@@ -188,3 +188,41 @@ def test_a_model_that_does_not_take_images_of_this_size_says_so(cli, pets, tmp_p
     outcome = cli(f"--dataset {folder} --source real --model {model}", data=tmp_path / "data")
     errors = [line for line in outcome.err.splitlines() if not line.startswith("note: ")]
     assert outcome.code == 2 and len(errors) == 1 and words in errors[0], errors
+
+
+HELD = {  # EXIF's orientation -> what has to be done to see the picture upright
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: np.rot90,
+    0: lambda a: a,  # no such orientation
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_images_are_turned_as_the_camera_was_held(tmp_path, held):
+    """All of one size once they are upright, so that they are taken as they are."""
+    size, wanted = (5, 6) if held in (5, 6, 7, 8) else (6, 5), {}
+    for name in [f"{kind}/{k}.png" for kind in ("cat", "dog") for k in range(10)]:
+        pixels = picture(tmp_path / name, size)
+        tags = Image.Exif()
+        tags[0x0112] = held
+        with Image.open(tmp_path / name) as image:
+            image.save(tmp_path / name, exif=tags)
+        wanted[HELD[held](pixels).tobytes()] = name
+    prepared = read(tmp_path)
+    assert "6 x 5 pixels as they are" in prepared.notes[0]
+    found = torch.cat([prepared.tensors["train_pixels"], prepared.tensors["test_pixels"]]).permute(0, 2, 3, 1)
+    assert {image.contiguous().numpy().tobytes() for image in found} == wanted.keys()
+
+
+def test_damaged_exif_is_as_none(pets):
+    folder, _ = pets()
+    plain = read(folder)
+    with Image.open(folder / "cat" / "0.png") as image:
+        image.save(folder / "cat" / "0.png", exif=b"Exif\0\0MM\0*garbage")
+    assert torch.equal(read(folder).tensors["train_pixels"], plain.tensors["train_pixels"])

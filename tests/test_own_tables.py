@@ -1,6 +1,7 @@
 """Texts with labels in a file of the user's: columns, rows, classes, splits and refusals, against csv and json."""
 
 import csv
+import gzip
 import io
 import itertools
 import json
@@ -397,3 +398,39 @@ def test_what_is_prepared_is_found_again_by_its_content(reviews, tmp_path):
     for wanted in (first, second):
         assert corpus.load(corpus.locate(bare, tmp_path / "data", key=wanted.key)).words == wanted.words
     assert "not prepared" in refusal(corpus.locate, bare, tmp_path / "data", key="0" * 16)
+
+
+# Zipped.
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
+def test_a_zipped_table_is_read_as_the_plain_one(tmp_path, form):
+    plain = tmp_path / f"meals.{form}"
+    if form == "jsonl":
+        plain.write_text("".join(f'{{"label": "{a}", "text": "{b}"}}\n' for a, b in ROWS * 3), encoding="utf-8")
+    else:
+        made(plain, ["label", "text"], ROWS * 3, "excel" if form == "csv" else "excel-tab")
+    for name in (f"meals.{form}.gz", f"MEALS.{form.upper()}.GZ"):
+        zipped = tmp_path / "zipped" / name
+        zipped.parent.mkdir(exist_ok=True)
+        zipped.write_bytes(gzip.compress(plain.read_bytes()))
+        one, other = read(plain), read(zipped)
+        assert one.words == other.words and one.tensors.keys() == other.tensors.keys()
+        assert all((value == other.tensors[key]).all() for key, value in one.tensors.items())
+        assert load.own_data(str(zipped))[0].lower() == load.own_data(str(plain))[0]
+
+
+def test_a_folder_of_zipped_splits_is_one_of_splits(tmp_path):
+    for split, rows in (("train", ROWS), ("test", ROWS[:2])):
+        made(tmp_path / f"{split}.csv", ["label", "text"], rows)
+        (tmp_path / "zipped").mkdir(exist_ok=True)
+        (tmp_path / "zipped" / f"{split}.csv.gz").write_bytes(gzip.compress((tmp_path / f"{split}.csv").read_bytes()))
+    assert places.tables(tmp_path / "zipped").keys() == {"train", "test"}
+    assert texts(read(tmp_path / "zipped"), "test") == texts(read(tmp_path), "test")
+
+
+def test_a_zipped_table_that_is_cut_off_is_named(tmp_path):
+    content = gzip.compress(made(tmp_path / "meals.csv", ["label", "text"], ROWS).read_bytes())
+    (tmp_path / "meals.csv.gz").write_bytes(content[:-9])
+    message = refusal(read, tmp_path / "meals.csv.gz")
+    assert "meals.csv.gz" in message and "not a whole gzip file" in message

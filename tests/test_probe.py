@@ -138,3 +138,22 @@ def test_correlation_of_dense_and_of_empty_layers():
     model[0].weight_mask[:, 0] = 1  # one input a unit
     inputs[:, 1:] = 0.0
     assert kept_correlation(model, [inputs], torch.device("cpu"))["0"] is None
+
+
+def test_runs_on_data_of_ones_own_are_probed_from_their_place(cli, tmp_path):
+    """Where the data is no longer prepared, --dataset says where it lies; the error without it says so."""
+    table = tmp_path / "meals.csv"
+    rows = [f"{label},{text} {k}" for k in range(20) for label, text in (("good", "warm soup"), ("bad", "old bread"))]
+    table.write_text("\n".join(["label,text", *rows]) + "\n", encoding="utf-8")
+    runs = [cli(f"--dataset {table} --source real --pruner {name} --compression 0.5").path for name in ("mag", "rand")]
+    line = f"--experiment probe --run {runs[0]} {runs[1]} --data-dir {tmp_path}/elsewhere"
+
+    def call(words):
+        return main.main(words.split())
+
+    assert call(line) == 2
+    assert call(f"{line} --dataset {table}") == 0
+    first = [(run / "probes.json").read_bytes() for run in runs]
+    table.write_text(table.read_text(encoding="utf-8") + "good,fresh fruit\n", encoding="utf-8")
+    assert call(f"{line} --dataset {table}") == 2  # other content
+    assert [(run / "probes.json").read_bytes() for run in runs] == first

@@ -459,3 +459,14 @@ def test_help_and_a_dry_run_do_not_wait_for_torch(root, sample_data, tmp_path):
     asked = [*FLAGS.split(), "--pruner-list", "snip", "rand", "--dry-run"]
     shown = subprocess.run([sys.executable, "-c", code, *asked, *places], cwd=root, capture_output=True, text=True)
     assert shown.stdout == "[]\n", shown.stderr
+
+
+def test_a_byte_order_mark_is_no_part_of_a_sweep_file(cli, tmp_path):
+    """Also where an error counts its lines."""
+    file = tmp_path / "grid.toml"
+    text = '[settings]\ndataset = "mnist"\nmodel = "fc"\nseed = [1, 2]\n'
+    file.write_text(text, encoding="utf-8-sig")
+    assert "2 to do" in cli(f"--experiment sweep --sweep-file {file} --dry-run").out
+    file.write_text("settings.lr = 1\nsettings.sed = 3\n", encoding="utf-8-sig")
+    refused = cli(f"--experiment sweep --sweep-file {file} --dry-run")
+    assert refused.code == 2 and "sed is no setting of a run; did you mean seed?" in refused.err

@@ -60,7 +60,7 @@ def read(path: str | None, name: str | None) -> Rubric:
     content = b""
     try:
         content = Path(path).read_bytes() if path else b""
-        given = tomllib.loads(content.decode())
+        given = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise UserError(f"--rubric {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

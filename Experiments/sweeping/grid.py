@@ -79,7 +79,7 @@ def _shown(value: Any) -> str:
 def read(file: str, parser: Parser) -> list[Table]:
     """Return the tables of a sweep file: each [[grid]] combined with the [settings], or the [settings] alone."""
     try:
-        content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        content = tomllib.loads(_text(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--sweep-file {file}: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -93,6 +93,10 @@ def read(file: str, parser: Parser) -> list[Table]:
         raise UserError(f"{file} says nothing: [settings] of all runs, or [[grid]]s of lists to cross")
     shared = _table(file, "settings", common, parser)
     return [shared | _table(file, f"grid {k}", grid, parser) for k, grid in enumerate(grids, start=1)]
+
+
+def _text(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8-sig")  # without a byte order mark
 
 
 def _table(file: str, title: str, content: Mapping[str, Any], parser: Parser) -> Table:
@@ -114,7 +118,7 @@ def _table(file: str, title: str, content: Mapping[str, Any], parser: Parser) ->
 def _line(file: str, name: str) -> str:
     """Return the file, with the number of the line that sets `name` if there is one such line alone."""
     setting = re.compile(rf"""\s*["']?{re.escape(name)}["']?\s*=""")
-    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    lines = _text(file).splitlines()
     numbers = [number for number, line in enumerate(lines, start=1) if setting.match(line)]
     return f"{file}, line {numbers[0]}" if len(numbers) == 1 else file
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ SIZE = 32  # of images that differ in size, if the user names none: what the net
 GREY = ("1", "L", "LA")  # PIL's modes of images without colours
 DEEP = ("I", "F")  # and the beginnings of those with more than 8 bits a channel
 OWN = ("image_size", "split_seed")
+ORIENTATION, UPRIGHT, TURNED = 0x0112, 1, range(5, 9)  # EXIF's tag, and its values that exchange width and height
 ROOM = 0.5  # largest share of this machine's memory for pixels
 
 
@@ -48,13 +50,22 @@ def _opened(path: Path) -> Image:
     return image
 
 
+def _orientation(image: Image) -> int:
+    """Return how the camera was held, as EXIF numbers it; upright if that is not stated, or damaged."""
+    try:
+        return image.getexif().get(ORIENTATION, UPRIGHT)
+    except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
+        return UPRIGHT
+
+
 def _pixels(path: Path, mode: str, size: tuple[int, int]) -> Image:
     """Return the image in PIL's `mode`, with `size` (width, height): cut to that shape at its edges, then scaled."""
     from PIL import Image, ImageOps
 
     try:
         with _opened(path) as image:
-            image = image.convert(mode)
+            held = _orientation(image)
+            image = (image if held == UPRIGHT else ImageOps.exif_transpose(image)).convert(mode)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise UserError(f"{path}: not a whole image ({error}); mend or remove it") from error
     return image if image.size == size else ImageOps.fit(image, size, Image.Resampling.BILINEAR)
@@ -66,7 +77,7 @@ def _survey(paths: Sequence[Path]) -> tuple[str, Counter[tuple[int, int]]]:
     for path in paths:
         with _opened(path) as image:
             grey = grey and image.mode in GREY
-            sizes[image.size] += 1
+            sizes[image.size[::-1] if _orientation(image) in TURNED else image.size] += 1
     return "L" if grey else "RGB", sizes
 
 
@@ -171,7 +182,7 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
         raw=tuple(RawFile(folder) for folder in folders.values()),
         root=places.root(path),
         digest=digest,
-        preparation={"pixels": "uint8", **chosen},
+        preparation={"pixels": "uint8", "orientation": "exif", **chosen},
         read=partial(read, folders=folders, settings=chosen),
         splits=splits,
         shape=lambda prepared: tuple(prepared.tensors["train_pixels"].shape[1:]),

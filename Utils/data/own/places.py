@@ -4,7 +4,7 @@ It reads names, no content.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from Utils.errors import UserError
@@ -27,14 +27,29 @@ def split_of(name: str) -> str | None:
     return next((split for split, names in SPLITS.items() if name.strip().lower() in names), None)
 
 
-def by_split(paths: Iterable[Path], name: str = "stem") -> dict[str, Path]:
-    """Return those of the paths that are named after a split; name: the attribute of a path that is looked at.
+def _unzipped(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
+def stem(path: Path) -> str:
+    """Return the name of a file without its ending, and without .gz."""
+    return _unzipped(path).stem
+
+
+def table_form(path: Path) -> str:
+    """Return the form of the table that a file's name tells of, zipped or not; "" if it tells of none."""
+    ending = _unzipped(path).suffix[1:].lower()
+    return ending if ending in TABLES else ""
+
+
+def by_split(paths: Iterable[Path], name: Callable[[Path], str] = stem) -> dict[str, Path]:
+    """Return those of the paths that are named after a split; name: returns that part of a path.
 
     Without a training split there is none. Raises UserError if a split is there twice.
     """
     found: dict[str, Path] = {}
     for path in sorted(paths):
-        if split := split_of(getattr(path, name)):
+        if split := split_of(name(path)):
             if split in found:
                 raise UserError(f"{path.parent}: both {found[split].name} and {path.name} are there; leave one of them")
             found[split] = path
@@ -48,9 +63,9 @@ def _entries(path: Path) -> list[Path]:
 def tables(path: Path) -> dict[str, Path]:
     """Return the table at `path` as {"": path}, or those of a folder by split; empty if there is none."""
     if path.is_file():
-        return {"": path} if path.suffix[1:].lower() in TABLES else {}
+        return {"": path} if table_form(path) else {}
     entries = _entries(path) if path.is_dir() else []
-    return by_split(entry for entry in entries if entry.is_file() and entry.suffix[1:].lower() in TABLES)
+    return by_split(entry for entry in entries if entry.is_file() and table_form(entry))
 
 
 def images(folder: Path) -> list[Path]:
@@ -69,7 +84,7 @@ def image_folders(path: Path) -> dict[str, Path]:
     """Return the folders of class folders by split; {"": path} if the class folders lie in `path` itself."""
     if not path.is_dir():
         return {}
-    folders = by_split((entry for entry in _entries(path) if entry.is_dir()), "name")
+    folders = by_split((entry for entry in _entries(path) if entry.is_dir()), lambda entry: entry.name)
     if folders and all(class_folders(folder) for folder in folders.values()):
         return folders
     return {"": path} if class_folders(path) else {}
@@ -89,9 +104,9 @@ def languages(path: Path) -> dict[str, dict[str, Path]]:
     texts = {stem: files for stem, files in texts.items() if len(files) > 1}
     if prefix is not None:
         return {"": texts[prefix]} if prefix in texts else {}
-    splits = by_split(Path(stem) for stem in texts)
+    splits = by_split(map(Path, texts))
     if splits:
-        return {split: texts[stem.name] for split, stem in splits.items()}
+        return {split: texts[named.name] for split, named in splits.items()}
     if len(texts) > 1:
         raise UserError(
             f"--dataset {path}: {', '.join(sorted(texts))} are parallel texts, and none is called train; name one of "
@@ -103,7 +118,7 @@ def languages(path: Path) -> dict[str, dict[str, Path]]:
 def form(path: Path) -> str | None:
     """Return the form of the data at a path, a key of Utils.load.FORMS; None if nothing usable lies there."""
     if found := tables(path):
-        forms = {table.suffix[1:].lower() for table in found.values()}
+        forms = {table_form(table) for table in found.values()}
         if len(forms) > 1:
             raise UserError(f"--dataset {path}: its splits are {' and '.join(sorted(forms))} files; make them one kind")
         return forms.pop()
@@ -124,10 +139,10 @@ def find(text: str) -> tuple[str, str] | None:
         raise UserError(f"--dataset {text}: cannot read {error.filename}: {error.strerror}") from error
     if kind is None:
         return None
-    stem = path.stem if path.is_file() else path.name
-    if split_of(stem):
-        stem = path.parent.name
-    short = re.sub(r"[^\w+-]+", "-", stem)[:LENGTH].strip("-") or "data"
+    called = stem(path) if path.is_file() else path.name
+    if split_of(called):
+        called = path.parent.name
+    short = re.sub(r"[^\w+-]+", "-", called)[:LENGTH].strip("-") or "data"
     return f"{short}.{kind}", str(path)
 
 

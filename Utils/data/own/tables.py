@@ -76,7 +76,7 @@ class Table:
 
     def __init__(self, path: Path, label: str | None, texts: Sequence[str] | None) -> None:
         self.path = path
-        self.rows = READERS[path.suffix[1:].lower()](path)
+        self.rows = READERS[places.table_form(path)](path)
         _, header = next(self.rows, (0, ()))
         if not header:
             raise UserError(f"{path}: holds no rows")
