@@ -169,6 +169,7 @@ def test_two_models_on_one_data_set_are_two_tasks(place):
         ({"ignore_masks": True}, "ignore masks"),
         ({"level_list": [1, 2]}, "level list [1, 2]"),
         ({"data_key": "ffffffffffff"}, "data files ffffff"),
+        ({"masks": "ab12cd34ef56"}, "masks ab12cd"),
         ({"shuffle": True, "lr": 0.1}, "lr 0.1, shuffle"),
     ],
 )

@@ -27,6 +27,7 @@ Variant = tuple[Setting, ...]
 Side = tuple[str, float] | tuple[str, float, Variant]  # (pruner, compression), in the main variant or another
 MAIN: Variant = ()
 
+HASHES = {"data_key": "data files", "pretrained": "pretrained", "masks": "masks"}  # settings by content, in words
 ROUNDS = "prune_epochs"  # each pruner has its own main value
 
 
@@ -94,8 +95,8 @@ def label(variant: Variant) -> str:
     words = []
     for key, value in variant:
         name = key.replace("_", " ")
-        if key == "data_key":
-            words.append(f"data files {value.strip(chr(34))[:6]}")
+        if key in HASHES and value != "null":
+            words.append(f"{HASHES[key]} {value.strip(chr(34))[:6]}")
         elif value in ("true", "false", "null"):
             words.append({"true": name, "false": f"no {name}", "null": f"no {name}"}[value])
         else:
