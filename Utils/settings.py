@@ -94,8 +94,8 @@ ROWS = (
     # Data
     Setting(
         "dataset", "data", "text",
-        "data set, or the path of your own: a .csv, .tsv or .jsonl file of texts with labels, a folder of class "
-        "folders with images, a folder with train.de and train.en (any two languages)",
+        "data set, or the path of your own: a .csv, .tsv or .jsonl file of texts with labels (or its .gz), a folder of "
+        "class folders with images, a folder with train.de and train.en (any two languages)",
         "mnist", choices=("data set", "DATASETS"),
         original=True, axis=True, cost="run",
     ),
@@ -220,7 +220,7 @@ ROWS = (
         since=0, acts=lambda run, has: _trains(run, has) and run["warmup_steps"] > 1,
     ),
     Setting(
-        "weight_decay", "training", "number", "L2 penalty; of adamw the decoupled decay (its default: 0.01)", 0.0,
+        "weight_decay", "training", "number", "L2 penalty; of adamw the decoupled decay (default: 0; adamw: 0.01)", 0.0,
         metavar="X", original=True,
     ),
     Setting(
