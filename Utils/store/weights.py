@@ -28,7 +28,8 @@ def find(flag: str, location: str) -> Path:
     path = Path(location)
     path = path / "model.safetensors" if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"{flag} {location}: no model.safetensors there; name a finished run's directory")
+        there = "no model.safetensors there" if Path(location).is_dir() else "no such file or directory"
+        raise UserError(f"{flag} {location}: {there}; name a finished run's directory")
     seal.check(path.parent, path.name)
     return path
 
