@@ -165,10 +165,10 @@ def test_an_export_that_16_bits_spoil_is_refused():
     for values in ("float32", "float16"):
         about, tensors = package.package(trace.draft(model), "dense", {2: lambda made: made(batch)}, values)
         if values == "float32":
-            assert package.difference(model, about, tensors, data) < 1e-3
+            assert package.difference(model, exported.build(about, tensors, 64), data, values) < 1e-3
         else:
             with pytest.raises(FloatingPointError, match="logits are"):
-                package.difference(model, about, tensors, data)
+                package.difference(model, exported.build(about, tensors, 64), data, values)
 
 
 # --- from the command line -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,20 @@ FORMATS = {
     ),
     "dense": Format("as it is, masks multiplied in", ways=("whole",), forms=("whole",), empty_rows=True),
 }
+ONNX = {"onnx": "compact", "onnx-dense": "dense"}  # graphs in the Open Neural Network Exchange: whose network they hold
 VALUES = ("float32", "float16")  # types of the stored numbers, the default first
 REFERENCE = "dense"  # the format that speed is compared with
 MASKED = "masked"  # the model as it was trained, which is measured too; it is no format
+
+
+def graph_file(format: str, part: str = "") -> str:
+    """Return the file name of a graph, or of a part of one: model.onnx, model.dense.encoder.onnx."""
+    return ".".join(filter(None, ("model", *format.split("-")[1:], part, "onnx")))
+
+
+def onnx_missing() -> str:
+    """Return what to install before a graph of ONNX can be made and run; "" if all is there."""
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if not missing:
+        return ""
+    return f"{' and '.join(missing)} not installed; python -m pip install -r requirements-extra.txt"
