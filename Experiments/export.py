@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from Experiments import finished
 from Utils import load
@@ -57,13 +58,15 @@ def run(args: Namespace) -> list[Path]:
     exporter = load.exporter(data.dataset)
     whole = exporter.draft(model)
     draft = package.reduced(whole, ONNX.get(args.format, args.format), exporter, data)
+    stored: Any
+    write: Any
     if args.format in ONNX:
         from Utils.export.graphs import package as graphs
         from Utils.export.graphs import session
 
         about, stored = graphs.made(draft, args.format, data, args.values)
         export, size, write = session.KINDS[draft.kind](stored), sum(map(len, stored.values())), graphs.write
-        user = "ONNX Runtime runs them"
+        user = "ONNX Runtime runs the graphs as the JSON says"
     else:
         from Utils import exported
         from Utils.export import measured

@@ -26,8 +26,8 @@ VERSION = 1
 MAKERS = {"network": network.graphs, "translator": translator.graphs}
 USE = {
     "network": 'session = onnxruntime.InferenceSession("{}"); (logits,) = session.run(None, {{name: array, ...}})',
-    "translator": "state = encoder's outputs by name; then again and again: found = decoder's outputs by name, from tokens "
-    "and state; the next tokens are found['logits'].argmax(1); each found['next.x'] takes the place of state['x']",
+    "translator": "state = encoder's outputs by name; then again and again: found = decoder's outputs by name, from "
+    "tokens and state; the next tokens are found['logits'].argmax(1); each found['next.x'] takes the place of state['x']",
 }
 
 
@@ -87,4 +87,3 @@ def write(directory: Path, about: Mapping[str, Any], contents: Mapping[str, byte
     paths.append(directory / f"model.{about['format']}.json")
     files.write_json(paths[-1], about)
     return paths
-

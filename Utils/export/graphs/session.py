@@ -18,7 +18,7 @@ Found = dict[str, Tensor]
 
 
 class _Session:
-    """A session of ONNX Runtime on the CPU, with torch's present number of threads: {input: tensor} -> {output: ...}."""
+    """A session of ONNX Runtime on the CPU, with torch's present number of threads: tensors by name -> the same."""
 
     def __init__(self, content: bytes) -> None:
         options = onnxruntime.SessionOptions()

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from Utils import exported
 from Utils.export.draft import Draft
@@ -38,7 +37,9 @@ class _Side:
     def __init__(self, draft: Draft, side: str) -> None:
         self.program, self.tensors = draft.program, draft.tensors
         self.entries: list[dict[str, Any]] = draft.program[side]
-        caches = {f"{e['kind']}.{k}": e for k, e in enumerate(draft.program["decoder"]) if e["kind"] in ("self", "source")}
+        caches = {
+            f"{e['kind']}.{k}": e for k, e in enumerate(draft.program["decoder"]) if e["kind"] in ("self", "source")
+        }
         self.state: dict[str, tuple[int, list[int | str]]] = {"padding": (FLOAT, ["batch", "source"])}
         self.state["position"] = INTEGER, ["batch"]
         for name, entry in caches.items():
@@ -71,7 +72,9 @@ class _Side:
         """Return the heads' outputs: query [B, L, heads, q], cache [B, S, heads, q + v] -> [B, L, heads * v]."""
         graph, (size, value) = self.graph, (entry["query"], entry["value"])
         keys, values = graph.split(cache, (size, value), 3)
-        scores = graph("MatMul", *(graph("Transpose", x, perm=p) for x, p in ((query, (0, 2, 1, 3)), (keys, (0, 2, 3, 1)))))
+        scores = graph(
+            "MatMul", *(graph("Transpose", x, perm=p) for x, p in ((query, (0, 2, 1, 3)), (keys, (0, 2, 3, 1))))
+        )
         if padding is not None:
             scores = graph("Add", scores, padding)
         heads = graph("MatMul", graph("Softmax", scores, axis=-1), graph("Transpose", values, perm=(0, 2, 1, 3)))
