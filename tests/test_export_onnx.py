@@ -164,8 +164,7 @@ else:
         return dict(zip((x.name for x in session.get_outputs()), session.run(None, feeds)))
     state, steps = by_name(sessions["encoder"], {{"source": given["source"]}}), []
     for tokens in given["target"].T:
-        found = by_name(sessions["decoder"], {{"tokens": tokens, **{{
-            x.name: state[x.name] for x in sessions["decoder"].get_inputs() if x.name != "tokens"}}}})
+        found = by_name(sessions["decoder"], {{"tokens": tokens, **state}})
         steps.append(found.pop("logits"))
         state |= {{name.removeprefix("next."): value for name, value in found.items()}}
     logits = numpy.stack(steps, 1)[given["target"] != 1]

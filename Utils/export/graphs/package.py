@@ -26,8 +26,8 @@ VERSION = 1
 MAKERS = {"network": network.graphs, "translator": translator.graphs}
 USE = {
     "network": 'session = onnxruntime.InferenceSession("{}"); (logits,) = session.run(None, {{name: array, ...}})',
-    "translator": "state = encoder's outputs by name; then again and again: found = decoder's outputs by name, from "
-    "tokens and state; the next tokens are found['logits'].argmax(1); each found['next.x'] takes the place of state['x']",
+    "translator": "state = the encoder's outputs by name; then for each token found = the decoder's outputs by name, of "
+    "tokens and state; the next tokens are found['logits'].argmax(1); found['next.x'] takes the place of state['x']",
 }
 
 
@@ -52,7 +52,7 @@ def made(draft: Draft, format: str, data: Corpus, values: str = "float32") -> tu
         properties = {"use": use, "data set": data.dataset.title, "beside": f"model.{format}.json"}
         properties |= {f"{side[:-1]} {name}": text for side, found in ends.items() for name, text in found.items()}
         properties["preparation"] = json.dumps(about["preparation"], ensure_ascii=False)
-        if not data.words:  # vocabularies are long: they are in the JSON alone
+        if list(data.classes) not in data.words.values():  # a vocabulary is long: it is in the JSON alone
             properties["classes"] = json.dumps(list(data.classes), ensure_ascii=False)
         contents[part] = graph.model(part or "network", properties).SerializeToString(deterministic=True)
     return about, contents
