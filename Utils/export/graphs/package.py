@@ -26,7 +26,7 @@ VERSION = 1
 MAKERS = {"network": network.graphs, "translator": translator.graphs}
 USE = {
     "network": 'session = onnxruntime.InferenceSession("{}"); (logits,) = session.run(None, {{name: array, ...}})',
-    "translator": "state = the encoder's outputs by name; then for each token found = the decoder's outputs by name, of "
+    "translator": "state = the encoder's outputs by name; then, each time, found = the decoder's outputs by name, of "
     "tokens and state; the next tokens are found['logits'].argmax(1); found['next.x'] takes the place of state['x']",
 }
 
