@@ -156,9 +156,9 @@ import numpy, onnxruntime
 about = json.loads(pathlib.Path("model.{format}.json").read_text(encoding="utf-8"))
 sessions = {{part: onnxruntime.InferenceSession(name) for part, name in about["graphs"].items()}}
 given = numpy.load("given.npz")
-if "" in sessions:
-    feeds = {{x.name: given[x.name] for x in sessions[""].get_inputs()}}
-    (logits,) = sessions[""].run(None, feeds)
+if "network" in sessions:
+    feeds = {{x.name: given[x.name] for x in sessions["network"].get_inputs()}}
+    (logits,) = sessions["network"].run(None, feeds)
 else:
     def by_name(session, feeds):
         return dict(zip((x.name for x in session.get_outputs()), session.run(None, feeds)))

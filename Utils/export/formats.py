@@ -43,9 +43,9 @@ REFERENCE = "dense"  # the format that speed is compared with
 MASKED = "masked"  # the model as it was trained, which is measured too; it is no format
 
 
-def graph_file(format: str, part: str = "") -> str:
-    """Return the file name of a graph, or of a part of one: model.onnx, model.dense.encoder.onnx."""
-    return ".".join(filter(None, ("model", *format.split("-")[1:], part, "onnx")))
+def graph_file(format: str, part: str) -> str:
+    """Return the file name of a graph: model.onnx of a "network", model.encoder.onnx or model.dense.encoder.onnx."""
+    return ".".join(("model", *format.split("-")[1:], *[part] * (part != "network"), "onnx"))
 
 
 def onnx_missing() -> str:

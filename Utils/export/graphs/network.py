@@ -19,7 +19,7 @@ LOGITS = "the logit of each class; the highest is the answer"
 
 
 def graphs(draft: Draft, shape: Sequence[int], classes: int) -> dict[str, Graph]:
-    """Return {"": the graph} of a draft of `exported.Network`. shape: of one input, without the batch."""
+    """Return {"network": the graph} of a draft of `exported.Network`. shape: of one input, without the batch."""
     graph = Graph({"ids": IDS, "offsets": OFFSETS, "data": DATA, "logits": LOGITS})
     if any(step["op"] == "bag" for step in draft.program):
         graph.input("ids", INTEGER, ["tokens"])
@@ -35,7 +35,7 @@ def graphs(draft: Draft, shape: Sequence[int], classes: int) -> dict[str, Graph]
         else:
             named[step["output"]] = OPERATIONS[step["op"]](graph, step, own, *inputs)
     graph.output("logits", named[draft.program[-1]["output"]], FLOAT, ["batch", classes])
-    return {"": graph}
+    return {"network": graph}
 
 
 def rows(graph: Graph, lookup: exported.Lookup, ids: str) -> str:

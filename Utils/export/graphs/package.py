@@ -40,7 +40,7 @@ def made(draft: Draft, format: str, data: Corpus, values: str = "float32") -> tu
     rounded = Draft(draft.kind, draft.program, tensors, draft.matrices, draft.tables)
     built: dict[str, Graph] = MAKERS[draft.kind](rounded, data.shape, data.num_classes)
     names = {part: graph_file(format, part) for part in built}
-    use = USE[draft.kind].format(names.get("", ""))
+    use = USE[draft.kind].format(names.get("network"))
     about: dict[str, Any] = {"version": VERSION, "kind": draft.kind, "format": format, "values": values}
     about |= {"graphs": names, "opset": OPSET, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
     about |= {"use": use, "inputs": {}, "outputs": {}, "preparation": preparation(data), "words": data.words}
@@ -54,7 +54,7 @@ def made(draft: Draft, format: str, data: Corpus, values: str = "float32") -> tu
         properties["preparation"] = json.dumps(about["preparation"], ensure_ascii=False)
         if list(data.classes) not in data.words.values():  # a vocabulary is long: it is in the JSON alone
             properties["classes"] = json.dumps(list(data.classes), ensure_ascii=False)
-        contents[part] = graph.model(part or "network", properties).SerializeToString(deterministic=True)
+        contents[part] = graph.model(part, properties).SerializeToString(deterministic=True)
     return about, contents
 
 

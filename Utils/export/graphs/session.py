@@ -36,7 +36,7 @@ class Network(nn.Module):
 
     def __init__(self, contents: Mapping[str, bytes]) -> None:
         super().__init__()
-        self.session = _Session(contents[""])
+        self.session = _Session(contents["network"])
 
     def forward(self, data: Any) -> Tensor:
         given = {"data": data} if isinstance(data, Tensor) else {"ids": data.ids, "offsets": data.offsets}

@@ -18,11 +18,16 @@ from Utils.export.graphs.builder import FLOAT, INTEGER, Graph
 from Utils.export.graphs.network import rows
 
 NEXT = "next."  # a decoder's output of this name and a part of the state replaces that part
-STATE = "part of the state: goes from the encoder into the decoder"
 ABOUT = {
     "source": "the token numbers of each sentence, <bos> words <eos>, filled up with <pad>",
     "tokens": "the latest token of each translation; at first <bos>",
     "logits": "the logit of every word as the next token; <eos> ends a translation",
+}
+STATE = {
+    "padding": "state: 0 at a word of the source, minus infinity at <pad>",
+    "position": "state: the number of tokens before the latest",
+    "self": "state: keys and values, by attention head, of the translation so far",
+    "source": "state: keys and values, by attention head, of the source",
 }
 
 
@@ -45,7 +50,8 @@ class _Side:
         for name, entry in caches.items():
             length = "target" if entry["kind"] == "self" else "source"
             self.state[name] = FLOAT, ["batch", length, entry["heads"], entry["query"] + entry["value"]]
-        self.graph = Graph(ABOUT | dict.fromkeys(self.state, STATE) | {f"{NEXT}{name}": STATE for name in self.state})
+        about = {name: STATE[name.partition(".")[0]] for name in self.state}
+        self.graph = Graph(ABOUT | about | {f"{NEXT}{name}": text for name, text in about.items()})
 
     def product(self, name: str, value: str) -> str:
         return self.graph.linear(value, self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"])
