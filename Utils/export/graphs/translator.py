@@ -37,7 +37,7 @@ def graphs(draft: Draft, shape: Sequence[int], classes: int) -> dict[str, Graph]
 
 
 class _Side:
-    """What the two sides have in common."""
+    """Base of the two sides: the parts of the state, and the sublayers' operations."""
 
     def __init__(self, draft: Draft, side: str) -> None:
         self.program, self.tensors = draft.program, draft.tensors
@@ -78,9 +78,8 @@ class _Side:
         """Return the heads' outputs: query [B, L, heads, q], cache [B, S, heads, q + v] -> [B, L, heads * v]."""
         graph, (size, value) = self.graph, (entry["query"], entry["value"])
         keys, values = graph.split(cache, (size, value), 3)
-        scores = graph(
-            "MatMul", *(graph("Transpose", x, perm=p) for x, p in ((query, (0, 2, 1, 3)), (keys, (0, 2, 3, 1))))
-        )
+        query, keys = graph("Transpose", query, perm=(0, 2, 1, 3)), graph("Transpose", keys, perm=(0, 2, 3, 1))
+        scores = graph("MatMul", query, keys)
         if padding is not None:
             scores = graph("Add", scores, padding)
         heads = graph("MatMul", graph("Softmax", scores, axis=-1), graph("Transpose", values, perm=(0, 2, 1, 3)))
@@ -101,7 +100,7 @@ class _Side:
 
 
 class _Encoder(_Side):
-    """source [B, S] -> the state."""
+    """The encoder: source [B, S] -> the state."""
 
     def __init__(self, draft: Draft) -> None:
         super().__init__(draft, "encoder")
@@ -119,13 +118,12 @@ class _Encoder(_Side):
             memory = self.normalised("encoder", hidden)
         for name, (kind, shape) in self.state.items():
             part, _, number = name.partition(".")
-            if number:
-                entry = self.program["decoder"][int(number)]
-                if part == "source":
-                    made[name] = self.joined(entry, "memory", memory, entry["query"], entry["value"])
-                else:
-                    rest = torch.tensor([0, entry["heads"], entry["query"] + entry["value"]])
-                    made[name] = graph.zeros(graph("Concat", batch, rest, axis=0), FLOAT)
+            entry = self.program["decoder"][int(number)] if number else {}
+            if part == "source":
+                made[name] = self.joined(entry, "memory", memory, entry["query"], entry["value"])
+            elif part == "self":  # no tokens yet
+                rest = torch.tensor([0, entry["heads"], entry["query"] + entry["value"]])
+                made[name] = graph.zeros(graph("Concat", batch, rest, axis=0), FLOAT)
             graph.output(name, made[name], kind, shape)
 
     def _found(self, entry: dict[str, Any], hidden: str, hide: str) -> str | None:
@@ -137,7 +135,7 @@ class _Encoder(_Side):
 
 
 class _Decoder(_Side):
-    """The latest tokens [B] and the state -> logits [B, words] and what changes of the state."""
+    """The decoder: the latest tokens [B] and the state -> logits [B, words] and what changes of the state."""
 
     def __init__(self, draft: Draft, classes: int) -> None:
         super().__init__(draft, "decoder")
