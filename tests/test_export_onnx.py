@@ -245,7 +245,7 @@ def test_without_onnx_one_line_says_what_to_install(run, sample_data, monkeypatc
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     monkeypatch.setattr(measured, "SECONDS", 0.0005)
     monkeypatch.setattr(package.form_timing, "SECONDS", 0.0005)
-    said = "onnx and onnxruntime not installed; python -m pip install -r requirements-extra.txt"
+    said = "needs onnx and onnxruntime: python -m pip install -r requirements-extra.txt"
     for asked in ("export --format", "translate --text a --export"):
         code, out, err = ask(f"--experiment {asked} onnx --run {run}", sample_data)
         assert (code, out) == (2, "") and err == f"error: --{asked.rpartition('--')[2]} onnx: {said}\n"

@@ -49,8 +49,6 @@ def graph_file(format: str, part: str) -> str:
 
 
 def onnx_missing() -> str:
-    """Return what to install before a graph of ONNX can be made and run; "" if all is there."""
+    """Return what has to be installed to make and run a graph of ONNX; "" if all is there."""
     missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if not missing:
-        return ""
-    return f"{' and '.join(missing)} not installed; python -m pip install -r requirements-extra.txt"
+    return f"needs {' and '.join(missing)}: python -m pip install -r requirements-extra.txt" if missing else ""

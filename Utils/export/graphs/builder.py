@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import onnx
 import torch
@@ -43,10 +44,10 @@ class Graph:
         self.constants.append(numpy_helper.from_array(value.detach().contiguous().numpy(), name))
         return self("Cast", name, to=FLOAT) if value.dtype == torch.float16 else name
 
-    def __call__(self, op: str, *inputs: str | Tensor, **attributes: object) -> str:
+    def __call__(self, op: str, *inputs: str | Tensor, **attributes: Any) -> str:
         return self.several(op, 1, *inputs, **attributes)[0]
 
-    def several(self, op: str, count: int, *inputs: str | Tensor, **attributes: object) -> list[str]:
+    def several(self, op: str, count: int, *inputs: str | Tensor, **attributes: Any) -> list[str]:
         """Add a node with `count` outputs and return the names of their values."""
         names = [self.hold(value) if isinstance(value, Tensor) else value for value in inputs]
         found = [f"{op.lower()}{len(self.nodes)}{f'.{k}' if k else ''}" for k in range(count)]
