@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from Utils import exported
-from Utils.exported import kernel
+from Utils.exported import kernel, scattered
 from Utils.exported.scattered import Scattered
 
 pytestmark = pytest.mark.skipif(not exported.available("scattered"), reason="no C compiler")
@@ -58,6 +58,17 @@ def test_a_matrix_is_that_of_float64(rows, sizes):
     data = drawn((*rows, sizes[0]), 1.0, 3)
     wanted = F.linear(data.double(), weight.double(), bias.double())
     torch.testing.assert_close(Scattered(weight, bias)(data).double(), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_a_batch_too_large_for_places_of_32_bits_is_computed_in_parts(monkeypatch):
+    weight, bias, data = drawn((3, 2, 3, 3), 0.5, 1), drawn((3,), 1.0, 2), drawn((7, 2, 5, 5), 1.0, 3)
+    wanted = F.conv2d(data, weight, bias)
+    for places in (1, 400):
+        monkeypatch.setattr(scattered, "PLACES", places)
+        torch.testing.assert_close(Scattered(weight, bias, stride=(1, 1), padding=(0, 0))(data), wanted)
+        torch.testing.assert_close(
+            Scattered(weight[:, 0, 0], bias)(data[..., :3]), F.linear(data[..., :3], weight[:, 0, 0], bias)
+        )
 
 
 def test_what_a_pruned_weight_would_read_is_not_read():
