@@ -25,7 +25,7 @@ FORMATS = {
     "sparse": Format(
         "the weights that are left and where they stand, each matrix computing in the form measured to be the quickest",
         ways=("whole", "bits", "gaps"),
-        forms=("whole", "csr", "block"),
+        forms=("whole", "csr", "block", "scattered"),
         marker="hollow",
     ),
     "compact": Format(

@@ -37,7 +37,7 @@ def package(
     uses: {batch size: a function that runs a model on such a batch}.
     """
     tensors = {name: storage.rounded(name, tensor, values) for name, tensor in draft.tensors.items()}
-    ways, computing = FORMATS[format].ways, FORMATS[format].forms
+    ways, computing = FORMATS[format].ways, tuple(filter(exported.available, FORMATS[format].forms))
     images = any(value.dim() == 4 for value in draft.tensors.values())
     layout = {str(size): form_timing.layout(draft, use) for size, use in uses.items()} if images else {}
     turned = replace(draft, tensors=exported.channels_last(draft.tensors))
@@ -53,7 +53,7 @@ def package(
         measured = {size: found[name] for size, found in taken.items() if name in found}
         entry["quickest"] = {size: form_timing.quickest(found) for size, found in measured.items()}
         matrices[name] = {**entry, "microseconds": measured}
-    about = {"version": exported.VERSIONS[values], "kind": draft.kind, "format": format}
+    about = {"version": exported.VERSION, "kind": draft.kind, "format": format}
     about |= {} if values == "float32" else {"values": values}
     return {**about, "program": draft.program, "matrices": matrices, "layout": layout}, tensors
 
