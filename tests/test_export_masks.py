@@ -3,7 +3,7 @@
 import nets
 import pytest
 import torch
-from test_export import FORMS, near
+from test_export import near
 from test_export_translation import built, drafted, padded, sources
 
 from Layers.bags import Bags
@@ -70,7 +70,7 @@ def test_networks_under_random_masks(name, monkeypatch):
         for format, kind in FORMATS.items():
             draft = dead_units.compact(whole, one(data)) if kind.smaller else whole
             draft = draft if kind.empty_rows else storage.without_empty_rows(draft)
-            for form in FORMS:
+            for form in exported.CONV:
                 network = exported.Network(draft.program, draft.tensors, dict.fromkeys(draft.matrices, form))
                 assert near(network(data), wanted), (seed, format, form)
             if seed < 3:  # as it is stored
