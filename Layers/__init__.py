@@ -1,1 +1,3 @@
-"""Masked layers. This package imports nothing else of the project."""
+"""Masked layers, and masks for layers of others. This package imports nothing else of the project."""
+
+from Layers.attached import attach as attach
