@@ -17,6 +17,8 @@ from Utils.store import files, seal, weights
 if TYPE_CHECKING:
     from torch import nn
 
+CODE = "model.py"  # in the run's directory: the file of a model of the user's own
+
 
 def flags(top: Parser, title: str) -> None:
     """Add the flags that name the run and its data, in a group called `title`."""
@@ -26,12 +28,17 @@ def flags(top: Parser, title: str) -> None:
         "--dataset", dest="data_path", type=path, metavar="PATH",
         help="where the run's data lies, for a run on data of your own that is no longer prepared in --data-dir",
     )  # fmt: skip
+    add(
+        "--model", dest="model_path", type=path, metavar="FILE.py:CLASS",
+        help="where the run's model file lies, if it imports others beside it (default: the copy in the run)",
+    )  # fmt: skip
 
 
-def settings(run: str, data_path: str | None = None) -> Namespace:
+def settings(run: str, data_path: str | None = None, model_path: str | None = None) -> Namespace:
     """Return the settings of the run. Raises UserError if the directory holds no run, or if they have changed since.
 
     data_path: where the user's own data lies that it was made with; None: it is prepared.
+    model_path: where the file of the user's own model lies, and its class; None: the copy in the run.
     """
     seal.check(Path(run), "config.json")
     try:
@@ -39,6 +46,10 @@ def settings(run: str, data_path: str | None = None) -> Namespace:
         load.dataset(config.dataset)
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"--run {run}: no config.json of a run there; name a finished run's directory") from error
+    if load.guest(config.model) == "own":
+        config.model_path = model_path or f"{Path(run) / CODE}:{config.model.rpartition(':')[2]}"
+    elif model_path is not None:
+        raise UserError(f"--model {model_path}: {run} is a run of {config.model}, which has no file; leave it out")
     if data_path is not None:
         name, config.data_path = load.own_data(data_path)
         if name.rpartition(".")[2] != config.dataset.rpartition(".")[2]:
@@ -60,7 +71,7 @@ def take_up(args: Namespace) -> tuple[Namespace, corpus.Corpus, nn.Module]:
 
     Raises UserError if a file of the run is missing, before torch is imported.
     """
-    config = settings(args.run, args.data_path)
+    config = settings(args.run, args.data_path, args.model_path)
     file = weights.find("--run", args.run)
     data = corpus.load(locate(config, Path(args.data_dir)))
 

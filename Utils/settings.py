@@ -150,9 +150,13 @@ ROWS = (
         original=True, cost="run",
     ),
     Setting(
-        "model", "training", "text", "the network", metavar="NAME", families="MODELS",
-        original=True, axis=True, cost="run",
+        "model", "training", "text",
+        "the network; path/to/file.py:Class takes a class of your own, torchvision:NAME a classifier of torchvision "
+        "with fresh weights",
+        metavar="NAME", families="MODELS", original=True, axis=True, cost="run",
     ),
+    Setting("model_sha256", "training", "", since=None),  # hash of the file that defines the model's class
+    _operational("training", "model_path", "", "", None),  # that file and the class
     Setting(
         "width", "training", "positive", "factor of the hidden widths, of networks that have one width to choose", 1.0,
         metavar="X", since=1.0, cost="run",
@@ -274,7 +278,7 @@ ROWS = (
     ),
     _switch("pruning", "prune_bias", "prune biases too", original=True, dense=False),
     _switch(
-        "pruning", "prune_batchnorm", "prune BatchNorm scales too", original=True, dense=False,
+        "pruning", "prune_batchnorm", "prune BatchNorm scales too, and those of any norm in a network of others", original=True, dense=False,
         acts=lambda run, has: "batchnorm" in has,
     ),
     _switch(
