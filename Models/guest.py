@@ -35,11 +35,11 @@ def of_torchvision(name: str, input_shape: Sequence[int], num_classes: int) -> t
     options = OPTIONS.get(name, {"image_size": rows} if name.startswith("vit_") and rows == columns else {})
     made = models.get_model(name, weights=None, num_classes=num_classes, **options)
     path, first = next((path, part) for path, part in made.named_modules() if isinstance(part, nn.Conv2d))
-    words = f"the classifier {last_matrix(made)[0]} gives {num_classes} classes"
+    words = f"{last_matrix(made)[0]} has {num_classes} outputs"
     if first.in_channels != channels:
         parent, _, own = path.rpartition(".")
         setattr(made.get_submodule(parent), own, _with_channels(first, channels))
-        words = f"the first layer {path} takes {channels} channels in place of {first.in_channels}, {words}"
+        words = f"its first layer {path} has inputs for {channels} of {first.in_channels} channels, {words}"
     return made, words
 
 
@@ -49,7 +49,12 @@ def last_matrix(model: nn.Module) -> tuple[str, nn.Module]:
 
 
 def masked(model: nn.Module, dense_classifier: bool, embeddings: bool) -> nn.Module:
-    """Give the layers masks, in place; embeddings and the last layer only if they are to be pruned."""
+    """Give the layers masks, in place; embeddings and the last layer only if they are to be pruned.
+
+    Raises ValueError if there is no layer that can have one.
+    """
+    if not any(isinstance(part, KINDS) for part in model.modules()):
+        raise ValueError(f"{type(model).__name__} has no layer that can have a mask")
     kinds = tuple(kind for kind in KINDS if embeddings or kind not in TABLES)
     return attach(model, kinds, [last_matrix(model)[1]] if dense_classifier else [])
 

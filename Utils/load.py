@@ -105,6 +105,7 @@ EXPERIMENTS = {
     "assignment": "Experiments.assignment",
     "reach": "Experiments.reach",
     "probe": "Experiments.probe",
+    "audit": "Experiments.audit",
     "seal": "Experiments.seal",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)

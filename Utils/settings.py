@@ -151,8 +151,8 @@ ROWS = (
     ),
     Setting(
         "model", "training", "text",
-        "the network; path/to/file.py:Class takes a class of your own, torchvision:NAME a classifier of torchvision "
-        "with fresh weights",
+        "path/to/file.py:Class for a class of your own, torchvision:NAME for a classifier of torchvision with fresh "
+        "weights, or a network",
         metavar="NAME", families="MODELS", original=True, axis=True, cost="run",
     ),
     Setting("model_sha256", "training", "", since=None),  # hash of the file that defines the model's class
