@@ -68,7 +68,7 @@ def _on_parameters(reset: str) -> Callable[[nn.Module], None]:
 
 
 @functools.cache
-def _kind(stock: type[nn.Module], masks: tuple[str, ...], ties: tuple[str, ...]) -> type[nn.Module]:
+def _kind(stock: Any, masks: tuple[str, ...], ties: tuple[str, ...]) -> type[nn.Module]:
     """Return the subclass of `stock` in which these parameters are read through their masks."""
     members: dict[str, Any] = {name: _product(name) for name in masks}
     members |= {f"{name}_mask": _mask_elsewhere(name) for name in ties}

@@ -69,10 +69,10 @@ def misfit(model: Callable[[Any], Any], input_shape: Sequence[int], num_classes:
     output = model(torch.ones(2, *input_shape) if len(input_shape) > 1 else Bags(words, torch.tensor([0, 4])))
     if not isinstance(output, Tensor):
         return f"it returns a {type(output).__name__}, not one tensor of logits"
-    wanted = [2, num_classes]
-    return None if list(output.shape) == wanted else f"its output for two examples is {list(output.shape)}, not {wanted}"
+    found, wanted = list(output.shape), [2, num_classes]
+    return None if found == wanted else f"its output for two examples is {found}, not {wanted}"
 
 
 def _with_channels(layer: nn.Conv2d, channels: int) -> nn.Conv2d:
-    geometry = (layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
+    geometry: Any = (layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
     return nn.Conv2d(channels, *geometry, bias=layer.bias is not None, padding_mode=layer.padding_mode)

@@ -1,9 +1,9 @@
 """An audit of the masks of any model: whether each acts in the forward pass, by changing it and looking at the output.
 
-A mask is a buffer of zeros and ones of the shape of a parameter beside it: one of this project, of torch.nn.utils.prune,
-or what someone's own layer multiplies its weight by. A mask may be ignored because its layer is never called: torch.nn's
-attention reads the weight of its output projection, and a fused encoder those of all its layers, but only in eval mode
-without gradients. So each mask is tried in every mode.
+A mask is a buffer of zeros and ones of the shape of a parameter beside it: one of this project, of
+torch.nn.utils.prune, or what someone's own layer multiplies its weight by. A mask may be ignored because its layer is
+never called: torch.nn's attention reads the weight of its output projection, and a fused encoder those of all its
+layers, but only in eval mode without gradients. So each mask is tried in every mode.
 """
 
 import copy

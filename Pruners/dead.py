@@ -70,8 +70,7 @@ def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> 
         (f"{name}.out_proj".lstrip(".") if isinstance(module, nn.MultiheadAttention) else name, module)
         for name, module in model.named_modules()
         if isinstance(module, nn.MultiheadAttention)
-        or any(True for _ in module.parameters())
-        and not any(True for c in module.children() for _ in c.parameters())
+        or (any(True for _ in module.parameters()) and not any(True for c in module.children() for _ in c.parameters()))
     ]
     hooks = [module.register_forward_hook(note(name)) for name, module in holders]
     try:

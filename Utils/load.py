@@ -205,7 +205,8 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
         if model_class not in (None, family):
             raise UserError(f"--model-class means nothing to --model {model}; leave it out")
         if data.kind not in GUESTS[family].split():
-            raise UserError(f"--model {model} does not take {data.name}: such a network classifies {GUESTS[family].replace(' ', 's or ')}s")
+            inputs = GUESTS[family].replace(" ", "s or ")
+            raise UserError(f"--model {model} does not take {data.name}: such a network classifies {inputs}s")
         return family, model
     if model_class is not None:
         known("model class", model_class, MODELS)

@@ -24,8 +24,8 @@ def _flops(module: nn.Module, inputs: tuple, output: Tensor) -> dict[str, int]:
     if isinstance(module, nn.Linear):
         flops = {"weight": size * module.in_features, "bias": size}
     elif isinstance(module, CONVOLUTION):
-        positions = (math.prod(inputs[0].shape[2:]) if module.transposed else size // module.out_channels)
-        flops = {"weight": module._parameters["weight"].numel() * positions, "bias": size}
+        positions = math.prod(inputs[0].shape[2:]) if module.transposed else size // module.out_channels
+        flops = {"weight": module.weight.numel() * positions, "bias": size}
     elif isinstance(module, (*NORMS, *layers.IDENTITIES)):
         flops = dict.fromkeys(("weight", "bias"), size)
     elif isinstance(module, (MultiheadAttention, nn.MultiheadAttention)):
@@ -41,8 +41,11 @@ class _Reads(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, count: Callable) -> None:
         super().__init__()
-        weights = {path: of(module).weight(module, "weight") for path, module in model.named_modules() if
-                   isinstance(module, Attached) and "weight" in module.masks}
+        weights = {
+            path: of(module).weight(module, "weight")
+            for path, module in model.named_modules()
+            if isinstance(module, Attached) and "weight" in module.masks
+        }
         self.readers, self.kept, self.count = {id(w): path for path, w in weights.items()}, weights, count
 
     def __torch_function__(self, function, types, args=(), kwargs=None):

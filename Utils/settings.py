@@ -278,8 +278,8 @@ ROWS = (
     ),
     _switch("pruning", "prune_bias", "prune biases too", original=True, dense=False),
     _switch(
-        "pruning", "prune_batchnorm", "prune BatchNorm scales too, and those of any norm in a network of others", original=True, dense=False,
-        acts=lambda run, has: "batchnorm" in has,
+        "pruning", "prune_batchnorm", "prune BatchNorm scales too, in a network of others those of every norm",
+        original=True, dense=False, acts=lambda run, has: "batchnorm" in has,
     ),
     _switch(
         "pruning", "prune_residual", "prune residual connections too", original=True, dense=False,

@@ -30,7 +30,7 @@ class Tokens(nn.Module):
         self.bag = nn.EmbeddingBag(11, 8, mode="sum")
         self.conv = nn.Conv1d(8, 8, 3, padding=1)
         self.norm = nn.GroupNorm(2, 8)
-        options = {"dropout": 0.0, "batch_first": batch_first}
+        options: dict = {"dropout": 0.0, "batch_first": batch_first}
         self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, **options), 2)
         self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 12, **options), 1)
         self.out = nn.Linear(8, 3)

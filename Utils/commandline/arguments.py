@@ -71,7 +71,8 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     args.pretrained = args.pretrained or None
     args.pruner_sha256 = load.pruner_sha256(args.pruner)
     for row in settings.ROWS:
-        if row.choices and row.name not in ("pruner", "dataset", "model_class") and getattr(args, row.name, None) is not None:
+        free = ("pruner", "dataset", "model_class")  # checked above
+        if row.choices and row.name not in free and getattr(args, row.name, None) is not None:
             load.known(row.choices[0], getattr(args, row.name), getattr(load, row.choices[1]))
     load.configured(args)
     _reset(args, {**defaults, "prune_seed": args.seed}, note, pruners)
