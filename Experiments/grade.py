@@ -50,7 +50,12 @@ def flags(top: Parser) -> None:
         help="a folder or zip with a file, folder or zip for each student, also as Moodle or Canvas pack it",
     )
     add("--class", dest="graded_class", metavar="CLASS", help="the class to grade, if --rubric names none")
-    add("--rubric", type=path, metavar="FILE", help="classes, weights, partial points and late days, as TOML")
+    add(
+        "--rubric",
+        type=path,
+        metavar="FILE",
+        help="classes, weights, partial points and late days, in a copy of Experiments/grading/rubric.toml",
+    )
     add("--grade-dir", type=path, metavar="OUT", help="where sheets, feedback, gradebooks and index.html are kept")
     add("--workers", type=positive_count, default=1, metavar="N", help="students graded side by side (default: 1)")
     add("--only", metavar="STUDENT", help="grade this one, and leave the others' sheets as they are")

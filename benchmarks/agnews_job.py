@@ -7,6 +7,7 @@ dense gradients under torch.optim.Adam. Both ways start from the same weights an
 are timed in turn, each with its evaluation on the test set, so that the results can be compared number by number.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
@@ -54,9 +55,9 @@ class Tutorial:
     def __init__(self, located: corpus.Located) -> None:
         self.rows = rows(located)
         self.tokenize = text.tokenizer("basic_english")
-        words = text.vocabulary((self.tokenize(line) for _, line in self.rows["train"]), [text.UNKNOWN])
-        self.number = {word: k for k, word in enumerate(words)}
-        self.model = Plain(len(words))
+        counts = Counter(token for _, line in self.rows["train"] for token in self.tokenize(line))
+        self.number = {word: k for k, word in enumerate([text.UNKNOWN, *sorted(counts, key=lambda w: (-counts[w], w))])}
+        self.model = Plain(len(self.number))
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         self.orders: Iterator[list[int]] = iter(())  # of the examples, in each epoch to come
 

@@ -3,14 +3,16 @@
 import csv
 import io
 import json
+import re
 import stat
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import main
-from Experiments.grading import gradebook, outputs, page, rubric, structure, submissions
+from Experiments.grading import CHECKS, FORMULAS, gradebook, judge, outputs, page, rubric, structure, submissions
 from Experiments.grading.rubric import Rubric
 from Experiments.grading.submissions import Refused
 from Utils.errors import UserError
@@ -180,8 +182,8 @@ ROWS = [
 
 
 def test_points_are_what_the_rubric_says(tmp_path):
-    """By hand: of weights 1, 1, 1 and 0.1 the first and the last are earned."""
-    assert Rubric().earned({"rows": ROWS}) == pytest.approx(1.1 / 3.1)
+    """By hand: of weights 6, 6, 1 and 0.1 the first and the last are earned."""
+    assert Rubric().earned({"rows": ROWS}) == pytest.approx(6.1 / 13.1)
     path = tmp_path / "rubric.toml"
     path.write_text(
         'points = 10\nassignment = "Two"\n[classes]\nSNIP = 1\nGraSP = 3\n[weights]\nscores = 2\n[rows]\nc = 0\n'
@@ -196,6 +198,26 @@ def test_points_are_what_the_rubric_says(tmp_path):
     assert marks.total(sheets, marks.days["anna"]) == pytest.approx(0.9 * whole, abs=0.005)
     assert marks.total(sheets, marks.days["bo"]) == pytest.approx(0.75 * whole, abs=0.005)
     assert marks.total([], 0) == 0 and marks.total([{"class": "SNIP", "rows": []}], 0) == 0
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_scores_of_another_formula_cost_half_of_the_points_or_more(name):
+    """A class that ranks by something else and does the rest right is no half of a pruner."""
+    every = judge.planned(list(CHECKS), name)
+    rows = [row(c.name, group, group not in ("scores", "training"), forgeable=c.forgeable) for group, c in every]
+    assert {group for group, c in every if c.forgeable} == {"interface", "effects"}
+    assert 0.3 < Rubric().earned({"rows": rows}) < 0.5
+
+
+def test_the_usual_rubric_can_be_copied_and_what_it_suggests_is_read(tmp_path):
+    text = Path(rubric.__file__).with_suffix(".toml").read_text(encoding="utf-8")
+    copy = tmp_path / "rubric.toml"
+    copy.write_text(text, encoding="utf-8")
+    assert replace(rubric.read(str(copy), "Mag"), sha256="") == Rubric(classes={"Mag": 1.0})
+    first, _, more = text.partition("# What else a rubric may say:\n")
+    copy.write_text(first + re.sub("^# ", "", more, flags=re.MULTILINE), encoding="utf-8")
+    marks = rubric.read(str(copy), None)
+    assert marks.classes == {"SNIP": 1.0, "GraSP": 3.0} and marks.days == {"anna": 2.0} and marks.most == 50.0
 
 
 @pytest.mark.parametrize(
@@ -283,7 +305,7 @@ def test_feedback_and_results_of_one_student(tmp_path):
     results = json.loads((tmp_path / outputs.RESULTS).read_text(encoding="utf-8"))
     assert results["score"] == 50 and results["max_score"] == 100 and results["output"] == "student error: *why*"
     tests = {test["name"]: test for test in results["tests"]}
-    assert "SNIP: counts: c" not in tests and tests["SNIP: scores: b"]["score"] == 0.5
+    assert "SNIP: counts: c" not in tests and tests["SNIP: scores: b"]["score"] == 3.0
     assert tests["SNIP: scores: a"]["status"] == "passed" and tests["SNIP: counts: e"]["status"] == "failed"
     assert {"score", "max_score", "status", "output", "name"} <= tests["SNIP: scores: a"].keys()
     assert json.loads((tmp_path / outputs.SHEET).read_text(encoding="utf-8")) == one

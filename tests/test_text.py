@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from Utils.data import text
+from Utils.data.encoding import Encoding, consecutive
 from Utils.data.samples import news
 from Utils.data.sets import agnews
 
@@ -106,34 +107,37 @@ def test_basic_english_is_torchtexts_on_nasty_strings(torchtext, line):
     assert text.basic_english(line) == torchtext.data.utils.get_tokenizer("basic_english")(line)
 
 
+def vocabulary(rows, specials=(text.UNKNOWN,), least=1):
+    """The vocabulary that these rows of tokens have as the training split."""
+    encoding = Encoding(list)
+    rows = [encoding.add(row) for row in rows]
+    return encoding.finish({"train": np.arange(len(rows))}, specials, least)[0]
+
+
 def test_vocabulary_by_hand():
     """By frequency, equals by code point ("Z" before "a"), a special at its place however often it occurs."""
     rows = [["b", "a", "b", "<unk>"], [], ["Z", "a", "<unk>", "é", "<unk>"]]
-    assert text.build_vocabulary(rows, ["<unk>"]) == ["<unk>", "a", "b", "Z", "é"]
-    assert text.build_vocabulary(rows, ["<unk>"], min_freq=2) == ["<unk>", "a", "b"]
-    assert text.build_vocabulary(rows, ["<pad>", "<unk>"], min_freq=3) == ["<pad>", "<unk>"]
-    assert text.build_vocabulary(iter([]), ["<unk>"]) == ["<unk>"]
+    assert vocabulary(rows) == ["<unk>", "a", "b", "Z", "é"]
+    assert vocabulary(rows, least=2) == ["<unk>", "a", "b"]
+    assert vocabulary(rows, ["<pad>", "<unk>"], least=3) == ["<pad>", "<unk>"]
+    assert vocabulary([]) == ["<unk>"]
 
 
 @given(rows=TOKENS, specials=st.sampled_from([["<unk>"], ["<unk>", "<pad>"], ["~", "<unk>"]]), least=st.integers(1, 3))
 @settings(max_examples=30)  # an empty torchtext vocabulary takes 120 MB and a tenth of a second
 def test_vocabulary_is_torchtexts(torchtext, rows, specials, least):
     built = torchtext.vocab.build_vocab_from_iterator(rows, min_freq=least, specials=specials)
-    assert text.build_vocabulary(rows, specials, least) == built.get_itos()
+    assert vocabulary(rows, specials, least) == built.get_itos()
 
 
 def test_torchtext_is_used_where_it_loads(torchtext):
     assert text.torchtext() is torchtext
     assert text.tokenizer("basic_english") is torchtext.data.utils.get_tokenizer("basic_english")
-    rows = [["b", "a", "b"], ["c", "<unk>", "a", "b"]]
-    assert text.vocabulary(rows, ["<unk>"]) == text.build_vocabulary(rows, ["<unk>"]) == ["<unk>", "b", "a", "c"]
-    assert text.vocabulary(rows, ["<unk>"], min_freq=3) == ["<unk>", "b"]
 
 
-def test_where_torchtext_does_not_load_the_equivalents_take_over(without_torchtext):
+def test_where_torchtext_does_not_load_the_equivalent_takes_over(without_torchtext):
     assert text.torchtext() is None
     assert text.tokenizer("basic_english") is text.basic_english
-    assert text.vocabulary([["b", "a", "b"]], ["<unk>"]) == ["<unk>", "b", "a"]
 
 
 def test_an_unknown_tokenizer_is_refused():
@@ -159,7 +163,7 @@ def test_real_agnews_tokens_and_vocabulary_are_torchtexts(torchtext, real_rows):
     for split, rows in real_rows.items():
         assert all(theirs(line) == own for (_, line), own in zip(rows, tokens[split], strict=True)), split
     built = torchtext.vocab.build_vocab_from_iterator(tokens["train"], specials=["<unk>"])
-    assert text.build_vocabulary(tokens["train"], ["<unk>"]) == built.get_itos()
+    assert vocabulary(tokens["train"]) == built.get_itos()
 
 
 def test_real_agnews_has_the_known_vocabulary(real_rows):
@@ -167,7 +171,7 @@ def test_real_agnews_has_the_known_vocabulary(real_rows):
     sizes = {120_000: 95_811, 81_865: 79_759}
     assert len(real_rows["test"]) == 7_600
     assert len(real_rows["train"]) in sizes
-    words = text.build_vocabulary((text.basic_english(line) for _, line in real_rows["train"]), [text.UNKNOWN])
+    words = vocabulary(text.basic_english(line) for _, line in real_rows["train"])
     assert len(words) == sizes[len(real_rows["train"])]
 
 
@@ -182,12 +186,17 @@ def test_real_multi30k_tokens_and_vocabulary_are_torchtexts(torchtext, real_mult
     specials = ["<unk>", "<pad>", "<bos>", "<eos>"]
     for least in (1, 2):
         built = torchtext.vocab.build_vocab_from_iterator(tokens, min_freq=least, specials=specials)
-        assert text.build_vocabulary(tokens, specials, least) == built.get_itos()
+        assert vocabulary(tokens, specials, least) == built.get_itos()
+
+
+def test_splits_that_follow_one_another():
+    found = {split: numbers.tolist() for split, numbers in consecutive({"train": 2, "val": 0, "test": 3}).items()}
+    assert found == {"train": [0, 1], "val": [], "test": [2, 3, 4]}
 
 
 @given(rows=TOKENS)
 def test_encode_goes_there_and_back(rows):
-    words = text.build_vocabulary(rows, [text.UNKNOWN])
+    words = vocabulary(rows)
     ids, offsets = text.encode(rows, words)
     assert ids.dtype == np.int32 and offsets.dtype == np.int64
     assert offsets[0] == 0 and len(offsets) == len(rows) + 1 and offsets[-1] == len(ids)
@@ -206,7 +215,7 @@ def test_encode_is_torchtexts_look_up(torchtext):
     tokens = {split: [text.basic_english(line) for _, line in rows[:500]] for split, rows in news.generate().items()}
     built = torchtext.vocab.build_vocab_from_iterator(tokens["train"], specials=["<unk>"])
     built.set_default_index(built["<unk>"])
-    ids, _ = text.encode(tokens["test"], text.build_vocabulary(tokens["train"], ["<unk>"]))
+    ids, _ = text.encode(tokens["test"], vocabulary(tokens["train"]))
     assert ids.tolist() == [k for row in tokens["test"] for k in built(row)]
     assert 0 in ids  # some word of the test rows is in no training row
 

@@ -108,7 +108,9 @@ def _students(rows: Sequence[Mapping[str, Any]]) -> str:
 def _table(
     title: str, head: Sequence[str], rows: Sequence[Sequence[Any]], links: Mapping[str, str] | None = None
 ) -> str:
-    """Return a table in a box that scrolls. links: what the first cell of a row leads to, by its words."""
+    """Return a table without its empty columns. links: what the first cell of a row leads to, by its words."""
+    used = [k for k in range(len(head)) if not rows or any(str(row[k]) for row in rows)]
+    head, rows = [head[k] for k in used], [[row[k] for k in used] for row in rows]
     lines = []
     for row in rows:
         cells = [html.escape(str(cell)) for cell in row]
@@ -119,5 +121,5 @@ def _table(
     body = "\n".join(lines)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-        f"<table><thead><tr>{names}</tr></thead>\n<tbody>{body}</tbody></table></div>"
+        f'<table class="words"><thead><tr>{names}</tr></thead>\n<tbody>{body}</tbody></table></div>'
     )

@@ -11,17 +11,19 @@ from Experiments.grading import CHECKS
 from Utils import load
 from Utils.errors import UserError
 
-FORGEABLE = 0.1  # the weight of a row that rests on the word of the class's own process, if nothing else is said
+USUAL = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class Rubric:
     """The weights of a grading."""
 
-    points: float = 100.0  # of a submission in which every row holds
-    assignment: str = "Pruning"  # the column's title in gradebooks
+    points: float = USUAL["points"]  # of a submission in which every row holds
+    assignment: str = USUAL["assignment"]  # the column's title in gradebooks
     classes: Mapping[str, float] = field(default_factory=dict)  # class -> weight
-    weights: Mapping[str, float] = field(default_factory=dict)  # group of rows -> weight of each of its rows
+    weights: Mapping[str, float] = field(
+        default_factory=lambda: USUAL["weights"]
+    )  # group -> weight of each of its rows
     rows: Mapping[str, float] = field(default_factory=dict)  # row -> weight; 0 switches it off
     partial: Mapping[str, float] = field(default_factory=dict)  # words in what was found -> share of the row's points
     per_day: float = 0.0  # percent of the points that a day of lateness costs
@@ -32,8 +34,7 @@ class Rubric:
 
     def weight(self, row: Mapping[str, Any]) -> float:
         """Return the weight of a row."""
-        usual = FORGEABLE if row["forgeable"] else 1.0
-        return self.rows.get(row["name"], self.weights.get(row["group"], usual))
+        return self.rows.get(row["name"], self.weights[row["group"]])
 
     def share(self, row: Mapping[str, Any]) -> float:
         """Return which share of its weight a row earns."""
@@ -66,10 +67,10 @@ def read(path: str | None, name: str | None) -> Rubric:
         raise UserError(f"--rubric {path}: {error}") from error
     late = _table(path, given, "late")
     found = Rubric(
-        points=_number(path, "points", given.pop("points", 100.0), low=0.01),
-        assignment=str(given.pop("assignment", "Pruning")),
+        points=_number(path, "points", given.pop("points", USUAL["points"]), low=0.01),
+        assignment=str(given.pop("assignment", USUAL["assignment"])),
         classes=_numbers(path, given, "classes") or ({name: 1.0} if name else {}),
-        weights=_numbers(path, given, "weights"),
+        weights=USUAL["weights"] | _numbers(path, given, "weights"),
         rows=_numbers(path, given, "rows"),
         partial=_numbers(path, given, "partial", 1.0),
         per_day=_number(path, "late.per_day", late.pop("per_day", 0.0), 100.0),

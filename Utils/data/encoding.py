@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from Utils.data.text import UNKNOWN
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+def consecutive(counts: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Return the numbers of the texts of each split, if all splits are added one after the other; counts: of texts."""
+    import numpy as np
+
+    ends = dict(zip(counts, accumulate(counts.values()), strict=True))
+    return {split: np.arange(ends[split] - count, ends[split]) for split, count in counts.items()}
 
 
 class Encoding:
@@ -28,9 +37,11 @@ class Encoding:
     def finish(
         self, splits: Mapping[str, np.ndarray], specials: Sequence[str], min_freq: int = 1
     ) -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]]]:
-        """Return the vocabulary of the split "train", and (ids int32 [N], offsets int64 [texts + 1]) by split.
+        """Return the vocabulary, and (ids int32 [N], offsets int64 [texts + 1]) by split.
 
-        splits: the numbers of its texts by split. The vocabulary is that of Utils.data.text.build_vocabulary.
+        splits: the numbers of its texts by split. The vocabulary has `specials`, then each token that the split "train"
+        has `min_freq` times or more, by falling frequency, then code point, as torchtext's has. All others are
+        `<unk>`.
         """
         import numpy as np
 

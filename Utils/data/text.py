@@ -1,13 +1,12 @@
-"""Text preparation: tokens, vocabularies, token numbers, and back. Only this module imports torchtext and spaCy.
+"""Text preparation: tokens, token numbers, and back. Only this module imports torchtext and spaCy.
 
-torchtext is no longer maintained and does not load with newer torch. If it does not load, the functions below replace
-it. They give the same tokens and vocabularies.
+torchtext is no longer maintained and does not load with newer torch. Then `basic_english` below replaces its
+tokenizer, and gives the same tokens.
 """
 
 import functools
 import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -29,17 +28,6 @@ def basic_english(line: str) -> list[str]:
     return line.split()
 
 
-def build_vocabulary(tokens: Iterable[Sequence[str]], specials: Sequence[str], min_freq: int = 1) -> list[str]:
-    """Return `specials`, then each token seen `min_freq` times or more, by falling frequency, then code point."""
-    counts: Counter[str] = Counter()
-    for row in tokens:
-        counts.update(row)
-    for special in specials:
-        counts.pop(special, None)
-    kept = [item for item in counts.items() if item[1] >= min_freq]
-    return [*specials, *(word for word, _ in sorted(kept, key=lambda item: (-item[1], item[0])))]
-
-
 @functools.cache
 def torchtext() -> ModuleType | None:
     """Return the package torchtext, or None if it is not installed or was built for another torch."""
@@ -50,7 +38,6 @@ def torchtext() -> ModuleType | None:
 
             package.disable_torchtext_deprecation_warning()
             import torchtext.data.utils
-            import torchtext.vocab
     except (ImportError, OSError, AttributeError):
         return None
     return package
@@ -88,15 +75,6 @@ def _spacy(language: str) -> Callable[[str], list[str]]:
 
     rules = spacy.blank(language).tokenizer
     return lambda line: [token.text for token in rules(line)]
-
-
-def vocabulary(tokens: Iterable[Sequence[str]], specials: Sequence[str], min_freq: int = 1) -> list[str]:
-    """Return the words in the order of their numbers, as `build_vocabulary` does."""
-    package = torchtext()
-    if package is None:
-        return build_vocabulary(tokens, specials, min_freq)
-    built = package.vocab.build_vocab_from_iterator(tokens, min_freq=min_freq, specials=list(specials))
-    return built.get_itos()
 
 
 def encode(tokens: Sequence[Sequence[str]], words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -76,17 +76,20 @@ def prepare(splits: Mapping[str, list[tuple[int, str]]], notes: list[str]) -> Pr
     import torch
 
     from Utils.data import text
+    from Utils.data.encoding import Encoding, consecutive
 
-    tokenize = text.tokenizer(TOKENIZER)
-    tokens = {split: [tokenize(line) for _, line in pairs] for split, pairs in splits.items()}
-    words = text.vocabulary(tokens["train"], [text.UNKNOWN])
+    encoding = Encoding(text.tokenizer(TOKENIZER))
+    for pairs in splits.values():
+        for _, line in pairs:
+            encoding.add(line)
+    counts = {split: len(pairs) for split, pairs in splits.items()}
+    words, encoded = encoding.finish(consecutive(counts), [text.UNKNOWN])
     tensors = {}
-    for split, pairs in splits.items():
-        ids, offsets = text.encode(tokens[split], words)
+    for split, (ids, offsets) in encoded.items():
         tensors[f"{split}_ids"] = torch.from_numpy(ids)
         tensors[f"{split}_offsets"] = torch.from_numpy(offsets)
-        tensors[f"{split}_targets"] = torch.tensor([label - 1 for label, _ in pairs])
-    return Prepared(tensors, {split: len(pairs) for split, pairs in splits.items()}, {"text": words}, notes)
+        tensors[f"{split}_targets"] = torch.tensor([label - 1 for label, _ in splits[split]])
+    return Prepared(tensors, counts, {"text": words}, notes)
 
 
 def read(paths: Mapping[str, Path]) -> Prepared:

@@ -1,7 +1,4 @@
-"""Multi30k, task 1 (Elliott et al.
-
-2016): captions of pictures in four languages, split into tokens by spaCy's rules.
-"""
+"""Multi30k, task 1 (Elliott and others 2016): captions in four languages, split into tokens by spaCy's rules."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -23,10 +20,9 @@ DEFAULTS = parallel.DEFAULTS | {"src": "de", "tgt": "en", "test_set": "2016_flic
 
 def prepare(splits: Mapping[str, Sequence[Pair]], source: str, target: str, notes: list[str]) -> Prepared:
     """Prepare the pairs of each split."""
-    import numpy as np
+    from Utils.data.encoding import consecutive
 
-    ends = np.cumsum([0, *(len(rows) for rows in splits.values())])
-    numbers = {split: np.arange(a, b) for split, a, b in zip(splits, ends, ends[1:], strict=False)}
+    numbers = consecutive({split: len(rows) for split, rows in splits.items()})
     return parallel.prepare(itertools.chain(*splits.values()), numbers, (source, target), notes)
 
 
