@@ -77,7 +77,7 @@ def _kind(stock: Any, masks: tuple[str, ...], ties: tuple[str, ...]) -> type[nn.
     return type(f"Masked{stock.__name__}", (Attached, QUICK.get(stock, stock)), members)
 
 
-def _bare(stock: type[nn.Module], masks: tuple[str, ...], ties: tuple[str, ...]) -> nn.Module:
+def _bare(stock: Any, masks: tuple[str, ...], ties: tuple[str, ...]) -> nn.Module:
     kind = _kind(stock, masks, ties)
     return kind.__new__(kind)
 
@@ -133,7 +133,8 @@ def _change(module: Any, holders: dict[int, tuple[nn.Module, str]]) -> None:
     for name in tied:
         module._buffers.pop(f"{name}_mask", None)
     module.__dict__["tied"] = tied
-    module.__class__ = _kind(type(module), tuple(found), tuple(tied))
+    stock: Any = type(module)
+    module.__class__ = _kind(stock, tuple(found), tuple(tied))
 
 
 def _take_over(module: nn.Module) -> None:

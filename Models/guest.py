@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Layers import attach
-from Layers.attached import KINDS, TABLES
+from Layers.attached import KINDS, TABLES, attach
 from Layers.bags import Bags
 
 HEADS = {"aux_logits": False, "init_weights": True}  # without the losses of a second head
@@ -73,6 +72,7 @@ def misfit(model: Callable[[Any], Any], input_shape: Sequence[int], num_classes:
     return None if found == wanted else f"its output for two examples is {found}, not {wanted}"
 
 
-def _with_channels(layer: nn.Conv2d, channels: int) -> nn.Conv2d:
-    geometry: Any = (layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
-    return nn.Conv2d(channels, *geometry, bias=layer.bias is not None, padding_mode=layer.padding_mode)
+def _with_channels(layer: Any, channels: int) -> nn.Conv2d:
+    names = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
+    options = {name: getattr(layer, name) for name in names}
+    return nn.Conv2d(channels, layer.out_channels, **options, bias=layer.bias is not None)

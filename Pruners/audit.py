@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Layers import attach
+from Layers.attached import attach
 from Pruners import dead
 from Pruners.untouched import untouched
 
@@ -44,7 +44,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Entry:
-    """What was found of one mask."""
+    """The verdicts on one mask."""
 
     name: str
     kept: int
