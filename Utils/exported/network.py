@@ -101,6 +101,8 @@ OPERATIONS = {
     "relu": _without(lambda step: F.relu),
     "add": _without(lambda step: torch.add),
     "flatten": _without(lambda step: lambda input: input.flatten(1)),
-    "max_pool": _without(lambda step: lambda input: F.max_pool2d(input, step["size"])),
+    "max_pool": _without(
+        lambda step: lambda input: F.max_pool2d(input, step["size"], step.get("stride"), step.get("padding", 0))
+    ),
     "mean": _without(lambda step: lambda input: input.mean((2, 3), keepdim=True)),
 }
