@@ -36,13 +36,13 @@ class Attached(nn.Module):
     """The base class of all layers that have got masks from `attach`. Copies and pickles keep them."""
 
     reading = PLAIN
-    stock: type[nn.Module]
-    masks: tuple[str, ...]  # parameters that have a mask, its own or that of a tied one
-    ties: tuple[str, ...]  # those of them whose mask lies with another layer
-    tied: dict[str, tuple[nn.Module, str]]  # these layers, and the parameter's name there
+    _stock: type[nn.Module]
+    _masked: tuple[str, ...]  # parameters that have a mask, its own or that of a tied one
+    _ties: tuple[str, ...]  # those of them whose mask lies with another layer
+    _holders: dict[str, tuple[nn.Module, str]]  # these layers, and the parameter's name there
 
     def __reduce__(self) -> tuple:
-        return _bare, (self.stock, self.masks, self.ties), dict(self.__dict__)
+        return _bare, (self._stock, self._masked, self._ties), dict(self.__dict__)
 
 
 def _product(name: str) -> property:
@@ -51,7 +51,7 @@ def _product(name: str) -> property:
 
 def _mask_elsewhere(name: str) -> property:
     def mask(self: Attached) -> Any:
-        holder, its = self.tied[name]
+        holder, its = self._holders[name]
         return getattr(holder, f"{its}_mask")
 
     return property(mask)
@@ -62,7 +62,7 @@ def _on_parameters(reset: str) -> Callable[[nn.Module], None]:
 
     def method(self: Any) -> None:
         with replaced({module: Raw() for module in self.modules()}):
-            getattr(self.stock, reset)(self)
+            getattr(self._stock, reset)(self)
 
     return method
 
@@ -73,7 +73,7 @@ def _kind(stock: Any, masks: tuple[str, ...], ties: tuple[str, ...]) -> type[nn.
     members: dict[str, Any] = {name: _product(name) for name in masks}
     members |= {f"{name}_mask": _mask_elsewhere(name) for name in ties}
     members |= {name: _on_parameters(name) for name in RESETS if hasattr(stock, name)}
-    members |= {"stock": stock, "masks": masks, "ties": ties, "__module__": __name__}
+    members |= {"_stock": stock, "_masked": masks, "_ties": ties, "__module__": __name__}
     return type(f"Masked{stock.__name__}", (Attached, QUICK.get(stock, stock)), members)
 
 
@@ -132,7 +132,7 @@ def _change(module: Any, holders: dict[int, tuple[nn.Module, str]]) -> None:
         return
     for name in tied:
         module._buffers.pop(f"{name}_mask", None)
-    module.__dict__["tied"] = tied
+    module.__dict__["_holders"] = tied
     stock: Any = type(module)
     module.__class__ = _kind(stock, tuple(found), tuple(tied))
 

@@ -14,16 +14,16 @@ def ones(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
     """Return the all-ones input of `model`, one example long.
 
     A model whose input is not a float tensor defines `ones_input()`, which returns its own (for token ids: ones in
-    one-hot space), on the model's device. For another model of texts, which has an embedding and a vocabulary for a
-    shape, it is a text of WORDS words, or of every word once if it embeds whole bags. For every other model the input
+    one-hot space), on the model's device. For another model of texts, which has an embedding and no shape but the size
+    of a vocabulary, it is a text of WORDS words, or of every word once if it embeds whole bags. For every other model the input
     is a tensor of ones `[1, *shape]` with the type of the parameters.
     """
     if hasattr(model, "ones_input"):
         return model.ones_input()
-    tables = [module for module in model.modules() if isinstance(module, (nn.Embedding, nn.EmbeddingBag))]
-    if tables and len(shape) == 1:
-        bags = isinstance(tables[0], nn.EmbeddingBag)
-        ids = torch.arange(shape[0], device=device) if bags else torch.zeros(WORDS, dtype=torch.int64, device=device)
+    table = next((part for part in model.modules() if isinstance(part, (nn.Embedding, nn.EmbeddingBag))), None)
+    if table is not None and len(shape) <= 1:
+        words = table.num_embeddings if isinstance(table, nn.EmbeddingBag) else WORDS
+        ids = torch.arange(words, device=device) % table.num_embeddings
         return Bags(ids, ids[:1])
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
     return torch.ones([1, *shape], device=device, dtype=dtype)

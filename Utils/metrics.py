@@ -44,7 +44,7 @@ class _Reads(TorchFunctionMode):
         weights = {
             path: of(module).weight(module, "weight")
             for path, module in model.named_modules()
-            if isinstance(module, Attached) and "weight" in module.masks
+            if isinstance(module, Attached) and "weight" in module._masked
         }
         self.readers, self.kept, self.count = {id(w): path for path, w in weights.items()}, weights, count
 

@@ -49,7 +49,7 @@ def read(flag: str, text: str) -> Plugin:
     name, _, attribute = text.rpartition(":")
     if not name or not attribute.isidentifier():
         raise UserError(f"{flag} {text}: write it as path/to/file.py:Class")
-    path = Path(name)
+    path = Path(name).expanduser()
     try:
         content = path.read_bytes()
         compile(content, str(path), "exec", dont_inherit=True)

@@ -20,6 +20,8 @@ from Pruners.pruners import GraSP, Mag, SynFlow
 from Utils import generator, metrics
 from Utils.training.prune import reinitialize
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*(nested tensor|Lazy modules)", "ignore:The PyTorch API of nested")
+
 
 class Tokens(nn.Module):
     """Every kind of layer that words go through in torch.nn: [B, L] token numbers -> [B, 3]."""

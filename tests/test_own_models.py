@@ -114,8 +114,9 @@ def test_a_run_is_known_by_the_content_of_the_file(cli, net, tmp_path):
     assert "model_sha256" not in cli(flags).config
 
 
-def test_texts_with_and_without_their_embedding(cli, net):
-    flags = f"--dataset agnews --threads 1 --compression 1 --pruner mag --model {net}:Bag"
+@pytest.mark.parametrize("pruner", ["mag", "grasp", "synflow"])
+def test_texts_with_and_without_their_embedding(cli, net, pruner):
+    flags = f"--dataset agnews --threads 1 --compression 1 --pruner {pruner} --model {net}:Bag"
     alone, both = cli(flags), cli(f"{flags} --prune-embedding")
     words = alone.result["vocab"]["text"]
     assert alone.result["parameters"]["prunable"] == 8 * 4
