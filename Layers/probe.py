@@ -15,8 +15,8 @@ def ones(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
 
     A model whose input is not a float tensor defines `ones_input()`, which returns its own (for token ids: ones in
     one-hot space), on the model's device. For another model of texts, which has an embedding and no shape but the size
-    of a vocabulary, it is a text of WORDS words, or of every word once if it embeds whole bags. For every other model the input
-    is a tensor of ones `[1, *shape]` with the type of the parameters.
+    of a vocabulary, it is a text of WORDS words, or of every word once if it embeds whole bags. For every other model
+    the input is a tensor of ones `[1, *shape]` with the type of the parameters.
     """
     if hasattr(model, "ones_input"):
         return model.ones_input()
