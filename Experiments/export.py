@@ -2,12 +2,14 @@
 
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 from Experiments import finished
 from Utils import load
 from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser, names
-from Utils.export.formats import FORMATS, VALUES
+from Utils.errors import UserError
+from Utils.export.formats import FORMATS, ONNX, VALUES, onnx_missing
 
 # torch is imported only after the run has been found.
 
@@ -19,8 +21,8 @@ def flags(top: Parser) -> None:
     add(
         "--format",
         required=True,
-        metavar=names(FORMATS),
-        help="; ".join(f"{name}: {format.help}" for name, format in FORMATS.items()),
+        metavar=names((*FORMATS, *ONNX)),
+        help="; ".join([*(f"{name}: {format.help}" for name, format in FORMATS.items()), *map(_help, ONNX)]),
     )
     add(
         "--values",
@@ -34,29 +36,50 @@ def flags(top: Parser) -> None:
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments."""
-    load.known("format", args.format, FORMATS)
+    load.known("format", args.format, (*FORMATS, *ONNX))
     load.known("type of values", args.values, VALUES)
+    if args.format in ONNX and (missing := onnx_missing()):
+        raise UserError(f"--format {args.format}: {missing}")
     return args
 
 
+def _help(name: str) -> str:
+    return f"{name}: {ONNX[name]}, as a graph that ONNX Runtime runs"
+
+
 def run(args: Namespace) -> list[Path]:
-    """Write model.<format>.safetensors and model.<format>.json (see Utils.exported); return their paths."""
+    """Write model.<format>.json and what belongs to it (see Utils.exported, Utils.export.graphs); return the paths."""
     config, data, model = finished.take_up(args)
 
     import torch
 
-    from Utils.export import measured, package
+    from Utils.export import package, storage
 
     exporter = load.exporter(data.dataset)
     whole = exporter.draft(model)
-    draft = package.reduced(whole, args.format, exporter, data)
-    uses = {size: exporter.use(data, size, torch.device("cpu")) for size in measured.SIZES}
-    about, tensors = package.package(draft, args.format, uses, args.values)
-    difference = package.difference(model, about, tensors, data)
+    draft = package.reduced(whole, ONNX.get(args.format, args.format), exporter, data)
+    stored: Any
+    write: Any
+    if args.format in ONNX:
+        from Utils.export.graphs import package as graphs
+        from Utils.export.graphs import session
+
+        about, stored = graphs.made(draft, args.format, data, args.values)
+        export, size, write = session.KINDS[draft.kind](stored), sum(map(len, stored.values())), graphs.write
+        user = "ONNX Runtime runs the graphs as the JSON says"
+    else:
+        from Utils import exported
+        from Utils.export import measured
+
+        uses = {size: exporter.use(data, size, torch.device("cpu")) for size in measured.SIZES}
+        about, stored = package.package(draft, args.format, uses, args.values)
+        export, size, write = exported.build(about, stored, package.CHECKED), storage.size(stored), package.write
+        user = "the folder Utils/exported loads them"
+    difference = package.difference(model, export, data, args.values)
     about |= {"run": Path(args.run).resolve().name, "dataset": config.dataset, "largest_difference": difference}
     about |= {"shape": list(data.shape), "classes": list(data.classes)}
     about |= {"threads": torch.get_num_threads(), "torch": torch.__version__}
-    written = package.write(Path(args.export_dir or args.run), about, tensors)
-    print(package.words(about, tensors, whole), end="")
-    print(f"Saved {written[0]} and {written[1].name}; the folder Utils/exported loads them.")
-    return written
+    first, *others = write(Path(args.export_dir or args.run), about, stored)
+    print(package.words(about, size, whole), end="")
+    print(f"Saved {first} and {', '.join(path.name for path in others)}; {user}.")
+    return [first, *others]

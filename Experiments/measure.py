@@ -58,10 +58,10 @@ def words(formats: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a table for the console, one format per line, with its speed relative to the dense format."""
     sizes = list(formats[MASKED]["seconds"])
     lines = [
-        f"{'':>8} {'parameters':>11} {'file':>11} {'memory':>11} {'multiply-adds':>14}" + "".join(map(_head, sizes))
+        f"{'':>10} {'parameters':>11} {'file':>11} {'memory':>11} {'multiply-adds':>14}" + "".join(map(_head, sizes))
     ]
     for name, figures in formats.items():
-        line = f"{name:>8} {figures['parameters']:>11,} {figures['file_bytes']:>11,} {figures['memory_bytes']:>11,}"
+        line = f"{name:>10} {figures['parameters']:>11,} {figures['file_bytes']:>11,} {figures['memory_bytes']:>11,}"
         work = figures.get("multiply_adds")
         line += f" {'-' if work is None else format(work, ','):>14}"
         for size in sizes:

@@ -12,7 +12,7 @@ from Utils.commandline.kinds import positive_count
 from Utils.commandline.parser import Parser, names
 from Utils.data import corpus, reading
 from Utils.errors import UserError
-from Utils.export.formats import FORMATS
+from Utils.export.formats import FORMATS, ONNX, graph_file, onnx_missing
 from Utils.store import weights
 
 # torch is imported only after the run and the text have been found.
@@ -31,7 +31,7 @@ def flags(top: Parser) -> None:
     add("--beam", type=positive_count, metavar="K", help="hypotheses kept in decoding (default: the run's)")
     add(
         "--export",
-        metavar=names(FORMATS),
+        metavar=names((*FORMATS, *ONNX)),
         help="translate with what --experiment export has made of the run (default: with the run's own model)",
     )
 
@@ -39,7 +39,9 @@ def flags(top: Parser) -> None:
 def check(args: Namespace) -> Namespace:
     """Check the arguments."""
     if args.export is not None:
-        load.known("export", args.export, FORMATS)
+        load.known("export", args.export, (*FORMATS, *ONNX))
+    if args.export in ONNX and (missing := onnx_missing()):
+        raise UserError(f"--export {args.export}: {missing}")
     return args
 
 
@@ -87,9 +89,11 @@ def find(args: Namespace) -> Path:
     if args.export is None:
         return weights.find("--run", args.run)
     path = Path(args.run) / f"model.{args.export}.json"
-    if not path.is_file() or not path.with_suffix(".safetensors").is_file():
+    of_graphs = [path.parent / graph_file(args.export, part) for part in ("encoder", "decoder")]
+    beside = of_graphs if args.export in ONNX else [path.with_suffix(".safetensors")]
+    if not all(file.is_file() for file in (path, *beside)):
         command = f"python main.py --experiment export --run {args.run} --format {args.export}"
-        raise UserError(f"--run {args.run}: no {path.name} with its tensors there; make it with: {command}")
+        raise UserError(f"--run {args.run}: no {path.name} with what belongs to it there; make it with: {command}")
     return path
 
 
@@ -118,6 +122,10 @@ def translate(args: Namespace, config: Namespace, model_file: Path, data: corpus
     beam = args.beam or config.beam
     if args.export is None:
         model = finished.model(config, data, model_file).to(device)
+    elif args.export in ONNX:
+        from Utils.export.graphs import session
+
+        device, model = torch.device("cpu"), session.load(model_file)
     else:
         model = exported.load(model_file, max(1, min(len(sources) * beam, decode.batch_size(device))), device)
     found: Any = iter(decode.translate(model, sources, device, beam))

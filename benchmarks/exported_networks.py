@@ -27,6 +27,7 @@ CASES = {
     "fc-synflow-c2": "--dataset mnist --model fc --pruner synflow --prune-epochs 100 --compression 2",
     "fc-rand-c1": "--dataset mnist --model fc --pruner rand --compression 1",
     "fc-rand-c2": "--dataset mnist --model fc --pruner rand --compression 2",
+    "vgg16-bn-rand-c1": "--dataset cifar10 --model-class lottery --model vgg16-bn --pruner rand --compression 1",
     "vgg16-bn-synflow-c2": "--dataset cifar10 --model-class lottery --model vgg16-bn --pruner synflow "
     "--prune-epochs 100 --compression 2",
 }

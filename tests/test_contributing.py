@@ -169,11 +169,11 @@ def test_a_metric(follow):
 
 def test_an_export_format(follow):
     made = follow("An export format")
-    assert "{sparse,compact,dense,small}" in made.help("export")
+    assert "{sparse,compact,dense,small," in made.help("export")
     out = made.run(*PAGE["An export format"].commands)
     run = made.tree / "Results" / "data" / "singleshot" / "thin"
     formats = json.loads((run / "measurement.json").read_text(encoding="utf-8"))["formats"]
-    assert list(formats) == ["masked", "sparse", "compact", "dense", "small"] and "small: " in out
+    assert list(formats)[:5] == ["masked", "sparse", "compact", "dense", "small"] and "small: " in out
     assert formats["small"]["file_bytes"] < min(formats[name]["file_bytes"] for name in ("sparse", "compact"))
     data = load.corpus("mnist", str(made.tree / "Data"), "sample")
     model = finished.model(finished.settings(str(run)), data, run / "model.safetensors")

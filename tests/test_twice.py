@@ -53,12 +53,15 @@ FORMS = {
 }
 
 
-def all_derivatives(function, inputs):
-    """Value, first and second derivatives along fixed random directions, and third ones."""
+TWO_ORDERS = ("norm by the batch",)  # which is left to torch, and newer torch has no third derivative of it
+
+
+def all_derivatives(function, inputs, orders):
+    """Value and derivatives along fixed random directions, up to this order."""
     DRAW.manual_seed(7)
     value = function(*inputs)
     found, current = [value], (value,)
-    for _ in range(3):
+    for _ in range(orders):
         parts = [(v * normal(*v.shape, grad=False)).sum() for v in current if v is not None]
         dot = sum(parts, torch.zeros(()))
         if not dot.requires_grad:
@@ -77,7 +80,8 @@ def test_values_and_derivatives_are_torchs(name):
         with TwiceDifferentiable():
             return function(*arguments)
 
-    expected, found = all_derivatives(function, inputs), all_derivatives(ours, inputs)
+    orders = 2 if name in TWO_ORDERS else 3
+    expected, found = all_derivatives(function, inputs, orders), all_derivatives(ours, inputs, orders)
     found += [torch.zeros_like(tensor) for tensor in expected[len(found) :]]
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)

@@ -66,7 +66,7 @@ def layout(draft: Draft, use: Callable[[nn.Module], Any]) -> str:
     return min(taken, key=lambda name: statistics.median(taken[name]))
 
 
-def _kinds(weight: Tensor) -> Mapping[str, type[exported.Form]]:
+def _kinds(weight: Tensor) -> Mapping[str, Callable[..., exported.Form]]:
     return exported.LINEAR if weight.dim() == 2 else exported.CONV
 
 
@@ -119,6 +119,6 @@ def multiply_adds(draft: Draft, forms: Mapping[str, str], use: Callable[[nn.Modu
 
 def _values(weight: Tensor, form: str) -> int:
     """Return how many numbers of the matrix are multiplied at each position."""
-    if form == "csr":
+    if form in ("csr", "scattered"):
         return int(weight.count_nonzero())
     return (exported.block(weight)[2] if form == "block" else weight).numel()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ FORMATS = {
     "sparse": Format(
         "the weights that are left and where they stand, each matrix computing in the form measured to be the quickest",
         ways=("whole", "bits", "gaps"),
-        forms=("whole", "csr", "block"),
+        forms=("whole", "csr", "block", "scattered"),
         marker="hollow",
     ),
     "compact": Format(
@@ -36,6 +37,18 @@ FORMATS = {
     ),
     "dense": Format("as it is, masks multiplied in", ways=("whole",), forms=("whole",), empty_rows=True),
 }
+ONNX = {"onnx": "compact", "onnx-dense": "dense"}  # graphs in the Open Neural Network Exchange: whose network they hold
 VALUES = ("float32", "float16")  # types of the stored numbers, the default first
 REFERENCE = "dense"  # the format that speed is compared with
 MASKED = "masked"  # the model as it was trained, which is measured too; it is no format
+
+
+def graph_file(format: str, part: str) -> str:
+    """Return the file name of a graph: model.onnx of a "network", model.encoder.onnx or model.dense.encoder.onnx."""
+    return ".".join(("model", *format.split("-")[1:], *[part] * (part != "network"), "onnx"))
+
+
+def onnx_missing() -> str:
+    """Return what has to be installed to make and run a graph of ONNX; "" if all is there."""
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    return f"needs {' and '.join(missing)}: python -m pip install -r requirements-extra.txt" if missing else ""

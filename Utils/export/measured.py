@@ -1,7 +1,7 @@
 """Measurement of the formats of a model: bytes, multiply-adds, and seconds by torch's benchmark timer."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,8 @@ from Utils import exported
 from Utils.data.corpus import Corpus
 from Utils.errors import UserError
 from Utils.export import form_timing, package
-from Utils.export.formats import FORMATS, MASKED
+from Utils.export.draft import Draft
+from Utils.export.formats import FORMATS, MASKED, ONNX, onnx_missing
 from Utils.machine import timing
 
 SIZES = (1, 64)  # batch sizes
@@ -49,15 +50,14 @@ def formats(
         whole = exporter.draft(model)
         found[MASKED]["multiply_adds"] = form_timing.multiply_adds(whole, {}, uses[1])
     except Exception as error:  # an unusual model may raise anything
-        left_out = dict.fromkeys(FORMATS, _reason(error))
-    for name in FORMATS if not left_out else ():
+        left_out = dict.fromkeys((*FORMATS, *ONNX), _reason(error))
+    for name in () if left_out else (*FORMATS, *ONNX):
         try:
-            draft = package.reduced(whole, name, exporter, data)
-            about, tensors = package.package(draft, name, uses)
-            package.difference(model, about, tensors, data)
-            found[name] = _sizes(draft, about, tensors, uses[1])
-            loads[name] = partial(exported.build, about, tensors)
+            draft = package.reduced(whole, ONNX.get(name, name), exporter, data)
+            found[name], loads[name] = (_graphs if name in ONNX else _packed)(draft, name, data, uses)
+            package.difference(model, loads[name](package.CHECKED), data)
         except Exception as error:
+            found.pop(name, None), loads.pop(name, None)
             left_out[name] = _reason(error)
     for size, use in uses.items():
         taken = timing.medians({name: partial(use, made(size)) for name, made in loads.items()}, repeats, SECONDS)
@@ -76,15 +76,37 @@ def _bytes(tensors: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def _sizes(draft: Any, about: dict[str, Any], tensors: dict[str, torch.Tensor], use: Any) -> dict[str, Any]:
+def _packed(draft: Draft, name: str, data: Corpus, uses: Mapping[int, Any]) -> tuple[dict[str, Any], Load]:
+    """Return the figures of an export, without seconds, and a function that builds its model."""
+    about, tensors = package.package(draft, name, uses)
     chosen = {matrix: exported.nearest(kept["quickest"], 1) for matrix, kept in about["matrices"].items()}
-    return {
+    figures = {
         "parameters": package.parameters(tensors),
         "file_bytes": len(package.content(tensors)),
         "memory_bytes": _bytes(exported.build(about, tensors).held),
-        "multiply_adds": form_timing.multiply_adds(draft, chosen, use),
+        "multiply_adds": form_timing.multiply_adds(draft, chosen, uses[1]),
         "forms": {name: kept["quickest"] for name, kept in about["matrices"].items()},
     }
+    return figures, partial(exported.build, about, tensors)
+
+
+def _graphs(draft: Draft, name: str, data: Corpus, uses: Mapping[int, Any]) -> tuple[dict[str, Any], Load]:
+    """Do the same with graphs, which ONNX Runtime runs. Raises UserError if it is not installed."""
+    if missing := onnx_missing():
+        raise UserError(missing)
+
+    from Utils.export.graphs import package as graphs
+    from Utils.export.graphs import session
+
+    _, contents = graphs.made(draft, name, data)
+    runs = session.KINDS[draft.kind](contents)
+    figures = {
+        "parameters": package.parameters(draft.tensors),
+        "file_bytes": sum(map(len, contents.values())),
+        "memory_bytes": _bytes(draft.tensors.values()),
+        "multiply_adds": form_timing.multiply_adds(draft, {}, uses[1]),
+    }
+    return figures, lambda size: runs
 
 
 def _add(figures: dict[str, Any], size: str, seconds: list[float]) -> None:

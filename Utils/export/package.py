@@ -37,7 +37,7 @@ def package(
     uses: {batch size: a function that runs a model on such a batch}.
     """
     tensors = {name: storage.rounded(name, tensor, values) for name, tensor in draft.tensors.items()}
-    ways, computing = FORMATS[format].ways, FORMATS[format].forms
+    ways, computing = FORMATS[format].ways, tuple(filter(exported.available, FORMATS[format].forms))
     images = any(value.dim() == 4 for value in draft.tensors.values())
     layout = {str(size): form_timing.layout(draft, use) for size, use in uses.items()} if images else {}
     turned = replace(draft, tensors=exported.channels_last(draft.tensors))
@@ -53,7 +53,7 @@ def package(
         measured = {size: found[name] for size, found in taken.items() if name in found}
         entry["quickest"] = {size: form_timing.quickest(found) for size, found in measured.items()}
         matrices[name] = {**entry, "microseconds": measured}
-    about = {"version": exported.VERSIONS[values], "kind": draft.kind, "format": format}
+    about = {"version": exported.VERSION, "kind": draft.kind, "format": format}
     about |= {} if values == "float32" else {"values": values}
     return {**about, "program": draft.program, "matrices": matrices, "layout": layout}, tensors
 
@@ -80,28 +80,27 @@ def parameters(tensors: Mapping[str, Tensor]) -> int:
 
 
 @torch.no_grad()
-def difference(model: nn.Module, about: Mapping[str, Any], tensors: Mapping[str, Tensor], data: Corpus) -> float:
-    """Return the largest difference between logits of the export and of the model, on the first test examples.
+def difference(model: nn.Module, export: nn.Module, data: Corpus, values: str = "float32") -> float:
+    """Return the largest difference between logits of an export and of its model, on the first test examples.
 
-    Raises FloatingPointError if rounding cannot explain it.
+    values: the type of the stored numbers. Raises FloatingPointError if rounding to it cannot explain the difference.
     """
     batch, _ = next(iter(Loader(data.test, CHECKED, length=CHECKED)))
     wanted = model(batch)
-    found = (exported.build(about, tensors, CHECKED)(batch) - wanted).abs().max().item()
-    tolerance = TOLERANCE[about.get("values", "float32")]
+    found = (export(batch) - wanted).abs().max().item()
     scale = max(1.0, wanted.abs().max().item())
-    if not found <= tolerance * scale:
+    if not found <= TOLERANCE[values] * scale:
         raise FloatingPointError(f"the export's logits are {found:.2g} off; the largest of the model is {scale:.2g}")
     return found
 
 
-def words(about: Mapping[str, Any], tensors: Mapping[str, Tensor], whole: Draft) -> str:
-    """Return the result of an export as text. whole: the draft that it was made from."""
-    size, dense = storage.size(tensors), storage.size(whole.tensors)
+def words(about: Mapping[str, Any], size: int, whole: Draft) -> str:
+    """Return the result of an export as text. size: in bytes. whole: the draft that it was made from."""
+    matrices, dense = about.get("matrices", {}), storage.size(whole.tensors)
     lines = [f"{about['format']}: {size:,} bytes, {100 * size / dense:.1f} % of the {dense:,} of the dense model"]
-    for count in sorted({count for kept in about["matrices"].values() for count in kept["quickest"]}, key=int):
-        chosen = Counter(kept["quickest"].get(count, "whole") for kept in about["matrices"].values())
+    for count in sorted({count for kept in matrices.values() for count in kept["quickest"]}, key=int):
+        chosen = Counter(kept["quickest"].get(count, "whole") for kept in matrices.values())
         forms = ", ".join(f"{number} {form}" for form, number in sorted(chosen.items()))
-        lines.append(f"quickest for {count} at a time: {forms} of {len(about['matrices'])} matrices")
+        lines.append(f"quickest for {count} at a time: {forms} of {len(matrices)} matrices")
     lines.append(f"largest difference of a logit to the masked model: {about['largest_difference']:.1e}")
     return "".join(f"{line}\n" for line in lines)

@@ -10,16 +10,18 @@ This folder needs only torch and safetensors and nothing else of the project, so
 
 An export consists of operations, or a translator's sublayers, as JSON, and of their tensors as safetensors. A matrix is
 stored "whole"; or as its values that are not zero, with a bit for each entry ("bits") or the gaps between their
-positions ("gaps"); or as the "block" of the rows and columns that are not all zero. It computes in one of three forms,
-whichever way it is stored: whole, as torch's sparse CSR, or as its block. Of an embedding, rows that are all zero are
+positions ("gaps"); or as the "block" of the rows and columns that are not all zero. It computes in one of four forms,
+whichever way it is stored: whole, as torch's sparse CSR, as its block, or with each weight that is left ("scattered"),
+for which kernel.c is compiled; without a C compiler CSR takes its place. Of an embedding, rows that are all zero are
 left out; the gaps between the words that have a row are stored beside it. Numbers are stored in float32, or in what the
 JSON names as "values", and become float32 when they are loaded. The JSON says, by batch size, which form was
 the quickest on the machine of the export, and which "layout" of images. It also holds the names of the "classes" and
 the "shape" of an input.
 """
 
-from .forms import CONV, LINEAR, Form, block, links
-from .loading import CHANNELS_FIRST, CHANNELS_LAST, KINDS, VERSIONS, build, channels_last, load, nearest
+from .form import Form, block, links
+from .forms import CONV, LINEAR, available
+from .loading import CHANNELS_FIRST, CHANNELS_LAST, KINDS, VERSION, build, channels_last, load, nearest
 from .lookup import Lookup
 from .network import Network, spread
 from .translator import Translator
@@ -31,11 +33,12 @@ __all__ = [
     "CONV",
     "KINDS",
     "LINEAR",
-    "VERSIONS",
+    "VERSION",
     "Form",
     "Lookup",
     "Network",
     "Translator",
+    "available",
     "block",
     "build",
     "channels_last",

@@ -1,4 +1,4 @@
-"""Forms in which a matrix with many zeros computes: whole, as torch's sparse CSR, or as its block.
+"""Forms in which a matrix with many zeros computes: whole, as torch's sparse CSR, as its block, or by its weights.
 
 The block of a matrix consists of the rows and columns that are not all zero. If it is empty, the output is the bias.
 """
@@ -6,12 +6,15 @@ The block of a matrix consists of the rows and columns that are not all zero. If
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from . import kernel
+from .form import Form, block, output_size
+from .scattered import Scattered
 
 
 def _csr(matrix: Tensor) -> Tensor:
@@ -21,39 +24,6 @@ def _csr(matrix: Tensor) -> Tensor:
         wide = matrix.to_sparse_csr()
         narrow = wide.crow_indices().int(), wide.col_indices().int()
         return torch.sparse_csr_tensor(*narrow, wide.values(), wide.shape)
-
-
-def links(matrix: Tensor) -> Tensor:
-    """Return which inputs of a matrix [O, I] or kernel [O, I, h, w] affect which outputs: boolean [O, I]."""
-    return matrix.flatten(2).ne(0).any(2) if matrix.dim() > 2 else matrix.ne(0)
-
-
-def block(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (rows, columns, block) of [O, I, ...]: the rows and columns that are not all zero, and their entries."""
-    rows, columns = (links(matrix).any(dim).nonzero().flatten() for dim in (1, 0))
-    part = matrix[rows][:, columns]
-    last = matrix.dim() == 4 and not matrix.is_contiguous()
-    return rows, columns, part.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-
-
-class Form:
-    """A product with a matrix [O, I] or kernel [O, I, h, w] and its bias. `tensors`: the tensors that it stores."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, **how: Any) -> None:
-        self.bias, self.how = bias, how
-        self.tensors = [] if bias is None else [bias]
-        self.outputs = weight.shape[0]
-        self.prepare(weight)
-
-    def hold(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        self.tensors += tensors
-        return tensors
-
-    def prepare(self, weight: Tensor) -> None:
-        raise NotImplementedError
-
-    def __call__(self, input: Tensor) -> Tensor:
-        raise NotImplementedError
 
 
 class Whole(Form):
@@ -107,7 +77,7 @@ class Block(Form):
         if self.dim == -1:
             return F.linear(input, self.weight, self.part_bias)
         if self.weight.numel() == 0:  # torch has no convolution without channels
-            return input.new_empty(len(input), 0, *_size(input, self.weight.shape[2:], self.how))
+            return input.new_empty(len(input), 0, *output_size(input, self.weight.shape[2:], self.how))
         return F.conv2d(input, self.weight, self.part_bias, **self.how)
 
     def __call__(self, input: Tensor) -> Tensor:
@@ -123,12 +93,6 @@ class Block(Form):
         return whole.index_copy_(self.dim, self.rows, found)
 
 
-def _size(input: Tensor, kernel: Sequence[int], how: Mapping[str, Any]) -> list[int]:
-    """Return height and width of a convolution's output."""
-    stride, padding = how["stride"], how["padding"]
-    return [(input.shape[k - 2] + 2 * padding[k] - kernel[k]) // stride[k] + 1 for k in range(2)]
-
-
 class CsrConv(Form):
     """A sparse product of a kernel, as a matrix, with the patches of the image."""
 
@@ -142,8 +106,20 @@ class CsrConv(Form):
         found = self.weight @ patches.transpose(0, 1).flatten(1)
         if self.bias is not None:
             found = found + self.bias.unsqueeze(1)
-        return found.view(self.outputs, len(input), *_size(input, self.kernel, self.how)).transpose(0, 1)
+        return found.view(self.outputs, len(input), *output_size(input, self.kernel, self.how)).transpose(0, 1)
 
 
-LINEAR = {"whole": Whole, "csr": CsrLinear, "block": Block}
-CONV = {"whole": Whole, "csr": CsrConv, "block": Block}
+def _scattered(otherwise: type[Form]) -> Callable[..., Form]:
+    """Return what makes the form that costs what is left; it is another one where nothing can be compiled."""
+    return lambda weight, bias, **how: (Scattered if available("scattered") else otherwise)(weight, bias, **how)
+
+
+def available(form: str) -> bool:
+    """Return whether this machine has what a form needs: of "scattered", a C compiler."""
+    return form != "scattered" or kernel.library() is not None
+
+
+LINEAR: dict[str, Callable[..., Form]]
+LINEAR = {"whole": Whole, "csr": CsrLinear, "block": Block, "scattered": _scattered(CsrLinear)}
+CONV: dict[str, Callable[..., Form]]
+CONV = {"whole": Whole, "csr": CsrConv, "block": Block, "scattered": _scattered(CsrConv)}

@@ -16,7 +16,8 @@ from .network import Network
 from .translator import Translator
 from .unpacking import unpack
 
-VERSIONS = {"float32": 2, "float16": 3}  # by the type of the stored numbers; files of version 2 never state it
+VERSION = 4  # of the files; they are as those of 3, but may name the form "scattered"
+READ = (2, 3, 4)  # versions that this loader reads; files of 2 never state the type of their numbers
 CHANNELS_FIRST, CHANNELS_LAST = "planes", "places"  # how images lie in memory: [B, C, H, W] or [B, H, W, C]
 KINDS = {"network": Network, "translator": Translator}
 
@@ -30,9 +31,10 @@ def load(path: str | Path, batch_size: int = 1, device: torch.device | str = "cp
     """
     path = Path(path)
     about = json.loads(path.read_text(encoding="utf-8"))
-    if about.get("version") not in VERSIONS.values():
-        known = " and ".join(map(str, VERSIONS.values()))
-        raise ValueError(f"{path} is version {about.get('version')} of an export; this loader reads {known}")
+    if about.get("version") not in READ:
+        raise ValueError(
+            f"{path} is version {about.get('version')} of an export; this loader reads {READ[0]} to {READ[-1]}"
+        )
     return build(about, load_file(path.with_suffix(".safetensors")), batch_size, device)
 
 

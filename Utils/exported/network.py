@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -88,6 +89,15 @@ def _bag(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Calla
     return lambda texts: F.embedding_bag(form.at(texts.ids), form.table, texts.offsets, mode="mean"), form.held
 
 
+def _max_pool(input: Tensor, size: int) -> Tensor:
+    """Return the highest of each square of [B, C, H, W], in the input's layout, which torch's own does not keep."""
+    if input.stride(0) != 1 or input.stride(3) == 1:
+        return F.max_pool2d(input, size)
+    rows, columns = (n // size * size for n in input.shape[2:])
+    squares = [input[:, :, i:rows:size, j:columns:size] for i in range(size) for j in range(size)]
+    return reduce(torch.maximum, squares)
+
+
 def _without(body: Callable[[dict[str, Any]], Callable]) -> Callable:
     """Return an operation without tensors. body(entry): returns the function that computes it."""
     return lambda own, step, form: (body(step), [])
@@ -102,7 +112,11 @@ OPERATIONS = {
     "add": _without(lambda step: torch.add),
     "flatten": _without(lambda step: lambda input: input.flatten(1)),
     "max_pool": _without(
-        lambda step: lambda input: F.max_pool2d(input, step["size"], step.get("stride"), step.get("padding", 0))
+        lambda step: (
+            partial(F.max_pool2d, kernel_size=step["size"], stride=step["stride"], padding=step["padding"])
+            if "stride" in step
+            else partial(_max_pool, size=step["size"])
+        )
     ),
     "mean": _without(lambda step: lambda input: input.mean((2, 3), keepdim=True)),
 }

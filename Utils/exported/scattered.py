@@ -1,0 +1,109 @@
+"""The form that multiplies with the weights that are left, wherever they stand: the loops of kernel.c."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import kernel
+from .form import Form, output_size
+
+TILE = 144  # places of a kernel times inputs: as many runs as the first-level cache holds are read, then read again
+PLACES = 2**31 - 1  # numbers of an input at most
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Parts of a product that the input's shape decides. A phase is every s-th row and column, s being the stride."""
+
+    rows: int  # of the output
+    columns: int
+    high: int  # rows and columns of a phase
+    wide: int
+    runs: Tensor  # the places of runs of numbers in a phase, with an output of ours in each
+
+
+class Scattered(Form):
+    """A product with each weight that is left, for many outputs at a time.
+
+    Memory has the examples of a batch side by side, [C, H, W, B], also in what it returns, so that one form after the
+    other need not turn it around. A convolution with a stride is one without, over the phases of its input.
+    """
+
+    def prepare(self, weight: Tensor) -> None:
+        self.linear = weight.dim() == 2
+        kernels = weight.contiguous().view(*weight.shape, *[1] * (4 - weight.dim()))
+        _, self.inputs, *self.kernel = kernels.shape
+        self.stride: Sequence[int] = self.how.get("stride", (1, 1))
+        self.padding: Sequence[int] = self.how.get("padding", (0, 0))
+        each = max(1, TILE // (self.kernel[0] * self.kernel[1]))  # inputs of a tile
+        self.tiles = -(-self.inputs // each)
+        output, channel, row, column = kernels.nonzero(as_tuple=True)
+        tile = channel // each * self.outputs + output
+        order = tile.argsort(stable=True)
+        ends = F.pad(tile.bincount(minlength=self.tiles * self.outputs).cumsum(0), (1, 0)).int()
+        place = ((channel * self.kernel[0] + row) * self.kernel[1] + column)[order].int()  # of each weight's input
+        values = kernels[output, channel, row, column][order]
+        # Taps: of each weight, the place of the number that it is multiplied with for the first output.
+        self.ends, self.values, self.place, self.taps = self.hold(ends, values, place, torch.empty_like(place))
+        self.start = weight.new_zeros(self.outputs) if self.bias is None else self.bias
+        self.plans: dict[torch.Size, _Plan] = {}  # of the latest shape, of which the taps are
+
+    def __call__(self, input: Tensor) -> Tensor:
+        data = input.reshape(-1, self.inputs, 1, 1) if self.linear else input
+        if len(data) > (most := self.most(data)):
+            found = torch.cat([self(part.flatten(1) if self.linear else part) for part in data.split(most)])
+            return found.view(*input.shape[:-1], self.outputs) if self.linear else found
+        if data.shape not in self.plans:
+            self.plans = {data.shape: self.plan(data)}
+        plan = self.plans[data.shape]
+        plane = plan.rows * plan.wide * len(data)
+        found = data.new_empty(self.outputs, plane + -plane % kernel.lanes())
+        kernel.product(
+            self.phases(data, plan), plan.runs, found, self.tiles, (self.start, self.ends, self.taps, self.values)
+        )
+        shaped = found[:, :plane].view(self.outputs, plan.rows, plan.wide, len(data))[:, :, : plan.columns]
+        if self.linear:
+            return shaped[:, 0, 0].t().reshape(*input.shape[:-1], self.outputs)
+        return shaped.permute(3, 0, 1, 2)
+
+    def most(self, data: Tensor) -> int:
+        """Return how many examples can be computed together, as places are numbers of 32 bits."""
+        sides = [
+            n + 2 * p + k + s for n, p, k, s in zip(data.shape[2:], self.padding, self.kernel, self.stride, strict=True)
+        ]
+        return max(1, PLACES // (self.inputs * sides[0] * sides[1]))
+
+    def plan(self, data: Tensor) -> _Plan:
+        """Return what the shape of `data`, [B, C, H, W], decides, and set the taps by it."""
+        examples = len(data)
+        size = output_size(data, self.kernel, {"stride": self.stride, "padding": self.padding})
+        high, wide = (n + (k - 1) // s for n, k, s in zip(size, self.kernel, self.stride, strict=True))
+        column, rest = self.place % self.kernel[1], self.place // self.kernel[1]
+        row, channel = rest % self.kernel[0], rest // self.kernel[0]
+        down, right = self.stride
+        phase = (channel * down + row % down) * right + column % right
+        self.taps.copy_(((phase * high + row // down) * wide + column // right) * examples)
+        asked = torch.zeros(size[0], wide, examples, dtype=torch.bool)
+        asked[:, : size[1]] = True
+        lanes = kernel.lanes()
+        runs = F.pad(asked.flatten(), (0, -asked.numel() % lanes)).view(-1, lanes).any(1).nonzero().flatten()
+        return _Plan(size[0], size[1], high, wide, runs * lanes)
+
+    def phases(self, data: Tensor, plan: _Plan) -> Tensor:
+        """Return [B, C, H, W] as [C, phases, rows, columns, B], flat, with zeros around it and a run of them after."""
+        (down, right), (top, left) = self.stride, self.padding
+        shape = self.inputs, plan.high * down, plan.wide * right, len(data)
+        flat = data.new_zeros(shape[0] * shape[1] * shape[2] * shape[3] + kernel.lanes())
+        whole = flat[: -kernel.lanes()].view(shape)
+        rows, columns = min(data.shape[2], shape[1] - top), min(data.shape[3], shape[2] - left)
+        part = data[:, :, :rows, :columns].permute(1, 2, 3, 0)
+        whole[:, top : top + rows, left : left + columns].copy_(part)
+        if down == right == 1:
+            return flat
+        apart = whole.view(self.inputs, plan.high, down, plan.wide, right, len(data)).permute(0, 2, 4, 1, 3, 5)
+        return torch.cat([apart.flatten(), flat[-kernel.lanes() :]])
