@@ -17,29 +17,40 @@ from Utils.store import weights
 if TYPE_CHECKING:
     from torch import nn
 
+CODE = "model.py"  # in the run's directory: the file of a model of the user's own
+
 
 def flags(top: Parser, title: str) -> None:
-    """Add the flags that name the run and its data, in a group called `title`."""
+    """Add the flags that name the run, its data and its model, in a group called `title`."""
     add = top.add_argument_group(title).add_argument
     add("--run", type=path, required=True, metavar="DIR", help="the run's directory, which holds its model.safetensors")
-    add_data(add)
+    add_places(add)
 
 
-def add_data(add: Callable) -> None:
-    """Add the flag that says where a run's data lies; add: of a group of flags."""
+def add_places(add: Callable) -> None:
+    """Add the flags that say where a run's own data and model lie; add: of a group of flags."""
     add(
         "--dataset", dest="data_path", type=path, metavar="PATH",
         help="where the run's data lies, for a run on data of your own that is no longer prepared in --data-dir",
     )  # fmt: skip
+    add(
+        "--model", dest="model_path", type=path, metavar="FILE.py:CLASS",
+        help="where the run's model file lies, if it imports others beside it (default: the copy in the run)",
+    )  # fmt: skip
 
 
-def settings(run: str, data_path: str | None = None) -> Namespace:
+def settings(run: str, data_path: str | None = None, model_path: str | None = None) -> Namespace:
     """Return the settings of the run. Raises UserError if the directory holds no run, or if they have changed since.
 
     data_path: where the user's own data lies that it was made with; None: it is prepared.
+    model_path: where the file of the user's own model lies, and its class; None: the copy in the run.
     """
     config = Namespace(**weights.configuration("--run", run))
     load.dataset(config.dataset)
+    if load.guest(config.model) == "own":
+        config.model_path = model_path or f"{Path(run) / CODE}:{config.model.rpartition(':')[2]}"
+    elif model_path is not None:
+        raise UserError(f"--model {model_path}: {run} is a run of {config.model}, which has no file; leave it out")
     if data_path is not None:
         name, config.data_path = load.own_data(data_path)
         if name.rpartition(".")[2] != config.dataset.rpartition(".")[2]:
@@ -61,7 +72,7 @@ def take_up(args: Namespace) -> tuple[Namespace, corpus.Corpus, nn.Module]:
 
     Raises UserError if a file of the run is missing, before torch is imported.
     """
-    config = settings(args.run, args.data_path)
+    config = settings(args.run, args.data_path, args.model_path)
     file = weights.find("--run", args.run)
     data = corpus.load(locate(config, Path(args.data_dir)))
 

@@ -39,7 +39,7 @@ def flags(top: Parser) -> None:
         "--run", type=path, required=True, nargs="+", metavar="DIR",
         help="the runs' directories, each with its model.safetensors",
     )  # fmt: skip
-    finished.add_data(add)
+    finished.add_places(add)
 
 
 def check(args: Namespace) -> Namespace:
@@ -49,7 +49,7 @@ def check(args: Namespace) -> Namespace:
 
 def run(args: Namespace) -> list[dict[str, Any]]:
     """Probe the runs; print a table of each and save it as probes.json in its directory; return the findings."""
-    each = [(one, finished.settings(one, args.data_path), weights.find("--run", one)) for one in args.run]
+    each = [(one, finished.settings(one, args.data_path, args.model_path), weights.find("--run", one)) for one in args.run]
     located = [finished.locate(config, Path(args.data_dir)) for _, config, _ in each]
 
     import torch

@@ -47,7 +47,7 @@ def check(args: Namespace) -> Namespace:
 
 def run(args: Namespace) -> list[str]:
     """Print one translation per line, an empty line for an empty line; return the translations."""
-    config = settings(args.run, args.data_path)
+    config = settings(args.run, args.data_path, args.model_path)
     model_file = find(args)
     lines = _given() if args.text is None else [_sentence(text) for text in args.text]
     data = corpus.load(finished.locate(config, Path(args.data_dir)))
@@ -76,9 +76,9 @@ def _plain(line: str) -> str:
     return unicodedata.normalize("NFC", line.removeprefix("\ufeff")).strip()
 
 
-def settings(run: str, data_path: str | None = None) -> Namespace:
+def settings(run: str, data_path: str | None = None, model_path: str | None = None) -> Namespace:
     """Return the settings of the run, see `finished.settings`. Raises UserError if it is none of translation."""
-    config = finished.settings(run, data_path)
+    config = finished.settings(run, data_path, model_path)
     if load.dataset(config.dataset).kind != "translation":
         raise UserError(f"--run {run}: a run on {config.dataset}, which translates nothing")
     return config

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from Experiments import building, checkpoint, results
+from Experiments import building, checkpoint, finished, results
 from Experiments.parts import Generators, Network, Progress
 from Layers.fast import unread
 from Pruners import dead
@@ -15,7 +15,7 @@ from Utils import generator, load, metrics
 from Utils.data import corpus
 from Utils.machine import memory
 from Utils.machine.clock import Clock
-from Utils.store import provenance
+from Utils.store import files, provenance
 from Utils.store import run as store
 from Utils.training import signal
 from Utils.training.descent import Descent
@@ -254,4 +254,6 @@ class Workshop:
             "commit": self.made_by["commit"],
         }
         self.stage.model("model.safetensors", self.model)
+        if args.model_path:  # so that the run can be loaded wherever it lies
+            files.write_bytes(self.stage.path / finished.CODE, load.own_code(args))
         return result, results.text(result, progress.points, table, data.classes, self.evaluation.words())

@@ -5,15 +5,25 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from Layers.bags import Bags
+
+WORDS = 32
+
 
 def ones(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu"):
     """Return the all-ones input of `model`, one example long.
 
     A model whose input is not a float tensor defines `ones_input()`, which returns its own (for token ids: ones in
-    one-hot space), on the model's device. For every other model the input is a tensor of ones `[1, *shape]` with the
-    type of the parameters.
+    one-hot space), on the model's device. For another model of texts, which has an embedding and no shape but the size
+    of a vocabulary, it is a text of WORDS words, or of every word once if it embeds whole bags. For every other model
+    the input is a tensor of ones `[1, *shape]` with the type of the parameters.
     """
     if hasattr(model, "ones_input"):
         return model.ones_input()
+    table = next((part for part in model.modules() if isinstance(part, (nn.Embedding, nn.EmbeddingBag))), None)
+    if table is not None and len(shape) <= 1:
+        words = table.num_embeddings if isinstance(table, nn.EmbeddingBag) else WORDS
+        ids = torch.arange(words, device=device) % table.num_embeddings
+        return Bags(ids, ids[:1])
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
     return torch.ones([1, *shape], device=device, dtype=dtype)

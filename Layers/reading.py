@@ -23,7 +23,8 @@ class Reading:
 
         rows: a slice of the first dimension; None for all rows.
         """
-        parameter, mask = getattr(module, name), self.mask(module, name)
+        parameter: Tensor | None
+        parameter, mask = module._parameters[name], self.mask(module, name)  # an attached layer's attribute is masked
         if rows is not None and parameter is not None:
             parameter, mask = parameter[rows], None if mask is None else mask[rows]
         return parameter if parameter is None or mask is None else mask * parameter

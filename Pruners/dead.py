@@ -7,16 +7,19 @@ exporter may remove only what is disconnected for certain, so it follows the wei
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
 
 from Layers import layers, probe
+from Layers.attached import CONVOLUTION
 from Layers.flow import linear_flow
 from Pruners.untouched import untouched
 
-CHANNELS_FIRST = (nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, layers.Identity2d)
+CHANNELS_FIRST = (CONVOLUTION, _NormBase, nn.GroupNorm, layers.Identity2d)
 
 
 def _structure(model: nn.Module) -> dict[str, Tensor]:
@@ -55,17 +58,19 @@ def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> 
     seen: list[tuple[str, nn.Module, Tensor]] = []
 
     def note(name: str):
-        def hook(module: nn.Module, _, output: Tensor) -> Tensor:
-            seen.append((name, module, output + lift))
-            return seen[-1][-1]
+        def hook(module: nn.Module, _, output: Any) -> Any:
+            first, *others = output if isinstance(output, tuple) else (output,)
+            seen.append((name, module, first + lift))
+            return (seen[-1][-1], *others) if others else seen[-1][-1]
 
         return hook
 
-    # Of nested holders the inner ones: an attention's output is that of its last Linear.
+    # Of nested holders the inner ones: an attention's output is that of its last Linear, which torch's never calls.
     holders = [
-        (name, module)
+        (f"{name}.out_proj".lstrip(".") if isinstance(module, nn.MultiheadAttention) else name, module)
         for name, module in model.named_modules()
-        if any(True for _ in module.parameters()) and not any(True for c in module.children() for _ in c.parameters())
+        if isinstance(module, nn.MultiheadAttention)
+        or (any(True for _ in module.parameters()) and not any(True for c in module.children() for _ in c.parameters()))
     ]
     hooks = [module.register_forward_hook(note(name)) for name, module in holders]
     try:
@@ -131,6 +136,8 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
         if output.data_ptr() == logits.data_ptr():
             continue  # the layer whose outputs are the classes, which are counted below
         dim = 1 if isinstance(module, CHANNELS_FIRST) else output.dim() - 1
+        if isinstance(module, nn.LayerNorm) and module.normalized_shape[-1] != output.shape[-1]:
+            dim = 1  # a subclass of torchvision's, for images
         gradient = torch.zeros_like(output) if gradient is None else gradient
         for flags, signal in ((no_way_in, output.detach()), (no_way_out, gradient)):
             flags[name] = ~_any_but(signal != 0, dim) & flags.get(name, True)

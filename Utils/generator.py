@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from Layers import layers
+from Layers.attached import CONVOLUTION, NORMS, TABLES, Attached
 from Layers.attention import MultiheadAttention, OutProjection
 from Layers.embedding import Embedding, EmbeddingBag, PatchEmbedding
 from Layers.reading import Raw
 
 RAW = Raw()
-EMBEDDINGS = (Embedding, EmbeddingBag, PatchEmbedding)
+EMBEDDINGS = (*TABLES, PatchEmbedding)
+OUT_PROJECTIONS = (OutProjection, NonDynamicallyQuantizableLinear)  # torch.nn's own has that class
+ATTENTIONS = (MultiheadAttention, nn.MultiheadAttention)
 
 
 class MaskedParameter(tuple[Tensor, Tensor]):
@@ -41,21 +45,24 @@ def trainable(module: nn.Module) -> bool:
 def prunable(
     module: nn.Module, batchnorm: bool, residual: bool, attention: str = "out", embedding: bool = False
 ) -> bool:
-    """Return whether the module's parameters are prunable: Linear and Conv2d always, the others if asked for.
+    """Return whether the module's parameters are prunable. It needs masks; Linear and convolutions always are.
 
+    batchnorm: those of BatchNorm, and of other normalisations that have masks.
     attention: "out" selects the projection after the attention heads, which is a Linear. "all" selects the query, key
     and value projections as well. "none" selects neither.
     embedding: those of words, which need masks (`mask_embeddings`), and of image patches.
     """
+    if not isinstance(module, Attached) and not any(layers.own_masks(module)):
+        return False
     if isinstance(module, EMBEDDINGS):
         return embedding
-    if isinstance(module, OutProjection):
+    if isinstance(module, OUT_PROJECTIONS):
         return attention != "none"
-    if isinstance(module, MultiheadAttention):
+    if isinstance(module, ATTENTIONS):
         return attention == "all"
-    kinds: tuple[type, ...] = (layers.Linear, layers.Conv2d)
+    kinds: tuple[type, ...] = (nn.Linear, CONVOLUTION)
     if batchnorm:
-        kinds += (layers.BatchNorm1d, layers.BatchNorm2d)
+        kinds += NORMS
     if residual:
         kinds += layers.IDENTITIES
     return isinstance(module, kinds)
@@ -79,13 +86,18 @@ def masked_parameters(
     attention: str = "out",
     embedding: bool = False,
 ) -> Iterator[MaskedParameter]:
-    """Yield the (mask, parameter) pairs of every prunable module; biases only if `bias` is set."""
+    """Yield the (mask, parameter) pairs of every prunable module; biases only if `bias` is set.
+
+    A parameter that several modules share is yielded once.
+    """
+    seen: set[int] = set()
     for path, module in model.named_modules():
         if prunable(module, batchnorm, residual, attention, embedding):
             for name, parameter in module.named_parameters(recurse=False):
-                if not name.endswith("bias") or bias:
-                    full = f"{path}.{name}" if path else name
-                    yield MaskedParameter(getattr(module, f"{name}_mask"), parameter, full)
+                mask = getattr(module, f"{name}_mask", None)
+                if mask is not None and (not name.endswith("bias") or bias) and id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield MaskedParameter(mask, parameter, f"{path}.{name}" if path else name)
 
 
 def mask_embeddings(model: nn.Module) -> None:
@@ -102,5 +114,5 @@ def ignore_masks(model: nn.Module, which: str) -> None:
     but are trained again.
     """
     for module in model.modules():
-        if which == "all" or (which == "attention" and isinstance(module, (MultiheadAttention, OutProjection))):
+        if which == "all" or (which == "attention" and isinstance(module, ATTENTIONS + OUT_PROJECTIONS)):
             module.reading = RAW  # type: ignore[assignment]  # torch declares: tensors or modules alone

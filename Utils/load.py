@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import re
 from argparse import Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Pruners import SCOPES as SCOPES
 from Pruners import TIES as TIES
+from Utils import console
 from Utils import settings as rows
 from Utils.data import corpus as corpora
 from Utils.data.corpus import SOURCES as SOURCES
@@ -69,6 +71,9 @@ MODELS = {
         "seq2seq": ("translation", "Models.seq2seq:Seq2SeqTransformer"),
     },
 }
+# classes of models of others, which have no list of names -> kinds of input data that they take
+GUESTS = {"own": "image text", "torchvision": "image"}
+TORCHVISION = "torchvision:"  # what a name of the latter begins with
 # initial weights -> the model classes that offer them; the first entry of a class is its default
 INITS = {"assignment": ("lottery",), "fan-out": ("lottery",)}
 WIDE = ("fc", "conv", "mlp", "transformer", "text-classification")  # models that take `width`
@@ -103,6 +108,7 @@ EXPERIMENTS = {
     "assignment": "Experiments.assignment",
     "reach": "Experiments.reach",
     "probe": "Experiments.probe",
+    "audit": "Experiments.audit",
     "seal": "Experiments.seal",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
@@ -198,6 +204,13 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
         cls: [name for name, (kinds, _) in names.items() if data.kind in kinds.split()] for cls, names in MODELS.items()
     }
     fitting = "; ".join(f"--model-class {cls} --model {{{','.join(names)}}}" for cls, names in fits.items() if names)
+    if model is not None and (family := guest(model)):
+        if model_class not in (None, family):
+            raise UserError(f"--model-class means nothing to --model {model}; leave it out")
+        if data.kind not in GUESTS[family].split():
+            inputs = GUESTS[family].replace(" ", "s or ")
+            raise UserError(f"--model {model} does not take {data.name}: such a network classifies {inputs}s")
+        return family, model
     if model_class is not None:
         known("model class", model_class, MODELS)
     if model_class is None:
@@ -214,6 +227,30 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
     if model not in fits[model_class]:
         raise UserError(f"the {model_class} model {model} does not take {data.name}; what fits: {fitting}")
     return model_class, model
+
+
+def guest(model: str) -> str | None:
+    """Return the class of GUESTS that a model's name belongs to; None for a model of this project."""
+    return "own" if IN_A_FILE in model else "torchvision" if model.startswith(TORCHVISION) else None
+
+
+def own_model(name: str) -> tuple[str, str | None, str | None]:
+    """Return (short name, "absolute/path/to/file.py:Class", sha256 of the file) of a model of the user's own.
+
+    The latter two are None for any other. Raises UserError if the file cannot be read.
+    """
+    if guest(name) != "own":
+        return name, None, None
+    file = _find("Utils.plugin:read")("--model", name)
+    return f"{file.path.name}:{file.attribute}", f"{file.path.absolute()}:{file.attribute}", file.sha256
+
+
+def own_code(settings: Namespace) -> bytes:
+    """Return the file of the user's own model. Raises UserError if it has changed since the run began."""
+    file = _find("Utils.plugin:read")("--model", settings.model_path)
+    if file.sha256 != settings.model_sha256:
+        raise UserError(f"{file.path} has changed since the run began; put it back, and give the command again")
+    return file.content
 
 
 def device(gpu: int = 0, no_cuda: bool = False) -> torch.device:
@@ -315,16 +352,28 @@ def pruner(name: str, sha256: str | None = None) -> Any:
     """
     if IN_A_FILE not in name:
         return _find(PRUNERS[known("pruner", name, PRUNERS)])
-    file = _find("Utils.plugin:read")("--pruner", name)
+    return functools.partial(_find("Pruners.guest:Guest"), _class("--pruner", name, sha256))
+
+
+def _class(flag: str, name: str, sha256: str | None) -> Any:
+    """Return the class of a file of the user's own, whose hash must be `sha256` if that is given."""
+    file = _find("Utils.plugin:read")(flag, name)
     if sha256 not in (None, file.sha256):
         raise UserError(f"{file.path} has changed while the run began; start it again")
+    with _errors_of(flag, name, "as it was imported"):
+        return file.load()
+
+
+@contextlib.contextmanager
+def _errors_of(flag: str, name: str, when: str) -> Iterator[None]:
+    """Turn errors of a user's code into a UserError of one line."""
     try:
-        kind = file.load()
+        yield
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(f"--pruner {name}: {type(error).__name__} as it was imported: {error}") from error
-    return functools.partial(_find("Pruners.guest:Guest"), kind)
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(f"{flag} {name}: {type(error).__name__} {when}: {reason}") from error
 
 
 def network(settings: Namespace, input_shape: Sequence[int], num_classes: int, **options: Any) -> nn.Module:
@@ -332,6 +381,13 @@ def network(settings: Namespace, input_shape: Sequence[int], num_classes: int, *
 
     options: further arguments of the model. Raises UserError if the model does not take inputs of this shape.
     """
+    if guest(settings.model):
+        made = stranger(settings, input_shape, num_classes)
+        with _errors_of("--model", settings.model, "as it got masks"):
+            _find("Models.guest:masked")(made, settings.dense_classifier, settings.prune_embedding)
+        with _errors_of("--model", settings.model, "in the search for dead units, which runs it in float64"):
+            _find("Pruners.dead:find")(made, input_shape)
+        return made
     if settings.width != 1.0:
         options["width"] = settings.width
     make = model(settings.model, settings.model_class)
@@ -342,7 +398,32 @@ def network(settings: Namespace, input_shape: Sequence[int], num_classes: int, *
         raise UserError(f"--model {settings.model} {error}; those of {settings.dataset} have {have}") from error
     if settings.prune_embedding:
         _find("Utils.generator:mask_embeddings")(made)
-    return made
+    return _find("Layers:attach")(made, kinds=())  # tied weights share a mask
+
+
+def stranger(settings: Namespace, input_shape: Sequence[int], num_classes: int) -> nn.Module:
+    """Return a network of someone else's as it is, with fresh weights. Raises UserError if it does not fit the data."""
+    name, shape = settings.model, list(input_shape)
+    if guest(name) == "own":
+        kind = _class("--model", settings.model_path, settings.model_sha256)
+        arguments = {"input_shape": tuple(shape), "num_classes": num_classes}
+        with _errors_of("--model", name, "as it was built"):
+            made = _find("Models.guest:of_class")(kind, arguments | {"dense_classifier": settings.dense_classifier})
+    else:
+        from torchvision import models
+
+        own = known("network of torchvision", name.removeprefix(TORCHVISION), models.list_models(module=models))
+        with _errors_of("--model", name, "as it was built"):
+            made, words = _find("Models.guest:of_torchvision")(own, shape, num_classes)
+        _tell(f"{name}: {words}; its weights are drawn, none are fetched")
+    with _errors_of("--model", name, f"on a batch of two examples of shape {shape}"):
+        wrong = _find("Models.guest:misfit")(made.eval(), shape, num_classes)
+    if wrong:
+        raise UserError(f"--model {name}: {wrong}")
+    return made.train()
+
+
+_tell = functools.cache(console.note)  # once, where a command builds many networks
 
 
 def optimizer(name: str, settings: Namespace | None = None) -> tuple[Any, dict[str, Any]]:

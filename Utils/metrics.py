@@ -2,39 +2,57 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from Layers import layers, probe
+from Layers.attached import CONVOLUTION, NORMS, Attached
 from Layers.attention import MultiheadAttention
+from Layers.fast.products import products_kept
 from Layers.modes import modes_kept
+from Layers.reading import of
 
 
-def _positions(output: Tensor) -> int:
-    return math.prod(output.shape[2:])
-
-
-def _flops(module: nn.Module, output: Tensor) -> dict[str, int]:
-    """Count the multiply-adds of one layer for one example, by parameter. A bias costs one per unit."""
-    each = math.prod(output.shape[1:-1])  # positions of a sequence
+def _flops(module: nn.Module, inputs: tuple, output: Tensor) -> dict[str, int]:
+    """Count the multiply-adds of one layer for one example, by parameter. A bias costs one per unit and position."""
+    size = output.numel()
     if isinstance(module, nn.Linear):
-        flops = {"weight": each * module.weight.numel(), "bias": each * module.out_features}
-    elif isinstance(module, nn.Conv2d):
-        positions = _positions(output)
-        flops = {"weight": module.weight.numel() * positions, "bias": module.out_channels * positions}
-    elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-        flops = dict.fromkeys(("weight", "bias"), module.num_features * _positions(output))
-    elif isinstance(module, layers.IDENTITIES):
-        flops = {"weight": module.num_features * _positions(output)}
-    elif isinstance(module, MultiheadAttention):
-        flops = {f"in_proj_{name}": each * getattr(module, f"in_proj_{name}").numel() for name in ("weight", "bias")}
-    elif isinstance(module, nn.LayerNorm):
-        flops = dict.fromkeys(("weight", "bias"), each * module.weight.numel())
+        flops = {"weight": size * module.in_features, "bias": size}
+    elif isinstance(module, CONVOLUTION):
+        positions = math.prod(inputs[0].shape[2:]) if module.transposed else size // module.out_channels
+        flops = {"weight": module.weight.numel() * positions, "bias": size}
+    elif isinstance(module, (*NORMS, *layers.IDENTITIES)):
+        flops = dict.fromkeys(("weight", "bias"), size)
+    elif isinstance(module, (MultiheadAttention, nn.MultiheadAttention)):
+        each = size // module.embed_dim  # positions; each is taken to be a key and a value as well
+        flops = {name: each * p.numel() for name, p in module.named_parameters(recurse=False) if "proj" in name}
     else:  # an embedding is looked up, which costs no multiplication
         flops = {}
     return {name: flops.get(name, 0) for name, _ in module.named_parameters(recurse=False)}
+
+
+class _Reads(TorchFunctionMode):
+    """A mode that calls `count(module's path, inputs, output)` for products with a layer's weight outside the layer."""
+
+    def __init__(self, model: nn.Module, count: Callable) -> None:
+        super().__init__()
+        weights = {
+            path: of(module).weight(module, "weight")
+            for path, module in model.named_modules()
+            if isinstance(module, Attached) and "weight" in module._masked
+        }
+        self.readers, self.kept, self.count = {id(w): path for path, w in weights.items()}, weights, count
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        output = function(*args, **(kwargs or {}))
+        if function is F.linear and id(args[1]) in self.readers:
+            self.count(self.readers[id(args[1])], args, output)
+        return output
 
 
 @torch.no_grad()
@@ -46,16 +64,22 @@ def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | st
     one target position are counted. Attention's products without weights are not counted.
     """
     total: dict[str, dict[str, int]] = {}
-    hooks = []
-    for name, module in model.named_modules():
-        if any(True for _ in module.parameters(recurse=False)):
+    modules = dict(model.named_modules())
 
-            def count(module: nn.Module, _, output: Tensor, name: str = name) -> None:
-                total[name] = _flops(module, output)
+    def count(name: str, inputs: tuple, output: Any) -> None:
+        module = modules[name]
+        first = output[0] if isinstance(output, tuple) else output
+        total[name] = _flops(module, inputs, first)
+        if isinstance(module, nn.MultiheadAttention):  # torch's own reads the weights of its last layer
+            count(f"{name}.out_proj" if name else "out_proj", (), first)
 
-            hooks.append(module.register_forward_hook(count))
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, output, name=name: count(name, inputs, output))
+        for name, module in modules.items()
+        if any(True for _ in module.parameters(recurse=False))
+    ]
     try:
-        with modes_kept(model):
+        with modes_kept(model), products_kept(model), _Reads(model, count):
             model.eval()
             model(probe.ones(model, input_shape, device))
     finally:
@@ -74,12 +98,17 @@ def summary(
 
     scores: as in `Pruner.scores`, by dotted name.
     flops: the result of `flop`.
+    A tensor that several layers share has one row, with the name that comes first and the multiply-adds of all uses.
     Columns: module, param, sparsity (the fraction that remains), kept, size, shape, flops, mean / variance / sum of the
     scores and of their magnitudes, prunable.
     """
-    rows = []
+    rows: dict[int, dict[str, Any]] = {}
     for path, module in model.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
+            flop = flops.get(path, {}).get(name, 0)
+            if id(parameter) in rows:
+                rows[id(parameter)]["flops"] += flop
+                continue
             score = scores.get(f"{path}.{name}" if path else name)
             mask = getattr(module, f"{name}_mask", None)
             size = parameter.numel()
@@ -93,14 +122,14 @@ def summary(
                 "kept": kept,
                 "size": size,
                 "shape": tuple(parameter.shape),
-                "flops": flops.get(path, {}).get(name, 0),
+                "flops": flop,
             }
             for prefix, moment in (("score", values), ("score abs", values.abs())):
                 row[f"{prefix} mean"] = moment.mean().item()
                 row[f"{prefix} variance"] = moment.var(correction=0).item()
                 row[f"{prefix} sum"] = moment.sum().item()
-            rows.append({**row, "prunable": pruned})
-    return pd.DataFrame(rows)
+            rows[id(parameter)] = {**row, "prunable": pruned}
+    return pd.DataFrame(list(rows.values()))
 
 
 def totals(table: pd.DataFrame) -> tuple[dict[str, int], dict[str, int]]:

@@ -154,9 +154,13 @@ ROWS = (
         original=True, cost="run",
     ),
     Setting(
-        "model", "training", "text", "the network", metavar="NAME", families="MODELS",
-        original=True, axis=True, cost="run",
+        "model", "training", "text",
+        "path/to/file.py:Class for a class of your own, torchvision:NAME for a classifier of torchvision with fresh "
+        "weights, or a network",
+        metavar="NAME", families="MODELS", original=True, axis=True, cost="run",
     ),
+    Setting("model_sha256", "training", "", since=None),  # hash of the file that defines the model's class
+    _operational("training", "model_path", "", "", None),  # that file and the class
     Setting(
         "width", "training", "positive", "factor of the hidden widths, of networks that have one width to choose", 1.0,
         metavar="X", since=1.0, cost="run",
@@ -320,8 +324,8 @@ ROWS = (
     ),
     _switch("pruning", "prune_bias", "prune biases too", original=True, dense=False),
     _switch(
-        "pruning", "prune_batchnorm", "prune BatchNorm scales too", original=True, dense=False,
-        acts=lambda run, has: "batchnorm" in has,
+        "pruning", "prune_batchnorm", "prune BatchNorm scales too, in a network of others those of every norm",
+        original=True, dense=False, acts=lambda run, has: "batchnorm" in has,
     ),
     _switch(
         "pruning", "prune_residual", "prune residual connections too", original=True, dense=False,

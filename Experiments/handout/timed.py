@@ -129,7 +129,7 @@ class Times:
             own = Path(self.args.result_dir).resolve() in run.path.resolve().parents
             if not own or not (run.path / "model.safetensors").is_file():
                 return None
-            words = Namespace(run=str(run.path), data_dir=self.args.data_dir, data_path=None)
+            words = Namespace(run=str(run.path), data_dir=self.args.data_dir, data_path=None, model_path=None)
             words.threads, words.repeats = self.args.threads, self.profile.repeats
             try:
                 measure.run(words)

@@ -40,6 +40,7 @@ class PlannedRun:
             f"--gpu={sweep.gpu}",
             *(f"--{flag.replace('_', '-')}" for flag in ("no_cuda", "verbose") if getattr(sweep, flag)),
             *([f"--dataset={self.args.data_path}"] if self.args.data_path else []),  # wherever the run is made
+            *([f"--model={self.args.model_path}"] if self.args.model_path else []),
             *(["--force"] if sweep.force or self.again else []),
             *(["--share-pretraining"] if self.shares else []),
         ]

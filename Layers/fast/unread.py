@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from Layers import layers
+from Layers.attached import attached
 
 
 def _masks(model: nn.Module) -> dict[str, Tensor]:
@@ -20,9 +21,10 @@ def _masks(model: nn.Module) -> dict[str, Tensor]:
 def note(model: nn.Module, flags: Mapping[str, Tensor]) -> None:
     """Store which units of each layer, by its name, reach no output under the model's present masks.
 
-    flags: boolean, [units] each, as found by Pruners/dead.py.
+    flags: boolean, [units] each, as found by Pruners/dead.py. Of a model with layers of others nothing is stored: what
+    such a model does with a unit is not known for certain.
     """
-    flags = {name: flag for name, flag in flags.items() if flag.any()}
+    flags = {} if attached(model) else {name: flag for name, flag in flags.items() if flag.any()}
     # torch declares that attributes set from outside are tensors or modules.
     model.unread = (flags, _masks(model)) if flags else None  # type: ignore[assignment]
 

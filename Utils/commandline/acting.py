@@ -41,7 +41,8 @@ LACKS: dict[str, set[str]] = {  # module:function of a model or pruner
 
 def traits(model_class: str, model: str, pruners: Iterable[str]) -> set[str]:
     """Return what the model has of OF_MODELS, and at least one of the pruners of OF_PRUNERS."""
-    found = OF_MODELS - LACKS.get(load.MODELS[model_class][model][1], set())
+    _, address = load.MODELS.get(model_class, {}).get(model, ("", ""))
+    found = OF_MODELS - LACKS.get(address, set())
     for pruner in pruners:
         found |= OF_PRUNERS - LACKS.get(load.PRUNERS.get(pruner, ""), set())
     return found

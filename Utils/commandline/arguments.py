@@ -50,6 +50,7 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     args.dataset, args.data_path = load.own_data(args.dataset)
     data = load.dataset(args.dataset) if args.data_path is None else load.configured(args)
     args.model_class, args.model = load.model_names(data, args.model_class, args.model)
+    args.model, args.model_path, args.model_sha256 = load.own_model(args.model)
     defaults = settings.defaults(data.defaults)
     optimizer = defaults["optimizer"] if args.optimizer is None else args.optimizer
     args.optimizer = load.known("optimizer", optimizer, load.OPTIMIZERS)
@@ -74,7 +75,8 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     if not args.masks:
         args.pruner_sha256 = load.pruner_sha256(args.pruner)
     for row in settings.ROWS:
-        if row.choices and row.name not in ("pruner", "dataset") and getattr(args, row.name, None) is not None:
+        free = ("pruner", "dataset", "model_class")  # checked above
+        if row.choices and row.name not in free and getattr(args, row.name, None) is not None:
             load.known(row.choices[0], getattr(args, row.name), getattr(load, row.choices[1]))
     load.configured(args)
     _reset(args, {**defaults, "prune_seed": args.seed}, note, pruners)

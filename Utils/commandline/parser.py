@@ -12,6 +12,7 @@ from Utils.errors import UserError
 from Utils.settings import Setting
 
 PROJECT = Path(__file__).resolve().parent.parent.parent / "pyproject.toml"
+WIDTH = 110  # of the help
 EPILOG = "A default that differs between data sets is followed by theirs."
 NOTES = {
     "translation": "for data sets that are translated",
@@ -30,6 +31,12 @@ def flag(name: str) -> str:
 def originals() -> list[str]:
     """Return the flags of the published assignment's command line."""
     return [flag(name) for name in (*ORIGINAL, *(row.name for row in settings.ROWS if row.original))]
+
+
+def _folded(line: str) -> str:
+    """Return a line of the help, broken behind a comma if a list of names is too long for it."""
+    comma = line.rfind(",", 0, WIDTH)
+    return line if len(line) <= WIDTH or comma < 0 else f"{line[: comma + 1]}\n{' ' * 8}{line[comma + 1 :]}"
 
 
 def names(options: Iterable[str]) -> str:
@@ -56,7 +63,7 @@ class Parser(argparse.ArgumentParser):
             prog="main.py",
             description=title,
             epilog=EPILOG,
-            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=WIDTH),
             allow_abbrev=False,
             add_help=add_help,
         )
@@ -78,7 +85,7 @@ class Parser(argparse.ArgumentParser):
         """Return the help, with the defaults of all data sets."""
         for action, row, usual in self.usual:
             action.help = row.help + _families(row) + _shown_default(row, usual)
-        return super().format_help()
+        return "\n".join(map(_folded, super().format_help().split("\n")))
 
     def _whole(self, word: str) -> str:
         """Return the word, or the full flag that it abbreviates; a part after "=" is kept."""

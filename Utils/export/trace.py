@@ -82,8 +82,10 @@ def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Mod
     if not step:
         return sources[0]
     name = str(node.target) if node.op == "call_module" else node.name
-    if any(step["output"] == name for step in found.program):
-        raise Unknown(f"the layer {name}, which is used twice")
+    if any(known["output"] == name for known in found.program):
+        if step.get("tensors"):
+            raise Unknown(f"the layer {name}, which is used twice")
+        name = node.name  # a layer without tensors
     tensors = {role: value.detach().cpu().float().contiguous() for role, value in step.pop("tensors", {}).items()}
     found.tensors |= {f"{name}.{role}": value for role, value in tensors.items()}
     if step["op"] == "bag":
@@ -132,9 +134,16 @@ def _bag(module: nn.EmbeddingBag) -> dict[str, Any] | None:
 
 
 def _pool(module: nn.MaxPool2d) -> dict[str, Any] | None:
-    size = module.kernel_size
-    plain = module.stride == size and module.padding == 0 and module.dilation == 1 and not module.ceil_mode
-    return {"op": "max_pool", "size": size} if plain and isinstance(size, int) else None
+    size, stride, padding = module.kernel_size, module.stride, module.padding
+    numbers = all(isinstance(value, int) for value in (size, stride, padding))
+    if not numbers or module.dilation != 1 or module.ceil_mode:
+        return None
+    step = {"op": "max_pool", "size": size}
+    return step if (stride, padding) == (size, 0) else {**step, "stride": stride, "padding": padding}
+
+
+def _mean(module: nn.AdaptiveAvgPool2d) -> dict[str, Any] | None:
+    return {"op": "mean"} if module.output_size in (1, (1, 1)) else None
 
 
 def _flat(first: int = 1, last: int = -1) -> dict[str, Any] | None:
@@ -150,6 +159,7 @@ LAYERS: dict[type[nn.Module], Callable[[Any], dict[str, Any] | None]] = {
     nn.EmbeddingBag: _bag,
     nn.ReLU: lambda module: {"op": "relu"},
     nn.MaxPool2d: _pool,
+    nn.AdaptiveAvgPool2d: _mean,
     nn.Flatten: lambda module: _flat(module.start_dim, module.end_dim),
     nn.Identity: lambda module: {},
     nn.Dropout: lambda module: {},
@@ -159,7 +169,9 @@ LAYERS: dict[type[nn.Module], Callable[[Any], dict[str, Any] | None]] = {
 FUNCTIONS: dict[Any, Callable[..., dict[str, Any] | None]] = {
     F.relu: lambda inplace=False: {"op": "relu"},
     torch.relu: lambda: {"op": "relu"},
+    "relu": lambda: {"op": "relu"},
     operator.add: lambda: {"op": "add"},
+    operator.iadd: lambda: {"op": "add"},
     torch.add: lambda: {"op": "add"},
     F.adaptive_avg_pool2d: lambda size: {"op": "mean"} if size in (1, (1, 1)) else None,
     torch.flatten: _flat,

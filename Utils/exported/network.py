@@ -111,6 +111,12 @@ OPERATIONS = {
     "relu": _without(lambda step: F.relu),
     "add": _without(lambda step: torch.add),
     "flatten": _without(lambda step: lambda input: input.flatten(1)),
-    "max_pool": _without(lambda step: partial(_max_pool, size=step["size"])),
+    "max_pool": _without(
+        lambda step: (
+            partial(F.max_pool2d, kernel_size=step["size"], stride=step["stride"], padding=step["padding"])
+            if "stride" in step
+            else partial(_max_pool, size=step["size"])
+        )
+    ),
     "mean": _without(lambda step: lambda input: input.mean((2, 3), keepdim=True)),
 }

@@ -34,8 +34,9 @@ def name(config: Mapping[str, Any]) -> str:
     parts = [config["dataset"]]
     if config["source"] == "sample":
         parts.append("sample")
-    pruner = re.sub(r"[^\w.+-]", "-", config["pruner"].rpartition("/")[2])  # a user's class becomes file.py-Class
-    parts += [config["model"], pruner, f"c{config['compression']:g}"]
+    # A user's class becomes file.py-Class:
+    model, pruner = (re.sub(r"[^\w.+-]", "-", config[key].rpartition("/")[2]) for key in ("model", "pruner"))
+    parts += [model, pruner, f"c{config['compression']:g}"]
     if "levels" in config:
         parts.append(f"l{config['levels']}")
     parts += [f"s{config['seed']}", digest(config)]

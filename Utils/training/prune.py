@@ -34,7 +34,7 @@ def reinitialize(model: nn.Module, seed: int) -> None:
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         for module in reversed(list(model.modules())):  # children before parents
-            if callable(reset := getattr(module, "reset_parameters", None)):
+            if callable(reset := getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))):
                 reset()
 
 

@@ -86,7 +86,14 @@ OPERATIONS: dict[str, Callable[..., str]] = {
     "relu": _plain("Relu"),
     "add": _plain("Add"),
     "flatten": _plain("Flatten"),
-    "max_pool": _plain("MaxPool", lambda step: {"kernel_shape": [step["size"]] * 2, "strides": [step["size"]] * 2}),
+    "max_pool": _plain(
+        "MaxPool",
+        lambda step: {
+            "kernel_shape": [step["size"]] * 2,
+            "strides": [step.get("stride", step["size"])] * 2,
+            "pads": [step.get("padding", 0)] * 4,
+        },
+    ),
     "mean": _plain("GlobalAveragePool"),
 }
 """Operation of `exported.Network`, but "bag": function (graph, its entry, its tensors, inputs) -> name of its value."""

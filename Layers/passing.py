@@ -1,0 +1,108 @@
+"""Functions of torch in a linear flow, for layers of others: each passes its signal on.
+
+A function that normalises, saturates or weighs would hide which weights a signal has passed: a normalised constant is
+zero, and a saturated unit has no slope. So a normalisation counts as mean 0 and variance 1, an activation other than
+ReLU as the identity. A gate, and attention, count as 1 and as the mean over positions; they still pass on a slope to
+what controls them. An embedding gets ones in one-hot space, as in Layers/embedding.py.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+ACTIVATIONS = (
+    "relu6", "hardtanh", "hardswish", "gelu", "silu", "mish", "elu", "selu", "celu", "leaky_relu", "softplus",
+    "softsign", "tanh", "clamp", "clip", "log_softmax", "normalize", "local_response_norm",
+)  # fmt: skip
+GATES = ("sigmoid", "hardsigmoid")
+
+
+def _same(input: Tensor, *_: Any, **__: Any) -> Tensor:
+    return input
+
+
+def _ghost(input: Tensor) -> Tensor:
+    """Return zeros that have the slope of `input`."""
+    return input - input.detach()
+
+
+def _gate(input: Tensor, *_: Any, **__: Any) -> Tensor:
+    return 1 + _ghost(input)
+
+
+def _softmax(input: Tensor, dim: int | None = None, *_: Any, **__: Any) -> Tensor:
+    seen = input.isfinite()
+    weights = seen.to(input) / seen.sum(-1 if dim is None else dim, keepdim=True).clamp_min(1)
+    return weights * _gate(torch.where(seen, input, 0.0))
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) -> Tensor:
+    return _softmax(query @ key.transpose(-2, -1), -1) @ value
+
+
+def _heads(
+    query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias, bias_k, bias_v, add_zero_attn,
+    dropout_p, out_proj_weight, out_proj_bias, *_, q_proj_weight=None, k_proj_weight=None, v_proj_weight=None, **__,
+) -> tuple[Tensor, None]:  # fmt: skip
+    """Compute what Layers/attention.py does in a linear flow: the value projection, with the slopes of the others."""
+    weights = (q_proj_weight, k_proj_weight, v_proj_weight) if in_proj_weight is None else in_proj_weight.chunk(3)
+    biases = [None] * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
+    positions = 0 if query.dim() == 2 or key.shape[1] == query.shape[1] else 1
+    # Query and key open no way for a signal that has one through the value.
+    inputs = [part.detach() if part is value else part for part in (query, key)]
+    q, k, v = (F.linear(*triple) for triple in zip([*inputs, value], weights, biases, strict=True))
+    mean = (v + _ghost(k)).mean(positions, keepdim=True)
+    return F.linear(mean + _ghost(q), out_proj_weight, out_proj_bias), None
+
+
+def _layer_norm(input, normalized_shape, weight=None, bias=None, *_, **__) -> Tensor:
+    output = input if weight is None else input * weight
+    return output if bias is None else output + bias
+
+
+def _channels(input: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    sizes = -1, *[1] * (input.dim() - 2)
+    return _layer_norm(input, None, *(None if part is None else part.view(sizes) for part in (weight, bias)))
+
+
+def _group_norm(input, num_groups, weight=None, bias=None, *_, **__) -> Tensor:
+    return _channels(input, weight, bias)
+
+
+def _instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, *_, **__) -> Tensor:
+    return _channels(input, weight, bias)
+
+
+def _batch_norm(input, running_mean, running_var, weight=None, bias=None, *others, **options) -> Tensor:
+    if running_mean is None:
+        return _channels(input, weight, bias)
+    return F.batch_norm(input, running_mean, running_var, weight, bias, *others, **options)
+
+
+def _embedding(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
+    return weight.mean(0).expand(*input.shape, -1)
+
+
+FORMS: dict[Any, Callable[..., Any]] = {
+    F.scaled_dot_product_attention: _attention,
+    F.multi_head_attention_forward: _heads,
+    F.layer_norm: _layer_norm,
+    F.group_norm: _group_norm,
+    F.instance_norm: _instance_norm,
+    F.batch_norm: _batch_norm,
+    F.embedding: _embedding,
+}
+for form, names in ((_same, ACTIVATIONS), (_gate, GATES), (_softmax, ("softmax",))):
+    for place in (F, torch, torch.Tensor):
+        FORMS |= {getattr(place, name): form for name in names if hasattr(place, name)}
+
+
+class Passing(TorchFunctionMode):
+    """A mode in which every function of `FORMS` passes its signal on."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return FORMS.get(function, function)(*args, **(kwargs or {}))

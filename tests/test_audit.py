@@ -1,0 +1,305 @@
+"""The mask auditor: what it says of masks that act, leak, are ignored or not reached, in any model."""
+
+import json
+from functools import partial
+
+import calls
+import nets
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils import prune
+from torchvision import models as tv
+from torchvision.models import convnext, efficientnet, mobilenetv3, regnet
+
+import Layers
+from Layers import layers
+from Pruners import audit
+
+FUSED = [f"encoder.linear{k}.weight" for k in (1, 2)]
+
+
+class Attends(nn.Module):
+    """torch.nn's attention and encoder layer: [B, L, 8] -> [B, 3]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.encoder = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.encoder(self.attention(data, data, data)[0]).mean(1))
+
+
+class Multiplies(nn.Linear):
+    """Somebody's masked layer; `used` says what it multiplies its weight by."""
+
+    def __init__(self, inputs: int, outputs: int, used) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("pattern", (torch.rand(outputs, inputs) < 0.5).float())
+        self.used = used
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return F.linear(input, self.weight * self.used(self.pattern), self.bias)
+
+
+def whole(pattern: torch.Tensor) -> torch.Tensor:
+    return pattern
+
+
+def half(pattern: torch.Tensor) -> torch.Tensor:
+    return torch.cat([pattern[:2], torch.ones_like(pattern[2:])])
+
+
+TOKENS = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(1))
+
+
+def verdicts(model: nn.Module, data: torch.Tensor = TOKENS) -> dict[str, list[str]]:
+    return {entry.name: list(entry.verdicts.values()) for entry in audit.audit(model, lambda network: network(data))}
+
+
+def pruned(*names: str) -> nn.Module:
+    """`Attends`, with half of each of these weights pruned by torch.nn.utils.prune."""
+    model = nets.drawn(0, Attends)
+    for name in names:
+        prune.l1_unstructured(model.get_submodule(name.removesuffix(".weight")), "weight", 0.5)
+    return model
+
+
+def test_masks_of_torch_prune_on_attention_and_in_a_fused_encoder_are_ignored():
+    names = ["attention.out_proj.weight", "encoder.self_attn.out_proj.weight", *FUSED, "fc.weight"]
+    found = verdicts(pruned(*names))
+    assert found == {
+        **{name: ["ignored"] * 3 for name in names[:2]},  # out_proj is never called, its weight is read
+        **{name: ["acts", "acts", "ignored"] for name in FUSED},  # the fused path is for eval mode without gradients
+        "fc.weight": ["acts"] * 3,
+    }
+
+
+def test_the_same_model_with_attached_masks_holds():
+    model = Layers.attach(pruned("attention.out_proj.weight", *FUSED))
+    found = verdicts(model)
+    assert len(found) == len(list(model.parameters())) and set(map(tuple, found.values())) == {("acts",) * 3}
+
+
+def test_raw_reads_of_a_layer_of_this_project_are_found():
+    """The fault that made this project write its own attention: torch's Transformer around masked layers."""
+    model = nets.drawn(0, Attends)
+    model.encoder.linear1 = layers.Linear(8, 12)
+    model.encoder.self_attn.out_proj = layers.Linear(8, 8)
+    model.encoder.linear1.weight_mask[:3] = 0
+    found = verdicts(model)
+    assert found["encoder.self_attn.out_proj.weight"] == ["ignored"] * 3
+    assert found["encoder.linear1.weight"] == ["acts", "acts", "ignored"]
+
+
+def test_masks_that_somebody_multiplies_in():
+    model = nets.drawn(0, lambda: nn.Sequential(Multiplies(8, 6, whole), nn.Tanh(), Multiplies(6, 4, half)))
+    assert verdicts(model) == {"0.weight": ["acts"] * 3, "2.weight": ["leaks"] * 3}
+    model[0].used = torch.ones_like
+    assert verdicts(model)["0.weight"] == ["ignored"] * 3
+
+
+def test_a_mask_of_a_parent_and_one_of_bools_are_found_and_statistics_are_none():
+    class Parent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.norm, self.out = nn.Linear(8, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+            self.register_buffer("mask", torch.rand(6, 8) < 0.5)
+
+        def forward(self, data: torch.Tensor) -> torch.Tensor:
+            return self.out(self.norm(data @ (self.inner.weight * self.mask).T))
+
+    model = nets.drawn(0, Parent)  # the statistics of `norm`, 0 and 1, are no masks
+    assert verdicts(model, torch.randn(4, 8)) == {"inner.weight": ["acts"] * 3}
+
+
+def test_what_nothing_reaches_is_no_fault():
+    model = nets.drawn(0, lambda: nn.Sequential(layers.Linear(8, 6), nn.ReLU(), layers.Linear(6, 4)))
+    model.unused = layers.Linear(3, 3)
+    model[2].weight_mask.zero_()
+
+    def call(network: nn.Sequential) -> torch.Tensor:
+        return network[:3](TOKENS)
+
+    entries = {entry.name: entry for entry in audit.audit(model, call)}
+    assert set(entries["unused.weight"].verdicts.values()) == {"not reached"}
+    assert set(entries["0.weight"].verdicts.values()) == {"not reached"} and not entries["0.weight"].fault
+    assert set(entries["2.weight"].verdicts.values()) == {"acts"} and entries["2.weight"].kept == 0
+
+
+def test_the_model_is_left_as_it_was():
+    model = pruned("attention.out_proj.weight", *FUSED).eval()
+    model.fc.requires_grad_(False)
+    with torch.no_grad():
+        wanted = model(TOKENS)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    flags = [parameter.requires_grad for parameter in model.parameters()]
+    state = torch.get_rng_state()
+    verdicts(model)
+    audit.disconnected(model, (5, 8))
+    with torch.no_grad():
+        assert model(TOKENS).equal(wanted)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert [parameter.requires_grad for parameter in model.parameters()] == flags and not model.training
+    assert torch.get_rng_state().equal(state)
+
+
+@pytest.mark.parametrize(
+    ("forward", "words"),
+    [
+        (lambda data: (data, data), "tuple"),
+        (lambda data: data / 0, "not finite in mode train"),
+    ],
+)
+def test_a_model_that_cannot_be_tried_is_refused(forward, words):
+    model = layers.Linear(2, 2)
+    with pytest.raises(ValueError, match=words):
+        audit.audit(model, lambda _: forward(torch.ones(2)))
+
+
+def test_dead_units_under_anyones_masks():
+    """A chain of matrices by torch.prune, somebody's layer, and this project: the same units are cut off."""
+
+    def chain(kind) -> nn.Sequential:
+        return nets.drawn(0, lambda: nn.Sequential(kind(8, 6), nn.ReLU(), kind(6, 4)))
+
+    first, second = torch.ones(6, 8), torch.ones(4, 6)
+    first[1], second[:, 3], second[2] = 0, 0, 0
+    ours = chain(layers.Linear)
+    by_torch = chain(nn.Linear)
+    theirs = chain(partial(Multiplies, used=whole))
+    for layer, mask in ((0, first), (2, second)):
+        ours[layer].weight_mask.copy_(mask)
+        prune.custom_from_mask(by_torch[layer], "weight", mask)
+        theirs[layer].pattern.copy_(mask)
+    for model in (ours, by_torch, theirs):
+        found = audit.disconnected(model, (8,)).report()
+        assert found["units"]["0"] == {"units": 6, "no_way_in": 1, "no_way_out": 1, "dead": 2}
+        assert found["classes"] == {"total": 4, "alive": [0, 1, 3]}
+
+
+# Networks of others: no false alarm
+
+
+class Once(nn.Module):
+    """A Transformer from a sentence to itself."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return self.inner(data, data)
+
+
+block, conf = convnext.CNBlockConfig, mobilenetv3.InvertedResidualConfig
+NETWORKS = {
+    "regnet": lambda: tv.RegNet(regnet.BlockParams([1, 1], [8, 16], [4, 4], [1, 1], [2, 2]), 3, stem_width=8),
+    "mobilenet 3": lambda: tv.MobileNetV3(
+        [conf(16, 3, 16, 16, True, "RE", 2, 1, 1), conf(16, 3, 32, 16, True, "HS", 1, 1, 1)], 24, num_classes=3
+    ),
+    "densenet": lambda: tv.DenseNet(4, (2, 2), 8, num_classes=3),
+    "shufflenet": lambda: tv.ShuffleNetV2([1, 1, 1], [8, 8, 16, 16, 16], num_classes=3),
+    "mobilenet": lambda: tv.MobileNetV2(3, 0.1, [[1, 8, 1, 1], [6, 8, 2, 2]], 8),
+    "efficientnet": lambda: tv.EfficientNet(
+        [efficientnet.MBConvConfig(1, 3, 1, 8, 8, 1), efficientnet.MBConvConfig(4, 3, 2, 8, 16, 2)], 0.1, num_classes=3
+    ),
+    "convnext": lambda: tv.ConvNeXt([block(8, 16, 1), block(16, None, 1)], layer_scale=0.5, num_classes=3),
+    "vision transformer": lambda: tv.VisionTransformer(32, 8, 2, 2, 8, 12, num_classes=3),
+    "swin": lambda: tv.SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=3),
+    "encoder": lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 12, batch_first=True), 2),
+    "transformer": lambda: nn.Transformer(8, 2, 1, 1, 12, batch_first=True),
+    "attention": Attends,
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_false_alarm(name):
+    """With masks of ones nothing is dead; masks of which a part is zero all hold, as their independent audit says."""
+    model = Layers.attach(nets.drawn(0, NETWORKS[name]))
+    words = name in ("encoder", "transformer", "attention")
+    data = TOKENS if words else torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    if name == "transformer":  # which takes two inputs
+        model = Once(model)
+    found = audit.disconnected(model, data.shape[1:]).report()
+    assert len(found["units"]) > 5 and found["tensors"] == []
+    assert {layer for layer, units in found["units"].items() if units["dead"]} == set()
+    nets.mask_at_random(model, 0.7)
+    entries = audit.audit(model, lambda network: network(data))
+    assert len(entries) >= 15 and {entry.name for entry in entries if entry.fault} == set()
+    acting = sum(entry.verdicts["inference"] == "acts" for entry in entries)
+    assert acting > 0.6 * len(entries)  # some sit behind small hidden layers whose ReLUs are all shut
+    assert nets.audit(model, data, None)
+
+
+# The experiment
+
+FILE = """
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+class Rows(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.body = nn.TransformerEncoderLayer(28, 2, 12, batch_first=True)
+        self.fc = nn.Linear(28, num_classes)
+
+    def forward(self, images):
+        return self.fc(self.body(images.flatten(1, 2)).mean(1))
+
+class Pruned(Rows):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        prune.l1_unstructured(self.body.self_attn.out_proj, "weight", 0.5)
+        prune.l1_unstructured(self.fc, "weight", 0.5)
+"""
+CALL = "--experiment audit --threads 1 --dataset mnist --source sample"
+
+
+def read(folder) -> dict:
+    (path,) = folder.glob("audit/*.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_file_with_masks_of_its_own(tmp_path, sample_data):
+    (tmp_path / "net.py").write_text(FILE, encoding="utf-8")
+    code, out, err = calls.ask(f"{CALL} --model {tmp_path}/net.py:Pruned --report-dir {tmp_path}/out", sample_data)
+    assert (code, err) == (1, "")
+    assert "2 masks: 1 that do not hold, none empty." in out and "Dead: nothing" in out
+    found = read(tmp_path / "out")
+    assert found["masks"] == [
+        {"masked": "body.self_attn.out_proj.weight", "kept": 392, "size": 784} | dict.fromkeys(audit.MODES, "ignored"),
+        {"masked": "fc.weight", "kept": 140, "size": 280} | dict.fromkeys(audit.MODES, "acts"),
+    ]
+    (page,) = (tmp_path / "out").glob("audit/*.md")
+    assert "| body.self_attn.out_proj.weight | 392 | 784 | ignored | ignored | ignored |" in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("model", ["net.py:Rows", "fc", "torchvision:shufflenet_v2_x0_5"])
+def test_what_this_project_masks_holds(model, tmp_path, sample_data):
+    (tmp_path / "net.py").write_text(FILE, encoding="utf-8")
+    where = f"{tmp_path}/{model}" if model.startswith("net") else model
+    code, out, err = calls.ask(f"{CALL} --model {where} --report-dir {tmp_path}/out", sample_data)
+    assert code == 0 and "masks: none that do not hold, none empty." in out
+    assert ("no masks of its own" in err) == (model != "fc")
+    assert {record["inference"] for record in read(tmp_path / "out")["masks"]} <= {"acts", "not reached"}
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("--run {}/none", "no config.json of a run there"),
+        ("--run {} --seed 2", "--seed means nothing to a finished --run; leave it out"),
+        ("--dataset mnist --model {}/none.py:X", "cannot read"),
+        ("--dataset mnist --model torchvision:resnet19 --source sample", "did you mean resnet18?"),
+        ("--dataset multi30k --model torchvision:resnet18", "does not take multi30k"),
+    ],
+)
+def test_bad_input_is_one_line(words, line, tmp_path, sample_data):
+    code, _, err = calls.ask(f"--experiment audit {words.format(tmp_path)}", sample_data)
+    assert code == 2 and err.count("\n") == 1 and err.startswith("error: ") and line in err

@@ -1,0 +1,260 @@
+"""`--model path/to/file.py:Class` and `--model torchvision:NAME`: networks of others in every experiment."""
+
+import json
+import shutil
+from argparse import Namespace
+
+import calls
+import nets
+import numpy as np
+import pytest
+import torch
+
+from Utils import exported, load
+from Utils.errors import UserError
+from Utils.store import files
+
+FILE = '''
+import torch
+from torch import nn
+
+class Fc(nn.Sequential):
+    """The network `fc` in layers of torch.nn: the same draws in the same order."""
+
+    def __init__(self, input_shape, num_classes):
+        sizes = [784, 100, 100, 100, 100, 100, num_classes]
+        layers = [nn.Flatten()]
+        for before, after in zip(sizes, sizes[1:]):
+            layers += [nn.Linear(before, after), nn.ReLU()]
+        super().__init__(*layers[:-1])
+
+class Bag(nn.Module):
+    def __init__(self, input_shape, num_classes):
+        super().__init__()
+        self.table, self.fc = nn.EmbeddingBag(input_shape[0], 8), nn.Linear(8, num_classes)
+
+    def forward(self, texts):
+        return self.fc(self.table(texts.ids, texts.offsets))
+
+class Attends(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.body = nn.TransformerEncoderLayer(28, 2, 12, batch_first=True)
+        self.fc = nn.Linear(28, num_classes)
+
+    def forward(self, images):
+        return self.fc(self.body(images.flatten(1, 2)[:, ::7]).mean(1))
+
+class Fails(nn.Module):
+    def __init__(self):
+        raise RuntimeError("a reason\\nin two lines")
+
+class Seven(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(784, 7))
+
+class Colour(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2, 10))
+
+class Two(nn.Linear):
+    def __init__(self):
+        super().__init__(784, 10)
+
+    def forward(self, data):
+        return super().forward(data.flatten(1)), data
+
+class Needs(Seven):
+    def __init__(self, width):
+        super().__init__()
+
+class Nothing(nn.Module):
+    def forward(self, data):
+        return data.flatten(1)[:, :10]
+
+class Plain:
+    pass
+'''
+MNIST = "--dataset mnist --threads 1"
+
+
+@pytest.fixture
+def net(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("pruner", ["snip", "grasp", "synflow"])
+def test_a_stock_copy_makes_the_run_of_the_network_of_this_project(cli, net, pruner):
+    """The same masks and counts, and after training the same weights up to rounding."""
+    flags = f"{MNIST} --compression 1 --post-epochs 1 --train-size 512 --pruner {pruner}"
+    ours, theirs = cli(f"{flags} --model fc"), cli(f"{flags} --model {net}:Fc")
+    names = dict(zip(sorted(ours.tensors), sorted(theirs.tensors), strict=True))
+    assert all(theirs.tensors[name].shape == ours.tensors[name].shape for name in names)
+    for name in names:
+        assert np.allclose(ours.tensors[name], theirs.tensors[name], atol=1e-5), name
+    for key in ("parameters", "flops", "dead"):
+        assert ours.result[key] == theirs.result[key]
+    assert ours.result["final"]["test_top1"] == pytest.approx(theirs.result["final"]["test_top1"], abs=0.2)
+
+
+def test_a_run_is_known_by_the_content_of_the_file(cli, net, tmp_path):
+    flags = f"{MNIST} --compression 1 --pruner mag"
+    first = cli(f"{flags} --model {net}:Attends")
+    assert first.config["model"] == "net.py:Attends" and first.config["model_class"] == "own"
+    assert first.config["model_sha256"] == files.sha256(net) and str(tmp_path) not in json.dumps(first.config)
+    assert "-net.py-Attends-mag-c1-" in first.path.name
+    (tmp_path / "elsewhere").mkdir()
+    moved = shutil.move(net, tmp_path / "elsewhere" / "net.py")
+    again = cli(f"{flags} --model {moved}:Attends")
+    assert "stored result of" in again.err
+    moved.write_text(f"{FILE}\n# once more\n", encoding="utf-8")
+    assert cli(f"{flags} --model {moved}:Attends").path.name != first.path.name
+    assert "model_sha256" not in cli(flags).config
+
+
+@pytest.mark.parametrize("pruner", ["mag", "grasp", "synflow"])
+def test_texts_with_and_without_their_embedding(cli, net, pruner):
+    flags = f"--dataset agnews --threads 1 --compression 1 --pruner {pruner} --model {net}:Bag"
+    alone, both = cli(flags), cli(f"{flags} --prune-embedding")
+    words = alone.result["vocab"]["text"]
+    assert alone.result["parameters"]["prunable"] == 8 * 4
+    assert both.result["parameters"]["prunable"] == 8 * (words + 4)
+    assert both.result["parameters"]["prunable_kept"] == pytest.approx(0.8 * (words + 4), abs=1)
+
+
+@pytest.mark.parametrize(
+    "flags", ["--dense-classifier", "--prune-attention all --prune-bias", "--prune-attention none"]
+)
+def test_settings_say_which_layers_are_pruned(cli, net, flags):
+    run = cli(f"{MNIST} --compression 0.3 --pruner rand --model {net}:Attends {flags}")
+    pruned = {f"{row['module']}.{row['param']}" for row in run.result["per_tensor"] if row["prunable"]}
+    body = {"body.linear1.weight", "body.linear2.weight"}
+    attention = {"body.self_attn.in_proj_weight", "body.self_attn.out_proj.weight"}
+    biases = {name.replace("weight", "bias") for name in body | attention | {"fc.weight"}}
+    assert (
+        pruned
+        == {
+            "--dense-classifier": body | {"body.self_attn.out_proj.weight"},
+            "--prune-attention all --prune-bias": body | attention | {"fc.weight"} | biases,
+            "--prune-attention none": body | {"fc.weight"},
+        }[flags]
+    )
+    assert all(np.all(run.tensors[name][run.tensors[f"{name}_mask"] == 0] == 0) for name in pruned)
+
+
+def test_reinitialisation_draws_the_weights_anew(cli, net):
+    flags = f"{MNIST} --compression 0.5 --pruner rand --model {net}:Attends"
+    before, after = cli(flags).tensors, cli(f"{flags} --reinitialize").tensors
+    assert all(np.array_equal(before[name], after[name]) for name in before if name.endswith("_mask"))
+    weights = [name for name in before if name.endswith("weight") and "norm" not in name]
+    assert len(weights) == 5 and not any(np.array_equal(before[name], after[name]) for name in weights)
+
+
+def test_a_finished_run_is_exported_measured_and_audited_without_the_file(cli, net, sample_data, tmp_path):
+    run = cli(f"{MNIST} --compression 1 --pruner mag --model {net}:Fc").path
+    net.unlink()
+    for words in ("export --format sparse", "export --format compact", "measure --repeats 1"):
+        code, _, err = calls.ask(f"--experiment {words} --run {run}", sample_data)
+        assert code == 0 and "error" not in err, words  # what is left out for want of a package is a warning
+    code, out, _ = calls.ask(f"--experiment audit --run {run} --report-dir {tmp_path}", sample_data)
+    assert code == 0 and "12 masks: none that do not hold" in out
+    data = load.corpus("mnist", str(sample_data), "sample")
+    batch, _ = next(iter(load.dataloader(data, 64, train=False)))
+    from Experiments import finished
+
+    model = finished.model(finished.settings(str(run)), data, run / "model.safetensors")
+    with torch.no_grad():
+        wanted = model(batch)
+        for form in ("sparse", "compact"):
+            assert torch.allclose(exported.load(run / f"model.{form}.json", 64)(batch), wanted, atol=1e-4)
+    (run / "model.py").write_text(FILE + "#", encoding="utf-8")
+    code, _, err = calls.ask(f"--experiment export --format dense --run {run}", sample_data)
+    assert code == 2 and err.count("\n") == 1 and "model.py" in err
+
+
+def test_a_file_may_import_its_neighbours_and_is_then_named_again(cli, tmp_path, sample_data):
+    (tmp_path / "part_of_it.py").write_text(FILE, encoding="utf-8")
+    (tmp_path / "whole.py").write_text("from part_of_it import Fc\nclass Mine(Fc): pass\n", encoding="utf-8")
+    run = cli(f"{MNIST} --compression 1 --pruner mag --model {tmp_path}/whole.py:Mine").path
+    command = f"--experiment export --format dense --run {run} --model {tmp_path}/whole.py:Mine"
+    assert calls.ask(command, sample_data)[0] == 0
+    other = cli(f"{MNIST} --compression 1 --pruner mag").path
+    code, _, err = calls.ask(command.replace(str(run), str(other)), sample_data)
+    assert code == 2 and "which has no file; leave it out" in err
+
+
+def test_sweeps_levels_and_the_report(cli, net, sample_data, tmp_path):
+    results = tmp_path / "results"
+    grid = f"--experiment sweep {MNIST} --model {net}:Attends --pruner-list mag rand --compression-list 0.5 1"
+    out = cli(f"{grid} --train-size 64").out
+    assert "4 runs: 4 done, 0 failed" in out
+    assert cli(f"--experiment multishot {MNIST} --level-list 2 --model {net}:Attends --compression 0.5").code == 0
+    command = f"--experiment report --store {results} --report-dir {tmp_path}/report"
+    assert calls.ask(command, sample_data)[0] == 0
+    assert "net.py:Attends" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_classifier_of_torchvision_is_fitted_to_the_data(cli):
+    run = cli(f"{MNIST} --compression 1 --pruner mag --train-size 64 --model torchvision:shufflenet_v2_x0_5")
+    assert run.config["model_class"] == "torchvision" and "-torchvision-shufflenet_v2_x0_5-mag-" in run.path.name
+    assert "its first layer conv1.0 has inputs for 1 of 3 channels, fc has 10 outputs; its weights are drawn" in run.err
+    shapes = {f"{row['module']}.{row['param']}": row["shape"] for row in run.result["per_tensor"]}
+    assert shapes["conv1.0.weight"] == [24, 1, 3, 3] and shapes["fc.weight"] == [10, 1024]
+    counts = run.result["parameters"]
+    assert counts["prunable_kept"] == counts["prunable"] - int((1 - 0.1) * counts["prunable"])
+
+
+def test_a_residual_network_of_torchvision_is_exported():
+    """ResNet-18's steps, narrow: a padded maximum, sums in place, the mean by a layer, half of the channels dead."""
+    from torchvision.models import resnet
+
+    from Layers.attached import attach
+    from Utils.export import dead_units, trace
+
+    model = nets.drawn(0, lambda: resnet.ResNet(resnet.Bottleneck, [1, 1, 1, 1], num_classes=5, width_per_group=4))
+    nets.mask_at_random(attach(model.eval()), 0.2)
+    for layer in (model.conv1, model.layer2[0].conv1, model.layer3[0].conv2):
+        layer.weight_mask[::2] = 0
+    data = torch.randn(3, 3, 40, 40)
+    whole = trace.draft(model)
+    for draft in (whole, dead_units.compact(whole, data[:1])):
+        with torch.no_grad():
+            found, wanted = exported.Network(draft.program, draft.tensors)(data), model(data)
+        assert torch.allclose(found, wanted, atol=1e-4 * float(wanted.abs().max()))
+    assert sum(t.numel() for t in draft.tensors.values()) < sum(t.numel() for t in whole.tensors.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("mnist --model {}:Fails", "net.py:Fails: RuntimeError as it was built: a reason"),
+        ("mnist --model {}:Seven", "its output for two examples is [2, 7], not [2, 10]"),
+        ("mnist --model {}:Colour", "RuntimeError on a batch of two examples of shape [1, 28, 28]: "),
+        ("mnist --model {}:Two", "it returns a tuple, not one tensor of logits"),
+        ("mnist --model {}:Needs", "missing 1 required positional argument: 'width'"),
+        ("mnist --model {}:Nothing", "Nothing has no layer that can have a mask"),
+        ("mnist --model {}:Plain", "Plain is no torch.nn.Module"),
+        ("mnist --model {}:Absent", "has no class Absent; it has: "),
+        ("mnist --model /none/net.py:X", "cannot read /none/net.py: No such file or directory"),
+        ("mnist --model {}:Fc --model-class default", "--model-class means nothing to --model "),
+        ("mnist --model {}:Fc --width 2", "--width means nothing to the own model net.py:Fc; leave it out"),
+        ("multi30k --model {}:Fc", "does not take multi30k: such a network classifies images or texts"),
+        ("agnews --model torchvision:resnet18", "does not take agnews: such a network classifies images"),
+        ("mnist --model torchvision:resnet19", "did you mean resnet18?"),
+        ("mnist --model torchvision:alexnet", "RuntimeError on a batch of two examples of shape [1, 28, 28]: "),
+    ],
+)
+def test_bad_input_is_one_line(cli, net, words, line):
+    run = cli(f"--dataset {words.format(net)}")
+    lines = [text for text in run.err.splitlines() if not text.startswith("note: ")]
+    assert run.code == 2 and len(lines) == 1 and lines[0].startswith("error: ") and line in lines[0]
+
+
+def test_a_file_that_changes_in_the_run_is_not_stored_under_its_old_hash(net):
+    settings = Namespace(model="net.py:Fc", model_path=f"{net}:Fc", model_sha256="0" * 64)
+    with pytest.raises(UserError, match="has changed since the run began"):
+        load.own_code(settings)
+    with pytest.raises(UserError, match="has changed while the run began"):
+        load.stranger(settings, (1, 28, 28), 10)
