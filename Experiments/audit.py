@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Experiments import finished, results
+from Experiments import finished, networks, results
 from Utils import console, load, settings
 from Utils.commandline import arguments
 from Utils.commandline.kinds import path
@@ -114,12 +114,12 @@ def fresh(args: Namespace) -> tuple[Namespace, Corpus, nn.Module]:
         torch.set_num_threads(args.threads)
     torch.manual_seed(seeds.derive(args.init_seed, "init"))
     if load.guest(args.model):
-        model = load.stranger(args, data.shape, data.num_classes)
+        model = networks.stranger(args, data.shape, data.num_classes)
         if any(audit.masks(model)):
             return args, data, model
         console.note(f"{args.model} has no masks of its own: those are tried that it gets here")
     options = {} if args.init is None else {"init": args.init}
-    return args, data, load.network(args, data.shape, data.num_classes, **options)
+    return args, data, networks.network(args, data.shape, data.num_classes, **options)
 
 
 def name_of(args: Namespace, data: Corpus) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from Experiments import networks
 from Layers import fast
 from Pruners.base import Pruner
 from Utils import console, generator, load
@@ -80,7 +81,7 @@ def model_and_pruner(loaded: Corpus, args: Namespace, device: torch.device) -> t
 
 def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     options = {} if args.init is None else {"init": args.init}
-    model: Any = load.network(args, loaded.shape, loaded.num_classes, **options)
+    model: Any = networks.network(args, loaded.shape, loaded.num_classes, **options)
     if args.pretrained:
         from Utils.store import weights  # not needed by other runs
 

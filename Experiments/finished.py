@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from Experiments import networks
 from Utils import load
 from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser
@@ -87,7 +88,7 @@ def model(config: Namespace, data: corpus.Corpus, file: Path) -> nn.Module:
     """Return the trained model with its masks, in eval mode, on the CPU."""
     from Utils import generator
 
-    network = load.network(config, data.shape, data.num_classes)
+    network = networks.network(config, data.shape, data.num_classes)
     weights.load(network, file, masks=True, name=config.model)
     generator.ignore_masks(network, config.ignore_masks)
     return network.eval()

@@ -49,7 +49,9 @@ def check(args: Namespace) -> Namespace:
 
 def run(args: Namespace) -> list[dict[str, Any]]:
     """Probe the runs; print a table of each and save it as probes.json in its directory; return the findings."""
-    each = [(one, finished.settings(one, args.data_path, args.model_path), weights.find("--run", one)) for one in args.run]
+    each = [
+        (one, finished.settings(one, args.data_path, args.model_path), weights.find("--run", one)) for one in args.run
+    ]
     located = [finished.locate(config, Path(args.data_dir)) for _, config, _ in each]
 
     import torch

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from Experiments import building, checkpoint, finished, results
+from Experiments import building, checkpoint, finished, networks, results
 from Experiments.parts import Generators, Network, Progress
 from Layers.fast import unread
 from Pruners import dead
@@ -255,5 +255,5 @@ class Workshop:
         }
         self.stage.model("model.safetensors", self.model)
         if args.model_path:  # so that the run can be loaded wherever it lies
-            files.write_bytes(self.stage.path / finished.CODE, load.own_code(args))
+            files.write_bytes(self.stage.path / finished.CODE, networks.code(args))
         return result, results.text(result, progress.points, table, data.classes, self.evaluation.words())

@@ -23,6 +23,13 @@ def of_class(kind: type[nn.Module], options: dict[str, Any]) -> nn.Module:
     return made
 
 
+def names() -> list[str]:
+    """Return the names of torchvision's classifiers."""
+    from torchvision import models
+
+    return models.list_models(module=models)
+
+
 def of_torchvision(name: str, input_shape: Sequence[int], num_classes: int) -> tuple[nn.Module, str]:
     """Return the network with weights drawn from the global generator, and what is fitted to the data, in words.
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from Pruners import SCOPES as SCOPES
 from Pruners import TIES as TIES
-from Utils import console
 from Utils import settings as rows
 from Utils.data import corpus as corpora
 from Utils.data.corpus import SOURCES as SOURCES
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from Utils.data.loader import Loader
+    from Utils.plugin import Plugin
 
 DATASETS = {
     "mnist": "Utils.data.sets.mnist:DATASET",
@@ -241,16 +241,8 @@ def own_model(name: str) -> tuple[str, str | None, str | None]:
     """
     if guest(name) != "own":
         return name, None, None
-    file = _find("Utils.plugin:read")("--model", name)
+    file = own_file("--model", name)
     return f"{file.path.name}:{file.attribute}", f"{file.path.absolute()}:{file.attribute}", file.sha256
-
-
-def own_code(settings: Namespace) -> bytes:
-    """Return the file of the user's own model. Raises UserError if it has changed since the run began."""
-    file = _find("Utils.plugin:read")("--model", settings.model_path)
-    if file.sha256 != settings.model_sha256:
-        raise UserError(f"{file.path} has changed since the run began; put it back, and give the command again")
-    return file.content
 
 
 def device(gpu: int = 0, no_cuda: bool = False) -> torch.device:
@@ -340,7 +332,7 @@ def pruner_sha256(name: str) -> str | None:
     Raises UserError for any other name.
     """
     if IN_A_FILE in name:
-        return _find("Utils.plugin:read")("--pruner", name).sha256
+        return own_file("--pruner", name).sha256
     known("pruner", name, PRUNERS)
     return None
 
@@ -352,20 +344,25 @@ def pruner(name: str, sha256: str | None = None) -> Any:
     """
     if IN_A_FILE not in name:
         return _find(PRUNERS[known("pruner", name, PRUNERS)])
-    return functools.partial(_find("Pruners.guest:Guest"), _class("--pruner", name, sha256))
+    return functools.partial(_find("Pruners.guest:Guest"), own_class("--pruner", name, sha256))
 
 
-def _class(flag: str, name: str, sha256: str | None) -> Any:
+def own_file(flag: str, name: str) -> Plugin:
+    """Return the file of "path/to/file.py:Class", the value of a flag. Raises UserError if it cannot be read."""
+    return _find("Utils.plugin:read")(flag, name)
+
+
+def own_class(flag: str, name: str, sha256: str | None) -> Any:
     """Return the class of a file of the user's own, whose hash must be `sha256` if that is given."""
-    file = _find("Utils.plugin:read")(flag, name)
+    file = own_file(flag, name)
     if sha256 not in (None, file.sha256):
         raise UserError(f"{file.path} has changed while the run began; start it again")
-    with _errors_of(flag, name, "as it was imported"):
+    with errors_of(flag, name, "as it was imported"):
         return file.load()
 
 
 @contextlib.contextmanager
-def _errors_of(flag: str, name: str, when: str) -> Iterator[None]:
+def errors_of(flag: str, name: str, when: str) -> Iterator[None]:
     """Turn errors of a user's code into a UserError of one line."""
     try:
         yield
@@ -374,56 +371,6 @@ def _errors_of(flag: str, name: str, when: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         raise UserError(f"{flag} {name}: {type(error).__name__} {when}: {reason}") from error
-
-
-def network(settings: Namespace, input_shape: Sequence[int], num_classes: int, **options: Any) -> nn.Module:
-    """Return the network that these settings select, with fresh weights; embeddings have masks if they are pruned.
-
-    options: further arguments of the model. Raises UserError if the model does not take inputs of this shape.
-    """
-    if guest(settings.model):
-        made = stranger(settings, input_shape, num_classes)
-        with _errors_of("--model", settings.model, "as it got masks"):
-            _find("Models.guest:masked")(made, settings.dense_classifier, settings.prune_embedding)
-        with _errors_of("--model", settings.model, "in the search for dead units, which runs it in float64"):
-            _find("Pruners.dead:find")(made, input_shape)
-        return made
-    if settings.width != 1.0:
-        options["width"] = settings.width
-    make = model(settings.model, settings.model_class)
-    try:
-        made = make(input_shape, num_classes, settings.dense_classifier, **options)
-    except ValueError as error:
-        have = " x ".join(map(str, input_shape[:0:-1]))
-        raise UserError(f"--model {settings.model} {error}; those of {settings.dataset} have {have}") from error
-    if settings.prune_embedding:
-        _find("Utils.generator:mask_embeddings")(made)
-    return _find("Layers:attach")(made, kinds=())  # tied weights share a mask
-
-
-def stranger(settings: Namespace, input_shape: Sequence[int], num_classes: int) -> nn.Module:
-    """Return a network of someone else's as it is, with fresh weights. Raises UserError if it does not fit the data."""
-    name, shape = settings.model, list(input_shape)
-    if guest(name) == "own":
-        kind = _class("--model", settings.model_path, settings.model_sha256)
-        arguments = {"input_shape": tuple(shape), "num_classes": num_classes}
-        with _errors_of("--model", name, "as it was built"):
-            made = _find("Models.guest:of_class")(kind, arguments | {"dense_classifier": settings.dense_classifier})
-    else:
-        from torchvision import models
-
-        own = known("network of torchvision", name.removeprefix(TORCHVISION), models.list_models(module=models))
-        with _errors_of("--model", name, "as it was built"):
-            made, words = _find("Models.guest:of_torchvision")(own, shape, num_classes)
-        _tell(f"{name}: {words}; its weights are drawn, none are fetched")
-    with _errors_of("--model", name, f"on a batch of two examples of shape {shape}"):
-        wrong = _find("Models.guest:misfit")(made.eval(), shape, num_classes)
-    if wrong:
-        raise UserError(f"--model {name}: {wrong}")
-    return made.train()
-
-
-_tell = functools.cache(console.note)  # once, where a command builds many networks
 
 
 def optimizer(name: str, settings: Namespace | None = None) -> tuple[Any, dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from Experiments import networks
 from Utils import exported, load
 from Utils.errors import UserError
 from Utils.store import files
@@ -255,6 +256,6 @@ def test_bad_input_is_one_line(cli, net, words, line):
 def test_a_file_that_changes_in_the_run_is_not_stored_under_its_old_hash(net):
     settings = Namespace(model="net.py:Fc", model_path=f"{net}:Fc", model_sha256="0" * 64)
     with pytest.raises(UserError, match="has changed since the run began"):
-        load.own_code(settings)
+        networks.code(settings)
     with pytest.raises(UserError, match="has changed while the run began"):
-        load.stranger(settings, (1, 28, 28), 10)
+        networks.stranger(settings, (1, 28, 28), 10)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from Experiments import networks
 from Models.width import scaled
 from Utils import load
 from Utils.commandline import arguments
@@ -36,7 +37,7 @@ def test_every_model_that_takes_a_width_is_listed_and_no_other():
             command = ["--dataset", data, "--model-class", cls, "--model", name, "--width", "0.5"]
             if name in load.WIDE:
                 sizes = [
-                    sum(parameter.numel() for parameter in load.network(args, shape, 4).parameters())
+                    sum(parameter.numel() for parameter in networks.network(args, shape, 4).parameters())
                     for args in (arguments.parse(command[:-2]), arguments.parse(command))
                 ]
                 assert sizes[1] < sizes[0]
