@@ -6,7 +6,7 @@ from typing import Any
 
 from Experiments.grading import CHECKS, FORMULAS
 from Experiments.grading.sheet import Sheet
-from Utils import load, plugin
+from Utils import console, load, plugin
 from Utils.commandline.kinds import path, positive, positive_count
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
@@ -15,7 +15,14 @@ from Utils.store import run as store
 
 # Modules that import torch are imported in `run`, so a missing file is refused at once.
 
-OF_A_CLASS = ("grade_dir", "graded_class", "rubric", "only", "secret_file")  # flags that mean nothing without a class
+OF_A_CLASS = (
+    "grade_dir",
+    "graded_class",
+    "rubric",
+    "only",
+    "secret_file",
+    "workers",
+)  # flags that mean nothing without a class
 
 
 def flags(top: Parser) -> None:
@@ -58,7 +65,7 @@ def flags(top: Parser) -> None:
         help="classes, weights, partial points and late days, in a copy of Experiments/grading/rubric.toml",
     )
     add("--grade-dir", type=path, metavar="OUT", help="where sheets, feedback, gradebooks and index.html are kept")
-    add("--workers", type=positive_count, default=1, metavar="N", help="students graded side by side (default: 1)")
+    add("--workers", type=positive_count, metavar="N", help="students graded side by side (default: 1)")
     add("--only", metavar="STUDENT", help="grade this one, and leave the others' sheets as they are")
     add(
         "--total",
@@ -93,21 +100,21 @@ def flags(top: Parser) -> None:
         "--results",
         type=path,
         metavar="FILE",
-        help="the page of --experiment assignment, filled in: says which cells cannot be or are unlikely (exit code 1 "
-        "if one cannot be)",
+        help="the page of --experiment assignment, filled in: says which cells are no number, cannot be or are "
+        "unlikely (exit code 1 if one is no number or cannot be)",
     )
     add(
         "--profile",
-        default="full",
         metavar="NAME",
-        help="the epochs that the results are of, a profile of --experiment assignment (default: full)",
+        help="the epochs that the results are of, a profile of --experiment assignment (default: the one that the page "
+        "names, else full)",
     )
 
 
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
     if [args.pruner_file, args.submissions, args.results].count(None) != 2:
-        raise UserError("name what is graded: --pruner-file FILE:CLASS, --submissions DIR of a class or --results FILE")
+        raise UserError("give one of --pruner-file FILE:CLASS, --submissions DIR of a class and --results FILE")
     for name in OF_A_CLASS if args.submissions is None else ():
         if getattr(args, name) is not None:
             flag = "--class" if name == "graded_class" else f"--{name.replace('_', '-')}"
@@ -117,7 +124,8 @@ def check(args: Namespace) -> Namespace:
     if args.results is not None:
         from Experiments.handout.questions import PROFILES
 
-        load.known("profile", args.profile, PROFILES)
+        if args.profile is not None:
+            load.known("profile", args.profile, PROFILES)
         return args
     if args.gpu:
         raise UserError("--gpu means nothing to grade, which works on the CPU; leave it out")
@@ -130,8 +138,9 @@ def check(args: Namespace) -> Namespace:
     if args.submissions is not None:
         if args.grade_dir is None:
             raise UserError("--submissions needs --grade-dir OUT, where sheets and gradebooks are kept")
+        args.workers = args.workers or 1
         return args
-    found = plugin.read("--pruner-file", args.pruner_file)
+    found = plugin.read("--pruner-file", _code(args.pruner_file, Path(args.result_dir)))
     if args.sheet and Path(args.sheet).is_dir():
         raise UserError(f"--sheet {args.sheet} is a directory; name a file")
     if args.sheet and Path(args.sheet).exists() and not _is_sheet(Path(args.sheet)):
@@ -140,6 +149,28 @@ def check(args: Namespace) -> Namespace:
         args.graded_as = found.attribute.lower()
     args.plugin = found
     return args
+
+
+def _code(text: str, results: Path) -> str:
+    """Return FILE:CLASS, for a notebook with the file that its definitions are written to. Raises UserError."""
+    name, _, attribute = text.rpartition(":")
+    path = Path(name).expanduser()
+    if path.is_dir() or path.suffix == ".zip":
+        raise UserError(f"--pruner-file {text}: name a .py or .ipynb file; --submissions takes folders and zips")
+    if path.suffix != ".ipynb":
+        return text
+    from Experiments.grading import submissions
+
+    try:
+        code = submissions.notebook(name, path.read_bytes())
+    except OSError as error:
+        raise UserError(f"--pruner-file {text}: cannot read {path}: {error.strerror}") from error
+    except submissions.Refused as error:
+        raise UserError(f"--pruner-file {text}: {error}") from error
+    made = results / "grade" / f"{path.stem}_ipynb.py"
+    files.write_bytes(made, code)
+    console.note(f"{made} has what the cells of {path.name} define; that is checked")
+    return f"{made}:{attribute}"
 
 
 def _is_sheet(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """Loading of a class from a user's own file, named on the command line as `path/to/file.py:Class`."""
 
+import codecs
 import hashlib
 import sys
 import types
@@ -39,9 +40,16 @@ class Plugin:
         if not isinstance(found, type):
             classes = [name for name, value in vars(module).items() if isinstance(value, type)]
             raise UserError(
-                f"{self.path} has no class {self.attribute}; it has: {', '.join(sorted(classes)) or 'none at all'}"
+                f"{self.path.name} has no class {self.attribute}; it has: {', '.join(sorted(classes)) or 'none at all'}"
             )
         return found
+
+
+def decoded(content: bytes) -> bytes:
+    """Return the content of a Python file. Raises ValueError if it is saved as UTF-16, which Python does not read."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("it is saved as UTF-16; save it as UTF-8")
+    return content
 
 
 def read(flag: str, text: str) -> Plugin:
@@ -52,7 +60,7 @@ def read(flag: str, text: str) -> Plugin:
     path = Path(name).expanduser()
     try:
         content = path.read_bytes()
-        compile(content, str(path), "exec", dont_inherit=True)
+        compile(decoded(content), str(path), "exec", dont_inherit=True)
     except OSError as error:
         raise UserError(f"{flag} {text}: cannot read {path}: {error.strerror}") from error
     except SyntaxError as error:

@@ -1,6 +1,6 @@
-"""A small vision transformer whose attention is pruned as tutorials do it. `--experiment audit` tells what that is worth.
+"""A small vision transformer whose attention is pruned as tutorials do it. The audit tells what that is worth.
 
-    python main.py --experiment audit --model notebooks/attention.py:Attention --dataset mnist
+python main.py --experiment audit --model notebooks/attention.py:Attention --dataset mnist
 """
 
 from torch import nn
@@ -10,7 +10,7 @@ PATCH, WIDTH = 7, 32  # pixels of a side, features
 
 
 class Attention(nn.Module):
-    """Patches of an image, a layer of torch.nn's encoder, a classifier; nine of ten weights of each matrix are pruned."""
+    """Patches of an image, a layer of torch.nn's encoder, a classifier. Nine of ten weights of matrices are pruned."""
 
     def __init__(self, input_shape, num_classes):
         super().__init__()

@@ -137,7 +137,7 @@ def test_of_a_notebook_the_definitions_are_kept(tmp_path):
     anna, bo, cy = submissions.found(tmp_path)
     ((name, source),) = anna.read().items()
     text = source.decode()
-    assert name == "My_work_ipynb.py" and submissions.defining(anna.read(), "GraSP") == name
+    assert name == "My_work_ipynb.py" and submissions.defining(anna.read(), "GraSP") == [name]
     assert all(word in text for word in ("import torch", "T = 200", "@torch.no_grad()", "class GraSP"))
     assert not any(word in text for word in ("pip", "train", "print", "range", "rm -rf"))
     with pytest.raises(Refused, match="is no notebook"):
@@ -149,13 +149,68 @@ def test_of_a_notebook_the_definitions_are_kept(tmp_path):
 def test_the_file_that_defines_the_class_is_found():
     files = {"a/b/old.py": CLASS, "a/pruners.py": CLASS, "new.py": CLASS, "other.py": "x = 1\n"}
     encoded = {name: text.encode() for name, text in files.items()}
-    assert submissions.defining(encoded, "GraSP") == "a/pruners.py"
-    assert submissions.defining({k: v for k, v in encoded.items() if "pruners" not in k}, "GraSP") == "new.py"
+    assert submissions.defining(encoded, "GraSP")[0] == "a/pruners.py"
+    assert submissions.defining({k: v for k, v in encoded.items() if "pruners" not in k}, "GraSP")[0] == "new.py"
     with pytest.raises(Refused, match="no file defines a class SNIP"):
         submissions.defining(encoded, "SNIP")
     for broken in (b"class GraSP(", b"x = 1\0", b"\xff\xfe", b"(" * 10_000):
-        with pytest.raises(Refused, match=r"no class GraSP can be read; x\.py"):
+        with pytest.raises(Refused, match=r"x\.py.*; so no class GraSP can be read"):
             submissions.defining({"x.py": broken, "y.py": b""}, "GraSP")
+
+
+def test_everyone_at_the_top_has_a_submission(tmp_path):
+    """Also who has handed in nothing that is read; other files are said to be left out."""
+    place = put(
+        tmp_path / "class", {"anna.py": CLASS, "otto/x.pdf": "x", "lea_4711_8822_essay.pdf": "x", "notes.txt": "x"}
+    )
+    (place / "quentin").mkdir()
+    (place / "link.py").symlink_to(place / "anna.py")
+    packed = tmp_path / "class.zip"
+    packed.write_bytes(
+        zipped({"Bo O'Neil_7_assignsubmission_onlinetext_/x.html": "x", "anna.py": CLASS, "notes.txt": "x"})
+    )
+    for where, names, others in (
+        (place, {"anna": True, "lea": False, "otto": False, "quentin": False}, ["link.py", "notes.txt"]),
+        (packed, {"Bo O'Neil": False, "anna": True}, ["notes.txt"]),
+    ):
+        for one in (found := submissions.found(where)):
+            if names[one.student]:
+                assert one.read()
+            else:
+                with pytest.raises(Refused, match="no file that ends in"):
+                    one.read()
+        assert [one.student for one in found] == [*names] and submissions.left_out(where) == others
+
+
+def test_a_notebook_may_import_what_is_only_elsewhere(tmp_path):
+    cell = "from google.colab import (\n    drive\n)\nimport math\ndrive.mount('/x')\n\nclass GraSP:\n    at = math"
+    (tmp_path / "a.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "source": cell}]}), encoding="utf-8")
+    (one,) = submissions.found(tmp_path)
+    (source,) = one.read().values()
+    made: dict = {}
+    exec(source, made)
+    assert made["GraSP"].at.pi > 3 and "drive" not in made and b"mount" not in source
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"a.py": b""}, "a.py: there is nothing in it"),
+        (
+            {"a.py": "class GraSP:\n    pass\n".encode("utf-16")},
+            "a.py: it is saved as UTF-16; save it as UTF-8; so no class",
+        ),
+        ({"a.py": b"x = (", "b.py": b""}, "a.py, line 1: '\\(' was never closed; so no class"),
+        ({"a.py": b"x = 1", "b.py": b""}, "no file defines a class GraSP; there are a.py, b.py"),
+    ],
+)
+def test_what_defines_no_class_is_said_with_its_reason(files, words):
+    with pytest.raises(Refused, match=words):
+        submissions.defining(files, "GraSP")
+
+
+def test_of_several_files_with_the_class_the_others_are_named():
+    assert submissions.defining({"b.py": CLASS.encode(), "x/a.py": CLASS.encode()}, "GraSP") == ["b.py", "x/a.py"]
 
 
 def test_a_folder_of_nothing_is_an_error(tmp_path):
@@ -310,6 +365,11 @@ def test_feedback_and_results_of_one_student(tmp_path):
     assert "SNIP: counts: c" not in tests and tests["SNIP: scores: b"]["score"] == 3.0
     assert tests["SNIP: scores: a"]["status"] == "passed" and tests["SNIP: counts: e"]["status"] == "failed"
     assert {"score", "max_score", "status", "output", "name"} <= tests["SNIP: scores: a"].keys()
+    assert "set by hand" not in text
+    outputs.tell(tmp_path, one, marks, 77.0)  # a second rater's points are what the student reads
+    text = (tmp_path / outputs.FEEDBACK).read_text(encoding="utf-8")
+    assert "# anna: 77 of 100 points" in text and "set by hand; the rows below make 50" in text
+    assert json.loads((tmp_path / outputs.RESULTS).read_text(encoding="utf-8"))["score"] == 77.0
     assert json.loads((tmp_path / outputs.SHEET).read_text(encoding="utf-8")) == one
 
 
@@ -318,7 +378,7 @@ def test_the_page_shows_the_class(tmp_path):
     rows = gradebook.write(tmp_path, sheets, {}, {"bo": ["SNIP: 90% alike cy"]}, "Two")
     text = page.build(sheets, rows, Rubric(assignment="Two <2>"))
     assert "Two &lt;2&gt;" in text and "a&lt;b&gt;" in text and "<b>" not in text
-    assert "3 submissions: 2 graded, 1 grader error" in text and "median 75, from 50 to 100" in text
+    assert "3 submissions: 2 graded, 1 to be graded again" in text and "median 75, from 50 to 100" in text
     assert "SNIP: 90% alike cy" in text and "bubblewrap 1" in text and 'href="a%3Cb%3E/feedback.md"' in text
     assert "50 to 60: 1; 90 to 100: 1" in text
     rows = [row(name, ok=False, found=f"{k} stay, not 7") for k, name in enumerate("vwxyz")]
@@ -390,19 +450,26 @@ def test_copies_of_ours_and_unusual_imports_are_flagged(root):
 
 def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch):
     put(tmp_path, {"class/anna.py": CLASS, "rubric.toml": "x = 1", "short.secret": "short"})
+    zero = "\n".join(f"{group} = 0" for group in CHECKS)
+    put(tmp_path, {"zero.toml": f"[weights]\n{zero}", "days.toml": "[late]\ndays = { ana = 1 }"})
     base = ["--experiment", "grade", "--submissions", str(tmp_path / "class")]
     out = ["--grade-dir", str(tmp_path / "out"), "--class", "GraSP"]
     for more, words in (
         ([], "--grade-dir"),
         (["--grade-dir", str(tmp_path / "out")], "--class NAME"),
-        ([*out, "--pruner-file", "x.py:GraSP"], "name what is graded"),
+        ([*out, "--pruner-file", "x.py:GraSP"], "give one of"),
+        ([*out[:2], "--class", "Grasp"], "no submission defines a class Grasp; what they define: GraSP (1)"),
+        ([*out[2:], "--grade-dir", str(tmp_path / "class" / "out")], "lies among the submissions"),
+        ([*out[2:], "--grade-dir", str(tmp_path)], "holds other files"),
+        ([*out, "--rubric", str(tmp_path / "zero.toml")], "no row of GraSP has a weight"),
+        ([*out, "--rubric", str(tmp_path / "days.toml")], "did you mean anna?"),
         ([*out, "--sheet", "x.json"], "--sheet is of --pruner-file"),
         ([*out, "--rubric", str(tmp_path / "rubric.toml")], "'x' is no entry"),
         ([*out, "--rubric", str(tmp_path / "none.toml")], "No such file"),
         ([*out, "--only", "ana"], "did you mean anna?"),
         ([*out, "--workers", "0"], "--workers"),
         ([*out, "--as", "grsp"], "did you mean grasp?"),
-        ([*out[2:], "--grade-dir", str(tmp_path / "class" / "anna.py")], "cannot write"),
+        ([*out[2:], "--grade-dir", str(tmp_path / "short.secret")], "cannot write"),
     ):
         assert main.main([*base, *more]) == 2
         said = capsys.readouterr()
@@ -412,4 +479,4 @@ def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main.main([*base, *out]) == 2
     assert "sudo apt-get install bubblewrap" in capsys.readouterr().err
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()

@@ -16,6 +16,7 @@ import pytest
 
 import main
 from Experiments.grading import box
+from Utils.store import lock
 
 RIGHT = tomllib.loads((Path(__file__).parent / "students" / "mistakes.toml").read_text(encoding="utf-8"))["before"]
 RAISES = (
@@ -122,6 +123,23 @@ def test_what_has_not_changed_is_kept_and_what_has_is_graded_again(graded, tmp_p
     assert main.main(command(folder, *COUNTS, "--only", "ed")) == 0
     after = sheets(folder)
     assert after["ed"]["of"] == 20 and after["anna"]["of"] == 10
+    for text, words in (("student error,0,-4", "no number of points"), ("student error,0,nan", "no number of points")):
+        table.write_text(table.read_text(encoding="utf-8").replace("student error,0,4", text), encoding="utf-8")
+        capsys.readouterr()
+        assert main.main(command(folder, *COUNTS)) == 2 and words in capsys.readouterr().err
+        table.write_text(table.read_text(encoding="utf-8").replace(text, "student error,0,4"), encoding="utf-8")
+    line = next(line for line in table.read_text(encoding="utf-8").splitlines(True) if line.startswith("anna"))
+    with table.open("a", encoding="utf-8") as file:
+        file.write(line)
+    assert main.main(command(folder, *COUNTS)) == 2 and "anna in two rows" in capsys.readouterr().err
+
+
+def test_two_gradings_do_not_write_to_one_directory(graded, capsys):
+    before = {path: path.read_bytes() for path in (graded / "out").rglob("*.*") if path.is_file()}
+    with lock.held(graded / "out" / ".grading", pytest.fail):
+        assert main.main(command(graded, "--checks", "interface")) == 2
+    assert "another grading writes to" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in (graded / "out").rglob("*.*") if path.is_file()}
 
 
 def test_a_class_that_is_killed_goes_on_where_it_was(graded, tmp_path, root):

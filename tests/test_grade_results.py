@@ -5,7 +5,7 @@ import pytest
 import main
 from Experiments.grading import FORMULAS
 from Experiments.handout import filled
-from Experiments.handout.filled import IMPOSSIBLE, OUTSIDE, UNLIKELY
+from Experiments.handout.filled import IMPOSSIBLE, OUTSIDE, UNLIKELY, UNREADABLE
 from Experiments.handout.questions import COMPRESSIONS, PROFILES, PRUNERS, VGG16
 from Utils.study import solutions
 
@@ -32,13 +32,16 @@ def test_the_template_is_read_and_is_empty(tmp_path, capsys):
     assert main.main(words.split()) == 0
     path = tmp_path / "assignment" / "full" / "handout.md"
     assert filled.read(path) == []
+    capsys.readouterr()
+    assert main.main(["--experiment", "grade", "--results", str(path)]) == 2
+    assert capsys.readouterr().err == f"error: --results {path}: no cell of its tables is filled in\n"
     text = path.read_text(encoding="utf-8").replace("– (not run yet)", "10.00")
     path.write_text(text, encoding="utf-8")
     cells = filled.read(path)
     places = {(cell.table, cell.network.title, cell.pruner, cell.trained_first, cell.compression) for cell in cells}
     assert len(places) == len(cells) == 2 * 6 + 2 * 5 * 6
     capsys.readouterr()
-    assert main.main(["--experiment", "grade", "--results", str(path), "--profile", "full"]) == 1
+    assert main.main(["--experiment", "grade", "--results", str(path)]) == 1  # the page says its profile
     out = capsys.readouterr().out
     line = "cannot be: question 1, FC on MNIST, SNIP, compression 1: 10.00: it is what guessing gives"
     assert line in out and "72 cells read, taken to be of 100 epochs, 200 before for Mag" in out
@@ -53,9 +56,22 @@ def test_accuracies_that_cannot_be_or_are_not_of_a_hundred_epochs(tmp_path):
     assert UNLIKELY not in {kind for *_, kind in said(page(tmp_path, TUNED, HEADER + rows), "colab")}
 
 
+def test_a_filled_cell_that_is_no_number_is_named(tmp_path, capsys):
+    rows = "| 0.5 | abc | nan | – | - |  |\n| 1 | 81.5 | – (not run yet) | ninety | 98.3 % | 97,5 |\n"
+    path = page(tmp_path, TUNED, HEADER + rows)
+    bad = [one for one in said(path) if one[3] == UNREADABLE]
+    assert bad == [
+        ("rand", "abc", 0.5, UNREADABLE),
+        ("mag", "nan", 0.5, UNREADABLE),
+        ("snip", "ninety", 1.0, UNREADABLE),
+    ]
+    assert main.main(["--experiment", "grade", "--results", str(path)]) == 1
+    assert "6 cells read, taken to be of 100 epochs" in capsys.readouterr().out
+
+
 def test_a_percentage_of_mnist_tells_whether_it_is_mnist(tmp_path):
     header = "| network | Rand | Mag | Mag, untrained | SNIP |\n| --- | --- | --- | --- | --- |\n"
-    rows = "| FC on MNIST | 10.00 | 11.35 ± 0.2 (3) | 96.6 | – |\n| VGG16 on CIFAR-10 | 10.00 | 87.1 | x | |\n"
+    rows = "| FC on MNIST | 10.00 | 11.35 ± 0.2 (3) | 96.6 | – |\n| VGG16 on CIFAR-10 | 10.00 | 87.1 | | |\n"
     cells = filled.read(page(tmp_path, ACCURACY, header + rows))
     assert [(cell.pruner, cell.trained_first, cell.value) for cell in cells] == [
         ("rand", False, 10.0), ("mag", True, 11.35), ("mag", False, 96.6), ("rand", False, 10.0), ("mag", True, 87.1),

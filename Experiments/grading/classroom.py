@@ -6,7 +6,8 @@ import os
 import secrets
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from Experiments.grading.outputs import GRADED, GRADER, LATE, SHEET, STUDENT
 from Experiments.grading.rubric import Rubric
 from Experiments.grading.submissions import Refused, Submission
 from Experiments.sweeping import pool
-from Utils import load
+from Utils import console, load
 from Utils.errors import UserError
-from Utils.store import files
+from Utils.store import files, lock
 
+LOCK = ".grading"  # in the directory of a grading, held while it is written; without it a directory is someone else's
+Sources = Mapping[str, dict[str, bytes] | str]  # student -> the files, or why they cannot be read
 SECRET = 32  # bytes of a course's secret
 
 
@@ -73,13 +76,30 @@ def run(args: Namespace) -> int:
     """Grade a class; return 0, or 1 if the grader itself has failed for someone."""
     place, out = Path(args.submissions), Path(args.grade_dir)
     marks = rubric.read(args.rubric, args.graded_class)
-    files.try_out(out / gradebook.GRADEBOOK)
-    overrides = gradebook.kept(out / gradebook.GRADEBOOK)
     known = submissions.found(place)
-    if args.only is not None:
-        load.known("student", args.only, [one.student for one in known])
+    students = [one.student for one in known]
+    for student in ([] if args.only is None else [args.only]) + list(marks.days):
+        load.known("student", student, students)
+    _check_rows(marks, args)
+    _check_place(place, out)
+    sources = {one.student: _read(one) for one in known}
+    _check_classes(marks, sources)
     isolation = box.isolation()
-    _known_rows(marks, args)
+
+    def busy() -> None:
+        raise UserError(f"another grading writes to {out}; let it end, or choose another --grade-dir")
+
+    files.try_out(out / gradebook.GRADEBOOK)
+    with lock.held(out / LOCK, busy):
+        return _all(args, marks, known, sources, isolation)
+
+
+def _all(args: Namespace, marks: Rubric, known: list[Submission], sources: Sources, isolation: str) -> int:
+    """Grade whoever has no sheet yet, and write what is for all."""
+    place, out = Path(args.submissions), Path(args.grade_dir)
+    overrides = gradebook.kept(out / gradebook.GRADEBOOK)
+    if others := submissions.left_out(place):
+        console.note(f"left out, as no one's file of a kind that is read: {', '.join(others[:20])}")
     hidden = secret(Path(args.secret_file) if args.secret_file else out.with_name(f"{out.name}.secret"))
     base = {
         "submissions": str(place.resolve()),
@@ -97,21 +117,27 @@ def run(args: Namespace) -> int:
     }
     matters = {name: value for name, value in base.items() if name not in ("submissions", "out", "rubric", "data_dir")}
     version = hashlib.sha256(json.dumps([grader_version(), marks.sha256, matters]).encode()).hexdigest()
-    sources: dict[str, dict[str, bytes] | str] = {one.student: _read(one) for one in known}
     jobs = []
     for one in known:
         if args.only in (None, one.student):
             read = sources[one.student]
             content = submissions.sha256(read) if isinstance(read, dict) else hashlib.sha256(read.encode()).hexdigest()
             key = hashlib.sha256(f"{version} {content} {_late(one, marks):g}".encode()).hexdigest()
-            if _done(out / one.student / SHEET, key):
+            sheet = _stored(out / one.student / SHEET)
+            if sheet and sheet["key"] == key and sheet["state"] != GRADER:
                 print(f"{one.student}: kept, nothing has changed")
-            else:
-                jobs.append(Job(student=one.student, key=key, **base))
+                continue
+            if sheet and sheet["key"] != key:
+                print(f"{one.student}: to be graded again; the files, rubric, flags, secret or grader are others")
+            jobs.append(Job(student=one.student, key=key, **base))
     _grade(jobs, marks, {one.student: one for one in known}, args.workers)
     sheets = [sheet for one in known if (sheet := _stored(out / one.student / SHEET))]
     flags = _flags(sheets, sources)
     rows = gradebook.write(out, sheets, overrides, flags, marks.assignment)
+    for sheet, row in zip(sheets, rows, strict=False):
+        if sheet["rubric"] == marks.sha256 and isinstance(row["final"], int | float):
+            outputs.tell(out / sheet["student"], sheet, marks, row["final"])
+    _note_unused(marks, sheets)
     files.write_bytes(out / page.INDEX, page.build(sheets, rows, marks).encode())
     failed = sum(sheet["state"] == GRADER for sheet in sheets)
     print(f"{len(sheets)} of {len(known)} submissions have a sheet; see {out / page.INDEX}")
@@ -180,9 +206,11 @@ def _class(job: Job, content: dict[str, bytes], sha256: str, name: str, candidat
         threads=job.threads,
     )
     try:
-        file = submissions.defining(content, name)
+        file, *others = submissions.defining(content, name)
         sheet.file, sheet.sha256 = file, hashlib.sha256(content[file]).hexdigest()
         facts["flags"] = structure.alone(content, name, content[file])
+        if others:
+            facts["flags"].append(f"{name} is defined in {', '.join(others)} too; that of {file} is graded")
         request = replace(request, file=f"{box.SUBMISSION}/{file}", sha256=sheet.sha256)
         sheet.rows = judge.rows(request, candidate, facts)
         if facts.pop("timed_out", False):
@@ -241,12 +269,7 @@ def _stored(path: Path) -> dict[str, Any] | None:
     return sheet if isinstance(sheet, dict) and {"key", "state", "classes", "points"} <= set(sheet) else None
 
 
-def _done(path: Path, key: str) -> bool:
-    sheet = _stored(path)
-    return sheet is not None and sheet["key"] == key and sheet["state"] != GRADER
-
-
-def _flags(sheets: list[dict[str, Any]], sources: Mapping[str, dict[str, bytes] | str]) -> dict[str, list[str]]:
+def _flags(sheets: list[dict[str, Any]], sources: Sources) -> dict[str, list[str]]:
     """Return every student's flags: of the sheets, and near-copies among the class, class by class."""
     flags = {sheet["student"]: list(sheet["flags"]) for sheet in sheets}
     by_class: dict[str, dict[str, tuple[str, bytes]]] = {}
@@ -261,15 +284,41 @@ def _flags(sheets: list[dict[str, Any]], sources: Mapping[str, dict[str, bytes] 
     return flags
 
 
-def _known_rows(marks: Rubric, args: Namespace) -> None:
-    """Raise UserError if the rubric weighs a row that no class has."""
-    if not marks.rows:
-        return
+def _check_rows(marks: Rubric, args: Namespace) -> None:
+    """Raise UserError if the rubric weighs a row that no class has, or gives a class no row of any weight."""
     from Experiments.grading import judge
 
-    truths = {None if args.graded_as is None else args.graded_as, *(name.lower() for name in marks.classes)}
-    names = {
-        check.name for truth in truths for _, check in judge.planned(list(CHECKS), truth if truth in FORMULAS else None)
-    }
+    names = set()
+    for name in marks.classes:
+        truth = args.graded_as or name.lower()
+        planned = judge.planned(args.checks, truth if truth in FORMULAS else None)
+        if not any(marks.weight({"name": check.name, "group": group}) for group, check in planned):
+            raise UserError(f"--rubric {args.rubric}: no row of {name} has a weight")
+        names |= {check.name for _, check in judge.planned(list(CHECKS), truth if truth in FORMULAS else None)}
     for row in marks.rows:
         load.known("row", row, sorted(names))
+
+
+def _check_place(place: Path, out: Path) -> None:
+    """Raise UserError if what is written to `out` would lie among the submissions, or among files of someone else's."""
+    if place.is_dir() and out.resolve().is_relative_to(place.resolve()):
+        raise UserError(f"--grade-dir {out} lies among the submissions; choose a directory of its own")
+    if out.is_dir() and any(out.iterdir()) and not (out / LOCK).exists():
+        raise UserError(f"--grade-dir {out} holds other files than those of a grading; choose a new directory")
+
+
+def _check_classes(marks: Rubric, sources: Sources) -> None:
+    """Raise UserError if not one submission defines a class that is graded: then its name is misspelt."""
+    names = Counter(name for found in sources.values() if isinstance(found, dict) for name in submissions.named(found))
+    for name in marks.classes if names else ():
+        if name not in names:
+            near = ", ".join(f"{other} ({count})" for other, count in names.most_common(8))
+            raise UserError(f"no submission defines a class {name}; what they define: {near}")
+
+
+def _note_unused(marks: Rubric, sheets: Sequence[Mapping[str, Any]]) -> None:
+    """Say which words of the rubric's partial points were found nowhere."""
+    found = [row["found"] for sheet in sheets for one in sheet["classes"] for row in one["rows"] if not row["ok"]]
+    for words in marks.partial:
+        if not any(words in text for text in found):
+            console.note(f"[partial] {words!r} was found in no row that fails")

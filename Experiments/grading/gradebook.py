@@ -2,6 +2,8 @@
 
 import csv
 import io
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,10 +44,14 @@ def kept(path: Path) -> dict[str, dict[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(text), delimiter=";" if ";" in text.partition("\n")[0] else ","))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not saved as UTF-8; in a spreadsheet, save it as CSV UTF-8") from error
+    except (OSError, csv.Error) as error:
         raise UserError(f"{path} cannot be read, and its column override would be lost: {error}") from error
     if rows and not {"student", "override"} <= set(rows[0]):
         raise UserError(f"{path} has no columns student and override; move it away, or put them back")
+    if twice := [name for name, count in Counter(row["student"] for row in rows).items() if count > 1]:
+        raise UserError(f"{path} has {twice[0]} in two rows; leave one")
     found = {row["student"]: {name: row.get(name) or "" for name in OWN} for row in rows}
     for student, cells in found.items():
         if cells["override"].strip():
@@ -54,11 +60,14 @@ def kept(path: Path) -> dict[str, dict[str, str]]:
 
 
 def points(path: Path, student: str, text: str) -> float:
-    """Return the points of an override. Raises UserError if it is no number."""
+    """Return the points of an override. Raises UserError if it is no number, or below 0."""
     try:
-        return float(text.strip().lstrip("'").replace(",", "."))
+        value = float(text.strip().lstrip("'").replace(",", "."))
     except ValueError:
-        raise UserError(f"{path}: the override {text!r} of {student} is no number of points") from None
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise UserError(f"{path}: the override {text!r} of {student} is no number of points")
+    return value
 
 
 def write(

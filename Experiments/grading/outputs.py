@@ -10,14 +10,19 @@ from Utils.store import files
 SHEET, FEEDBACK, RESULTS = "sheet.json", "feedback.md", "results.json"
 GRADED, STUDENT, GRADER, LATE = "graded", "student error", "grader error", "timed out"
 UNRUN = "not run: "  # how what was found in a row begins that was not made
-STATES = (GRADED, STUDENT, GRADER, LATE)
 
 
 def write(directory: Path, sheet: Mapping[str, Any], rubric: Rubric) -> None:
     """Write the three files, each completely or not at all; the sheet comes last, for it says that all are there."""
-    files.write_bytes(directory / FEEDBACK, feedback(sheet, rubric).encode())
-    files.write_json(directory / RESULTS, gradescope(sheet, rubric))
+    tell(directory, sheet, rubric, sheet["points"])
     files.write_json(directory / SHEET, sheet)
+
+
+def tell(directory: Path, sheet: Mapping[str, Any], rubric: Rubric, final: float) -> None:
+    """Write what the student reads and what Gradescope reads. final: the points, which a second rater may have set."""
+    told = {**sheet, "points": final, "made": sheet["points"]}
+    files.write_bytes(directory / FEEDBACK, feedback(told, rubric).encode())
+    files.write_json(directory / RESULTS, gradescope(told, rubric))
 
 
 def fenced(text: str) -> str:
@@ -29,6 +34,8 @@ def feedback(sheet: Mapping[str, Any], rubric: Rubric) -> str:
     """Return what the student reads: the points, what failed and why, tracebacks, and the beginning of the output."""
     late = f" ({sheet['late_days']:g} days late)" if sheet["late_days"] else ""
     parts = [f"# {sheet['student']}: {sheet['points']:g} of {sheet['of']:g} points{late}\n"]
+    if sheet["made"] != sheet["points"]:
+        parts.append(f"The points were set by hand; the rows below make {sheet['made']:g}.\n")
     if sheet["state"] != GRADED:
         parts.append(f"**{sheet['state']}**: {escaped(sheet['reason'])}\n")
     for one in sheet["classes"]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from Experiments.grading.outputs import FEEDBACK, GRADED, STATES
+from Experiments.grading.outputs import FEEDBACK, GRADED, GRADER, LATE, STUDENT
 from Experiments.grading.rubric import Rubric
+from Experiments.grading.structure import COMMON
 from Utils.wording import counted
 
 INDEX = "index.html"
 STYLE = Path(__file__).resolve().parent.parent / "reporting" / "browser" / "page.css"
+COUNTED = {GRADED: "graded", STUDENT: "that cannot be graded", GRADER: "to be graded again", LATE: "timed out"}
 BINS, SHOWN, ROWS = 10, 20, 3  # bars of the distribution; mistakes in the table, and rows named of each
 WIDTH, HEIGHT = 600, 160  # of the picture, in units of its own
 
@@ -24,7 +26,9 @@ def build(sheets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
     title = html.escape(marks.assignment)
     states = Counter(sheet["state"] for sheet in sheets)
     finals = [row["final"] for row in rows if isinstance(row["final"], int | float)]
-    words = f"{counted(len(sheets), 'submission')}: " + ", ".join(f"{states[s]} {s}" for s in STATES if states[s])
+    words = f"{counted(len(sheets), 'submission')}: " + ", ".join(
+        f"{states[s]} {words}" for s, words in COUNTED.items() if states[s]
+    )
     if finals:
         words += f". Points of {marks.points:g}: median {statistics.median(finals):g}, "
         words += f"from {min(finals):g} to {max(finals):g}"
@@ -42,6 +46,7 @@ def build(sheets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
         f"<title>{title}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>{title}</h1>\n<p>{html.escape(words)}.</p>\n"
         f'<p class="note">Isolation: {html.escape(isolation)}. Flags are for a human to look at and are never scored. '
+        f"What more than {COMMON:.0%} of a class share counts as handed out. "
         f"A second rater's points go into the column override of gradebook.csv, which a new grading keeps.</p>\n"
         f"{body}\n</main>\n</body>\n</html>\n"
     )

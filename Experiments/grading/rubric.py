@@ -63,7 +63,9 @@ def read(path: str | None, name: str | None) -> Rubric:
         given = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise UserError(f"--rubric {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"--rubric {path} is not saved as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"--rubric {path}: {error}") from error
     late = _table(path, given, "late")
     found = Rubric(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
+from Utils import plugin
 from Utils.errors import UserError
 
 SUFFIXES = (".py", ".ipynb")  # what is read; everything else is left where it is
@@ -69,22 +70,16 @@ def found(place: Path) -> list[Submission]:
     by_student: dict[str, Submission] = {}
     try:
         parts = list(_parts(place))
+        folders = [name for name, folder in _top(place).items() if folder or _platform(name)]
     except (OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"--submissions {place}: {getattr(error, 'strerror', None) or error}") from error
+        words = getattr(error, "strerror", None) or "it is no folder and no zip"
+        raise UserError(f"--submissions {place}: {words}") from error
+    for name in folders:
+        _of(by_student, name, True)  # who has handed in nothing that is read has a sheet, too
     for name, path, entry in parts:
         first, _, rest = name.partition("/")
-        late, ident, inner = False, "", rest
-        if match := MOODLE.fullmatch(first) or CANVAS.fullmatch(first):
-            student, ident = match["student"], match["id"]
-            late = match.groupdict().get("late") is not None
-            inner = rest or match["file"]
-        else:
-            student = first if rest else PurePosixPath(first).stem
-            inner = rest or first
-        student = re.sub(r"[^\w .,@+-]", "-", student).strip(" .") or "unnamed"
-        one = by_student.setdefault(student if not ident else f"{student}_{ident}", Submission(student, ident))
-        one.late = one.late or late
-        one.parts.append((inner, path, entry))
+        one, file = _of(by_student, first, bool(rest))
+        one.parts.append((rest or file, path, entry))
     names = Counter(one.student for one in by_student.values())
     for key, one in by_student.items():
         if names[one.student] > 1:
@@ -92,6 +87,39 @@ def found(place: Path) -> list[Submission]:
     if not by_student:
         raise UserError(f"--submissions {place} holds no file, folder or zip of a student")
     return sorted(by_student.values(), key=lambda one: one.student)
+
+
+def left_out(place: Path) -> list[str]:
+    """Return the names at the top of a folder or zip that stand for no student: other files, and links."""
+    read = {name: folder or _wanted(name) or _platform(name) for name, folder in _top(place).items()}
+    return [name for name in read if not read[name] or (place / name).is_symlink()]
+
+
+def _platform(name: str) -> re.Match[str] | None:
+    return MOODLE.fullmatch(name) or CANVAS.fullmatch(name)
+
+
+def _of(by_student: dict[str, Submission], first: str, folder: bool) -> tuple[Submission, str]:
+    """Return the submission that a name at the top belongs to, added if it is new, and the file's name in it."""
+    late, ident, student, file = False, "", first if folder else PurePosixPath(first).stem, first
+    if match := _platform(first):
+        student, ident, file = match["student"], match["id"], match["file"]
+        late = match.groupdict().get("late") is not None
+    student = re.sub(r"[^\w .,@+'’-]", "-", student).strip(" .") or "unnamed"
+    one = by_student.setdefault(student if not ident else f"{student}_{ident}", Submission(student, ident))
+    one.late = one.late or late
+    return one, file
+
+
+def _top(place: Path) -> dict[str, bool]:
+    """Return {name: whether it is a folder} of what stands at the top of a folder or zip, in order."""
+    if place.is_dir():
+        found = {path.name: path.is_dir() and not path.is_symlink() for path in sorted(place.iterdir())}
+    else:
+        with zipfile.ZipFile(place) as archive:
+            names = [info.filename.replace("\\", "/") for info in archive.infolist()[:ENTRIES]]
+        found = {name.partition("/")[0]: "/" in name for name in sorted(names) if ".." not in PurePosixPath(name).parts}
+    return {name: folder for name, folder in found.items() if name and _shown(name)}
 
 
 def _parts(place: Path) -> Iterator[tuple[str, Path, str]]:
@@ -114,9 +142,12 @@ def _between(path: Path, place: Path) -> list[Path]:
 
 def _wanted(name: str) -> bool:
     parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not name.lower().endswith((*SUFFIXES, ".zip")):
-        return False
-    return not any((part.startswith(".") and part != "..") or part in ("__MACOSX", "__pycache__") for part in parts)
+    return name.lower().endswith((*SUFFIXES, ".zip")) and all(map(_shown, parts))
+
+
+def _shown(name: str) -> bool:
+    """Return whether a file or folder of this name is of its owner, and not of a system."""
+    return (not name.startswith(".") or name == "..") and name not in ("__MACOSX", "__pycache__")
 
 
 def _harmless(info: zipfile.ZipInfo) -> bool:
@@ -169,18 +200,24 @@ def _python(name: str, content: bytes) -> tuple[str, bytes]:
     """Return the name and source of a file; a notebook becomes a module. Raises Refused if it is no notebook."""
     if not name.lower().endswith(".ipynb"):
         return name, content
+    return f"{name[:-6].replace(' ', '_')}_ipynb.py", notebook(name, content)
+
+
+def notebook(name: str, content: bytes) -> bytes:
+    """Return what the code cells of a notebook define, as Python. Raises Refused if it is no notebook."""
     try:
         cells = json.loads(content)["cells"]
         sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Refused(f"{name} is no notebook") from None
-    return f"{name[:-6].replace(' ', '_')}_ipynb.py", "\n\n".join(map(_definitions, sources)).encode()
+    return "\n\n".join(map(_definitions, sources)).encode()
 
 
 def _definitions(cell: str) -> str:
     """Return what a cell defines: its imports, functions, classes and constants. What it runs is left out.
 
-    A cell that is no Python, after its magics are taken out, stays as it is, so that its error is reported.
+    A cell that is no Python, after its magics are taken out, stays as it is, so that its error is reported. What cannot
+    be imported here, such as google.colab, is missed only by code that uses it.
     """
     if cell.lstrip().startswith("%%"):
         return ""
@@ -204,28 +241,51 @@ def _definitions(cell: str) -> str:
 
 def _lines(lines: list[str], node: ast.stmt) -> list[str]:
     decorators = [one.lineno for one in getattr(node, "decorator_list", [])]
-    return lines[min([node.lineno, *decorators]) - 1 : node.end_lineno]
+    found = lines[min([node.lineno, *decorators]) - 1 : node.end_lineno]
+    if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__"):
+        return ["try:", *(f"    {line}" for line in found), "except ImportError:", "    pass"]
+    return found
 
 
-def defining(files: dict[str, bytes], name: str) -> str:
-    """Return the file that defines a class of this name. Raises Refused, with the first error of a file, if none does.
+def defining(files: dict[str, bytes], name: str) -> list[str]:
+    """Return the files that define a class of this name, the one to be graded first.
 
-    Of several, the one called pruners.py is taken, or the one nearest to the top.
+    That is the one called pruners.py, or the one nearest to the top.
+    Raises Refused, with the first error of a file, if there is none.
     """
     broken, holders = "", []
     for file, content in files.items():
         try:
-            tree = ast.parse(content)
+            tree = ast.parse(plugin.decoded(content))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            where = f":{error.lineno}" if isinstance(error, SyntaxError) else ""
-            broken = broken or f"{file}{where}: {getattr(error, 'msg', None) or error or type(error).__name__}"
+            line = getattr(error, "lineno", None)
+            words = getattr(error, "msg", None) or str(error) or type(error).__name__
+            broken = broken or f"{file}{f', line {line}' if line else ''}: {words}"
             continue
         if any(isinstance(node, ast.ClassDef) and node.name == name for node in tree.body):
             holders.append(file)
     if holders:
-        return min(holders, key=lambda file: (PurePosixPath(file).name != "pruners.py", file.count("/"), file))
+        return sorted(holders, key=lambda file: (PurePosixPath(file).name != "pruners.py", file.count("/"), file))
     if broken:
-        raise Refused(f"no class {name} can be read; {broken}")
+        raise Refused(f"{broken}; so no class {name} can be read")
+    if not any(content.strip() for content in files.values()):
+        raise Refused(f"{', '.join(files)}: there is nothing in it"[:500])
     if len(files) == 1:
-        return next(iter(files))  # it may be defined otherwise than by a class statement
+        return list(files)  # it may be defined otherwise than by a class statement
     raise Refused(f"no file defines a class {name}; there are {', '.join(files)}"[:500])
+
+
+def named(files: dict[str, bytes]) -> set[str]:
+    """Return the names that the files define at their top, as far as they can be read."""
+    names: set[str] = set()
+    for content in files.values():
+        try:
+            body = ast.parse(content).body
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        names |= {node.name for node in body if isinstance(node, ast.ClassDef)}
+        targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
+        imported = [alias for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
+        names |= {alias.asname or alias.name for alias in imported}
+    return names

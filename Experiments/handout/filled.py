@@ -5,18 +5,23 @@ two seeds, which differ by less than 0.0006: no network of another seed is far f
 """
 
 import csv
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from Experiments.handout.questions import ARCHITECTURE_COMPRESSION as AT_ONE
 from Experiments.handout.questions import FC, PROFILES, PRUNERS, TRAINED_FIRST, VGG16, Network, Profile
+from Experiments.reporting.table import DASH
 from Utils.errors import UserError
 from Utils.study import solutions
 from Utils.study.tasks import pruner_title
+from Utils.wording import counted
 
-IMPOSSIBLE, UNLIKELY, OUTSIDE = "cannot be", "unlikely", "outside the public range"
+UNREADABLE, IMPOSSIBLE = "no number", "cannot be"
+UNLIKELY, OUTSIDE = "unlikely", "outside the public range"
+KINDS = (UNREADABLE, IMPOSSIBLE, UNLIKELY, OUTSIDE)
 ACCURACIES, TUNED, FLOP = "Question 1: test accuracy", "Question 2a: test accuracy", "Question 2c: fraction of the FLOP"
 FLOP_CSV = Path(__file__).with_name("flop.csv")
 NEAR = 0.002  # how far a fraction may lie from those that were measured
@@ -30,7 +35,7 @@ LONG = 100  # epochs
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of the page, and where it stands."""
+    """A cell of the page that is filled in, and where it stands."""
 
     table: str
     network: Network
@@ -38,7 +43,7 @@ class Cell:
     trained_first: bool
     compression: float
     text: str
-    value: float
+    value: float  # no number (NaN) if the text is none
 
     @property
     def where(self) -> str:
@@ -54,7 +59,7 @@ class Finding:
     """A remark about a cell."""
 
     cell: Cell
-    kind: str  # IMPOSSIBLE, UNLIKELY or OUTSIDE
+    kind: str  # of KINDS
     why: str
 
     def __str__(self) -> str:
@@ -62,7 +67,7 @@ class Finding:
 
 
 def read(path: Path) -> list[Cell]:
-    """Return the numbers of the page's tables of accuracy and of FLOP. Raises UserError if there are no such tables."""
+    """Return the filled cells of the page's tables of accuracy and FLOP. Raises UserError if it has no such tables."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -92,9 +97,10 @@ def _cells(title: str, section: str) -> Iterator[Cell]:
             network, compression = VGG16, float(number[0]) if number else -1.0
         for name, cell in zip(rows[0][1:], row[1:], strict=False):
             pruner, value = name.partition(",")[0], re.match(r"[-+]?\d+([.,]\d+)?", cell)
-            if network is not None and compression >= 0 and pruner in by_title and value:
+            filled = cell.strip("-" + DASH) and not cell.startswith(f"{DASH} (")
+            if network is not None and compression >= 0 and pruner in by_title and filled:
                 first = by_title[pruner] in TRAINED_FIRST and "," not in name
-                figure = float(value[0].replace(",", "."))
+                figure = float(value[0].replace(",", ".")) if value else math.nan
                 yield Cell(title, network, by_title[pruner], first, compression, cell, figure)
 
 
@@ -103,7 +109,10 @@ def findings(cells: list[Cell], profile: Profile, public: Mapping[solutions.Key,
     flop = fractions()
     found = []
     for cell in cells:
-        remarks = _of_flop(cell, flop) if cell.table == FLOP else _of_accuracy(cell, profile, public)
+        if math.isnan(cell.value):
+            remarks: Iterable[tuple[str, str]] = [(UNREADABLE, "write a number, or leave the cell blank")]
+        else:
+            remarks = _of_flop(cell, flop) if cell.table == FLOP else _of_accuracy(cell, profile, public)
         found += [Finding(cell, kind, why) for kind, why in remarks]
     return found
 
@@ -149,12 +158,20 @@ def _of_accuracy(
         yield OUTSIDE, f"{beside.solutions} solutions lie from {beside.low:.2f} to {beside.high:.2f}"
 
 
-def report(path: Path, name: str) -> tuple[str, bool]:
-    """Return (the report on a page, whether nothing in it is impossible). name: of the profile that it is of."""
-    profile, cells = PROFILES[name], read(path)
+def report(path: Path, name: str | None) -> tuple[str, bool]:
+    """Return (the report on a page, whether all its cells are numbers that can be).
+
+    name: of the profile that it is of; None: the one that its title names, or "full".
+    Raises UserError if it has no cell that is filled in.
+    """
+    cells = read(path)
+    if not cells:
+        raise UserError(f"--results {path}: no cell of its tables is filled in")
+    title = re.match(rf"#.*\bprofile ({'|'.join(PROFILES)})\b", path.read_text(encoding="utf-8-sig"))
+    profile = PROFILES[name or (title[1] if title else "full")]
     remarks = findings(cells, profile, solutions.read())
-    counts = {kind: sum(one.kind == kind for one in remarks) for kind in (IMPOSSIBLE, UNLIKELY, OUTSIDE)}
-    said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    counts = {kind: sum(one.kind == kind for one in remarks) for kind in KINDS}
+    said = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count or kind != UNREADABLE)
     epochs = f"{profile.post_epochs} epochs, {profile.pre_epochs} before for {pruner_title(TRAINED_FIRST[0])}"
-    last = f"{len(cells)} cells read, taken to be of {epochs} (profile {profile.name}): {said}"
-    return "\n".join([*map(str, remarks), last]), counts[IMPOSSIBLE] == 0
+    last = f"{counted(len(cells), 'cell')} read, taken to be of {epochs} (profile {profile.name}): {said}"
+    return "\n".join([*map(str, remarks), last]), not counts[IMPOSSIBLE] + counts[UNREADABLE]
