@@ -1,6 +1,5 @@
 """The command line: `python main.py --help`."""
 
-import os
 import sys
 
 # Everything else is imported inside `main`, so that Ctrl-C is caught from the first moment.
@@ -53,6 +52,8 @@ def _run(args) -> object:
 
 
 if __name__ == "__main__":
+    import os
+
     if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
         # LC_ALL=C with PYTHONUTF8=0: names of files could not be written down. Python's UTF-8 mode begins with it.
         os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONUTF8": "1"})

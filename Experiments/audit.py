@@ -47,11 +47,13 @@ def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
     idle = [row.name for row in settings.ROWS if not row.operational and row.name not in OWN]
     where = ("expid", "result_dir", "force", "workers", "verbose")
-    add = top.add_argument_group("audit", "the model: a finished run, or a new network").add_argument
+    add = top.add_argument_group(
+        "audit", "the model: a finished run, or a new network; exit code 1 if a mask does not hold, else 0"
+    ).add_argument
     add("--run", type=path, metavar="DIR", help="a finished run's directory (default: the network of the flags below)")
     add(
-        "--report-dir", type=path, default="Results/report", metavar="DIR",
-        help="where to write (default: Results/report)",
+        "--report-dir", type=path, default="Results/data", metavar="DIR",
+        help="where to write, in its folder audit (default: Results/data)",
     )  # fmt: skip
     top.add_settings("run", "data", "translation", "training", "pruning", without=(*idle, *where))
     top.set_defaults(**dict.fromkeys((*idle, *where)))  # `check` gives them their usual values

@@ -50,6 +50,8 @@ def settings(run: str, data_path: str | None = None, model_path: str | None = No
     load.dataset(config.dataset)
     if load.guest(config.model) == "own":
         config.model_path = model_path or f"{Path(run) / CODE}:{config.model.rpartition(':')[2]}"
+        if load.own_model(config.model_path)[2] != config.model_sha256:
+            raise UserError(f"--model {config.model_path}: {run} was made with another file, {config.model}")
     elif model_path is not None:
         raise UserError(f"--model {model_path}: {run} is a run of {config.model}, which has no file; leave it out")
     if data_path is not None:

@@ -12,6 +12,8 @@ from Utils.commandline.parser import Parser
 from Utils.export.formats import MASKED, REFERENCE
 from Utils.store import files, provenance
 
+STEADY = 2.0  # factor between repeats, each a median itself, beyond which figures say nothing
+
 # torch is imported only after the run has been found.
 
 
@@ -47,11 +49,23 @@ def run(args: Namespace) -> dict[str, Any]:
     }
     files.write_json(Path(args.run) / "measurement.json", found)
     print(words(formats), end="")
+    unlike = {name: unsteady(figures) for name, figures in formats.items()}
+    if any(times > STEADY for times in unlike.values()):
+        name = max(unlike, key=unlike.__getitem__)
+        console.warn(
+            f"the repeats of {name} differ by a factor of {unlike[name]:.1f}: measure again while the machine does "
+            "nothing else, or with --threads 1"
+        )
     for reason in dict.fromkeys(left_out.values()):
         names = " and ".join(name for name, why in left_out.items() if why == reason)
         console.warn(f"left out: {names} ({reason})")
     print(f"Saved {Path(args.run) / 'measurement.json'}")
     return found
+
+
+def unsteady(figures: Mapping[str, Any]) -> float:
+    """Return the largest factor by which the slowest repeat of a format exceeds the quickest, of all batch sizes."""
+    return max(taken["highest"] / taken["lowest"] for taken in figures["seconds"].values())
 
 
 def words(formats: Mapping[str, Mapping[str, Any]]) -> str:

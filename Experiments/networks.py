@@ -55,7 +55,10 @@ def stranger(settings: Namespace, input_shape: Sequence[int], num_classes: int) 
             load.known("network of torchvision", own, guest.names())
             made, words = guest.of_torchvision(own, shape, num_classes)
             _tell(f"{name}: {words}; its weights are drawn, none are fetched")
-    with load.errors_of("--model", name, f"on a batch of two examples of shape {shape}"):
+    batch = f"on a batch of two examples of shape {shape}"
+    if len(shape) == 1:
+        batch = "on two texts: forward gets an object with ids [N] and offsets [B], as nn.EmbeddingBag takes them"
+    with load.errors_of("--model", name, batch):
         wrong = guest.misfit(made.eval(), shape, num_classes)
     if wrong:
         raise UserError(f"--model {name}: {wrong}")
@@ -72,6 +75,8 @@ def _masked(settings: Namespace, made: nn.Module, input_shape: Sequence[int]) ->
 
     with load.errors_of("--model", settings.model, "as it got masks"):
         guest.masked(made, settings.dense_classifier, settings.prune_embedding)
+    if bare := guest.unmasked(made):
+        _tell(f"{settings.model}: weights without masks, which are not pruned: {', '.join(bare[:10])}")
     with load.errors_of("--model", settings.model, "in the search for dead units, which runs it in float64"):
         dead.find(made, input_shape)
     return made

@@ -11,7 +11,7 @@ from Utils import console, load, settings
 from Utils.data import corpus
 from Utils.errors import UserError
 from Utils.machine import memory, seeds
-from Utils.store import provenance
+from Utils.store import provenance, seal
 from Utils.store import run as store
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def find(args: Namespace, located: corpus.Located) -> store.RunDirectory:
 
 def _stored(run: store.RunDirectory, threads: int) -> dict[str, Any] | None:
     if (result := run.stored()) is not None:
+        seal.check(run.path, "model.safetensors")
         console.note(f"stored result of {run.path}; --force runs it again")
         if unlike := provenance.threads_unlike(result["machine"], threads):
             console.note(f"it was made with {unlike}; made here, its last digits may differ")

@@ -4,9 +4,9 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Return `attach` (Layers/attached.py), which is imported when it is used."""
-    if name == "attach":
-        from Layers.attached import attach
+    """Return `attach` or `release` (Layers/attached.py), which are imported when they are used."""
+    if name in ("attach", "release"):
+        from Layers import attached
 
-        return attach
+        return getattr(attached, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

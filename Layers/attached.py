@@ -93,8 +93,12 @@ def attach(
     share has one mask, which lies with the first of them; all others use it.
     The masks hold in train and eval mode, compiled or not, in copies, and wherever the weight is read. `layer.weight`
     is the product from then on, a new tensor, so that writing to it changes nothing; `model.named_parameters()` gives
-    the parameters. Raises ValueError, before anything is changed, for a layer without a shape yet and for a script.
+    the parameters. Recurrent and bilinear layers, and weights that torch.nn.utils.parametrize
+    makes, get no masks. Raises TypeError for what is no module, and ValueError, before anything is changed, for a layer
+    without a shape yet and for a script.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"attach takes an instance of torch.nn.Module, not {model!r}")
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             raise ValueError(f"{path or 'the model'} is a script, whose layers cannot be changed; attach before")
@@ -115,6 +119,26 @@ def attach(
     for module in model.modules():
         if not isinstance(module, Attached):
             _change(module, holders)
+    return model
+
+
+@torch.no_grad()
+def release(model: nn.Module) -> nn.Module:
+    """Multiply the masks of `attach` into the weights, in place, give the layers their own classes back, and return it.
+
+    The state dict then has the names of a model without masks, so that it loads wherever that one does. Layers of this
+    project keep their masks.
+    """
+    found: list[Any] = [module for module in model.modules() if isinstance(module, Attached)]
+    strangers = [module for module in found if not hasattr(module._stock, "reading")]
+    for module in strangers:
+        for name in set(module._masked) - set(module._ties):
+            module._parameters[name].mul_(module._buffers[f"{name}_mask"])
+    for module in strangers:
+        for name in module._masked:
+            module._buffers.pop(f"{name}_mask", None)
+        module.__dict__.pop("_holders", None)
+        module.__class__ = module._stock
     return model
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from Layers.attached import KINDS, TABLES, attach
 from Layers.bags import Bags
+from Layers.layers import own_masks
 
 HEADS = {"aux_logits": False, "init_weights": True}  # without the losses of a second head
 OPTIONS: dict[str, dict[str, Any]] = {"googlenet": HEADS, "inception_v3": HEADS}
@@ -63,6 +64,19 @@ def masked(model: nn.Module, dense_classifier: bool, embeddings: bool) -> nn.Mod
         raise ValueError(f"{type(model).__name__} has no layer that can have a mask")
     kinds = tuple(kind for kind in KINDS if embeddings or kind not in TABLES)
     return attach(model, kinds, [last_matrix(model)[1]] if dense_classifier else [])
+
+
+def unmasked(model: nn.Module) -> list[str]:
+    """Return the layers that have weights and no mask, in words: recurrent ones, parametrised ones, bare parameters."""
+    found = []
+    for path, part in model.named_modules():
+        masks = {name for name, _ in own_masks(part)}
+        count = sum(
+            p.numel() for name, p in part._parameters.items() if p is not None and p.dim() > 1 and name not in masks
+        )
+        if count:
+            found.append(f"{path or 'its own parameters'} ({type(part).__name__}, {count:,})")
+    return found
 
 
 @torch.no_grad()

@@ -213,6 +213,8 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
         return family, model
     if model_class is not None:
         known("model class", model_class, MODELS)
+    if model is not None and model.endswith(".py"):
+        raise UserError(f"--model {model}: write it as path/to/file.py:Class")
     if model_class is None:
         holders = [cls for cls, names in MODELS.items() if model in names]
         if model is not None and not holders:

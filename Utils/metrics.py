@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from Layers import layers, probe
-from Layers.attached import CONVOLUTION, NORMS, Attached
+from Layers.attached import CONVOLUTION, NORMS, Attached, attached
 from Layers.attention import MultiheadAttention
 from Layers.fast.products import products_kept
 from Layers.modes import modes_kept
@@ -79,7 +80,12 @@ def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | st
         if any(True for _ in module.parameters(recurse=False))
     ]
     try:
-        with modes_kept(model), products_kept(model), _Reads(model, count):
+        with modes_kept(model), ExitStack() as stack:
+            if attached(
+                model
+            ):  # its layers may be read from outside: each weight is then one tensor, by which it is known
+                stack.enter_context(products_kept(model))
+                stack.enter_context(_Reads(model, count))
             model.eval()
             model(probe.ones(model, input_shape, device))
     finally:

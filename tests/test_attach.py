@@ -129,6 +129,22 @@ def test_an_attached_model_computes_what_the_stock_one_does_with_multiplied_weig
         torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_released_model_is_a_stock_one_with_multiplied_weights(name):
+    """Its state dict loads into the stock model, which then computes the same."""
+    data, stock = MODELS[name][1], made(name)
+    model = Layers.attach(copy.deepcopy(stock))
+    nets.mask_at_random(model, 0.5)
+    wanted = outputs(model, data)
+    assert Layers.release(model) is model and not any(isinstance(module, Attached) for module in model.modules())
+    assert list(model.state_dict()) == list(stock.state_dict())
+    assert [type(module) for module in model.modules()] == [type(module) for module in stock.modules()]
+    stock.load_state_dict(model.state_dict())
+    for before, after, loaded in zip(wanted, outputs(model, data), outputs(stock, data), strict=True):
+        torch.testing.assert_close(after, before)
+        assert loaded.equal(after)
+
+
 def test_all_parameters_of_the_layers_have_masks_and_the_names_stay():
     stock = made("tokens")
     model = Layers.attach(copy.deepcopy(stock))
@@ -217,6 +233,12 @@ def test_masks_of_torch_prune_are_taken_over():
 )
 def test_what_cannot_have_masks_is_refused_in_a_line(model, words):
     with pytest.raises(ValueError, match=words):
+        Layers.attach(model)
+
+
+@pytest.mark.parametrize("model", [3, nn.Linear])
+def test_what_is_no_module_is_refused_in_a_line(model):
+    with pytest.raises(TypeError, match="takes an instance of"):
         Layers.attach(model)
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from argparse import Namespace
+from pathlib import Path
 
 import calls
 import nets
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+import main
 from Experiments import networks
 from Utils import exported, load
 from Utils.errors import UserError
@@ -68,6 +70,14 @@ class Two(nn.Linear):
 class Needs(Seven):
     def __init__(self, width):
         super().__init__()
+
+class Recurs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cells, self.out = nn.GRU(28, 6, batch_first=True), nn.Linear(6, 10)
+
+    def forward(self, images):
+        return self.out(self.cells(images.flatten(1, 2))[1][0])
 
 class Nothing(nn.Module):
     def forward(self, data):
@@ -238,6 +248,8 @@ def test_a_residual_network_of_torchvision_is_exported():
         ("mnist --model {}:Nothing", "Nothing has no layer that can have a mask"),
         ("mnist --model {}:Plain", "Plain is no torch.nn.Module"),
         ("mnist --model {}:Absent", "has no class Absent; it has: "),
+        ("mnist --model net.py", "net.py: write it as path/to/file.py:Class"),
+        ("agnews --model {}:Fc", "on two texts: forward gets an object with ids [N] and offsets [B]"),
         ("mnist --model /none/net.py:X", "cannot read /none/net.py: No such file or directory"),
         ("mnist --model {}:Fc --model-class default", "--model-class means nothing to --model "),
         ("mnist --model {}:Fc --width 2", "--width means nothing to the own model net.py:Fc; leave it out"),
@@ -251,6 +263,19 @@ def test_bad_input_is_one_line(cli, net, words, line):
     run = cli(f"--dataset {words.format(net)}")
     lines = [text for text in run.err.splitlines() if not text.startswith("note: ")]
     assert run.code == 2 and len(lines) == 1 and lines[0].startswith("error: ") and line in lines[0]
+
+
+def test_weights_that_get_no_masks_are_named(cli, net):
+    run = cli(f"--dataset mnist --model {net}:Recurs --pruner mag --compression 0.5")
+    assert run.code == 0 and "weights without masks, which are not pruned: cells (GRU, 612)" in run.err
+
+
+def test_another_file_than_the_runs_is_said_to_be_another(cli, net, tmp_path, capsys):
+    run = cli(f"--dataset mnist --model {net}:Fc")
+    other = tmp_path / "other.py"
+    other.write_bytes(b"# other\n" + Path(net).read_bytes())
+    assert main.main(["--experiment", "measure", "--run", str(run.path), "--model", f"{other}:Fc"]) == 2
+    assert f"{run.path} was made with another file, net.py:Fc" in capsys.readouterr().err
 
 
 def test_a_file_that_changes_in_the_run_is_not_stored_under_its_old_hash(net):

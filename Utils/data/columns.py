@@ -62,6 +62,8 @@ def find(where: str, header: Sequence[str], label: str | None = None, texts: Seq
     if len(header) == 2:
         labels = labels or [name for name in header if name not in wanted][:1] * len(wanted[:1])
         wanted = wanted or [name for name in header if name not in labels][:1] * len(labels)
+    if len(header) == 1 and ";" in header[0]:
+        raise UserError(f"{where}: its columns are separated by semicolons; save it with commas, or as .tsv")
     for found, flag, what in ((labels, "--label-column NAME", "label"), (wanted, "--text-columns NAME ...", "text")):
         if not found:
             raise UserError(

@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, Tensor]:
     except Refused as error:
         raise UserError(f"{path}: {error}; it is not read, and nothing of it was run: {ADVICE}") from None
     except DAMAGE as error:
-        reason = str(error).partition("\n")[0][:80] or type(error).__name__
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:80]
         raise UserError(f"{path} is not a whole file of torch.save ({reason}); {ADVICE}") from error
 
 
@@ -51,6 +51,8 @@ def _zipped(path: Path) -> dict[str, Tensor]:
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         names = [entry.filename for entry in entries]
+        if any("/code/" in name for name in names):
+            raise Refused("it is a TorchScript program, not a state dict")
         programs = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(set(names)) < len(names) or len(programs) != 1:
             raise Refused(f"it has {len(programs)} entries data.pkl, or two of one name")

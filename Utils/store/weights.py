@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import settings
+from Utils import console, settings
 from Utils.errors import UserError
 from Utils.store import files, seal
+from Utils.wording import counted
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,6 +42,8 @@ def fingerprint(flag: str, location: str) -> str:
 
 def configuration(flag: str, location: str) -> dict[str, Any]:
     """Return the settings of the run in a directory. Raises UserError if it holds no run, or if they have changed."""
+    if Path(location).is_file():
+        raise UserError(f"{flag} {location} is a file; name a finished run's directory")
     seal.check(Path(location), "config.json")
     try:
         found = settings.complete(files.read_json(Path(location) / "config.json"))
@@ -81,6 +84,7 @@ def _read(path: Path, wanted: Iterable[str]) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    masked = 0
     if path.suffix in TORCH:
         from Utils.store import torchfile  # not needed for our own files
 
@@ -94,9 +98,18 @@ def _read(path: Path, wanted: Iterable[str]) -> dict[str, Tensor]:
         if all(key.startswith(prefix) for key in wanted):
             break
         stored = {key.removeprefix(prefix): value for key, value in stored.items()}
-    for key in [key for key in stored if key.endswith("_orig") and f"{key[:-5]}_mask" in stored]:
-        if (mask := stored[f"{key[:-5]}_mask"]).shape == stored[key].shape:
-            stored[key[:-5]] = stored[key] * mask.to(stored.pop(key).dtype)
+    for key in [key for key in stored if key.endswith("_orig")]:
+        if (mask := stored.get(f"{key[:-5]}_mask")) is None:
+            raise UserError(f"{path}: {key} has no {key[:-5]}_mask beside it")
+        if mask.shape != stored[key].shape:
+            raise UserError(f"{path}: {key} has shape {list(stored[key].shape)}, its mask {list(mask.shape)}")
+        stored[key[:-5]] = stored[key] * mask.to(stored.pop(key).dtype)
+        if not mask.all():
+            masked += 1
+    if masked:
+        console.note(
+            f"{path}: {counted(masked, 'mask')} of torch.nn.utils.prune multiplied in; the weights are trained on"
+        )
     return stored
 
 
@@ -106,7 +119,7 @@ def _check(path: Path, stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor
         here, there = _shown(key, wanted, stored), _shown(key, stored, wanted)
         if here != there:
             words = f"{_model(path)} has {there}, {name} has {here}"
-            raise UserError(f"{path} is of another model: {words}; name a run of this model")
+            raise UserError(f"{path} is of another model: {words}; name a run or file of this model")
         if stored[key].is_floating_point() != wanted[key].is_floating_point():
             raise UserError(
                 f"{path}: {key} is {stored[key].dtype}, {name} has {wanted[key].dtype}".replace("torch.", "")
