@@ -34,7 +34,10 @@ class Unknown(UserError):
     """Error for a part of a model that export does not support."""
 
     def __init__(self, what: Any) -> None:
-        super().__init__(f"export does not know {what}; Utils/export/trace.py lists what it knows")
+        kinds = ", ".join(kind.__name__.strip("_") for kind in LAYERS if kind.__module__.startswith("torch"))
+        super().__init__(
+            f"export does not know {what}; it knows the layers {kinds}, sums, relu, flatten and pooling to 1"
+        )
 
 
 def draft(model: nn.Module) -> Draft:
@@ -77,7 +80,9 @@ def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Mod
         except TypeError:  # a known function with arguments that its entry does not take
             step = None
     if step is None:
-        what = type(module).__name__ if node.op == "call_module" else getattr(node.target, "__name__", node.target)
+        what = getattr(node.target, "__name__", node.target)
+        if node.op == "call_module":
+            what = f"{node.target}, a {getattr(module, '_stock', type(module)).__name__} of this kind"
         raise Unknown(f"the step {what}")
     if not step:
         return sources[0]

@@ -40,15 +40,16 @@ some(int count, const float *x, const int64_t *at, float *y, int64_t step, int o
         }
 }
 
-/* Runs first to last begin at at[...], in x less the tap, and in the plane of each output, which has `step` floats. */
-void scattered(const float *x, const int64_t *at, int64_t first, int64_t last, float *y, int64_t step, int outputs,
+/* The runs begin at at[...], in x less the tap, and in the plane of each output, which has `step` floats. */
+void scattered(const float *x, const int64_t *at, int64_t runs, int threads, float *y, int64_t step, int outputs,
                int tiles, const float *bias, const int32_t *ends, const int32_t *taps, const float *weights)
 {
-    int64_t j = first;
-    for (; j + UNROLL <= last; j += UNROLL)
-        some(UNROLL, x, at + j, y, step, outputs, tiles, bias, ends, taps, weights);
-    for (; j + 4 <= last; j += 4)
+    int64_t groups = runs / UNROLL, j = groups * UNROLL;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t g = 0; g < groups; g++)
+        some(UNROLL, x, at + g * UNROLL, y, step, outputs, tiles, bias, ends, taps, weights);
+    for (; j + 4 <= runs; j += 4)
         some(4, x, at + j, y, step, outputs, tiles, bias, ends, taps, weights);
-    for (; j < last; j++)
+    for (; j < runs; j++)
         some(1, x, at + j, y, step, outputs, tiles, bias, ends, taps, weights);
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
-import itertools
 import os
 import platform
 import shutil
@@ -16,15 +15,13 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_suffix(".c")
-FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
-GROUP = 8  # runs that one pass over the weights computes; UNROLL in the source
+FLAGS = ("-O3", "-march=native", "-fPIC")
 
 
 @functools.cache
@@ -35,10 +32,23 @@ def library(*flags: str) -> ctypes.CDLL | None:
         warnings.warn("there is no C compiler, so the form that costs what is left is replaced by csr", stacklevel=2)
         return None
     try:
-        return ctypes.CDLL(str(_compiled(compiler, flags)))
+        pool = _threads_of_torch()
+        made = _compiled(compiler, (*flags, *(["-fopenmp"] if pool else [])))
+        if pool:
+            ctypes.CDLL(str(pool), mode=ctypes.RTLD_GLOBAL)
+        return ctypes.CDLL(str(made))
     except (OSError, subprocess.CalledProcessError) as error:
         warnings.warn(f"{compiler} makes no kernel here ({error}), so csr is used instead", stacklevel=2)
         return None
+
+
+def _threads_of_torch() -> Path | None:
+    """Return the OpenMP library that torch has brought; None if it brings none, which leaves the kernel one thread.
+
+    With another one, the threads of both would wait for work by spinning, each on the processor of the others.
+    """
+    places = (Path(torch.__file__).parent / "lib", Path(torch.__file__).parent.parent / "torch.libs")
+    return next((path for place in places for path in sorted(place.glob("libgomp*.so*"))), None)
 
 
 def _compiled(compiler: str, flags: Sequence[str]) -> Path:
@@ -50,8 +60,17 @@ def _compiled(compiler: str, flags: Sequence[str]) -> Path:
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (cache / name).exists():
         with tempfile.TemporaryDirectory(dir=cache) as place:
-            made = Path(place) / name
-            subprocess.run([compiler, *FLAGS, *flags, "-o", str(made), str(SOURCE)], check=True, capture_output=True)
+            made, part = Path(place) / name, Path(place) / "kernel.o"
+            compiling = [compiler, *FLAGS, *flags, "-c", "-o", str(part), str(SOURCE)]
+            linking = [
+                compiler,
+                "-shared",
+                "-o",
+                str(made),
+                str(part),
+            ]  # OpenMP's functions are found in torch's library
+            for words in (compiling, linking):
+                subprocess.run(words, check=True, capture_output=True)
             made.replace(cache / name)  # whole, whoever else makes the same one
     return cache / name
 
@@ -76,11 +95,6 @@ def _library() -> ctypes.CDLL:
     return found
 
 
-@functools.cache
-def _threads(count: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(count)
-
-
 def product(input: Tensor, runs: Tensor, output: Tensor, tiles: int, weights: Sequence[Tensor]) -> None:
     """Write the sums to `output`, float32 [outputs, step], with torch's present threads.
 
@@ -88,16 +102,6 @@ def product(input: Tensor, runs: Tensor, output: Tensor, tiles: int, weights: Se
     and in the input less the tap. weights: bias, ends, taps and values, as kernel.c takes them.
     """
     x, at, y, *rest = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (input, runs, output, *weights))
+    amounts = ctypes.c_int64(len(runs)), ctypes.c_int(torch.get_num_threads())
     shape = ctypes.c_int64(output.stride(0)), ctypes.c_int(len(output)), ctypes.c_int(tiles)
-
-    def part(first: int, last: int) -> None:
-        _library().scattered(x, at, ctypes.c_int64(first), ctypes.c_int64(last), y, *shape, *rest)
-
-    groups = -(-len(runs) // GROUP)
-    count = max(1, min(torch.get_num_threads(), groups))
-    if count == 1:
-        part(0, len(runs))
-        return
-    ends = [min(len(runs), GROUP * (groups * k // count)) for k in range(count + 1)]
-    for one in [_threads(count).submit(part, *pair) for pair in itertools.pairwise(ends)]:
-        one.result()
+    _library().scattered(x, at, *amounts, y, *shape, *rest)
