@@ -1,6 +1,7 @@
 """Export and measurement from the command line: what is written, and that the loader alone is enough to use it."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from calls import ask
 from safetensors.torch import load_file
 
 import main
-from Experiments import finished
+from Experiments import finished, measure
 from Utils import exported, load
 from Utils.data import corpus
 from Utils.data.loader import Loader
@@ -95,7 +96,17 @@ def test_compact_and_sparse_are_smaller_than_dense(run, sample_data):
     assert sizes["sparse"] < sizes["dense"]
 
 
-def test_a_measurement_is_kept_with_the_run(run, sample_data):
+def test_repeats_that_differ_are_warned_of(run, sample_data, monkeypatch):
+    slow = {"1": {"lowest": 0.1, "highest": 0.15}, "64": {"lowest": 0.2, "highest": 0.6}}
+    assert measure.unsteady({"seconds": slow}) == pytest.approx(3.0)
+    monkeypatch.setattr(measure, "STEADY", 0.5)
+    monkeypatch.setattr(measured, "SECONDS", 0.0005)
+    code, _, err = ask(f"--experiment measure --run {run} --repeats 1", sample_data)
+    assert code == 0 and "differ by a factor of 1.0: measure again" in err and err.count("\n") == 1
+
+
+def test_a_measurement_is_kept_with_the_run(run, sample_data, monkeypatch):
+    monkeypatch.setattr(measure, "STEADY", math.inf)  # other tests may run beside it
     code, out, err = ask(f"--experiment measure --run {run} --repeats 3", sample_data)
     assert (code, err) == (0, "")
     found = json.loads((run / "measurement.json").read_text())
