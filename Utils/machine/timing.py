@@ -19,7 +19,7 @@ def timer(body: Callable[[], Any]) -> Timer:
 def medians(bodies: Mapping[str, Callable[[], Any]], repeats: int, seconds: float) -> dict[str, list[float]]:
     """Return the seconds of one call of each body: `repeats` medians, each over at least `seconds`.
 
-    The bodies are timed in turn, so that drift favours none. A call that does not count goes before each median, for the
+    The bodies are timed in turn, so that drift favours none. A call that does not count goes before each median: the
     body before it has left the processor's cache and the freed memory as it needs them.
     """
     result: dict[str, list[float]] = {name: [] for name in bodies}
