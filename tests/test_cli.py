@@ -750,7 +750,7 @@ def test_weights_of_another_model_are_refused_by_file_model_and_layer(cli):
     dense = cli(f"{AGNEWS} --post-epochs 0")
     file = dense.path / "model.safetensors"
     refused = cli(f"--dataset mnist --model fc --pretrained {dense.path}")
-    words = "text-classification has no 1.bias (but fc.bias), fc has 1.bias [100]; name a run of this model"
+    words = "text-classification has no 1.bias (but fc.bias), fc has 1.bias [100]; name a run or file of this model"
     assert refused.code == 2 and refused.err == f"error: {file} is of another model: {words}\n"
     small = cli("--dataset mnist --model fc --source sample --post-epochs 0")
     refused = cli(f"--dataset cifar10 --model fc --source sample --pretrained {small.path}")

@@ -200,5 +200,5 @@ def test_weights_of_another_model_are_refused(ran, sample_data, tmp_path):
     shutil.copy(other / "model.safetensors", run / "model.safetensors")
     (run / "seal.json").unlink()
     code, _, err = ask(f"--experiment export --run {run} --format dense", sample_data)
-    assert code == 2 and "name a run of this model" in err
+    assert code == 2 and "name a run or file of this model" in err
     assert f"{run / 'model.safetensors'} is of another model: fc has " in err  # its config.json is still fc's

@@ -239,7 +239,7 @@ def test_bad_input_is_one_line(grade, tmp_path):
     good = tmp_path / "other.py"
     for spec, flags, words in (
         (f"{tmp_path}/none.py:GraSP", "", ["none.py", "No such file"]),
-        (f"{tmp_path}:GraSP", "", ["Is a directory"]),
+        (f"{tmp_path}:GraSP", "", ["name a .py or .ipynb file"]),
         (f"{tmp_path}/wrong.py:GraSP", "", ["wrong.py:2", "invalid syntax"]),
         (f"{tmp_path}/null.py:GraSP", "", ["null.py"]),
         (f"{tmp_path}/other.py:GraSP", "", ["no class GraSP", "it has: Other"]),
