@@ -155,7 +155,7 @@ def _code(text: str, results: Path) -> str:
     """Return FILE:CLASS, for a notebook with the file that its definitions are written to. Raises UserError."""
     name, _, attribute = text.rpartition(":")
     path = Path(name).expanduser()
-    if path.is_dir() or path.suffix == ".zip":
+    if name and (path.is_dir() or path.suffix == ".zip"):
         raise UserError(f"--pruner-file {text}: name a .py or .ipynb file; --submissions takes folders and zips")
     if path.suffix != ".ipynb":
         return text
