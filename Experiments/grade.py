@@ -15,14 +15,8 @@ from Utils.store import run as store
 
 # Modules that import torch are imported in `run`, so a missing file is refused at once.
 
-OF_A_CLASS = (
-    "grade_dir",
-    "graded_class",
-    "rubric",
-    "only",
-    "secret_file",
-    "workers",
-)  # flags that mean nothing without a class
+# Flags that mean nothing without a class:
+OF_A_CLASS = ("grade_dir", "graded_class", "rubric", "only", "secret_file", "workers")
 
 
 def flags(top: Parser) -> None:

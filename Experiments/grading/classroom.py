@@ -291,10 +291,11 @@ def _check_rows(marks: Rubric, args: Namespace) -> None:
     names = set()
     for name in marks.classes:
         truth = args.graded_as or name.lower()
-        planned = judge.planned(args.checks, truth if truth in FORMULAS else None)
-        if not any(marks.weight({"name": check.name, "group": group}) for group, check in planned):
+        planned = judge.planned(list(CHECKS), truth if truth in FORMULAS else None)
+        made = ({"name": check.name, "group": group} for group, check in planned if group in args.checks)
+        if not any(map(marks.weight, made)):
             raise UserError(f"--rubric {args.rubric}: no row of {name} has a weight")
-        names |= {check.name for _, check in judge.planned(list(CHECKS), truth if truth in FORMULAS else None)}
+        names |= {check.name for _, check in planned}
     for row in marks.rows:
         load.known("row", row, sorted(names))
 

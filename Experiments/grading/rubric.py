@@ -21,9 +21,8 @@ class Rubric:
     points: float = USUAL["points"]  # of a submission in which every row holds
     assignment: str = USUAL["assignment"]  # the column's title in gradebooks
     classes: Mapping[str, float] = field(default_factory=dict)  # class -> weight
-    weights: Mapping[str, float] = field(
-        default_factory=lambda: USUAL["weights"]
-    )  # group -> weight of each of its rows
+    # group -> weight of each of its rows
+    weights: Mapping[str, float] = field(default_factory=lambda: USUAL["weights"])
     rows: Mapping[str, float] = field(default_factory=dict)  # row -> weight; 0 switches it off
     partial: Mapping[str, float] = field(default_factory=dict)  # words in what was found -> share of the row's points
     per_day: float = 0.0  # percent of the points that a day of lateness costs

@@ -62,13 +62,8 @@ def _compiled(compiler: str, flags: Sequence[str]) -> Path:
         with tempfile.TemporaryDirectory(dir=cache) as place:
             made, part = Path(place) / name, Path(place) / "kernel.o"
             compiling = [compiler, *FLAGS, *flags, "-c", "-o", str(part), str(SOURCE)]
-            linking = [
-                compiler,
-                "-shared",
-                "-o",
-                str(made),
-                str(part),
-            ]  # OpenMP's functions are found in torch's library
+            # OpenMP's functions are not linked: they are found in torch's library.
+            linking = [compiler, "-shared", "-o", str(made), str(part)]
             for words in (compiling, linking):
                 subprocess.run(words, check=True, capture_output=True)
             made.replace(cache / name)  # whole, whoever else makes the same one

@@ -89,10 +89,10 @@ def _bag(own: dict[str, Tensor], step: dict[str, Any], form: Any) -> tuple[Calla
     return lambda texts: F.embedding_bag(form.at(texts.ids), form.table, texts.offsets, mode="mean"), form.held
 
 
-def _max_pool(input: Tensor, size: int) -> Tensor:
-    """Return the highest of each square of [B, C, H, W], in the input's layout, which torch's own does not keep."""
-    if input.stride(0) != 1 or input.stride(3) == 1:
-        return F.max_pool2d(input, size)
+def _max_pool(input: Tensor, size: int, stride: int, padding: int) -> Tensor:
+    """Return torch's max_pool2d of [B, C, H, W]; of squares side by side in the input's layout, which torch loses."""
+    if (stride, padding) != (size, 0) or input.stride(0) != 1 or input.stride(3) == 1:
+        return F.max_pool2d(input, size, stride, padding)
     rows, columns = (n // size * size for n in input.shape[2:])
     squares = [input[:, :, i:rows:size, j:columns:size] for i in range(size) for j in range(size)]
     return reduce(torch.maximum, squares)
@@ -112,10 +112,8 @@ OPERATIONS = {
     "add": _without(lambda step: torch.add),
     "flatten": _without(lambda step: lambda input: input.flatten(1)),
     "max_pool": _without(
-        lambda step: (
-            partial(F.max_pool2d, kernel_size=step["size"], stride=step["stride"], padding=step["padding"])
-            if "stride" in step
-            else partial(_max_pool, size=step["size"])
+        lambda step: partial(
+            _max_pool, size=step["size"], stride=step.get("stride", step["size"]), padding=step.get("padding", 0)
         )
     ),
     "mean": _without(lambda step: lambda input: input.mean((2, 3), keepdim=True)),
