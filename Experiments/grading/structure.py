@@ -40,12 +40,20 @@ def pieces(tree: ast.AST) -> set[int]:
     return {hash(tuple(words[k : k + RUN])) for k in range(len(words) - RUN + 1)}
 
 
+def parsed(source: bytes) -> ast.Module:
+    """Return the syntax tree of a file; an empty one if it is no Python."""
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module([], [])
+
+
 def of_class(source: bytes, name: str) -> set[int]:
     """Return the pieces of a class; none if the source has no such class or is no Python."""
     try:
-        body = ast.parse(source).body
-        return next((pieces(node) for node in body if isinstance(node, ast.ClassDef) and node.name == name), set())
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        classes = (node for node in parsed(source).body if isinstance(node, ast.ClassDef) and node.name == name)
+        return next(map(pieces, classes), set())
+    except RecursionError:  # a tree so deep that it cannot be walked
         return set()
 
 
@@ -64,11 +72,7 @@ def alone(files: Mapping[str, bytes], name: str, source: bytes) -> list[str]:
             flags.append(f"{name}: {share:.0%} of its structure is that of our {one.name}")
     used: set[str] = set()
     for content in files.values():
-        try:
-            nodes = list(ast.walk(ast.parse(content)))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
-        for node in nodes:
+        for node in ast.walk(parsed(content)):
             if isinstance(node, ast.ImportFrom) and node.module:
                 used.add(node.module.partition(".")[0])
                 taken = {alias.name for alias in node.names} & names

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
+from Experiments.grading import structure
 from Utils import plugin
 from Utils.errors import UserError
 
@@ -279,10 +280,7 @@ def named(files: dict[str, bytes]) -> set[str]:
     """Return the names that the files define at their top, as far as they can be read."""
     names: set[str] = set()
     for content in files.values():
-        try:
-            body = ast.parse(content).body
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            continue
+        body = structure.parsed(content).body
         names |= {node.name for node in body if isinstance(node, ast.ClassDef)}
         targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
         names |= {target.id for target in targets if isinstance(target, ast.Name)}

@@ -68,10 +68,17 @@ class Finding:
 
 def read(path: Path) -> list[Cell]:
     """Return the filled cells of the page's tables of accuracy and FLOP. Raises UserError if it has no such tables."""
+    return _filled(path, _text(path))
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--results {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _filled(path: Path, text: str) -> list[Cell]:
     found: list[Cell] = []
     tables = 0
     for section in re.split(r"^#+ +", text, flags=re.MULTILINE):
@@ -164,10 +171,11 @@ def report(path: Path, name: str | None) -> tuple[str, bool]:
     name: of the profile that it is of; None: the one that its title names, or "full".
     Raises UserError if it has no cell that is filled in.
     """
-    cells = read(path)
+    text = _text(path)
+    cells = _filled(path, text)
     if not cells:
         raise UserError(f"--results {path}: no cell of its tables is filled in")
-    title = re.match(rf"#.*\bprofile ({'|'.join(PROFILES)})\b", path.read_text(encoding="utf-8-sig"))
+    title = re.match(rf"#.*\bprofile ({'|'.join(PROFILES)})\b", text)
     profile = PROFILES[name or (title[1] if title else "full")]
     remarks = findings(cells, profile, solutions.read())
     counts = {kind: sum(one.kind == kind for one in remarks) for kind in KINDS}
