@@ -81,9 +81,8 @@ def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | st
     ]
     try:
         with modes_kept(model), ExitStack() as stack:
-            if attached(
-                model
-            ):  # its layers may be read from outside: each weight is then one tensor, by which it is known
+            # Attached layers may be read from outside: each weight is then one tensor, by which it is known.
+            if attached(model):
                 stack.enter_context(products_kept(model))
                 stack.enter_context(_Reads(model, count))
             model.eval()

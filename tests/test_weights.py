@@ -208,3 +208,11 @@ def test_a_sweep_has_masks_as_a_list(cli):
     outcome = cli(f"--experiment sweep --sweep-file {file} --dry-run")
     assert outcome.code == 0 and "4 to do" in outcome.out
     assert outcome.out.count("fc-mag-c1-s") == 2 == outcome.out.count("fc-mag-c2-s")
+
+
+def test_a_model_whose_own_parameters_are_called_so_is_read_as_it_is(tmp_path):
+    """Of torch's spectral_norm, whose weight_orig has no mask beside it."""
+    models = [nn.Sequential(nn.utils.spectral_norm(nn.Linear(3, 2))) for _ in range(2)]
+    torch.save(models[0].state_dict(), tmp_path / "x.pt")
+    weights.load(models[1], tmp_path / "x.pt")
+    assert models[1][0].weight_orig.equal(models[0][0].weight_orig)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def load_masks(model: nn.Module, path: Path, name: str) -> None:
     model.load_state_dict(stored, strict=False)
 
 
-def _read(path: Path, wanted: Iterable[str]) -> dict[str, Tensor]:
+def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
     """Return the tensors of a file by the names that they have in a plain model; wanted: the names in ours."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -98,7 +98,7 @@ def _read(path: Path, wanted: Iterable[str]) -> dict[str, Tensor]:
         if all(key.startswith(prefix) for key in wanted):
             break
         stored = {key.removeprefix(prefix): value for key, value in stored.items()}
-    for key in [key for key in stored if key.endswith("_orig")]:
+    for key in [key for key in stored if key.endswith("_orig") and key not in wanted]:
         if (mask := stored.get(f"{key[:-5]}_mask")) is None:
             raise UserError(f"{path}: {key} has no {key[:-5]}_mask beside it")
         if mask.shape != stored[key].shape:
