@@ -834,6 +834,20 @@ def test_a_stored_result_does_not_wait_for_torch(root, ran, sample_data):
     assert shown.stdout == (run.path / "report.txt").read_text() + "0 []\n"
 
 
+@pytest.mark.parametrize("pruner", ["snip", "grasp", "synflow"])
+def test_a_run_does_not_wait_for_torchs_compiler(root, sample_data, tmp_path, pruner):
+    """Importing it, and the algebra that it needs, would take as long as the shorter trainings."""
+    code = (
+        "import sys, main\n"
+        "code = main.main(sys.argv[1:])\n"
+        "print(code, sorted({'torch', 'torch._dynamo', 'sympy'} & sys.modules.keys()))\n"
+    )
+    words = f"--source sample --post-epochs 1 --dataset agnews --pruner {pruner} --compression 1".split()
+    places = ["--data-dir", str(sample_data), "--result-dir", str(tmp_path / "results")]
+    shown = python(root, "-c", code, *words, *places)
+    assert shown.stdout.endswith("0 ['torch']\n"), shown.stdout[-300:] + shown.stderr
+
+
 def test_the_exit_code_of_the_process_is_that_of_the_run(root, tmp_path):
     """And with a reader of tables in mind: nothing of the refusal is on standard output."""
     shown = python(root, "main.py", "--dataset", "nothing", "--result-dir", str(tmp_path / "results"))
