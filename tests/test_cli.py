@@ -58,6 +58,9 @@ def fitting(model_class: str, kind: str) -> str:
     ("arguments", "words"),
     [
         ("--dataset cifar", ["'cifar'", "mnist", "agnews"]),
+        ("--datset agnews", ["there is no flag --datset", "did you mean --dataset?"]),
+        ("--compresion=1 --pruner snip", ["there is no flag --compresion", "did you mean --compression?"]),
+        ("--zzz", ["unrecognized arguments: --zzz", "--help"]),
         ("--dataset agnew", ["'agnew'", "did you mean agnews?"]),
         ("--dataset ''", ["mnist", "agnews"]),
         ("--pruner snipp", ["'snipp'", "did you mean snip?", *PRUNERS]),

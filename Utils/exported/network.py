@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from .forms import CONV, LINEAR
 from .lookup import Lookup
 
-
 PART = 16  # images whose values the second-level cache holds, between the scattered products of a network
 
 
@@ -48,7 +47,7 @@ class Network(nn.Module):
             form = (forms or {}).get(weight, "whole") if step["op"] != "bag" else Lookup(weight, tensors)
             if step["op"] not in OPERATIONS:
                 raise ValueError(f"this loader knows no operation {step['op']!r}")
-            self.by_parts |= form == "scattered" and step["op"] == "conv"
+            self.by_parts |= form == "scattered" and own["weight"].dim() == 4
             body, held = OPERATIONS[step["op"]](own, step, form)
             self.steps.append((body, step["inputs"], step["output"]))
             self.held += held
