@@ -22,7 +22,8 @@ def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
     top.add_settings("study")
     words = "the same as --store, as it is called for runs"
-    top.add_argument("--result-dir", dest="store", type=path, nargs="+", metavar="DIR", default=SUPPRESS, help=words)
+    add = top._action_groups[-1].add_argument
+    add("--result-dir", dest="store", type=path, nargs="+", metavar="DIR", default=SUPPRESS, help=words)
 
 
 def check(args: Namespace) -> Namespace:
