@@ -12,13 +12,30 @@ import torch
 from torch import nn
 
 from benchmarks import costs, scaffold
-from benchmarks.grasp_scoring import two_forward
 from Utils import generator, load
 from Utils.machine import memory
 
 MODELS = ("resnet20", "vgg16-bn")
 EXAMPLES = 100
 PUBLISHED = "grasp, published"
+
+
+def two_forward(model: nn.Module, loss, batch, parameters: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the scores of GraSP as the Synaptic Flow code has it.
+
+    A pass gives the stopped gradient, one with a graph the other, both as one flat vector, and then comes the gradient
+    of their product with respect to everything that requires one.
+    """
+    model.eval()
+    data, target = batch
+    flat = []
+    for with_graph in (False, True):
+        value = loss(model(data) / 200, target)
+        gradients = torch.autograd.grad(value, parameters, create_graph=with_graph)
+        flat.append(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+    model.zero_grad()
+    (flat[0] * flat[1]).sum().backward()
+    return [parameter.detach() * parameter.grad for parameter in parameters]
 
 
 def bodies(name: str) -> costs.Bodies:
