@@ -20,33 +20,24 @@ def flags(top: Parser) -> None:
     """Add the flags of this experiment, and those that say how its runs are made."""
     group = top.add_argument_group("assignment", "the handout's runs; all else is the assignment's default")
     add = group.add_argument
-    add(
-        "--profile",
-        default="colab",
-        metavar=names(PROFILES),
-        help="colab: 10 epochs, Mag trained for 10 before; full: 100, and 200; smoke: a minute or two, on a "
-        "generated sample (default: colab)",
-    )
-    add("--seed-list", nargs="+", type=count, default=[1], metavar="N", help="seeds of the runs (default: 1)")
-    add(
-        "--amp",
-        default="off",
-        metavar=names(load.PRECISIONS),
+    # fmt: off
+    add("--profile", default="colab", metavar=names(PROFILES),
+        help="colab: 10 epochs, Mag trained for 10 before; full: 100, and 200; smoke: a minute or two, on a generated "
+             "sample (default: colab)")
+    add("--seed-list", nargs="+", type=count, default=[1], metavar="N",
+        help="seeds of the runs (default: 1)")
+    add("--amp", default="off", metavar=names(load.PRECISIONS),
         help="precision in which missing runs are trained; stored runs of the other one are taken too, and labelled "
-        "(default: off)",
-    )
-    add("--source", metavar=names(load.SOURCES), help="data: real, sample or auto (default: auto; smoke: sample)")
-    add(
-        "--result-dir", type=path, default="Results/data", metavar="DIR", help="where runs, tables and figures are kept"
-    )
-    add(
-        "--store",
-        type=path,
-        nargs="+",
-        metavar="DIR",
-        help=f"other result directories whose runs are taken as well (default: {STUDY}, if it is there)",
-    )
-    add("--stored-only", action="store_true", help="make no run: tables and figures of what is stored")
+             "(default: off)")
+    add("--source", metavar=names(load.SOURCES),
+        help="data: real, sample or auto (default: auto; smoke: sample)")
+    add("--result-dir", type=path, default="Results/data", metavar="DIR",
+        help="where runs, tables and figures are kept")
+    add("--store", type=path, nargs="+", metavar="DIR",
+        help=f"other result directories whose runs are taken as well (default: {STUDY}, if it is there)")
+    add("--stored-only", action="store_true",
+        help="make no run: tables and figures of what is stored")
+    # fmt: on
     sweep.add_making(group)
 
 

@@ -18,19 +18,15 @@ def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
     finished.flags(top, "export")
     add = top._action_groups[-1].add_argument
+    forms = {name: format.help for name, format in FORMATS.items()}
+    forms |= {name: f"{form}, as a graph that ONNX Runtime runs" for name, form in ONNX.items()}
+    words = "; ".join(f"{name}: {what}" for name, what in forms.items())
+    add("--format", required=True, metavar=names(forms), help=words)
     add(
-        "--format",
-        required=True,
-        metavar=names((*FORMATS, *ONNX)),
-        help="; ".join([*(f"{name}: {format.help}" for name, format in FORMATS.items()), *map(_help, ONNX)]),
-    )
-    add(
-        "--values",
-        default=VALUES[0],
-        metavar=names(VALUES),
+        "--values", default=VALUES[0], metavar=names(VALUES),
         help="type of the stored numbers: float16 takes half the room and rounds each to 11 significant bits; the "
         "loaded model computes in float32 all the same (default: float32)",
-    )
+    )  # fmt: skip
     add("--export-dir", type=path, metavar="DIR", help="where to write (default: the run's directory)")
 
 
@@ -41,10 +37,6 @@ def check(args: Namespace) -> Namespace:
     if args.format in ONNX and (missing := onnx_missing()):
         raise UserError(f"--format {args.format}: {missing}")
     return args
-
-
-def _help(name: str) -> str:
-    return f"{name}: {ONNX[name]}, as a graph that ONNX Runtime runs"
 
 
 def run(args: Namespace) -> list[Path]:

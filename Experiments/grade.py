@@ -21,88 +21,52 @@ OF_A_CLASS = ("grade_dir", "graded_class", "rubric", "only", "secret_file", "wor
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    group = top.add_argument_group(
+    # fmt: off
+    add = top.add_argument_group(
         "grading one file",
         "prints a sheet of rows that hold or fail; exit code 0 if all hold, 1 if one fails, 2 if none was made",
-    )
-    group.add_argument(
-        "--pruner-file", metavar="FILE:CLASS", help="check a class of your own, as student.py:GraSP; it runs unboxed"
-    )
-    group.add_argument(
-        "--sheet",
-        type=path,
-        metavar="FILE",
-        help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)",
-    )
-    group.add_argument(
-        "--result-dir",
-        type=path,
-        default="Results/data",
-        metavar="DIR",
-        help="where results are kept (default: Results/data)",
-    )
+    ).add_argument
+    add("--pruner-file", metavar="FILE:CLASS",
+        help="check a class of your own, as student.py:GraSP; it runs unboxed")
+    add("--sheet", type=path, metavar="FILE",
+        help="where the sheet is kept as JSON (default: <result-dir>/grade/<class>-<sha256>/sheet.json)")
+    add("--result-dir", type=path, default="Results/data", metavar="DIR",
+        help="where results are kept (default: Results/data)")
     add = top.add_argument_group(
         "grading a class of students",
         "each in a box of bubblewrap; exit code 0, 1 if the grader failed for someone, 2 if nothing was graded",
     ).add_argument
-    add(
-        "--submissions",
-        type=path,
-        metavar="DIR",
-        help="a folder or zip with a file, folder or zip for each student, also as Moodle or Canvas pack it",
-    )
-    add("--class", dest="graded_class", metavar="CLASS", help="the class to grade, if --rubric names none")
-    add(
-        "--rubric",
-        type=path,
-        metavar="FILE",
-        help="classes, weights, partial points and late days, in a copy of Experiments/grading/rubric.toml",
-    )
-    add("--grade-dir", type=path, metavar="OUT", help="where sheets, feedback, gradebooks and index.html are kept")
-    add("--workers", type=positive_count, metavar="N", help="students graded side by side (default: 1)")
-    add("--only", metavar="STUDENT", help="grade this one, and leave the others' sheets as they are")
-    add(
-        "--total",
-        type=positive,
-        default=900.0,
-        metavar="SECONDS",
-        help="a submission that takes longer is stopped there and keeps its rows (default: 900)",
-    )
-    add(
-        "--secret-file",
-        type=path,
-        metavar="FILE",
-        help="what the numbers of networks and batches are drawn from (default: OUT.secret, made if it is absent)",
-    )
+    add("--submissions", type=path, metavar="DIR",
+        help="a folder or zip with a file, folder or zip for each student, also as Moodle or Canvas pack it")
+    add("--class", dest="graded_class", metavar="CLASS",
+        help="the class to grade, if --rubric names none")
+    add("--rubric", type=path, metavar="FILE",
+        help="classes, weights, partial points and late days, in a copy of Experiments/grading/rubric.toml")
+    add("--grade-dir", type=path, metavar="OUT",
+        help="where sheets, feedback, gradebooks and index.html are kept")
+    add("--workers", type=positive_count, metavar="N",
+        help="students graded side by side (default: 1)")
+    add("--only", metavar="STUDENT",
+        help="grade this one, and leave the others' sheets as they are")
+    add("--total", type=positive, default=900.0, metavar="SECONDS",
+        help="a submission that takes longer is stopped there and keeps its rows (default: 900)")
+    add("--secret-file", type=path, metavar="FILE",
+        help="what the numbers of networks and batches are drawn from (default: OUT.secret, made if it is absent)")
     add = top.add_argument_group("grading of either kind").add_argument
-    add(
-        "--as",
-        dest="graded_as",
-        metavar=names(load.PRUNERS),
-        help="which of ours its scores are to be like (default: by the class's name; else they have no reference)",
-    )
-    add("--checks", metavar="NAME,NAME", help=f"groups of rows to make, of {names(CHECKS)} (default: all)")
-    add(
-        "--limit",
-        type=positive,
-        default=60.0,
-        metavar="SECONDS",
-        help="a row that takes longer is stopped and fails (default: 60)",
-    )
+    add("--as", dest="graded_as", metavar=names(load.PRUNERS),
+        help="which of ours its scores are to be like (default: by the class's name; else they have no reference)")
+    add("--checks", metavar="NAME,NAME",
+        help=f"groups of rows to make, of {names(CHECKS)} (default: all)")
+    add("--limit", type=positive, default=60.0, metavar="SECONDS",
+        help="a row that takes longer is stopped and fails (default: 60)")
     add = top.add_argument_group("checking written results").add_argument
-    add(
-        "--results",
-        type=path,
-        metavar="FILE",
+    add("--results", type=path, metavar="FILE",
         help="the page of --experiment assignment, filled in: says which cells are no number, cannot be or are "
-        "unlikely (exit code 1 if one is no number or cannot be)",
-    )
-    add(
-        "--profile",
-        metavar="NAME",
+             "unlikely (exit code 1 if one is no number or cannot be)")
+    add("--profile", metavar="NAME",
         help="the epochs that the results are of, a profile of --experiment assignment (default: the one that the page "
-        "names, else full)",
-    )
+             "names, else full)")
+    # fmt: on
 
 
 def check(args: Namespace) -> Namespace:

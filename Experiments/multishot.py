@@ -21,21 +21,12 @@ def flags(top: Parser) -> None:
     top.add_settings("levels")
     add = top.add_argument_group("lists", "one run for each compression and number of levels").add_argument
     add(
-        "--level-list",
-        type=positive_count,
-        nargs="+",
-        default=[1],
-        metavar="N",
+        "--level-list", type=positive_count, nargs="+", default=[1], metavar="N",
         help="levels on the way to the compression; each trains --pre-epochs (default: --post-epochs), prunes and "
         "rewinds (default: 1)",
-    )
-    add(
-        "--compression-list",
-        type=non_negative,
-        nargs="+",
-        metavar="C",
-        help="exponents to prune to (default: --compression alone)",
-    )
+    )  # fmt: skip
+    words = "exponents to prune to (default: --compression alone)"
+    add("--compression-list", type=non_negative, nargs="+", metavar="C", help=words)
     top.add_settings(*GROUPS, defaults={"pruner": "mag"})
 
 

@@ -40,15 +40,9 @@ IDLE = (
 )  # fmt: skip
 WHERE = ("experiment", "report_dir")  # of the command, not of the masks
 HEADER = (
-    "pruner",
-    "compression",
-    "seeds",
-    "classes in reach: share of seeds",
-    "emptied tensors",
-    "FLOP sparsity",
-    "signal kept",
-    "ties",
-)
+    "pruner", "compression", "seeds", "classes in reach: share of seeds", "emptied tensors", "FLOP sparsity",
+    "signal kept", "ties",
+)  # fmt: skip
 
 
 def flags(top: Parser) -> None:
@@ -59,13 +53,8 @@ def flags(top: Parser) -> None:
     add("--seeds", type=positive_count, default=100, metavar="N", help="seeds, from --seed on (default: 100)")
     add("--pruner-list", nargs="+", metavar="P", help="pruners to compare (default: all)")
     add("--compression-list", nargs="+", type=non_negative, metavar="C", help="compressions (default: 1 1.5 2)")
-    add(
-        "--report-dir",
-        type=path,
-        default="Results/report",
-        metavar="DIR",
-        help="where to write (default: Results/report)",
-    )
+    words = "where to write (default: Results/report)"
+    add("--report-dir", type=path, default="Results/report", metavar="DIR", help=words)
 
 
 def check(args: Namespace) -> Namespace:

@@ -32,13 +32,9 @@ def flags(top: Parser) -> None:
     add = group.add_argument
     add("--expid", help=argparse.SUPPRESS)
     add(
-        "--sweep-file",
-        type=path,
-        nargs="+",
-        action="extend",
-        metavar="FILE",
+        "--sweep-file", type=path, nargs="+", action="extend", metavar="FILE",
         help="a grid in TOML: [settings] of all runs, [[grid]]s of lists to cross; of several the first goes first",
-    )
+    )  # fmt: skip
     for key, kind, text in (("pruner", str, "P"), ("compression", non_negative, "C"), ("seed", count, "N")):
         add(f"--{key}-list", nargs="+", type=kind, metavar=text, help=f"the values of --{key} to cross with the others")
     add_making(group)
@@ -48,13 +44,10 @@ def add_making(group: Any) -> None:
     """Add the flags that say how a list of runs is made."""
     add = group.add_argument
     add(
-        "--workers",
-        type=positive_count,
-        default=1,
-        metavar="N",
+        "--workers", type=positive_count, default=1, metavar="N",
         help="processes that make runs side by side, not threads of the loader as for a single run; torch's threads "
         "are divided among them unless --threads is given (default: 1)",
-    )
+    )  # fmt: skip
     for name, text in (
         ("--force", "make all runs again, and replace what is stored of them"),
         ("--verbose", "show what each run printed when it ends, the loss every 64 batches in it"),
@@ -62,12 +55,10 @@ def add_making(group: Any) -> None:
         add(name, nargs="?", const=True, default=False, type=switch, metavar="BOOL", help=text)
     add("--dry-run", action="store_true", help="list the runs, what is done of them and how long the rest may take")
     add(
-        "--time-limit",
-        type=positive,
-        metavar="SECONDS",
+        "--time-limit", type=positive, metavar="SECONDS",
         help="begin no run after so long, nor one that will not have ended by then, as far as finished runs of its "
         "kind tell; those that are under way are finished (default: none)",
-    )
+    )  # fmt: skip
     add("--retry-failed", action="store_true", help="make runs again of which a failure is recorded")
     add("--scheduler", metavar="tcp://HOST:PORT", help="send the runs to this Dask cluster, which shares the disk")
 

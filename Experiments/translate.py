@@ -22,18 +22,11 @@ def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
     finished.flags(top, "translate")
     add = top._action_groups[-1].add_argument
-    add(
-        "--text",
-        action="append",
-        metavar="SENTENCE",
-        help="what to translate; may be given again; left out: the lines of standard input",
-    )
+    words = "what to translate; may be given again; left out: the lines of standard input"
+    add("--text", action="append", metavar="SENTENCE", help=words)
     add("--beam", type=positive_count, metavar="K", help="hypotheses kept in decoding (default: the run's)")
-    add(
-        "--export",
-        metavar=names((*FORMATS, *ONNX)),
-        help="translate with what --experiment export has made of the run (default: with the run's own model)",
-    )
+    words = "translate with what --experiment export has made of the run (default: with the run's own model)"
+    add("--export", metavar=names((*FORMATS, *ONNX)), help=words)
 
 
 def check(args: Namespace) -> Namespace:

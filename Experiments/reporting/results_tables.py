@@ -16,16 +16,7 @@ from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import MAIN, Task, Variant, in_order, label, plain, pruner_title
 
 SHOWN = 3  # example translations
-RUNS = (
-    "directory",
-    "task",
-    "setting",
-    "pruner",
-    "compression",
-    "seed",
-    "figure",
-    "commit",
-)  # header of the list of runs
+RUNS = ("directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit")  # of the list of runs
 NONE_YET = "No run of ours exists yet."
 FORMS = {"metric": ".2f", "flop_sparsity": ".3f"}
 
@@ -193,14 +184,9 @@ def moved(tasks: list[Task]) -> Table:
             rows.append([task.title, f"{c:g}", *(span(values) for values in (before, *after.values()))])
             for pruner, values in after.items():
                 if values:
-                    where: dict[str, Any] = {
-                        **task.record,
-                        "compression": c,
-                        "pruner": pruner,
-                        "before": median(before),
-                    }
-                    after_it = {"after": median(values), "seeds": len(values)}
-                    records.append({**where, **after_it, "lowest": min(values), "highest": max(values)})
+                    where = {**task.record, "compression": c, "pruner": pruner}
+                    medians = {"before": median(before), "after": median(values), "seeds": len(values)}
+                    records.append({**where, **medians, "lowest": min(values), "highest": max(values)})
     header = ["task", "compression", "before", *map(pruner_title, pruners)]
     note = "Median over seeds (lowest to highest). Before: all pruners' runs. Main settings."
     return Table("moved", "Test loss before and right after pruning", header, rows, records, note)
