@@ -85,6 +85,6 @@ def _make(args: Namespace, wanted: list) -> int:
     """Print how long the missing runs will take and make them; return the exit code."""
     from Experiments.handout.outlook import Estimator
 
-    outlook = Estimator(args).of(sweep.states(args, wanted)[2])
+    outlook = Estimator(args).of(sweep.Sweep(args, wanted).to_do)
     print(outlook.text(args.workers), flush=True)
-    return sweep.make(args, wanted, outlook.lengths) if wanted else 0
+    return sweep.Sweep(args, wanted, outlook.lengths).run() if wanted else 0

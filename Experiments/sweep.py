@@ -7,6 +7,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,71 +96,70 @@ def run(args: Namespace) -> int:
     """Make the runs that are not stored; return the exit code, 1 if a run of the grid has failed now or before."""
     from Experiments.sweeping import plan
 
-    return make(args, plan.plan(args.cells, Path(args.data_dir), args.result_dir, args.force))
-
-
-def states(args: Namespace, runs: list) -> tuple[set[str], dict[str, str], list]:
-    """Return (names of the stored runs, why others failed before, by name, the runs to be made).
-
-    A stored run that is damaged is made again, and replaced when the new one is complete.
-    """
-    from Experiments.sweeping.failures import Failures
-
-    failures = Failures(args.result_dir)
-    done = {run.name for run in runs if not (args.force or run.again) and run.directory.whole() is not None}
-    before = {} if args.retry_failed or args.force else {run.name: failures.message(run.name) for run in runs}
-    failed = {name: why for name, why in before.items() if why is not None and name not in done}
-    to_do = [run for run in runs if run.name not in done and run.name not in failed]
-    return done, failed, [replace(run, again=run.again or run.directory.path.exists()) for run in to_do]
-
-
-def make(args: Namespace, runs: list, lengths: Mapping[str, float] | None = None) -> int:
-    """Make those of these runs that are not stored; return the exit code, as `run` does.
-
-    lengths: estimated seconds of runs, by name, for those that no finished run tells of.
-    """
-    from Experiments.sweeping.failures import Failures
-    from Experiments.sweeping.limit import TimeLimit
-
-    limit = TimeLimit(args.time_limit) if args.time_limit else None
-    failures = Failures(args.result_dir)
-    done, failed, waiting = states(args, runs)
-    if args.dry_run:
-        show(args, runs, done, failed, waiting, limit, lengths or {})
-        return 0
-    if failed:
-        console.note(f"left out, failed before: {counted(len(failed), 'run')}; --retry-failed makes them again")
-    for name in done:
-        failures.forget(name)  # another process has made it
-    Sweep(args, runs, done, failed, failures, limit, lengths or {}).make(waiting)
-    left = len(runs) - len(done) - len(failed)
-    rest = f", {left} left for want of time" if left else ""
-    total = counted(len(runs), "run")
-    print(f"{total}: {len(done)} done, {len(failed)} failed{rest}; results in {runs[0].directory.path.parent}")
-    if failed:
-        have = "has" if len(runs) == 1 else "have"
-        print(f"error: {len(failed)} of {total} {have} failed; why is in {failures.folder}", file=sys.stderr)
-    return 1 if failed else 0
+    return Sweep(args, plan.plan(args.cells, Path(args.data_dir), args.result_dir, args.force)).run()
 
 
 class Sweep:
-    """A sweep in progress: it shows a bar and one line per run, and records failures."""
+    """A list of runs: those that are stored, those that have failed, by name with the reason, and those to be made.
 
-    def __init__(
-        self, args: Namespace, runs: list, done: set[str], failed: dict[str, str], failures: Any, limit: Any,
-        lengths: Mapping[str, float],
-    ) -> None:  # fmt: skip
-        self.args, self.runs, self.done, self.failed, self.failures = args, runs, done, failed, failures
-        self.limit, self.estimate, self.lengths = limit, estimate(args) if limit else None, lengths
+    lengths: estimated seconds of runs, by name, for those that no finished run tells of.
+    A stored run that is damaged is made again, and replaced when the new one is complete.
+    """
 
-    def make(self, waiting: list) -> None:
-        """Make these runs as far as the time limit allows; add the name of each to `done` or `failed`."""
+    def __init__(self, args: Namespace, runs: list, lengths: Mapping[str, float] | None = None) -> None:
+        from Experiments.sweeping.failures import Failures
+        from Experiments.sweeping.limit import TimeLimit
+
+        self.args, self.runs, self.lengths = args, runs, lengths or {}
+        self.limit = TimeLimit(args.time_limit) if args.time_limit else None
+        self.failures = Failures(args.result_dir)
+        self.done = {run.name for run in runs if not (args.force or run.again) and run.directory.whole() is not None}
+        before = {} if args.retry_failed or args.force else {run.name: self.failures.message(run.name) for run in runs}
+        self.failed = {name: why for name, why in before.items() if why is not None and name not in self.done}
+        to_do = [run for run in runs if run.name not in self.done and run.name not in self.failed]
+        self.to_do = [replace(run, again=run.again or run.directory.path.exists()) for run in to_do]
+
+    @cached_property
+    def expected(self) -> Any:
+        """Return an estimate from the stored runs; with a time limit, only from those made on this kind of device.
+
+        The machines of a cluster are not known here, so with a cluster all runs count.
+        """
+        from Experiments.sweeping.estimate import Estimate
+
+        args = self.args
+        here = args.time_limit and not args.scheduler
+        return Estimate(Path(args.result_dir), load.device(args.gpu, args.no_cuda).type if here else None)
+
+    def run(self) -> int:
+        """Make the runs that are to be made, or list all of them; return the exit code, 1 if a run has failed."""
+        if self.args.dry_run:
+            self.show()
+            return 0
+        if self.failed:
+            again = "--retry-failed makes them again"
+            console.note(f"left out, failed before: {counted(len(self.failed), 'run')}; {again}")
+        for name in self.done:
+            self.failures.forget(name)  # another process has made it
+        self.make()
+        failed = len(self.failed)
+        left = len(self.runs) - len(self.done) - failed
+        rest = f", {left} left for want of time" if left else ""
+        total = counted(len(self.runs), "run")
+        print(f"{total}: {len(self.done)} done, {failed} failed{rest}; results in {self.runs[0].directory.path.parent}")
+        if failed:
+            have = "has" if len(self.runs) == 1 else "have"
+            print(f"error: {failed} of {total} {have} failed; why is in {self.failures.folder}", file=sys.stderr)
+        return 1 if failed else 0
+
+    def make(self) -> None:
+        """Make runs as far as the time limit allows, with a bar and one line per run; each gets `done` or `failed`."""
         from tqdm import tqdm
 
         from Experiments.sweeping.sharing import Sharing
 
-        sharing = Sharing(waiting, self.args.force)
-        waiting = sharing.arranged(waiting)
+        sharing = Sharing(self.to_do, self.args.force)
+        waiting = sharing.arranged(self.to_do)
         bar = tqdm(total=len(self.runs), initial=len(self.runs) - len(waiting), unit="run", disable=None)
         with bar, contextlib.closing(self.outcomes(waiting)) as outcomes:
             for run, ended in outcomes:
@@ -187,9 +187,9 @@ class Sweep:
 
     def allows(self, run: Any) -> bool:
         """Return whether the remaining time is enough for a run."""
-        if self.estimate is None:
+        if self.limit is None:
             return True
-        length = self.estimate.of(run.directory.config)
+        length = self.expected.of(run.directory.config)
         return self.limit.allows(self.lengths.get(run.name) if length is None else length)
 
     def settle(self, run: Any, ended: Any) -> str:
@@ -200,57 +200,41 @@ class Sweep:
         if result is not None:
             self.done.add(run.name)
             self.failures.forget(run.name)
-            if self.estimate is not None:
-                self.estimate.add(run.directory.config, plan.spent(result))
+            if self.limit is not None:
+                self.expected.add(run.directory.config, plan.spent(result))
             return plan.figure(result)
         error = ended.error or f"it went well, but its result is not in {run.directory.path}"
         self.failed[run.name] = error
         self.failures.record(run.name, error, run.words, ended.output)
         return f"failed: {error}"
 
+    def show(self) -> None:
+        """Print the runs with their states, the time that the rest will take, and what the time limit allows of it."""
+        from Experiments.sweeping import plan
 
-def estimate(args: Namespace) -> Any:
-    """Return an estimate from the stored runs; with a time limit, only from those made on this kind of device.
-
-    The machines of a cluster are not known here, so with a cluster all runs count.
-    """
-    from Experiments.sweeping.estimate import Estimate
-
-    here = args.time_limit and not args.scheduler
-    return Estimate(Path(args.result_dir), load.device(args.gpu, args.no_cuda).type if here else None)
-
-
-def show(
-    args: Namespace, runs: list, done: set[str], failed: dict[str, str], to_do: list, limit: Any,
-    given: Mapping[str, float],
-) -> None:  # fmt: skip
-    """Print the runs with their states, the time that the rest will take, and what the time limit allows of it."""
-    from Experiments.sweeping import plan
-
-    expected = estimate(args)
-    lengths = [given.get(run.name) or expected.of(run.directory.config) for run in to_do]
-    begins = limit.foresee(lengths, args.workers) if limit else [True] * len(to_do)
-    replaced = {run.name for run in to_do if run.again}
-    left = {run.name: (length, fits) for run, length, fits in zip(to_do, lengths, begins, strict=True)}
-    for run in runs:
-        if run.name in done:
-            state = f"done: {plan.figure(run.directory.whole())}"
-        elif run.name in failed:
-            state = f"failed before: {failed[run.name]}"
-        else:
-            length, fits = left[run.name]
-            state = (("to do again" if run.name in replaced else "to do") if fits else "no time") + (
-                f", about {plan.duration(length)}" if length is not None else ""
-            )
-        print(f"{run.name}: {state}")
-    known = [seconds for seconds in lengths if seconds is not None]
-    hours = f"about {plan.duration(sum(known) / min(args.workers, len(known)))}" if known else "of unknown length"
-    unknown = f", {len(left) - len(known)} of them of unknown length" if known and len(known) < len(left) else ""
-    rest = f", {hours} for {args.workers} at a time{unknown}" if left else ""
-    if left and limit:
-        fit = sum(fits for length, fits in left.values() if length is not None)
-        time = plan.duration(limit.seconds)
-        of_known = f"in {time} there is time for {fit} of the {len(known)} of known length"
-        rest += f"; {of_known if known else f'as many begin as {time} leave time for'}"
-    total = counted(len(runs), "run")
-    print(f"{total}: {len(done)} done, {len(failed)} failed before, {len(left)} to do{rest}")
+        limit, workers = self.limit, self.args.workers
+        lengths = [self.lengths.get(run.name) or self.expected.of(run.directory.config) for run in self.to_do]
+        begins = limit.foresee(lengths, workers) if limit else [True] * len(lengths)
+        planned = zip(self.to_do, lengths, begins, strict=True)
+        left = {run.name: (run.again, length, fits) for run, length, fits in planned}
+        for run in self.runs:
+            if run.name in self.done:
+                state = f"done: {plan.figure(run.directory.whole())}"
+            elif run.name in self.failed:
+                state = f"failed before: {self.failed[run.name]}"
+            else:
+                again, length, fits = left[run.name]
+                state = ("to do again" if again else "to do") if fits else "no time"
+                state += f", about {plan.duration(length)}" if length is not None else ""
+            print(f"{run.name}: {state}")
+        known = [seconds for seconds in lengths if seconds is not None]
+        hours = f"about {plan.duration(sum(known) / min(workers, len(known)))}" if known else "of unknown length"
+        unknown = f", {len(left) - len(known)} of them of unknown length" if known and len(known) < len(left) else ""
+        rest = f", {hours} for {workers} at a time{unknown}" if left else ""
+        if left and limit:
+            fit = sum(fits for _, length, fits in left.values() if length is not None)
+            time = plan.duration(limit.seconds)
+            of_known = f"in {time} there is time for {fit} of the {len(known)} of known length"
+            rest += f"; {of_known if known else f'as many begin as {time} leave time for'}"
+        done, failed = len(self.done), len(self.failed)
+        print(f"{counted(len(self.runs), 'run')}: {done} done, {failed} failed before, {len(left)} to do{rest}")
