@@ -184,9 +184,9 @@ def moved(tasks: list[Task]) -> Table:
             rows.append([task.title, f"{c:g}", *(span(values) for values in (before, *after.values()))])
             for pruner, values in after.items():
                 if values:
-                    where = {**task.record, "compression": c, "pruner": pruner}
-                    medians = {"before": median(before), "after": median(values), "seeds": len(values)}
-                    records.append({**where, **medians, "lowest": min(values), "highest": max(values)})
+                    where: dict[str, Any] = {**task.record, "compression": c, "pruner": pruner}
+                    where |= {"before": median(before), "after": median(values), "seeds": len(values)}
+                    records.append({**where, "lowest": min(values), "highest": max(values)})
     header = ["task", "compression", "before", *map(pruner_title, pruners)]
     note = "Median over seeds (lowest to highest). Before: all pruners' runs. Main settings."
     return Table("moved", "Test loss before and right after pruning", header, rows, records, note)
