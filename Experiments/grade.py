@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from Experiments.grading import CHECKS, FORMULAS
+from Experiments.grading import CHECKS
 from Experiments.grading.sheet import Sheet
 from Utils import console, load, plugin
 from Utils.commandline.kinds import path, positive, positive_count
@@ -101,7 +101,7 @@ def check(args: Namespace) -> Namespace:
     found = plugin.read("--pruner-file", _code(args.pruner_file, Path(args.result_dir)))
     if args.sheet and Path(args.sheet).is_dir():
         raise UserError(f"--sheet {args.sheet} is a directory; name a file")
-    if args.sheet and Path(args.sheet).exists() and not _is_sheet(Path(args.sheet)):
+    if args.sheet and Path(args.sheet).exists() and files.read_table(Path(args.sheet), "rows") is None:
         raise UserError(f"--sheet {args.sheet} is another file, not a sheet; choose another name")
     if args.graded_as is None and found.attribute.lower() in load.PRUNERS:
         args.graded_as = found.attribute.lower()
@@ -131,15 +131,6 @@ def _code(text: str, results: Path) -> str:
     return f"{made}:{attribute}"
 
 
-def _is_sheet(path: Path) -> bool:
-    """Return whether a file is a sheet of an earlier grading, which may be replaced."""
-    try:
-        content = files.read_json(path)
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and "rows" in content
-
-
 def run(args: Namespace) -> int:
     """Grade, and return the exit code."""
     if args.results is not None:
@@ -163,26 +154,18 @@ def _one(args: Namespace) -> int:
     import torch
 
     from Experiments.grading import judge, plain, structure
-    from Experiments.grading.judge import Request
+    from Experiments.grading.draws import Draw
     from Experiments.grading.remote import Candidate, Fault
 
     torch.set_num_threads(args.threads or torch.get_num_threads())
-    request = Request(
-        file=str(found.path.resolve()),
-        name=found.attribute,
-        sha256=found.sha256,
-        truth=args.graded_as if args.graded_as in FORMULAS else None,
-        checks=args.checks,
-        data_dir=str(Path(args.data_dir).resolve()),
-        threads=args.threads,
-    )
-    facts: dict[str, Any] = {
-        "isolation": plain.ISOLATION,
-        "draw": request.draw.name,
-        "machine": provenance.machine(torch.device("cpu")),
-        "flags": structure.alone({found.path.name: found.content}, found.attribute, found.content),
-    }
+    draw, machine = Draw(), provenance.machine(torch.device("cpu"))
+    facts: dict[str, Any] = {"isolation": plain.ISOLATION, "draw": draw.name, "machine": machine}
+    facts["flags"] = structure.alone({found.path.name: found.content}, found.attribute, found.content)
     sheet = Sheet(found.path.name, found.attribute, found.sha256, args.graded_as, args.checks, facts)
+    request = judge.Request(
+        str(found.path.resolve()), sheet.name, sheet.sha256, sheet.truth, args.checks, draw,
+        str(Path(args.data_dir).resolve()), args.threads,
+    )  # fmt: skip
     try:
         with Candidate(lambda: plain.Plain(args.threads), args.limit) as candidate:
             sheet.rows = judge.rows(request, candidate, facts)

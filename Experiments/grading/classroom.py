@@ -8,7 +8,6 @@ import time
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +24,6 @@ from Utils.store import files, lock
 LOCK = ".grading"  # in the directory of a grading, held while it is written; without it a directory is someone else's
 Sources = Mapping[str, dict[str, bytes] | str]  # student -> the files, or why they cannot be read
 SECRET = 32  # bytes of a course's secret
-
-
-@dataclass(frozen=True)
-class Job:
-    """A task of a worker: one student, and how to grade."""
-
-    submissions: str
-    student: str
-    out: str
-    rubric: str | None
-    name: str | None  # the class, if the rubric names none
-    graded_as: str | None
-    checks: list[str]
-    limit: float
-    total: float
-    secret: str  # in hexadecimal
-    data_dir: str
-    threads: int
-    isolation: str
-    key: str  # of what decides the outcome
 
 
 def grader_version() -> str:
@@ -101,11 +80,11 @@ def _all(args: Namespace, marks: Rubric, known: list[Submission], sources: Sourc
     if others := submissions.left_out(place):
         console.note(f"left out, as no one's file of a kind that is read: {', '.join(others[:20])}")
     hidden = secret(Path(args.secret_file) if args.secret_file else out.with_name(f"{out.name}.secret"))
-    base = {
+    shared = {  # by all jobs, the tasks of workers
         "submissions": str(place.resolve()),
         "out": str(out.resolve()),
         "rubric": args.rubric and str(Path(args.rubric).resolve()),
-        "name": args.graded_class,
+        "name": args.graded_class,  # if the rubric names none
         "graded_as": args.graded_as,
         "checks": args.checks,
         "limit": args.limit,
@@ -115,7 +94,8 @@ def _all(args: Namespace, marks: Rubric, known: list[Submission], sources: Sourc
         "threads": args.threads,
         "isolation": isolation,
     }
-    matters = {name: value for name, value in base.items() if name not in ("submissions", "out", "rubric", "data_dir")}
+    places = ("submissions", "out", "rubric", "data_dir")
+    matters = {name: value for name, value in shared.items() if name not in places}
     version = hashlib.sha256(json.dumps([grader_version(), marks.sha256, matters]).encode()).hexdigest()
     jobs = []
     for one in known:
@@ -129,7 +109,7 @@ def _all(args: Namespace, marks: Rubric, known: list[Submission], sources: Sourc
                 continue
             if sheet and sheet["key"] != key:
                 print(f"{one.student}: to be graded again; the files, rubric, flags, secret or grader are others")
-            jobs.append(Job(student=one.student, key=key, **base))
+            jobs.append({**shared, "student": one.student, "key": key})
     _grade(jobs, marks, {one.student: one for one in known}, args.workers)
     sheets = [sheet for one in known if (sheet := _stored(out / one.student / SHEET))]
     flags = _flags(sheets, sources)
@@ -146,11 +126,11 @@ def _all(args: Namespace, marks: Rubric, known: list[Submission], sources: Sourc
     return 1 if failed else 0
 
 
-def _grade(jobs: list[Job], marks: Rubric, known: Mapping[str, Submission], workers: int) -> None:
+def _grade(jobs: list[dict[str, Any]], marks: Rubric, known: Mapping[str, Submission], workers: int) -> None:
     """Grade in worker processes and print a line for each student."""
-    commands = [[json.dumps(asdict(job))] for job in jobs]
+    commands = [[json.dumps(job)] for job in jobs]
     for number, ended in pool.outcomes(commands, min(workers, len(jobs)), module="Experiments.grading.worker"):
-        job = jobs[number]
+        job = Namespace(**jobs[number])
         path = Path(job.out) / job.student / SHEET
         if ended.error:
             outputs.write(path.parent, _sheet(job, known[job.student], marks, GRADER, ended.error), marks)
@@ -160,8 +140,11 @@ def _grade(jobs: list[Job], marks: Rubric, known: Mapping[str, Submission], work
         print(f"{job.student}: {sheet['points']:g} of {sheet['of']:g}{words}", flush=True)
 
 
-def grade(job: Job) -> None:
-    """Grade one student and write the three files. What goes wrong in the grader is a state of its own."""
+def grade(job: Namespace) -> None:
+    """Grade one student, as `_all` describes it, and write the three files.
+
+    What goes wrong in the grader is a state of its own.
+    """
     from Experiments.grading.remote import Candidate
 
     marks = rubric.read(job.rubric, job.name)
@@ -185,7 +168,9 @@ def grade(job: Job) -> None:
     outputs.write(Path(job.out) / job.student, {**made, **facts, "seconds": round(time.monotonic() - begun, 1)}, marks)
 
 
-def _class(job: Job, content: dict[str, bytes], sha256: str, name: str, candidate: Any) -> tuple[dict[str, Any], str]:
+def _class(
+    job: Namespace, content: dict[str, bytes], sha256: str, name: str, candidate: Any
+) -> tuple[dict[str, Any], str]:
     """Grade one class of a submission; return (its sheet, the state other than graded)."""
     from Experiments.grading import judge
     from Experiments.grading.draws import Draw
@@ -194,40 +179,28 @@ def _class(job: Job, content: dict[str, bytes], sha256: str, name: str, candidat
     graded_as = job.graded_as or (name.lower() if name.lower() in load.PRUNERS else None)
     draw = Draw.of(bytes.fromhex(job.secret), f"{sha256} {name}")
     facts: dict[str, Any] = {"isolation": job.isolation, "draw": draw.name, "reason": "", "flags": []}
-    sheet = Sheet("", name, "", graded_as, job.checks, facts)
-    request = judge.Request(
-        file="",
-        name=name,
-        sha256="",
-        truth=graded_as if graded_as in FORMULAS else None,
-        checks=job.checks,
-        draw=draw,
-        data_dir=job.data_dir,
-        threads=job.threads,
-    )
+    sheet, state = Sheet("", name, "", graded_as, job.checks, facts), ""
     try:
         file, *others = submissions.defining(content, name)
         sheet.file, sheet.sha256 = file, hashlib.sha256(content[file]).hexdigest()
         facts["flags"] = structure.alone(content, name, content[file])
         if others:
             facts["flags"].append(f"{name} is defined in {', '.join(others)} too; that of {file} is graded")
-        request = replace(request, file=f"{box.SUBMISSION}/{file}", sha256=sheet.sha256)
+        where = f"{box.SUBMISSION}/{file}"
+        request = judge.Request(where, name, sheet.sha256, sheet.truth, job.checks, draw, job.data_dir, job.threads)
         sheet.rows = judge.rows(request, candidate, facts)
         if facts.pop("timed_out", False):
-            facts["reason"] = f"not done within {job.total:g} s"
-            return sheet.content(), LATE
-        if not any(row["ok"] for row in sheet.rows):
-            facts["reason"] = f"{name}: {sheet.rows[0]['found']}"
-            return sheet.content(), STUDENT
+            state, facts["reason"] = LATE, f"not done within {job.total:g} s"
+        elif not any(row["ok"] for row in sheet.rows):
+            state, facts["reason"] = STUDENT, f"{name}: {sheet.rows[0]['found']}"
     except (Refused, UserError) as error:  # a syntax error, no such class
-        facts["reason"] = one_line(f"{error}")
-        sheet.rows = judge.unmade(request, facts["reason"])
-        return sheet.content(), STUDENT
-    return sheet.content(), ""
+        state, facts["reason"] = STUDENT, one_line(f"{error}")
+        sheet.rows = judge.unmade(job.checks, sheet.truth, facts["reason"])
+    return sheet.content(), state
 
 
 def _sheet(
-    job: Job, one: Submission, marks: Rubric, state: str, reason: str, sheets: list[dict[str, Any]] | None = None
+    job: Namespace, one: Submission, marks: Rubric, state: str, reason: str, sheets: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
     late = _late(one, marks)
     made = sheets or []
@@ -262,11 +235,7 @@ def _read(one: Submission) -> dict[str, bytes] | str:
 
 
 def _stored(path: Path) -> dict[str, Any] | None:
-    try:
-        sheet = files.read_json(path)
-    except (OSError, ValueError):
-        return None
-    return sheet if isinstance(sheet, dict) and {"key", "state", "classes", "points"} <= set(sheet) else None
+    return files.read_table(path, "key", "state", "classes", "points")
 
 
 def _flags(sheets: list[dict[str, Any]], sources: Sources) -> dict[str, list[str]]:

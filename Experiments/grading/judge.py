@@ -35,9 +35,9 @@ def planned(groups: Collection[str], truth: str | None) -> list[tuple[str, Check
     return [(g, check) for g, module in CHECKS.items() if g in groups for check in import_module(module).rows(truth)]
 
 
-def unmade(request: Request, why: str) -> list[dict[str, Any]]:
+def unmade(groups: Collection[str], truth: str | None, why: str) -> list[dict[str, Any]]:
     """Return every row as one that fails, because there is no class."""
-    every = planned(request.checks, request.truth)
+    every = planned(groups, truth)
     found = [why, *(["not run: there is no class to check"] * (len(every) - 1))]
     return [_row(group, check, False, words) for (group, check), words in zip(every, found, strict=True)]
 

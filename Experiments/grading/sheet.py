@@ -41,6 +41,11 @@ class Sheet:
         self.reason = ""  # why the last row that failed matters
 
     @property
+    def truth(self) -> str | None:
+        """Return the pruner whose formula the scores should follow; None without one."""
+        return self.graded_as if self.graded_as in FORMULAS else None
+
+    @property
     def holds(self) -> bool:
         """Return whether there are rows and all of them hold."""
         return bool(self.rows) and all(row["ok"] for row in self.rows)
@@ -48,7 +53,7 @@ class Sheet:
     def title(self) -> str:
         """Return the first line: the class, and the pruner that it is graded as."""
         beside = f"graded as {self.graded_as}" if self.graded_as else "none of ours by name"
-        beside += "" if self.graded_as in FORMULAS else ": its scores have no reference"
+        beside += "" if self.truth else ": its scores have no reference"
         return f"{self.name} of {one_line(self.file, 40)} (sha256 {self.sha256[:10]}), {beside}\n"
 
     def text(self) -> str:
@@ -102,7 +107,7 @@ class Sheet:
             "class": self.name,
             "sha256": self.sha256,
             "graded_as": self.graded_as,
-            "reference": None if self.graded_as is None else FORMULAS.get(self.graded_as),
+            "reference": FORMULAS[self.truth] if self.truth else None,
             "checks": self.checks,
             "holds": self.holds,
             "points": self.points(),

@@ -3,19 +3,20 @@
 import json
 import sys
 import traceback
+from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from Experiments.grading.classroom import Job, grade
+from Experiments.grading.classroom import grade
 from Experiments.sweeping import worker
 from Utils.errors import UserError
 
 
 def perform(words: Sequence[str]) -> dict[str, Any]:
     """Grade the student of a job, given as JSON; return {} or {"error": one line}, which is the grader's error."""
-    job = Job(**json.loads(words[0]))
+    job = Namespace(**json.loads(words[0]))
     torch.set_num_threads(job.threads or torch.get_num_threads())
     try:
         grade(job)

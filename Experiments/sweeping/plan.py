@@ -97,11 +97,8 @@ def _dense_of_store(singleshots: Path) -> dict[str, store.RunDirectory]:
     """Return the stored dense runs in this directory, by `_acting`; of equal ones the first by name."""
     dense: dict[str, store.RunDirectory] = {}
     for path in sorted(singleshots.glob("*-c0-*/config.json")):
-        try:
-            config = files.read_json(path)
-        except (OSError, ValueError):  # the sweep does not need it
-            continue
-        if path.parent.name.endswith(f"-{store.digest(config)}"):  # its name matches its settings
+        config = files.read_table(path)  # one that cannot be read is not needed
+        if config and path.parent.name.endswith(f"-{store.digest(config)}"):  # its name matches its settings
             dense.setdefault(_acting(config), store.RunDirectory(str(singleshots.parent), singleshots.name, config))
     return dense
 

@@ -71,6 +71,15 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def read_table(path: Path, *keys: str) -> dict[str, Any] | None:
+    """Return the table in a JSON file that has these keys; None if it has not, or cannot be read."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.keys() >= set(keys) else None
+
+
 def write_json(path: Path, value: object) -> None:
     """Write indented JSON, with each list of numbers on one line. Strings are not changed."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)

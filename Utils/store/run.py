@@ -162,10 +162,7 @@ class Stage:
 
     def prepare(self, config: Mapping[str, Any], afresh: bool) -> None:
         """Keep the checkpoint that an earlier process left of a run with these settings; delete everything else."""
-        try:
-            same = not afresh and files.read_json(self.path / "config.json") == config
-        except (OSError, ValueError):
-            same = False
+        same = not afresh and files.read_table(self.path / "config.json") == config
         for entry in self.path.iterdir():
             if entry.name != LOCK and not (same and entry.name == CHECKPOINT):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,21 +61,25 @@ def load(model: nn.Module, path: Path, masks: bool = False, name: str = "this mo
     masks: copy the masks too. A weight under a zero mask has no effect, whatever its value.
     name: of the model, for the error.
     """
-    wanted = {key: value for key, value in model.state_dict().items() if masks or not key.endswith("_mask")}
-    stored = {key: value for key, value in _read(path, wanted.keys()).items() if masks or not key.endswith("_mask")}
-    _check(path, stored, wanted, name)
+    stored = _fitting(model, path, name, lambda key: masks or not key.endswith("_mask"))
     model.load_state_dict(stored, strict=False)
 
 
 def load_masks(model: nn.Module, path: Path, name: str) -> None:
     """Copy the masks alone of a file into `model`; UserError if they do not fit it, or are not of zeros and ones."""
-    wanted = {key: value for key, value in model.state_dict().items() if key.endswith("_mask")}
-    stored = {key: value for key, value in _read(path, wanted.keys()).items() if key.endswith("_mask")}
-    _check(path, stored, wanted, name)
+    stored = _fitting(model, path, name, lambda key: key.endswith("_mask"))
     for key, mask in stored.items():
         if not ((mask == 0) | (mask == 1)).all():
             raise UserError(f"{path}: {key} has other values than 0 and 1")
     model.load_state_dict(stored, strict=False)
+
+
+def _fitting(model: nn.Module, path: Path, name: str, among: Callable[[str], bool]) -> dict[str, Tensor]:
+    """Return the tensors of a file of those names that are `among` the ones to load; UserError if they do not fit."""
+    wanted = {key: value for key, value in model.state_dict().items() if among(key)}
+    stored = {key: value for key, value in _read(path, wanted.keys()).items() if among(key)}
+    _check(path, stored, wanted, name)
+    return stored
 
 
 def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
@@ -140,7 +143,5 @@ def _shown(key: str, side: Mapping[str, Tensor], other: Mapping[str, Tensor]) ->
 
 def _model(path: Path) -> str:
     """Return the name of the model in a run's file, as the config.json beside it states it."""
-    try:
-        return str(json.loads((path.parent / "config.json").read_text(encoding="utf-8"))["model"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "it"
+    config = files.read_table(path.parent / "config.json", "model")
+    return "it" if config is None else str(config["model"])
