@@ -5,26 +5,16 @@ before torch is imported. What is not listed, such as a model of your own, count
 """
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from Utils import load, settings
 
-OF_MODELS = {"attention", "batchnorm", "residual", "embedding", "layers"}  # layers: more than one that is prunable
-OF_PRUNERS = {"draws", "examples"}  # own random draws; scores that depend on training examples
-_MODELS = {address for models in load.MODELS.values() for _, address in models.values()}
-LACKS: dict[str, set[str]] = {  # module:function of a model or pruner
-    "Models.mlp:fc": {"attention", "batchnorm", "residual", "embedding"},
-    "Models.mlp:conv": {"attention", "batchnorm", "residual", "embedding"},
-    **{
-        address: {"attention", "residual", "embedding"} | ({"batchnorm"} if not address.endswith("_bn") else set())
-        for address in _MODELS
-        if address.startswith("Models.vgg:vgg")
-    },
-    **{
-        address: {"attention", "embedding"}
-        for address in _MODELS
-        if address.startswith(("Models.resnet:resnet", "Models.resnet:wide_resnet"))
-    },
+OFLACKS: dict[str, set[str]] = {  # pattern of the module:function of models and pruners; the first that fits counts
+    "Models.mlp:*": {"attention", "batchnorm", "residual", "embedding"},
+    "Models.vgg:*_bn": {"attention", "residual", "embedding"},
+    "Models.vgg:*": {"attention", "batchnorm", "residual", "embedding"},
+    "Models.resnet:*": {"attention", "embedding"},
     "Models.matched:MatchedTransformer": {"batchnorm", "residual"},
     "Models.matched:MatchedMLP": {"attention", "batchnorm", "residual"},
     "Models.text:TextClassificationModel": {"attention", "batchnorm", "residual", "layers"},
@@ -34,18 +24,21 @@ LACKS: dict[str, set[str]] = {  # module:function of a model or pruner
     "Pruners.pruners:SNIP": {"draws"},
     "Pruners.pruners:GraSP": {"draws"},
     "Pruners.pruners:SynFlow": {"draws", "examples"},
-    "Pruners.grasp:GraSPAbs": {"draws"},
-    "Pruners.grasp:GraSPLog": {"draws"},
+    "Pruners.grasp:*": {"draws"},
 }
 
 
 def traits(model_class: str, model: str, pruners: Iterable[str]) -> set[str]:
     """Return what the model has of OF_MODELS, and at least one of the pruners of OF_PRUNERS."""
     _, address = load.MODELS.get(model_class, {}).get(model, ("", ""))
-    found = OF_MODELS - LACKS.get(address, set())
+    found = OF_MODELS - _lacking(address)
     for pruner in pruners:
-        found |= OF_PRUNERS - LACKS.get(load.PRUNERS.get(pruner, ""), set())
+        found |= OF_PRUNERS - _lacking(load.PRUNERS.get(pruner, ""))
     return found
+
+
+def _lacking(address: str) -> set[str]:
+    return next((traits for pattern, traits in LACKS.items() if fnmatchcase(address, pattern)), set())
 
 
 def idle(values: Mapping[str, Any], usual: Mapping[str, Any], pruners: Iterable[str] = ()) -> list[str]:

@@ -101,19 +101,12 @@ def _distance(pieces: np.ndarray) -> np.ndarray:
     dx, dy = centre - middle[:, :, :1], centre - middle[:, :, 1:]
     along_x, along_y, across_x, across_y = (a.astype(np.float32) for a in (ux * dx, uy * dy, -uy * dx, ux * dy))
     half = (length / 2).astype(np.float32)
-    best = np.full((len(pieces), SIDE, SIDE), np.inf, dtype=np.float32)
-    along, across = np.empty_like(best), np.empty_like(best)
+    nearest = np.full((len(pieces), SIDE, SIDE), np.inf, dtype=np.float32)
     for k in range(pieces.shape[1]):
-        np.add(along_y[:, k, :, None], along_x[:, k, None, :], out=along)
-        np.abs(along, out=along)
-        np.subtract(along, half[:, k, None, None], out=along)
-        np.maximum(along, 0, out=along)
-        np.multiply(along, along, out=along)
-        np.add(across_y[:, k, :, None], across_x[:, k, None, :], out=across)
-        np.multiply(across, across, out=across)
-        np.add(along, across, out=along)
-        np.minimum(best, along, out=best)
-    return np.sqrt(best, out=best)
+        along = np.abs(along_y[:, k, :, None] + along_x[:, k, None, :]) - half[:, k, None, None]
+        across = across_y[:, k, :, None] + across_x[:, k, None, :]
+        nearest = np.minimum(nearest, np.maximum(along, 0) ** 2 + across**2)
+    return np.sqrt(nearest)
 
 
 def _ink(pieces: np.ndarray, half_width: np.ndarray) -> np.ndarray:
