@@ -378,7 +378,9 @@ def test_a_blank_cell_says_why(held, sample_data):
     found.look_again()
     times = Times(found.args, found.profile)
     assert entries.entry(found.of(CELL), times.seconds).text == "– (model file not kept)"
-    assert entries.entry(found.of(CELL), lambda run: entries.peak(run, "train")).text == "– (not measured)"
+    assert (
+        entries.entry(found.of(CELL), lambda run: entries.taken(run, "peak_memory", "train")).text == "– (not measured)"
+    )
     (path / "model.safetensors").write_bytes(b"")
     assert entries.entry(found.of(CELL), times.seconds).text == "– (not measured)"
     with pytest.raises(entries.Absent, match="damaged"):

@@ -83,18 +83,10 @@ def flop_fraction(run: Run) -> float:
     return run.figures["flop_sparsity"]
 
 
-def peak(run: Run, phase: str) -> float:
-    """Return the most bytes in use in a phase. Raises Absent if they were not measured."""
+def taken(run: Run, what: str, phase: str) -> float:
+    """Return what a phase took: its "seconds", or of "peak_memory" the bytes. Raises Absent if it was not measured."""
     try:
-        return float(run.result["peak_memory"][phase])
-    except KeyError:
-        raise Absent("not measured") from None
-
-
-def seconds(run: Run, phase: str) -> float:
-    """Return the seconds that a phase took. Raises Absent if they were not measured."""
-    try:
-        return float(run.result["seconds"][phase])
+        return float(run.result[what][phase])
     except KeyError:
         raise Absent("not measured") from None
 
@@ -121,9 +113,9 @@ def caption(profile: Profile, founds: Iterable[Found], *more: str) -> str:
 def data(runs: Sequence[Run]) -> str:
     """Return which data the runs were made on."""
     sources = {run.result["source"] for run in runs}
-    return {frozenset({"real"}): "real data", frozenset({"sample"}): "GENERATED SAMPLE DATA"}.get(
-        frozenset(sources), "real data and GENERATED SAMPLES"
-    )
+    if len(sources) > 1:
+        return "real data and GENERATED SAMPLES"
+    return "real data" if sources == {"real"} else "GENERATED SAMPLE DATA"
 
 
 def device(run: Run) -> str:

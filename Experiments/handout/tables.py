@@ -1,6 +1,7 @@
 """The handout's tables, with rows and columns in the handout's order."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from Experiments.handout import entries
@@ -195,9 +196,9 @@ def _by_layer(holdings: Holdings, name: str, title: str, compression: float, col
 
 # Figures that are compared between precisions: title, figure of a run, its scale, decimals.
 PRECISION_FIGURES: tuple[tuple[str, Callable[[Run], float], float, int], ...] = (
-    ("memory in training, MiB", lambda run: entries.peak(run, "train"), MIB, 0),
-    ("memory in pruning, MiB", lambda run: entries.peak(run, "prune"), MIB, 0),
-    ("training, s", lambda run: entries.seconds(run, "train"), 1.0, 1),
+    ("memory in training, MiB", partial(entries.taken, what="peak_memory", phase="train"), MIB, 0),
+    ("memory in pruning, MiB", partial(entries.taken, what="peak_memory", phase="prune"), MIB, 0),
+    ("training, s", partial(entries.taken, what="seconds", phase="train"), 1.0, 1),
     ("test accuracy, %", entries.top1, 1.0, 2),
 )
 

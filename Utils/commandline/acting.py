@@ -10,7 +10,9 @@ from typing import Any
 
 from Utils import load, settings
 
-OFLACKS: dict[str, set[str]] = {  # pattern of the module:function of models and pruners; the first that fits counts
+OF_MODELS = {"attention", "batchnorm", "residual", "embedding", "layers"}  # layers: more than one that is prunable
+OF_PRUNERS = {"draws", "examples"}  # own random draws; scores that depend on training examples
+LACKS: dict[str, set[str]] = {  # pattern of the module:function of models and pruners; the first that fits counts
     "Models.mlp:*": {"attention", "batchnorm", "residual", "embedding"},
     "Models.vgg:*_bn": {"attention", "residual", "embedding"},
     "Models.vgg:*": {"attention", "batchnorm", "residual", "embedding"},

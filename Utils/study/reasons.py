@@ -6,6 +6,7 @@ Each is asked of every task that has the runs for it. Figures of `--experiment p
 import math
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from Utils.study.statements import Question, Statement, Statements, compared, stated
@@ -14,6 +15,7 @@ from Utils.study.tasks import MAIN, Task, Variant, pruner_title
 
 REASONS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 GRASP, RAND = "grasp", "rand"
+Figure = Callable[[Task, str, float], dict[str, float]]  # pruner, compression -> a figure by seed
 AT = 1.0  # the compression of those that ask about one
 NARROW: Variant = (("width", "0.25"),)
 WIDE: Variant = (("width", "4.0"),)
@@ -34,14 +36,14 @@ def questions(equal: float, bleu: float, move: float) -> list[Question]:
         words = {key: text.format(equal=equal, bleu=bleu, move=move) for key, text in REASONS[name].items()}
         return Question(words["name"], "any task", words["border"], of, statements, words["price"], sparse=True)
 
-    def pruned(figure: Callable[[Task, str, float], dict[str, float]], sign: float) -> Statements:
+    def pruned(figure: Figure, sign: float) -> Statements:
         return lambda task: _each(task, lambda pruner: _less(task, figure, pruner, sign))
 
     return [
         question("overfits", overfits, lambda task: task.kind == "text"),
-        question("context", pruned(_order, -1.0)),
-        question("subtle", pruned(_figure("dropped_changed"), 1.0)),
-        question("rare", pruned(_rare, -1.0)),
+        question("context", pruned(_gap("unchanged_top1", "shuffled_top1"), -1.0)),
+        question("subtle", pruned(partial(Task.values, figure="dropped_changed"), 1.0)),
+        question("rare", pruned(_gap("rarest_top1", "commonest_top1"), -1.0)),
         question("correlated", correlated),
         question("dimension", lambda task: _variants(task, (GRASP, RAND), MAIN, EMBEDDING, 0.0)),
         question("redundant", lambda task: _loses_more(task, NARROW, WIDE)),
@@ -54,23 +56,12 @@ def questions(equal: float, bleu: float, move: float) -> list[Question]:
     ]
 
 
-def _figure(name: str) -> Callable[[Task, str, float], dict[str, float]]:
-    return lambda task, pruner, compression: task.values(pruner, compression, figure=name)
+def _gap(first: str, second: str) -> Figure:
+    """Return the function that gives one figure of Run.figures less another, by seed."""
+    return lambda task, *of: paired(task.values(*of, figure=first), task.values(*of, figure=second))
 
 
-def _order(task: Task, pruner: str, compression: float) -> dict[str, float]:
-    """Return what the order of words or tiles is worth, by seed."""
-    return paired(*(task.values(pruner, compression, figure=f"{name}_top1") for name in ("unchanged", "shuffled")))
-
-
-def _rare(task: Task, pruner: str, compression: float) -> dict[str, float]:
-    """Return the accuracy in the quarter of the rarest words less that in the quarter of the commonest, by seed."""
-    return paired(*(task.values(pruner, compression, figure=f"{name}_top1") for name in ("rarest", "commonest")))
-
-
-def _less(
-    task: Task, figure: Callable[[Task, str, float], dict[str, float]], pruner: str, sign: float
-) -> dict[str, float]:
+def _less(task: Task, figure: Figure, pruner: str, sign: float) -> dict[str, float]:
     """Return a figure of the pruned network less that of the dense one of the same seed, times `sign`."""
     by_seed = paired(figure(task, pruner, AT), figure(task, pruner, 0.0))
     return {seed: sign * value for seed, value in by_seed.items()}
@@ -97,13 +88,9 @@ def _variants(
 
 def overfits(task: Task) -> list[Statement]:
     """State for Rand that the training accuracy exceeds the test accuracy by less than in the dense network."""
-
-    def gap(compression: float) -> dict[str, float]:
-        return paired(*(task.values(RAND, compression, figure=f"final_{split}_top1") for split in ("train", "test")))
-
-    statements = []
+    statements, gap = [], _gap("final_train_top1", "final_test_top1")
     for c in task.compressions(pruner=RAND):
-        by_seed = paired(gap(0.0), gap(c))
+        by_seed = paired(gap(task, RAND, 0.0), gap(task, RAND, c))
         runs = [task.runs(RAND, side)[seed] for seed in by_seed for side in (0.0, c)]
         statements += stated(f"Rand at {c:g}", by_seed.values(), runs, 0.0)
     return statements

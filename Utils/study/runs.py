@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,40 +105,22 @@ class Run:
     @cached_property
     def measurement(self) -> Mapping[str, Any] | None:
         """Return the result of `--experiment measure` by format; None if it is missing or damaged."""
-        try:
-            formats = files.read_json(self.path / "measurement.json")["formats"]
-            counted = ["parameters", "file_bytes", "memory_bytes"]
-            counted += ["multiply_adds"] if REFERENCE in formats else []  # of unknown parts nobody counts them
-            for figures in formats.values():
-                for key in counted:
-                    figures[key] + 0
-                if not all(taken["median"] > 0.0 for taken in figures["seconds"].values()):
-                    raise ValueError("no time at all")
-            return formats if MASKED in formats else None
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            console.warn(f"{self.path}/measurement.json is left out ({type(error).__name__}: {error})")
-            return None
+        return self._beside("measurement.json", _formats)
 
     @cached_property
     def probes(self) -> Mapping[str, float]:
         """Return the figures of `--experiment probe`; empty if it was not made or is damaged."""
+        return self._beside("probes.json", _probed) or {}
+
+    def _beside(self, name: str, read: Callable[[Any], Mapping[str, Any] | None]) -> Mapping[str, Any] | None:
+        """Return what `read` takes from a JSON file of another experiment; None if it is missing or damaged."""
         try:
-            found = files.read_json(self.path / "probes.json")
-            figures: dict[str, float | None] = {}
-            for change, values in found["changes"].items():
-                figures |= {f"{change}_top1": values["test_top1"], f"{change}_changed": values["changed"]}
-            if found["by_rarity"]:
-                figures |= {"commonest_top1": found["by_rarity"][0], "rarest_top1": found["by_rarity"][-1]}
-            if ratios := [ratio for ratio in found["correlation"].values() if ratio is not None]:
-                figures["kept_correlation"] = math.fsum(ratios) / len(ratios)
-            return {key: float(value) for key, value in figures.items() if value is not None}
+            return read(files.read_json(self.path / name))
         except FileNotFoundError:
-            return {}
+            return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            console.warn(f"{self.path}/probes.json is left out ({type(error).__name__}: {error})")
-            return {}
+            console.warn(f"{self.path}/{name} is left out ({type(error).__name__}: {error})")
+            return None
 
     @property
     def classes(self) -> int:
@@ -166,6 +148,29 @@ class Run:
         for value in (self.seed, self.settings["dataset"], self.settings["model"], self.pruner):
             if not isinstance(value, str):
                 raise TypeError("not a name")
+
+
+def _formats(found: Any) -> Mapping[str, Any] | None:
+    formats = found["formats"]
+    counted = ["parameters", "file_bytes", "memory_bytes"]
+    counted += ["multiply_adds"] if REFERENCE in formats else []  # of unknown parts nobody counts them
+    for figures in formats.values():
+        for key in counted:
+            figures[key] + 0
+        if not all(taken["median"] > 0.0 for taken in figures["seconds"].values()):
+            raise ValueError("no time at all")
+    return formats if MASKED in formats else None
+
+
+def _probed(found: Any) -> dict[str, float]:
+    figures: dict[str, float | None] = {}
+    for change, values in found["changes"].items():
+        figures |= {f"{change}_top1": values["test_top1"], f"{change}_changed": values["changed"]}
+    if found["by_rarity"]:
+        figures |= {"commonest_top1": found["by_rarity"][0], "rarest_top1": found["by_rarity"][-1]}
+    if ratios := [ratio for ratio in found["correlation"].values() if ratio is not None]:
+        figures["kept_correlation"] = math.fsum(ratios) / len(ratios)
+    return {key: float(value) for key, value in figures.items() if value is not None}
 
 
 def read(stores: Iterable[str] | None, left_out: list[str] | None = None) -> list[Run]:
