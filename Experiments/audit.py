@@ -15,7 +15,7 @@ from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
 from Utils.errors import UserError
-from Utils.store import provenance
+from Utils.store import files, provenance
 from Utils.store import run as store
 from Utils.wording import counted
 
@@ -76,7 +76,6 @@ def run(args: Namespace) -> int:
 
     import torch
 
-    from Experiments.reporting import writing
     from Pruners import audit
     from Utils.data.loader import Loader
 
@@ -95,8 +94,8 @@ def run(args: Namespace) -> int:
     found |= {"dead": dead, "machine": provenance.machine(torch.device("cpu")), "versions": provenance.versions()}
     out = Path(args.report_dir) / "audit"
     written = [
-        writing.text(out / f"{name}.md", f"{table.markdown()}\n{lines}"),
-        writing.json(out / f"{name}.json", {**found, "commit": provenance.commit()}),
+        files.write_text(out / f"{name}.md", f"{table.markdown()}\n{lines}"),
+        files.write_json(out / f"{name}.json", {**found, "commit": provenance.commit()}),
     ]
     print(words(table, entries) + lines, end="")
     print(f"Saved to {out}: {', '.join(file.name for file in written)}")

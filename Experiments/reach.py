@@ -11,6 +11,7 @@ import json
 from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from Utils.wording import counted
 if TYPE_CHECKING:
     import torch
 
-    from Experiments.reporting.canvas import Draw
     from Experiments.reporting.table import Table
     from Utils.data.corpus import Corpus
 
@@ -83,10 +83,10 @@ def run(args: Namespace) -> list[Path]:
         records = list(_records(args, data, device, kept))
     table = summary(name, f"{data.dataset.title}, {args.model} ({data.source} data){_unlike_default(args)}", records)
     title = "Share of seeds by classes in reach, and the signal that is left"
-    panels = [_classes(records, data.num_classes), _signal(records)]
+    panels = [partial(_classes, records, data.num_classes), partial(_signal, records)]
     written = [
-        writing.text(out / f"{name}.md", table.markdown()),
-        writing.text(out / f"{name}.csv", table.csv()),
+        files.write_text(out / f"{name}.md", table.markdown()),
+        files.write_text(out / f"{name}.csv", table.csv()),
         *writing.picture(out, canvas.picture(name, title, panels)),
     ]
     print(table.markdown())
@@ -236,44 +236,38 @@ def summary(name: str, title: str, records: Sequence[dict[str, Any]]) -> Table:
     return Table(name, f"What masks reach: {title}", HEADER, rows, records, note)
 
 
-def _classes(records: Sequence[dict[str, Any]], total: int) -> Draw:
+def _classes(records: Sequence[dict[str, Any]], total: int, axes: Any) -> None:
     """Draw a bar per pruner and compression, divided by the number of classes in reach, the darker the more."""
     from Experiments.reporting import style
     from Utils.study.tasks import pruner_title
 
-    def draw(axes: Any) -> None:
-        labels = []
-        for k, ((pruner, compression), cell) in enumerate(_cells(records).items()):
-            left = 0.0
-            for classes, share in _shares(cell).items():
-                shade = 0.12 + 0.88 * classes / total
-                axes.barh(k, share, left=left, color=style.look(pruner).colour, alpha=shade, edgecolor=style.BACK)
-                if share > 0.06:
-                    axes.text(left + share / 2, k, str(classes), ha="center", va="center", fontsize=7, color=style.INK)
-                left += share
-            labels.append(f"{pruner_title(pruner)} {compression:g}")
-        axes.set_yticks(range(len(labels)), labels, fontsize=7)
-        axes.invert_yaxis()
-        axes.set(xlabel="share of seeds", title=f"Classes in reach, of {total}", xlim=(0, 1))
-
-    return draw
+    labels = []
+    for k, ((pruner, compression), cell) in enumerate(_cells(records).items()):
+        left = 0.0
+        for classes, share in _shares(cell).items():
+            shade = 0.12 + 0.88 * classes / total
+            axes.barh(k, share, left=left, color=style.look(pruner).colour, alpha=shade, edgecolor=style.BACK)
+            if share > 0.06:
+                axes.text(left + share / 2, k, str(classes), ha="center", va="center", fontsize=7, color=style.INK)
+            left += share
+        labels.append(f"{pruner_title(pruner)} {compression:g}")
+    axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    axes.invert_yaxis()
+    axes.set(xlabel="share of seeds", title=f"Classes in reach, of {total}", xlim=(0, 1))
 
 
-def _signal(records: Sequence[dict[str, Any]]) -> Draw:
+def _signal(records: Sequence[dict[str, Any]], axes: Any) -> None:
     """Draw the signal of each seed, with the median, by pruner and compression."""
     from Experiments.reporting import canvas, style
 
-    def draw(axes: Any) -> None:
-        for k, ((pruner, _), cell) in enumerate(_cells(records).items()):
-            values = sorted(record["signal"] for record in cell if record["signal"])
-            look = style.look(pruner)
-            axes.plot(values, [k] * len(values), look.marker, color=look.colour, alpha=0.3, markersize=3)
-            if values:
-                axes.plot(values[len(values) // 2], k, "|", color=style.INK, markersize=11)
-        canvas.log(axes)
-        axes.minorticks_off()
-        axes.invert_yaxis()
-        axes.set_yticks([])
-        axes.set(xlabel="signal (1 is dense); line: median; without seeds of no signal", title="Signal that is left")
-
-    return draw
+    for k, ((pruner, _), cell) in enumerate(_cells(records).items()):
+        values = sorted(record["signal"] for record in cell if record["signal"])
+        look = style.look(pruner)
+        axes.plot(values, [k] * len(values), look.marker, color=look.colour, alpha=0.3, markersize=3)
+        if values:
+            axes.plot(values[len(values) // 2], k, "|", color=style.INK, markersize=11)
+    canvas.log(axes)
+    axes.minorticks_off()
+    axes.invert_yaxis()
+    axes.set_yticks([])
+    axes.set(xlabel="signal (1 is dense); line: median; without seeds of no signal", title="Signal that is left")

@@ -10,7 +10,7 @@ from pathlib import Path
 from Utils import console
 from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser
-from Utils.store import seal
+from Utils.store import files, seal
 from Utils.wording import counted
 
 # pandas and matplotlib are imported only if there are runs to report.
@@ -51,8 +51,8 @@ def run(args: Namespace) -> list[Path]:
     out = Path(args.report_dir)
     comparison = comparison_tables.compare(found)
     written = [
-        writing.text(out / "compare.md", comparison.markdown(runs=True)),
-        writing.json(out / "compare.json", comparison.as_json()),
+        files.write_text(out / "compare.md", comparison.markdown(runs=True)),
+        files.write_json(out / "compare.json", comparison.as_json()),
     ]
     if args.experiment == COMPARE:
         written += writing.pictures(out, figures.retained_pictures(found))
@@ -64,9 +64,9 @@ def run(args: Namespace) -> list[Path]:
     written += [
         *writing.tables(out, [table for group in tables.values() for table in group]),
         *writing.tables(out, comparison.tables),
-        writing.text(out / "tables" / "settings.csv", flat),
+        files.write_text(out / "tables" / "settings.csv", flat),
         *writing.pictures(out, [picture for group in pictures.values() for picture in group]),
-        writing.text(out / "report.html", page.build(found, tables, comparison, pictures)),
+        files.write_text(out / "report.html", page.build(found, tables, comparison, pictures)),
     ]
     left_out = f", {len(found.left_out)} left out" if found.left_out else ""
     print(

@@ -14,19 +14,8 @@ from Utils.store import files
 
 GRADEBOOK, CANVAS, MOODLE = "gradebook.csv", "canvas.csv", "moodle.csv"
 COLUMNS = (
-    "student",
-    "id",
-    "state",
-    "points",
-    "override",
-    "final",
-    "of",
-    "late days",
-    "rows",
-    "reason",
-    "flags",
-    "note",
-)
+    "student", "id", "state", "points", "override", "final", "of", "late days", "rows", "reason", "flags", "note",
+)  # fmt: skip
 OWN = ("override", "note")  # columns of a second rater, which a new grading keeps
 
 
@@ -127,7 +116,7 @@ def _table(path: Path, head: Sequence[str], body: Sequence[Sequence[Any]]) -> No
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
     writer.writerows([_cell(value) for value in row] for row in body)
-    files.write_bytes(path, text.getvalue().encode())
+    files.write_text(path, text.getvalue())
 
 
 def _cell(value: Any) -> Any:

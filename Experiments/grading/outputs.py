@@ -21,7 +21,7 @@ def write(directory: Path, sheet: Mapping[str, Any], rubric: Rubric) -> None:
 def tell(directory: Path, sheet: Mapping[str, Any], rubric: Rubric, final: float) -> None:
     """Write what the student reads and what Gradescope reads. final: the points, which a second rater may have set."""
     told = {**sheet, "points": final, "made": sheet["points"]}
-    files.write_bytes(directory / FEEDBACK, feedback(told, rubric).encode())
+    files.write_text(directory / FEEDBACK, feedback(told, rubric))
     files.write_json(directory / RESULTS, gradescope(told, rubric))
 
 
@@ -78,15 +78,14 @@ def gradescope(sheet: Mapping[str, Any], rubric: Rubric) -> dict[str, Any]:
     """Return the content of results.json, in Gradescope's format for autograders."""
     tests = []
     for one in sheet["classes"]:
-        weights = {id(row): rubric.weight(row) for row in one["rows"]}
         for row in one["rows"]:
-            if weights[id(row)]:
+            if weight := rubric.weight(row):
                 words = "" if row["ok"] else f"expected: {row['expected']}\nwhy: {row['why']}\n"
                 tests.append(
                     {
                         "name": f"{one['class']}: {row['group']}: {row['name']}",
-                        "score": round(weights[id(row)] * rubric.share(row), 4),
-                        "max_score": weights[id(row)],
+                        "score": round(weight * rubric.share(row), 4),
+                        "max_score": weight,
                         "status": "passed" if row["ok"] else "failed",
                         "output": f"{words}found: {row['found']}",
                         "output_format": "text",

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from Experiments.grading.outputs import FEEDBACK, GRADED, GRADER, LATE, STUDENT
 from Experiments.grading.rubric import Rubric
 from Experiments.grading.structure import COMMON
+from Experiments.reporting import table
 from Utils.wording import counted
 
 INDEX = "index.html"
@@ -23,7 +24,6 @@ WIDTH, HEIGHT = 600, 160  # of the picture, in units of its own
 
 def build(sheets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], marks: Rubric) -> str:
     """Return the page; rows: of the gradebook."""
-    title = html.escape(marks.assignment)
     states = Counter(sheet["state"] for sheet in sheets)
     finals = [row["final"] for row in rows if isinstance(row["final"], int | float)]
     words = f"{counted(len(sheets), 'submission')}: " + ", ".join(
@@ -39,17 +39,13 @@ def build(sheets: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]
         "Students": _students(rows),
     }
     body = "\n".join(f"<section>\n<h2>{name}</h2>\n{content}\n</section>" for name, content in sections.items())
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{title}</title>\n<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>{title}</h1>\n<p>{html.escape(words)}.</p>\n"
-        f'<p class="note">Isolation: {html.escape(isolation)}. Flags are for a human to look at and are never scored. '
+    notes = (
+        f"Isolation: {html.escape(isolation)}. Flags are for a human to look at and are never scored. "
         f"What more than {COMMON:.0%} of a class share counts as handed out. "
-        f"A second rater's points go into the column override of gradebook.csv, which a new grading keeps.</p>\n"
-        f"{body}\n</main>\n</body>\n</html>\n"
+        f"A second rater's points go into the column override of gradebook.csv, which a new grading keeps."
     )
+    content = f'<p>{html.escape(words)}.</p>\n<p class="note">{notes}</p>\n{body}'
+    return table.document(html.escape(marks.assignment), STYLE.read_text(encoding="utf-8"), content)
 
 
 def mistakes(sheets: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -124,7 +120,5 @@ def _table(
         lines.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     names = "".join(f'<th scope="col">{name}</th>' for name in head)
     body = "\n".join(lines)
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-        f'<table class="words"><thead><tr>{names}</tr></thead>\n<tbody>{body}</tbody></table></div>'
-    )
+    body = f'<table class="words"><thead><tr>{names}</tr></thead>\n<tbody>{body}</tbody></table>'
+    return table.boxed(title, body)

@@ -15,6 +15,7 @@ from Experiments.reporting import writing
 from Experiments.reporting.canvas import Picture
 from Experiments.reporting.table import DASH, Table
 from Utils import console
+from Utils.store import files
 from Utils.study.runs import Run
 from Utils.wording import counted
 
@@ -91,7 +92,7 @@ def write(args: Namespace, holdings: Holdings) -> list[Path]:
     ]
     writing.tables(folder, made_tables)
     writing.pictures(folder, made_pictures)
-    page = writing.text(folder / PAGE, text(profile, made, made_tables, made_pictures))
+    page = files.write_text(folder / PAGE, text(profile, made, made_tables, made_pictures))
     return [page, folder / "tables", folder / "figures"]
 
 

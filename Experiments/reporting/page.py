@@ -16,7 +16,7 @@ from Experiments.reporting import embedded
 from Experiments.reporting.canvas import Picture, inline
 from Experiments.reporting.comparison_tables import ANSWER, LISTED, Comparison
 from Experiments.reporting.study import SAMPLES, Study
-from Experiments.reporting.table import Table, folded
+from Experiments.reporting.table import Table, document, folded
 from Utils.study import answer, statements
 from Utils.wording import counted
 
@@ -63,15 +63,12 @@ def build(
     licence = f"/*\n{_file(VENDOR / vendor['licence'])}\n*/"
     scripts = [f"{licence}\n{_file(VENDOR / vendor['script'])}", *(_file(BROWSER / name) for name in OWN)]
     inlined = "\n".join(f"<script>{script}</script>" for script in scripts)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>Pruning, on text beside images</title>\n<style>\n{_file(VENDOR / vendor['style'])}\n"
-        f"{_file(BROWSER / 'page.css')}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>Pruning, on text beside images</h1>\n{banner}{_left_out(study)}{body}\n</main>\n"
-        f'<script type="application/json" id="embedded">{embedded.text(found)}</script>\n{inlined}\n</body>\n</html>\n'
+    return document(
+        "Pruning, on text beside images",
+        f"{_file(VENDOR / vendor['style'])}\n{_file(BROWSER / 'page.css')}",
+        f"{banner}{_left_out(study)}{body}",
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n',
+        f'<script type="application/json" id="embedded">{embedded.text(found)}</script>\n{inlined}\n',
     )
 
 

@@ -61,6 +61,17 @@ class Table:
         return folded(f"table-{self.name}", self.title, boxed(self.title, body) + note)
 
 
+def document(title: str, style: str, content: str, head: str = "", scripts: str = "") -> str:
+    """Return a whole page. head: further lines of its head; scripts: what follows the content."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{head}'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{content}\n</main>\n"
+        f"{scripts}</body>\n</html>\n"
+    )
+
+
 def folded(name: str, title: str, content: str, data: str = "") -> str:
     """Return content in HTML that is folded away below its title; data: what the page's script draws into it."""
     drawn = f" data-{data}" if data else ""

@@ -8,22 +8,10 @@ from Experiments.reporting.table import Table
 from Utils.store import files
 
 
-def text(path: Path, content: str) -> Path:
-    """Write a text file; return its path."""
-    files.write_bytes(path, content.encode())
-    return path
-
-
-def json(path: Path, content: object) -> Path:
-    """Write a JSON file; return its path."""
-    files.write_json(path, content)
-    return path
-
-
 def tables(folder: Path, written: Iterable[Table]) -> list[Path]:
     """Write tables/<name>.csv and .md for each table that has rows; return the paths."""
     return [
-        text(folder / "tables" / f"{table.name}.{kind}", content)
+        files.write_text(folder / "tables" / f"{table.name}.{kind}", content)
         for table in written
         if table.rows
         for kind, content in (("csv", table.csv()), ("md", table.markdown()))
@@ -37,6 +25,5 @@ def pictures(folder: Path, drawn: Iterable[Picture]) -> list[Path]:
 
 def picture(folder: Path, made: Picture) -> list[Path]:
     """Write <name>.svg and .png; return the paths."""
-    png = folder / f"{made.name}.png"
-    files.write_bytes(png, made.png)
-    return [text(folder / f"{made.name}.svg", made.svg), png]
+    drawn = files.write_text(folder / f"{made.name}.svg", made.svg)
+    return [drawn, files.write_bytes(folder / f"{made.name}.png", made.png)]

@@ -1,6 +1,7 @@
 """Worker processes on this machine. They make runs in parallel and are replaced when they die."""
 
 import collections
+import contextlib
 import json
 import os
 import selectors
@@ -68,11 +69,9 @@ class Worker:
         self.job = job
         os.lseek(self.log.fileno(), 0, os.SEEK_SET)  # the process shares this open file
         os.ftruncate(self.log.fileno(), 0)
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has died: its replies end, and another worker gets the run
             self.commands.write(json.dumps(list(command)) + "\n")
             self.commands.flush()
-        except BrokenPipeError:
-            pass  # it has died: its replies end, and another worker gets the run
 
     def output(self) -> str:
         """Return the end of what the run has printed so far."""
@@ -96,10 +95,8 @@ class Worker:
 
         In the middle of a run it ends at once and deletes partial files.
         """
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self.commands.close()
-        except BrokenPipeError:
-            pass
 
     def stop(self) -> None:
         """Release the process and wait for its end; kill it if that takes long."""

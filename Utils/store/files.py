@@ -41,13 +41,11 @@ def try_out(path: Path) -> None:
     """Make the directory of `path` and a file in it, which is removed. Raises UserError if that cannot be."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        Path(part).unlink()
+        tempfile.TemporaryFile(dir=path.parent).close()
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step. If it cannot be written, raise UserError and keep the old file."""
+def write_bytes(path: Path, content: bytes) -> Path:
+    """Replace `path` by `content` in one step and return it. Raises UserError, and keeps the old file, if it cannot."""
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -61,6 +59,12 @@ def write_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             Path(part).unlink(missing_ok=True)
             raise
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write text as UTF-8, as `write_bytes` does."""
+    return write_bytes(path, text.encode())
 
 
 NUMBERS = re.compile(r"\[\s+(-?\d[^\s,]*(?:,\s+-?\d[^\s,]*)*)\s+\]")  # a list of numbers as json.dumps indents it
@@ -80,11 +84,11 @@ def read_table(path: Path, *keys: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and content.keys() >= set(keys) else None
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: object) -> Path:
     """Write indented JSON, with each list of numbers on one line. Strings are not changed."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     text = NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text)
-    write_bytes(path, f"{text}\n".encode())
+    return write_text(path, f"{text}\n")
 
 
 @contextlib.contextmanager
