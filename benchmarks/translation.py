@@ -36,6 +36,7 @@ from Utils.training.loss import CrossEntropy
 from Utils.training.train import train_epoch
 
 BATCH = 128
+PARTS = 5  # of the sentences, which the tutorial's form translates one after the other
 WAYS = {"fp32": None, "bf16": torch.bfloat16}
 
 
@@ -182,13 +183,13 @@ def training(data: corpus.Corpus, rounds: int, steps: int) -> tuple[dict, dict]:
     return figures, weights_of(ways["bf16"].model)
 
 
-def decoding(data: corpus.Corpus, state: dict, sentences: int, parts: int = 5) -> dict:
+def decoding(data: corpus.Corpus, state: dict, sentences: int) -> dict:
     ours, plain = network(data, state), Tutorial(data.shape[0], data.num_classes)
     plain.load_state_dict(state)
     plain.eval()
     test = cast(Sentences, data.test)
     sources = [test.source(k) for k in range(min(sentences, len(test)))]
-    part = -(-len(sources) // parts)
+    part = -(-len(sources) // PARTS)
     theirs: list[list[int]] = []
     mine: list[list[list[int]]] = []
 

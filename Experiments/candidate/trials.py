@@ -49,6 +49,10 @@ class Trial:
         """Return the masks."""
         return [mask for mask, _ in self.pairs]
 
+    def copies(self) -> list[Tensor]:
+        """Return copies of the masks, which what comes next does not change."""
+        return [mask.detach().clone() for mask in self.masks()]
+
     def build(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
         return {"missing": [name for name in METHODS if not callable(getattr(self.pruner, name, None))]}, []
 
@@ -82,7 +86,7 @@ class Trial:
             if not all(torch.equal(score, tensors[str(k)]) for k, score in enumerate(self.scores())):
                 raise ValueError("self.scores cannot be set: it is not where the scores are kept")
             self.pruner.mask(density, message["scope"])
-            found += copies(self.masks())
+            found += self.copies()
         return {}, found
 
     def rounds(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
@@ -91,7 +95,7 @@ class Trial:
         for density in message["densities"]:
             self.score(message, tensors)
             self.pruner.mask(density, message["scope"])
-            found += copies(self.masks())
+            found += self.copies()
         return {}, found
 
     def mask(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> Answer:
@@ -141,11 +145,6 @@ OPERATIONS: dict[str, Callable[[Trial, dict[str, Any], dict[str, Tensor]], Answe
     name: getattr(Trial, name)
     for name in ("build score draws held masked mask rounds shuffle apply stats peak effects".split())
 }
-
-
-def copies(tensors: list[Tensor]) -> list[Tensor]:
-    """Return copies, which what comes next does not change."""
-    return [tensor.detach().clone() for tensor in tensors]
 
 
 def settle() -> None:

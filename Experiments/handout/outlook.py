@@ -41,7 +41,6 @@ class Estimator:
         self.args = args
         self.estimate = Estimate(Path(args.result_dir))
         self.probes: dict[tuple, float] = {}
-        self.corpora: dict[str, corpus.Corpus] = {}
 
     def of(self, runs: Sequence[plan.PlannedRun]) -> Outlook:
         """Estimate the time of all these runs."""
@@ -67,20 +66,15 @@ class Estimator:
         return self.probes[key]
 
     def _probe(self, run: plan.PlannedRun) -> float:
-        import torch
-
+        from Experiments import building
         from Utils import testtime
         from Utils.training.loss import CrossEntropy
         from Utils.training.train import train_epoch
 
-        args = run.args
-        if run.located.key not in self.corpora:
-            self.corpora[run.located.key] = corpus.load(run.located)
-        data = self.corpora[run.located.key]
+        args, data = run.args, corpus.load(run.located)
         device = load.device(self.args.gpu, self.args.no_cuda)
-        with torch.random.fork_rng(devices=[]):
-            model = load.model(args.model, args.model_class)(data.shape, data.num_classes).to(device)
-        loader = load.dataloader(data, args.train_batch_size, True)
+        model, _ = building.model_and_pruner(data, args, device)
+        loader = building.train_loader(data, args)
         batches = list(islice(loader, STEPS + 1))
         kind, arguments = load.optimizer(args.optimizer, args)
         optimizer = kind(model.parameters(), lr=args.lr, **arguments)

@@ -70,10 +70,10 @@ class Profile:
         """Return the networks of question 1."""
         return self.network, FC
 
-    def cell(self, network: Network, column: Column, compression: float, amp: str | None = None) -> Cell:
+    def cell(self, network: Network, column: Column, compression: float) -> Cell:
         """Return the cell of a network, column and compression."""
         pre = self.pre_epochs if column.trained_first else 0
-        return Cell(network, column.pruner, compression, pre, self.post_epochs, amp)
+        return Cell(network, column.pruner, compression, pre, self.post_epochs)
 
     def columns(self, untrained: bool = False) -> list[Column]:
         """Return the pruners in the handout's order; untrained: add those of TRAINED_FIRST without training."""

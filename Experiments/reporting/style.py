@@ -20,15 +20,7 @@ class Look:
 
 
 # After Okabe and Ito: distinct with any colour vision, and by marker without colours; contrast above 3 on both pages.
-LOOKS = (
-    ("#7a7f87", "o"),
-    ("#2c7fb8", "s"),
-    ("#b35fa0", "^"),
-    ("#d55e00", "D"),
-    ("#009e73", "v"),
-    ("#8c6d31", "P"),
-    ("#7d6ee7", "X"),
-)
+COLOURS = ("#7a7f87", "#2c7fb8", "#b35fa0", "#d55e00", "#009e73", "#8c6d31", "#7d6ee7")
 OTHERS = "#c2475f"  # all other pruners, distinct by their markers
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -36,6 +28,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 def look(pruner: str) -> Look:
     """Return the look of a pruner."""
     names = list(load.PRUNERS)
-    index = names.index(pruner) if pruner in names else len(LOOKS)
-    colour, marker = LOOKS[index] if index < len(LOOKS) else (OTHERS, MARKERS[index % len(MARKERS)])
-    return Look(pruner_title(pruner), colour, marker)
+    index = names.index(pruner) if pruner in names else len(COLOURS)
+    colour = COLOURS[index] if index < len(COLOURS) else OTHERS
+    return Look(pruner_title(pruner), colour, MARKERS[index % len(MARKERS)])

@@ -28,7 +28,9 @@ def check(folder: Path, name: str = "") -> None:
     """
     try:
         sums = files.read_json(folder / FILE)
-        wanted = {key: str(value) for key, value in sums.items() if name == key or not (name or is_weights(key))}
+        wanted = {
+            key: str(value) for key, value in sums.items() if name == key or not (name or key.endswith(".safetensors"))
+        }
     except FileNotFoundError:
         return
     except (OSError, ValueError, AttributeError) as error:
@@ -42,11 +44,6 @@ def check(folder: Path, name: str = "") -> None:
             raise damaged(folder / key, error) from error
         if not same:
             raise damaged(folder / key, f"it has changed since {FILE} was written")
-
-
-def is_weights(name: str) -> bool:
-    """Return whether a file of this name holds tensors."""
-    return name.endswith(".safetensors")
 
 
 def damaged(path: Path, why: object) -> UserError:

@@ -57,15 +57,15 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     of_images = partial(question, where=images.title, of=lambda task: task.record == images.of)
 
     def below(task: Task) -> list[Statement]:
-        return against(task, GRASP, RAND, [c for c in task.compressions() if c < top], -EQUAL, EQUAL)
+        return against(task, [c for c in task.compressions() if c < top], -EQUAL, EQUAL)
 
     return [
-        of_news("falls", lambda task: falls(task, (GRASP, RAND))),
-        of_news("beats", lambda task: against(task, GRASP, RAND, [top], low=0.0)),
+        of_news("falls", falls),
+        of_news("beats", lambda task: against(task, [top], low=0.0)),
         of_news("equal_below", below),
         of_news("test_accuracy", lambda task: is_test_accuracy(task, printed)),
-        of_translation("moves", lambda task: moves(task, (GRASP, RAND), top_bleu, move)),
-        of_translation("equal_bleu", lambda task: against(task, GRASP, RAND, [1.0], -EQUAL, EQUAL)),
+        of_translation("moves", lambda task: moves(task, top_bleu, move)),
+        of_translation("equal_bleu", lambda task: against(task, [1.0], -EQUAL, EQUAL)),
         *sensitivity.questions(CLAIMS["sensitive"], tasks),
         of_images("collapses", lambda task: collapses(task, GRASP)),
         of_images("rand_at_chance", lambda task: at_chance(task, RAND, 1.0)),
@@ -76,28 +76,26 @@ def questions(tasks: list[Task], paper: Paper) -> list[Question]:
     ]
 
 
-def _points(task: Task, pruners: Iterable[str]) -> list[tuple[str, float]]:
-    """Return (pruner, compression) of these pruners' runs."""
-    return [(pruner, c) for pruner in pruners for c in task.compressions(pruner=pruner)]
+def _points(task: Task) -> list[tuple[str, float]]:
+    """Return (pruner, compression) of the runs of GraSP and Rand."""
+    return [(pruner, c) for pruner in (GRASP, RAND) for c in task.compressions(pruner=pruner)]
 
 
-def falls(task: Task, pruners: Iterable[str]) -> list[Statement]:
+def falls(task: Task) -> list[Statement]:
     """State that the metric falls from dense to each compression."""
-    points = _points(task, pruners)
+    points = _points(task)
     return compared(task, ((f"{pruner_title(p)} 0 - {c:g}", (p, 0.0), (p, c)) for p, c in points), 0.0)
 
 
-def against(
-    task: Task, first: str, second: str, compressions: Iterable[float], low: float, high: float = math.inf
-) -> list[Statement]:
-    """State that `first` minus `second` lies between `low` and `high` at each compression."""
-    names = f"{pruner_title(first)} - {pruner_title(second)}"
-    return compared(task, ((f"{names} at {c:g}", (first, c), (second, c)) for c in compressions), low, high)
+def against(task: Task, compressions: Iterable[float], low: float, high: float = math.inf) -> list[Statement]:
+    """State that GraSP minus Rand lies between `low` and `high` at each compression."""
+    names = f"{pruner_title(GRASP)} - {pruner_title(RAND)}"
+    return compared(task, ((f"{names} at {c:g}", (GRASP, c), (RAND, c)) for c in compressions), low, high)
 
 
-def moves(task: Task, pruners: Iterable[str], highest: float, margin: float) -> list[Statement]:
+def moves(task: Task, highest: float, margin: float) -> list[Statement]:
     """State that the metric changes by at most `margin` from dense, up to the compression `highest`."""
-    points = [(p, c) for p, c in _points(task, pruners) if c <= highest]
+    points = [(p, c) for p, c in _points(task) if c <= highest]
     return compared(task, ((f"{pruner_title(p)} {c:g} - 0", (p, c), (p, 0.0)) for p, c in points), -margin, margin)
 
 
@@ -128,21 +126,17 @@ def collapses(task: Task, pruner: str) -> list[Statement]:
 def at_chance(task: Task, pruner: str, compression: float) -> list[Statement]:
     """State that the metric at a compression equals chance."""
     values = [value - task.chance for value in task.values(pruner, compression).values()]
-    return stated(
-        f"{pruner_title(pruner)} at {compression:g}", values, task.runs(pruner, compression).values(), -EQUAL, EQUAL
-    )
+    runs = task.runs(pruner, compression).values()
+    return stated(f"{pruner_title(pruner)} at {compression:g}", values, runs, -EQUAL, EQUAL)
 
 
 def best(task: Task, pruner: str, highest: float, variant: Variant) -> list[Statement]:
     """State that a pruner in a variant is better than each other one in the main settings, up to `highest`."""
     compressions = [c for c in task.compressions(variant, pruner) if c <= highest]
-    return compared(
-        task,
-        (
-            (f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}", (pruner, c, variant), (other, c))
-            for other in task.pruners()
-            if other != pruner
-            for c in compressions
-        ),
-        0.0,
+    sides = (
+        (f"{pruner_title(pruner)} - {pruner_title(other)} at {c:g}", (pruner, c, variant), (other, c))
+        for other in task.pruners()
+        if other != pruner
+        for c in compressions
     )
+    return compared(task, sides, 0.0)

@@ -26,14 +26,14 @@ class Contrast(Differences):
         return smallest_p(len(self.by_seed))
 
 
-def pruners(task: Task, first: str = FIRST, second: str = SECOND) -> list[Contrast]:
-    """Compare `first` with `second` at each compression of each variant in which both have a common seed."""
+def pruners(task: Task) -> list[Contrast]:
+    """Compare FIRST with SECOND at each compression of each variant in which both have a common seed."""
     result = []
     for variant in task.variants:
         for compression in task.compressions(variant):
-            sides = [(name, compression, variant) for name in (first, second)]
-            what = f"{pruner_title(first)} - {pruner_title(second)}"
-            result += _contrast(task, what, variant, first, compression, *sides)
+            sides = [(name, compression, variant) for name in (FIRST, SECOND)]
+            what = f"{pruner_title(FIRST)} - {pruner_title(SECOND)}"
+            result += _contrast(task, what, variant, FIRST, compression, *sides)
     return result
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 SEED = 1  # of the split, if the user gives none: it is the same in runs of all seeds, so that they share a test set
+LISTED = 6  # names in a sentence, at most
 HELD_OUT = 10  # one example in so many, of each class, is for testing
 
 
@@ -69,6 +70,6 @@ def completed(
     return splits, "the validation split is the test split"
 
 
-def listed(names: Sequence[str], most: int = 6) -> str:
+def listed(names: Sequence[str]) -> str:
     """Return the first of some names, in a sentence's form."""
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")

@@ -48,6 +48,7 @@ THINGS, ROLES, VERBS, ADJECTIVES, ACTORS, HEADS, SENTENCES, ENDINGS, ORG_TAILS =
 
 POOL_SIZES = {"surname": 2_000, "topic surname": 1_200, "place": 1_200, "odd": 2_000, "org": 800}
 
+BLOCK = 2_048  # random items that are drawn at once
 Draw = Callable[[], Any]  # returns the next random item of a list
 
 
@@ -57,7 +58,7 @@ def _zipf(count: int, offset: float = 1.5, power: float = 1.0) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _stream(rng: np.random.Generator, items: list, weights: np.ndarray | None = None, block: int = 2_048) -> Draw:
+def _stream(rng: np.random.Generator, items: list, weights: np.ndarray | None = None) -> Draw:
     """Return a function that returns the next random item.
 
     Items are drawn in blocks, because single numpy draws are slow.
@@ -65,7 +66,7 @@ def _stream(rng: np.random.Generator, items: list, weights: np.ndarray | None = 
 
     def blocks() -> Iterator[Any]:
         while True:
-            yield from (items[i] for i in rng.choice(len(items), size=block, p=weights).tolist())
+            yield from (items[i] for i in rng.choice(len(items), size=BLOCK, p=weights).tolist())
 
     return blocks().__next__
 
