@@ -253,29 +253,22 @@ def public(holdings: Holdings) -> Picture:
 
 
 def _beside(holdings: Holdings, column: Column, axes: Axes) -> None:
-    look, named, profile = style.look(column.pruner), set(), holdings.profile
-
-    def label(words: str) -> str | None:
-        """Return the words only once, so that each kind of mark has one line in the legend."""
-        first = words not in named
-        named.add(words)
-        return words if first else None
-
+    look, profile = style.look(column.pruner), holdings.profile
     for c in profile.compressions:
         ours, others, _ = beside.compare(holdings.of(profile.cell(profile.network, column, c)))
         own = beside.printed(profile.network, column.pruner, c)
         if others is not None and not others.few:
             bar: dict[str, Any] = {"color": style.MUTED, "linewidth": 6, "alpha": 0.4, "solid_capstyle": "butt"}
-            axes.plot([c, c], [others.low, others.high], label=label("public range"), **bar)
+            axes.plot([c, c], [others.low, others.high], label="public range", **bar)
         if others is not None:
-            axes.plot(c, others.median, "_", color=style.INK, markersize=10, label=label("public median"))
+            axes.plot(c, others.median, "_", color=style.INK, markersize=10, label="public median")
         if own is not None:
-            axes.plot(c, own, "x", color=style.INK, markersize=5, label=label("paper"))
+            axes.plot(c, own, "x", color=style.INK, markersize=5, label="paper")
         if ours.mean is not None:
             marker: dict[str, Any] = {"marker": look.marker, "color": look.colour, "linestyle": "none"}
-            axes.plot(c, ours.mean, markersize=5, zorder=3, label=label("ours"), **marker)
+            axes.plot(c, ours.mean, markersize=5, zorder=3, label="ours", **marker)
     axes.set_title(column.title)
-    if not named:
+    if not axes.lines:
         _empty(axes, "nothing to compare")
         return
     _by_compression(axes, profile)

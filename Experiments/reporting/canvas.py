@@ -127,11 +127,14 @@ def limits(axes: Axes, values: Sequence[float]) -> None:
 
 
 def legend(axes: Axes, columns: int = 5) -> None:
-    """Draw the legend below the axis, where it hides nothing."""
+    """Draw the legend below the axis, where it hides nothing, with a line for each label."""
     axes.minorticks_off()
+    handles, labels = axes.get_legend_handles_labels()
+    each = dict(zip(labels, handles, strict=True))
     below = axes.transAxes + ScaledTranslation(0.0, -BELOW, axes.figure.dpi_scale_trans)
+    place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "bbox_transform": below}
     spacing: dict[str, Any] = {"handlelength": 1.6, "columnspacing": 1.0, "handletextpad": 0.4}
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=below, ncols=columns, **spacing)
+    axes.legend(each.values(), each, ncols=columns, **place, **spacing)
 
 
 def log(axes: Axes) -> None:

@@ -77,7 +77,6 @@ def pictures(tasks: Sequence[Task]) -> list[Picture]:
 
 
 def _panel(task: Task, runs: Sequence[Run], size: str, title: str, axes: Axes) -> None:
-    named: set[str] = set()
     reached = list(AT_LEAST)
     for run in runs:
         look, value = style.look(run.pruner), run.figures["metric"]
@@ -91,9 +90,8 @@ def _panel(task: Task, runs: Sequence[Run], size: str, title: str, axes: Axes) -
             axes.plot(
                 _faster(run, name, size), value, look.marker, color=look.colour, markersize=5.5, linestyle="none",
                 markerfacecolor=look.colour if filled else style.BACK, zorder=3,
-                label=None if look.title in named or not filled else look.title,
+                label=look.title if filled else None,
             )  # fmt: skip
-            named |= {look.title} if filled else set()
     axes.axvline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
     canvas.log(axes)
     axes.set_xlim(min(reached) / 1.1, max(reached) * 1.1)
