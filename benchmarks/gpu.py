@@ -12,13 +12,11 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks import scaffold
-from Utils.store import files
 
 IMAGES = "--dataset cifar10 --model-class lottery --model vgg16 --pruner rand --compression 1"
 CASES = {
@@ -42,7 +40,7 @@ def together(words: str, count: int, epochs: int) -> tuple[float, list[dict[str,
         wall = time.perf_counter() - begun
         if any(codes):
             raise RuntimeError(f"{words}: exit codes {codes}")
-        return wall, [files.read_json(path)["seconds"] for path in Path(results).glob("singleshot/*/result.json")]
+        return wall, scaffold.recorded(results)
 
 
 def case(words: str, given: Namespace) -> dict[str, Any]:

@@ -63,6 +63,16 @@ def located(name: str, args: argparse.Namespace) -> corpus.Located:
     return found
 
 
+def command(*words: str) -> None:
+    """Run Python with these words in a process of its own. Raises CalledProcessError if that fails."""
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+
+
+def recorded(results: str) -> list[dict[str, float]]:
+    """Return the seconds that each run in a result directory has recorded, by phase."""
+    return [files.read_json(path)["seconds"] for path in Path(results).glob("singleshot/*/result.json")]
+
+
 def timed(body: Callable[[], Any]) -> float:
     """Return the wall seconds of one call."""
     begun = time.perf_counter()

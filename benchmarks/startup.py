@@ -7,30 +7,23 @@ the same round and those of training as the run records them.
 """
 
 import statistics
-import subprocess
-import sys
 import tempfile
 from functools import partial
-from pathlib import Path
 
 from benchmarks import scaffold
-from Utils.store import files
+from benchmarks.scaffold import command
 
 STORED = "main.py --dataset agnews --source sample --post-epochs 0 --data-dir {0} --result-dir {0}"
 RUNS = {"agnews": "--dataset agnews", "mnist": "--dataset mnist --model fc"}
 PRUNED = "--pruner grasp --compression 1 --post-epochs 1 --threads 1"
 
 
-def command(*words: str) -> None:
-    subprocess.run([sys.executable, *words], check=True, capture_output=True)
-
-
 def beside(words: str) -> float:
     """Return the seconds of a run that are not training."""
     with tempfile.TemporaryDirectory() as results:
         wall = scaffold.timed(partial(command, "main.py", *words.split(), "--result-dir", results))
-        (record,) = Path(results).glob("singleshot/*/result.json")
-        return wall - files.read_json(record)["seconds"]["train"]
+        (seconds,) = scaffold.recorded(results)
+        return wall - seconds["train"]
 
 
 def main() -> None:

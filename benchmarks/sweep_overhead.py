@@ -9,29 +9,21 @@ training, evaluating). The corpus is prepared before.
 """
 
 import statistics
-import subprocess
-import sys
 import tempfile
 from functools import partial
-from pathlib import Path
 
 from benchmarks import scaffold
-from Utils.store import files
 
 PRUNERS = ("rand", "snip")
-
-
-def command(*words: str) -> None:
-    subprocess.run([sys.executable, "main.py", *words], check=True, capture_output=True)
 
 
 def swept(grid: list[str], workers: str, runs: int) -> tuple[float, float]:
     """Return the wall seconds of the sweep, and the sum of those that its runs record."""
     with tempfile.TemporaryDirectory() as results:
-        wall = scaffold.timed(partial(command, *grid, f"--workers={workers}", f"--result-dir={results}"))
-        records = [files.read_json(path) for path in Path(results).glob("singleshot/*/result.json")]
-    assert len(records) == runs
-    return wall, sum(sum(record["seconds"].values()) for record in records)
+        words = ("main.py", *grid, f"--workers={workers}", f"--result-dir={results}")
+        wall, seconds = scaffold.timed(partial(scaffold.command, *words)), scaffold.recorded(results)
+    assert len(seconds) == runs
+    return wall, sum(sum(each.values()) for each in seconds)
 
 
 def main() -> None:
