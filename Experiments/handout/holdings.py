@@ -5,13 +5,10 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from Experiments import runs
 from Experiments.handout.questions import PRECISIONS, Cell, Column, Network, Profile
 from Experiments.sweeping import grid, plan
 from Experiments.sweeping.failures import Failures
-from Utils import load
 from Utils.commandline import arguments
-from Utils.data import corpus
 from Utils.store import run as store
 from Utils.study.runs import Run
 
@@ -37,7 +34,7 @@ class Holdings:
         self.source = args.source or profile.source
         self.parser = arguments.parser()
         self.failures = Failures(args.result_dir)
-        self.located: dict[str, corpus.Located] = {}
+        self.planner = plan.Planner(Path(args.data_dir), args.result_dir)
         self.known: dict[tuple, plan.PlannedRun] = {}
         self.looked: dict[Cell, Found] = {}
 
@@ -64,16 +61,9 @@ class Holdings:
             }
             words = tuple(word for name, value in chosen.items() for word in grid.spelled(name, value))
             args = arguments.resolve(self.parser.parse_args(words))
-            args.experiment, args.result_dir = "singleshot", self.args.result_dir
-            located = self._locate(args)
-            self.known[key] = plan.PlannedRun(words, args, located, runs.find(args, located))
+            args.experiment = "singleshot"
+            self.known[key] = self.planner.run(words, args)
         return self.known[key]
-
-    def _locate(self, args: Namespace) -> corpus.Located:
-        if args.dataset not in self.located:  # hashing a corpus's files takes time
-            data = load.configured(args)
-            self.located[args.dataset] = corpus.locate(data, Path(self.args.data_dir), args.source)
-        return self.located[args.dataset]
 
     def _stored(self, run: plan.PlannedRun) -> Run | str:
         """Return the stored run, or the reason why it is missing."""

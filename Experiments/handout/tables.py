@@ -124,8 +124,8 @@ def exports(run: Run | None, formats: Any) -> Table:
         line = [name, f"{figures['parameters']:,}", f"{figures['file_bytes'] / 1024:,.1f}"]
         record = {"format": name, "parameters": figures["parameters"], "file_bytes": figures["file_bytes"]}
         for size, taken in figures["seconds"].items():
-            faster = formats[REFERENCE]["seconds"][size]["median"] / taken["median"] if REFERENCE in formats else None
-            line.append(f"{1e3 * taken['median']:.3f} ({DASH if faster is None else f'{faster:.2f}'})")
+            faster = formats[REFERENCE]["seconds"][size]["median"] / taken["median"]
+            line.append(f"{1e3 * taken['median']:.3f} ({faster:.2f})")
             record |= {f"seconds_{size}": taken["median"], f"times_{REFERENCE}_{size}": faster}
         rows.append(line)
         records.append(record)

@@ -47,20 +47,32 @@ class PlannedRun:
         return words if threads is None else [*words, f"--threads={threads}"]
 
 
+class Planner:
+    """Planning of runs. Each data set is located once, because hashing a corpus's files takes time."""
+
+    def __init__(self, data_dir: Path, result_dir: str) -> None:
+        self.data_dir, self.result_dir = data_dir, result_dir
+        self.located: dict[tuple, corpus.Located] = {}
+
+    def run(self, words: tuple[str, ...], args: Namespace) -> PlannedRun:
+        """Return the run of a command line, stored or not; args: its values."""
+        data = load.configured(args)
+        key = data.name, repr(data.preparation), args.source, args.data_path
+        if key not in self.located:
+            self.located[key] = corpus.locate(data, self.data_dir, args.source)
+        args.result_dir = self.result_dir
+        return PlannedRun(words, args, self.located[key], runs.find(args, self.located[key]))
+
+
 def plan(cells: Iterable[Cell], data_dir: Path, result_dir: str, force: bool = False) -> list[PlannedRun]:
     """Return the runs of these cells, each once, in order. Missing data are downloaded, as the runs would do.
 
     force: stored runs will be made again, so no run with other settings replaces one of these.
     """
     planned: dict[str, PlannedRun] = {}
-    known: dict[tuple, corpus.Located] = {}  # hashing a corpus's files takes time
+    planner = Planner(data_dir, result_dir)
     for cell in cells:
-        args, data = cell.args, load.configured(cell.args)
-        key = data.name, repr(data.preparation), args.source, args.data_path
-        if key not in known:
-            known[key] = corpus.locate(data, data_dir, args.source)
-        args.result_dir = result_dir
-        run = PlannedRun(cell.words, args, known[key], runs.find(args, known[key]))
+        run = planner.run(cell.words, cell.args)
         planned.setdefault(run.name, run)
     return one_dense(list(planned.values()), force)
 
