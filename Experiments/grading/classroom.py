@@ -85,14 +85,10 @@ def _all(args: Namespace, marks: Rubric, known: list[Submission], sources: Sourc
         "out": str(out.resolve()),
         "rubric": args.rubric and str(Path(args.rubric).resolve()),
         "name": args.graded_class,  # if the rubric names none
-        "graded_as": args.graded_as,
-        "checks": args.checks,
-        "limit": args.limit,
-        "total": args.total,
         "secret": hidden.hex(),
         "data_dir": str(Path(args.data_dir).resolve()),
-        "threads": args.threads,
         "isolation": isolation,
+        **{name: getattr(args, name) for name in ("graded_as", "checks", "limit", "total", "threads")},
     }
     places = ("submissions", "out", "rubric", "data_dir")
     matters = {name: value for name, value in shared.items() if name not in places}

@@ -76,20 +76,10 @@ def write(
         final = points(directory / GRADEBOOK, name, override) if override.strip() else made
         held = [row["ok"] for one in sheet["classes"] for row in one["rows"]]
         rows.append(
-            {
-                "student": sheet["student"],
-                "id": sheet["id"],
-                "state": sheet["state"],
-                "points": made,
-                "override": override,
-                "final": final,
-                "of": sheet["of"],
-                "late days": sheet["late_days"],
-                "rows": f"{sum(held)} of {len(held)}",
-                "reason": sheet["reason"],
-                "flags": "; ".join(flags.get(sheet["student"], ())),
-                "note": own.get("note", ""),
-            }
+            {key: sheet[key] for key in ("student", "id", "state", "of", "reason")}
+            | {"points": made, "override": override, "final": final, "late days": sheet["late_days"]}
+            | {"rows": f"{sum(held)} of {len(held)}", "flags": "; ".join(flags.get(sheet["student"], ()))}
+            | {"note": own.get("note", "")}
         )
     there = {harmless(row["student"]) for row in rows}
     for name, own in overrides.items():

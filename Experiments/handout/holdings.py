@@ -46,19 +46,10 @@ class Holdings:
         """Return the run of a cell with this seed and precision, stored or not."""
         key = cell, seed, amp
         if key not in self.known:
-            network = cell.network
-            chosen = {
-                "dataset": network.dataset,
-                "model_class": network.model_class,
-                "model": network.model,
-                "pruner": cell.pruner,
-                "compression": cell.compression,
-                "pre_epochs": cell.pre_epochs,
-                "post_epochs": cell.post_epochs,
-                **({} if amp == "off" else {"amp": amp}),
-                "seed": seed,
-                "source": self.source,
-            }
+            chosen = {name: getattr(cell.network, name) for name in ("dataset", "model_class", "model")}
+            chosen |= {name: getattr(cell, name) for name in ("pruner", "compression", "pre_epochs", "post_epochs")}
+            chosen |= {} if amp == "off" else {"amp": amp}
+            chosen |= {"seed": seed, "source": self.source}
             words = tuple(word for name, value in chosen.items() for word in grid.spelled(name, value))
             args = arguments.resolve(self.parser.parse_args(words))
             args.experiment = "singleshot"
