@@ -12,14 +12,12 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from Experiments.candidate import wire
-from Experiments.candidate.service import Service
+from Experiments.candidate.service import TENSORS, Service
 
-TENSORS = 1 << 28  # bytes that the judge may send at once
 MEMORY = 4 << 30  # bytes that the class may allocate beyond those in use before it is loaded
 BOXED = {"NPROC": 64, "FSIZE": 4 << 20, "NOFILE": 128, "CORE": 0}  # limits of a boxed process, by name of the resource
 
@@ -35,16 +33,6 @@ def bound(boxed: bool) -> None:
         pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
         most = pages * resource.getpagesize() + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-
-
-def serve(sock: socket.socket, first: dict[str, Any]) -> None:
-    """Answer the judge until it closes the group. first: its message that opened the group."""
-    service = Service()
-    message, tensors = first, {}  # type: dict[str, Any], dict[str, torch.Tensor]
-    while message["op"] != "close":
-        answer, found = service.answer(message, tensors)
-        wire.send(sock, answer, {str(k): tensor for k, tensor in enumerate(found)}, None)
-        message, tensors = wire.receive(sock, TENSORS, None)
 
 
 def ended(pid: int, sock: socket.socket) -> str:
@@ -85,7 +73,7 @@ def main() -> None:
             end()
         if (pid := os.fork()) == 0:
             with contextlib.suppress(wire.Broken):
-                serve(sock, message)
+                Service().serve(sock, message)
             os._exit(0)  # threads that the class has started would keep the process alive
         words = ended(pid, sock)
         with contextlib.suppress(wire.Broken):  # the judge may be gone, which is noticed above

@@ -2,16 +2,19 @@
 
 import contextlib
 import gc
+import socket
 import traceback
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from Experiments.candidate import wire
 from Experiments.candidate.trials import OPERATIONS, Trial, settle
 from Utils import plugin
 from Utils.errors import UserError
 
+TENSORS = 1 << 28  # bytes that the judge may send at once
 SHOWN = 200  # characters of an error's text
 TRACED = 8_000  # characters of a traceback
 
@@ -24,6 +27,14 @@ class Service:
         self.file = ""
         self.trials: dict[int, Trial] = {}
         self.failed = False  # whether the present row has raised an error
+
+    def serve(self, sock: socket.socket, first: dict[str, Any]) -> None:
+        """Answer the judge until it closes the group. first: its message that opened the group."""
+        message, tensors = first, {}  # type: dict[str, Any], dict[str, Tensor]
+        while message["op"] != "close":
+            answer, found = self.answer(message, tensors)
+            wire.send(sock, answer, {str(k): tensor for k, tensor in enumerate(found)}, None)
+            message, tensors = wire.receive(sock, TENSORS, None)
 
     def answer(self, message: dict[str, Any], tensors: dict[str, Tensor]) -> tuple[dict[str, Any], list[Tensor]]:
         """Return the answer to one message of the judge, and its tensors. What the class raises is an answer, too."""
