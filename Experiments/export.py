@@ -16,8 +16,7 @@ from Utils.export.formats import FORMATS, ONNX, VALUES, onnx_missing
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    finished.flags(top, "export")
-    add = top._action_groups[-1].add_argument
+    add = finished.flags(top, "export")
     forms = {name: format.help for name, format in FORMATS.items()}
     forms |= {name: f"{form}, as a graph that ONNX Runtime runs" for name, form in ONNX.items()}
     words = "; ".join(f"{name}: {what}" for name, what in forms.items())

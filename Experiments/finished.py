@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 CODE = "model.py"  # in the run's directory: the file of a model of the user's own
 
 
-def flags(top: Parser, title: str) -> None:
-    """Add the flags that name the run, its data and its model, in a group called `title`."""
+def flags(top: Parser, title: str) -> Callable:
+    """Add the flags that name the run, its data and its model, in a group called `title`; return what adds more."""
     add = top.add_argument_group(title).add_argument
     add("--run", type=path, required=True, metavar="DIR", help="the run's directory, which holds its model.safetensors")
     add_places(add)
+    return add
 
 
 def add_places(add: Callable) -> None:

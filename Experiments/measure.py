@@ -19,10 +19,9 @@ STEADY = 2.0  # factor between repeats, each a median itself, beyond which figur
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    finished.flags(top, "measure")
-    top._action_groups[-1].add_argument(
-        "--repeats", type=positive_count, default=9, metavar="N", help="medians taken of each, in turn (default: 9)"
-    )
+    add = finished.flags(top, "measure")
+    words = "medians taken of each, in turn (default: 9)"
+    add("--repeats", type=positive_count, default=9, metavar="N", help=words)
 
 
 def check(args: Namespace) -> Namespace:

@@ -20,8 +20,7 @@ from Utils.store import weights
 
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
-    finished.flags(top, "translate")
-    add = top._action_groups[-1].add_argument
+    add = finished.flags(top, "translate")
     words = "what to translate; may be given again; left out: the lines of standard input"
     add("--text", action="append", metavar="SENTENCE", help=words)
     add("--beam", type=positive_count, metavar="K", help="hypotheses kept in decoding (default: the run's)")
