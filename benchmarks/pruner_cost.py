@@ -4,9 +4,9 @@
 
 The models are one family, four masked Linear layers as wide as the size asks for; the examples are one batch of 64. The
 cost of a pruner is that of `score`, then of `mask` to compression 1 in the global scope, from masks of all ones. Beside
-it stands a training step (see benchmarks/costs.py). The peak memory of a step is that of the first, which makes the
-gradients and Adam's moments. An exponent is the slope of log(cost) on
-log(weights) over the sizes from one million on: near 1 is near linear.
+it stands a training step (see benchmarks/scoring_cost.py). The peak memory of a step is that of the first, which makes
+the gradients and Adam's moments. An exponent is the slope of log(cost) on log(weights) over the sizes from one million
+on: near 1 is near linear.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator
 from torch import nn
 
-from benchmarks import costs, scaffold
+from benchmarks import scaffold
+from benchmarks import scoring_cost as costs
 from Experiments.reporting import canvas, style, writing
 from Layers.layers import Linear
 from Utils import generator
