@@ -94,7 +94,7 @@ def run(args: Namespace) -> int:
     found |= {"dead": dead, "machine": provenance.machine(torch.device("cpu")), "versions": provenance.versions()}
     out = Path(args.report_dir) / "audit"
     written = [
-        files.write_text(out / f"{name}.md", f"{table.markdown()}\n{lines}"),
+        files.save_text(out / f"{name}.md", f"{table.markdown()}\n{lines}"),
         files.write_json(out / f"{name}.json", {**found, "commit": provenance.commit()}),
     ]
     print(words(table, entries) + lines, end="")

@@ -85,8 +85,8 @@ def run(args: Namespace) -> list[Path]:
     title = "Share of seeds by classes in reach, and the signal that is left"
     panels = [partial(_classes, records, data.num_classes), partial(_signal, records)]
     written = [
-        files.write_text(out / f"{name}.md", table.markdown()),
-        files.write_text(out / f"{name}.csv", table.csv()),
+        files.save_text(out / f"{name}.md", table.markdown()),
+        files.save_text(out / f"{name}.csv", table.csv()),
         *writing.picture(out, canvas.picture(name, title, panels)),
     ]
     print(table.markdown())

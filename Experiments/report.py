@@ -51,7 +51,7 @@ def run(args: Namespace) -> list[Path]:
     out = Path(args.report_dir)
     comparison = comparison_tables.compare(found)
     written = [
-        files.write_text(out / "compare.md", comparison.markdown(runs=True)),
+        files.save_text(out / "compare.md", comparison.markdown(runs=True)),
         files.write_json(out / "compare.json", comparison.as_json()),
     ]
     if args.experiment == COMPARE:
@@ -64,9 +64,9 @@ def run(args: Namespace) -> list[Path]:
     written += [
         *writing.tables(out, [table for group in tables.values() for table in group]),
         *writing.tables(out, comparison.tables),
-        files.write_text(out / "tables" / "settings.csv", flat),
+        files.save_text(out / "tables" / "settings.csv", flat),
         *writing.pictures(out, [picture for group in pictures.values() for picture in group]),
-        files.write_text(out / "report.html", page.build(found, tables, comparison, pictures)),
+        files.save_text(out / "report.html", page.build(found, tables, comparison, pictures)),
     ]
     left_out = f", {len(found.left_out)} left out" if found.left_out else ""
     print(

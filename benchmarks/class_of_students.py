@@ -32,7 +32,7 @@ def write(place: Path, name: str, students: int) -> list[dict[str, Any]]:
     entries = [one for one in corpus.values() if one["class"] == name and "refused" not in one]
     given = [entries[k % len(entries)] for k in range(students)]
     for k, entry in enumerate(given):
-        files.write_text(place / f"student{k:03d}.py", f"{before}{entry['code']}\n# Student {k}\n")
+        files.save_text(place / f"student{k:03d}.py", f"{before}{entry['code']}\n# Student {k}\n")
     return given
 
 

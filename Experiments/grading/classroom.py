@@ -114,7 +114,7 @@ def _all(args: Namespace, marks: Rubric, known: list[Submission], sources: Sourc
         if sheet["rubric"] == marks.sha256 and isinstance(row["final"], int | float):
             outputs.tell(out / sheet["student"], sheet, marks, row["final"])
     _note_unused(marks, sheets)
-    files.write_text(out / page.INDEX, page.build(sheets, rows, marks))
+    files.save_text(out / page.INDEX, page.build(sheets, rows, marks))
     failed = sum(sheet["state"] == GRADER for sheet in sheets)
     print(f"{len(sheets)} of {len(known)} submissions have a sheet; see {out / page.INDEX}")
     if failed:

@@ -106,7 +106,7 @@ def _table(path: Path, head: Sequence[str], body: Sequence[Sequence[Any]]) -> No
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(head)
     writer.writerows([_cell(value) for value in row] for row in body)
-    files.write_text(path, text.getvalue())
+    files.save_text(path, text.getvalue())
 
 
 def _cell(value: Any) -> Any:

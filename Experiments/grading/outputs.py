@@ -21,7 +21,7 @@ def write(directory: Path, sheet: Mapping[str, Any], rubric: Rubric) -> None:
 def tell(directory: Path, sheet: Mapping[str, Any], rubric: Rubric, final: float) -> None:
     """Write what the student reads and what Gradescope reads. final: the points, which a second rater may have set."""
     told = {**sheet, "points": final, "made": sheet["points"]}
-    files.write_text(directory / FEEDBACK, feedback(told, rubric))
+    files.save_text(directory / FEEDBACK, feedback(told, rubric))
     files.write_json(directory / RESULTS, gradescope(told, rubric))
 
 

@@ -92,7 +92,7 @@ def write(args: Namespace, holdings: Holdings) -> list[Path]:
     ]
     writing.tables(folder, made_tables)
     writing.pictures(folder, made_pictures)
-    page = files.write_text(folder / PAGE, text(profile, made, made_tables, made_pictures))
+    page = files.save_text(folder / PAGE, text(profile, made, made_tables, made_pictures))
     return [page, folder / "tables", folder / "figures"]
 
 

@@ -11,7 +11,7 @@ from Utils.store import files
 def tables(folder: Path, written: Iterable[Table]) -> list[Path]:
     """Write tables/<name>.csv and .md for each table that has rows; return the paths."""
     return [
-        files.write_text(folder / "tables" / f"{table.name}.{kind}", content)
+        files.save_text(folder / "tables" / f"{table.name}.{kind}", content)
         for table in written
         if table.rows
         for kind, content in (("csv", table.csv()), ("md", table.markdown()))
@@ -25,5 +25,5 @@ def pictures(folder: Path, drawn: Iterable[Picture]) -> list[Path]:
 
 def picture(folder: Path, made: Picture) -> list[Path]:
     """Write <name>.svg and .png; return the paths."""
-    drawn = files.write_text(folder / f"{made.name}.svg", made.svg)
+    drawn = files.save_text(folder / f"{made.name}.svg", made.svg)
     return [drawn, files.write_bytes(folder / f"{made.name}.png", made.png)]

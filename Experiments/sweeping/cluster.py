@@ -130,7 +130,7 @@ def _check(client: Any, runs: Sequence[PlannedRun], sweep: Namespace) -> None:
     wanted: dict[str, Any] = {"code": remote.digester()(str(ROOT)), "token": text, "data": []}
     whole = [path for located in {run.located.entry: run.located for run in runs}.values() for path in _files(located)]
     sizes = {str(path.resolve()): path.stat().st_size for path in whole}
-    files.write_text(token, text)
+    files.save_text(token, text)
     try:
         seen = client.run(remote.prober(), str(ROOT), str(token), sizes)
     finally:

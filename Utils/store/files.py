@@ -62,7 +62,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
-def write_text(path: Path, text: str) -> Path:
+def save_text(path: Path, text: str) -> Path:
     """Write text as UTF-8, as `write_bytes` does."""
     return write_bytes(path, text.encode())
 
@@ -88,7 +88,7 @@ def write_json(path: Path, value: object) -> Path:
     """Write indented JSON, with each list of numbers on one line. Strings are not changed."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
     text = NUMBERS.sub(lambda match: f"[{' '.join(match[1].split())}]", text)
-    return write_text(path, f"{text}\n")
+    return save_text(path, f"{text}\n")
 
 
 @contextlib.contextmanager

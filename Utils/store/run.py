@@ -208,7 +208,7 @@ class Stage:
 
     def text(self, name: str, value: str) -> None:
         """Write a text file."""
-        files.write_text(self.path / name, value)
+        files.save_text(self.path / name, value)
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Add a line to epochs.jsonl."""
