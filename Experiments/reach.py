@@ -71,7 +71,10 @@ def flags(top: Parser) -> None:
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
     args.pruner_list = list(dict.fromkeys(args.pruner_list or load.PRUNERS))
+    rounds = {name: args.prune_epochs or load.ROUNDS[name] for name in args.pruner_list if name in load.ROUNDS}
     args = arguments.resolve(args, pruners=args.pruner_list)
+    if rounds:
+        args.rounds = rounds  # that differ from --prune-epochs
     args.compression_list = list(dict.fromkeys(args.compression_list or [1.0, 1.5, 2.0]))
     for pruner in args.pruner_list:
         load.pruner_sha256(pruner)
@@ -163,6 +166,7 @@ def _records(args: Namespace, data: Corpus, device: torch.device, kept: Callable
         evaluation = load.evaluation(data.dataset)(data, own, device)
         for name in args.pruner_list:
             own.pruner, own.pruner_sha256 = name, load.pruner_sha256(name)
+            own.prune_epochs = getattr(args, "rounds", {}).get(name, args.prune_epochs)
 
             def draw(own: Namespace = own, evaluation: Any = evaluation) -> list[dict[str, Any]]:
                 model, pruner = building.model_and_pruner(data, own, device)

@@ -85,7 +85,13 @@ PRUNERS = {
     "synflow": "Pruners.pruners:SynFlow",
     "grasp-abs": "Pruners.grasp:GraSPAbs",
     "grasp-log": "Pruners.grasp:GraSPLog",
+    "snip-iter": "Pruners.iterative:SNIPIter",
+    "force": "Pruners.iterative:FORCE",
+    "synflow-l2": "Pruners.pathnorm:SynFlowL2",
+    "ntk-sap": "Pruners.ntksap:NTKSAP",
 }
+# pruner -> its own default of --prune-epochs, that of its authors' code; the assignment's pruners have one round
+ROUNDS = {"snip-iter": 7, "force": 60, "synflow-l2": 100, "ntk-sap": 20}
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("torch.optim:SGD", {}),
     "momentum": ("torch.optim:SGD", {"momentum": 0.9, "nesterov": True}),

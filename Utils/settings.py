@@ -253,7 +253,11 @@ ROWS = (
     ),
     # Pruning
     Setting(
-        "pruner", "pruning", "text", "how weights are scored; path/to/file.py:Class takes a class of your own", "rand",
+        "pruner", "pruning", "text",
+        "how weights are scored; path/to/file.py:Class takes a class of your own. In training steps on the examples for "
+        "scoring, a round costs 1 with snip, snip-iter and force, 2 with ntk-sap, 3 or 4 with grasp, grasp-abs and "
+        "grasp-log (of one batch or more), nothing with rand and mag; with synflow and synflow-l2 a step of one example",
+        "rand",
         choices=("pruner", "PRUNERS"), original=True, axis=True, dense=False, cost="scoring",
     ),
     Setting(
@@ -269,7 +273,9 @@ ROWS = (
         metavar="C", original=True, axis=True,
     ),
     Setting(
-        "prune_epochs", "pruning", "positive count", "rounds of scoring and pruning on the way there", 1,
+        "prune_epochs", "pruning", "positive count",
+        "rounds of scoring and pruning on the way there (default: 1; as their authors have it, snip-iter: 7, force: 60, "
+        "synflow-l2: 100, ntk-sap: 20)", 1,
         original=True, dense=False, cost="scoring",
     ),
     Setting(

@@ -56,6 +56,7 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     args.optimizer = load.known("optimizer", optimizer, load.OPTIMIZERS)
     inits = [name for name, classes in load.INITS.items() if args.model_class in classes]
     defaults["init"] = inits[0] if inits else None
+    defaults["prune_epochs"] = load.ROUNDS.get(args.pruner, defaults["prune_epochs"])
     defaults["weight_decay"] = load.DECAYS.get(args.optimizer, defaults["weight_decay"])
     takers = {row.name: row.optimizer[0].split() for row in settings.ROWS if row.optimizer}
     idle = {name: args.optimizer for name, names in takers.items() if args.optimizer not in names}
