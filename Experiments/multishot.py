@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from Experiments import runs
 from Experiments.singleshot import GROUPS
-from Utils.commandline import arguments
+from Utils.commandline import arguments, layout
 from Utils.commandline.kinds import non_negative, positive_count
 from Utils.commandline.parser import Parser
 from Utils.errors import UserError
@@ -52,7 +52,7 @@ def check(args: Namespace) -> Namespace:
     if args.compression_list is None:
         args.compression_list = [args.compression]
     for compression in args.compression_list:
-        arguments.leaves_weights(compression)
+        arguments.leaves_weights(layout.compression(args.pattern, compression) or 0.0)
     if args.rewind_epochs > min(args.pre_epochs, args.post_epochs):
         raise UserError(f"--rewind-epochs {args.rewind_epochs} is beyond --pre-epochs or --post-epochs; choose less")
     if args.masks:

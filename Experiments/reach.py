@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Utils import console, load, settings
-from Utils.commandline import arguments
+from Utils.commandline import arguments, layout
 from Utils.commandline.kinds import non_negative, path, positive_count
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
@@ -75,11 +75,12 @@ def check(args: Namespace) -> Namespace:
     args = arguments.resolve(args, pruners=args.pruner_list)
     if rounds:
         args.rounds = rounds  # that differ from --prune-epochs
-    args.compression_list = list(dict.fromkeys(args.compression_list or [1.0, 1.5, 2.0]))
+    usual = [1.0, 1.5, 2.0] if args.pattern == "none" else [args.compression]
+    args.compression_list = list(dict.fromkeys(args.compression_list or usual))
     for pruner in args.pruner_list:
         load.pruner_sha256(pruner)
     for compression in args.compression_list:
-        arguments.leaves_weights(compression)
+        arguments.leaves_weights(layout.compression(args.pattern, compression) or 0.0)
     return args
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from Pruners import ranking
+from Pruners.layout import Scope
 from Pruners.untouched import untouched
 
 
@@ -65,7 +66,7 @@ class Pruner:
         self.scores = scores
 
     @torch.no_grad()
-    def mask(self, density: float, scope: str = "global") -> None:
+    def mask(self, density: float, scope: str | Scope = "global") -> None:
         """Write masks that keep the highest scores. A weight that is already pruned stays pruned, unless it `returns`.
 
         Raises ValueError for an impossible density or scope, and RuntimeError if `score` has not been called. In both

@@ -124,6 +124,7 @@ EXPORTERS = {
     "translation": "Utils.export.translation",
 }
 SCHEDULES = ("exponential", "linear")
+MASK_SCOPES = (*SCOPES, "erk")  # or a file of densities
 ATTENTION = ("out", "all", "none")
 IGNORED = ("none", "attention", "all")  # layers trained and evaluated as if they had no masks
 PATH = re.compile(r"[/\\.~]")  # what a path has, and no name of a data set

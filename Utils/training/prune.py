@@ -41,7 +41,7 @@ def prune_loop(
     device: torch.device,
     density: float,
     schedule: str,
-    scope: str,
+    scope: Any,
     epochs: int,
     reinitialize_from: int | None = None,
     train_mode: bool = False,
