@@ -121,7 +121,7 @@ def scope(args: Namespace, names: Sequence[str]) -> str | Scope:
     for name in names if args.layer_densities else ():
         found = [(key, value) for key, value in args.layer_densities if fnmatch.fnmatchcase(name, key)]
         if not found:
-            raise UserError(f"--mask-scope: the file has no density for {name}; a line \"*\" = D is of all others")
+            raise UserError(f'--mask-scope: the file has no density for {name}; a line "*" = D is of all others')
         densities[name] = found[0][1]
         idle = [key for key in idle if key != found[0][0]]
     if idle:

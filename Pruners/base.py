@@ -67,7 +67,7 @@ class Pruner:
 
     @torch.no_grad()
     def mask(self, density: float, scope: str | Scope = "global") -> None:
-        """Write masks that keep the highest scores. A weight that is already pruned stays pruned, unless it `returns`.
+        """Write masks that keep the highest scores. What is already pruned stays pruned, unless it `returns`.
 
         Raises ValueError for an impossible density or scope, and RuntimeError if `score` has not been called. In both
         cases no mask is changed.
@@ -78,7 +78,9 @@ class Pruner:
             raise RuntimeError(
                 f"score() has left no scores[{missing[0]!r}]: the keys are the tensors' names (self.names)"
             )
-        alive = {name: (mask != 0) | self.returns for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)}
+        alive = {
+            name: (mask != 0) | self.returns for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)
+        }
         result = ranking.rank(self.scores, alive, density, scope, self.ties, self.seed)
         for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True):
             mask.copy_(result.keep[name])

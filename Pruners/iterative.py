@@ -17,7 +17,7 @@ class SNIPIter(SNIP):
 
 
 class FORCE(SNIP):
-    """Foresight connection sensitivity |theta * dL/dw| at w = m * theta (FORCE, de Jorge et al. 2021, arXiv 2006.09081).
+    """Foresight connection sensitivity |theta * dL/dw| at w = m * theta (de Jorge et al. 2021, arXiv 2006.09081).
 
     L is the loss of the sparse network. Its derivative by w, unlike that by theta, is not zero where m = 0. So a weight
     that an earlier round has pruned may come back. A score costs one training step on the scoring examples.

@@ -61,12 +61,18 @@ def best(score: Tensor, alive: Tensor, draw: torch.Generator | None) -> Tensor:
     """Return a flag for the highest alive entry of each row: [rows, n], a row without one has none."""
     score = score.masked_fill(~alive, -math.inf)
     tied = alive & (score == score.amax(1, keepdim=True))
-    lots = torch.arange(score.shape[1], 0, -1).expand(score.shape) if draw is None else torch.rand(score.shape, generator=draw)
+    lots = (
+        torch.arange(score.shape[1], 0, -1).expand(score.shape)
+        if draw is None
+        else torch.rand(score.shape, generator=draw)
+    )
     places = torch.where(tied, lots.to(score.device), -1.0).argmax(1, keepdim=True)
     return torch.zeros_like(alive).scatter_(1, places, True) & alive
 
 
-def patterned(score: Tensor, alive: Tensor, density: float, pattern: tuple[int, int], draw: torch.Generator | None) -> Tensor:
+def patterned(
+    score: Tensor, alive: Tensor, density: float, pattern: tuple[int, int], draw: torch.Generator | None
+) -> Tensor:
     """Return flags of the highest N of every M entries along the second dimension, which differs from row to row.
 
     The last group may be shorter: of r entries r * N / M stay, rounded up. At a density above N / M, on the way there,

@@ -23,7 +23,7 @@ class NTKSAP(Pruner):
     steps, epsilon = 2.0, 0.01
 
     def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
-        twin, pairs = copy.deepcopy((model, [tuple(pair) for pair in self.masked_parameters]))
+        twin, pairs = copy.deepcopy((model, [(mask, p) for mask, p in self.masked_parameters]))
         total = [torch.zeros_like(parameter) for parameter in self.parameters]
         for data, _ in dataloader:
             torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))

@@ -1,4 +1,4 @@
-"""The assignment's five pruners. A new pruner is a class with a method `compute` that returns scores; the highest scores stay."""
+"""The assignment's pruners. A pruner is a class with a method `compute` that returns scores; the highest stay."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

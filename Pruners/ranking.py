@@ -115,7 +115,8 @@ def rank(
         for name, score in scores.items()
         if layout.never_empty and score.dim() > 1
     }
-    keep, by_tie = {}, 0
+    keep: dict[str, Tensor] = {}
+    by_tie = 0
     for names, kept in _groups(scores, alive, density, layout, first):
         score, live = (torch.cat([each[name].flatten() for name in names]) for each in (scores, alive))
         wanted = torch.cat([first.get(name, torch.zeros_like(alive[name]).flatten()) for name in names])

@@ -258,9 +258,9 @@ ROWS = (
     # Pruning
     Setting(
         "pruner", "pruning", "text",
-        "how weights are scored; path/to/file.py:Class takes a class of your own. In training steps on the examples for "
-        "scoring, a round costs 1 with snip, snip-iter and force, 2 with ntk-sap, 3 or 4 with grasp, grasp-abs and "
-        "grasp-log (of one batch or more), nothing with rand and mag; with synflow and synflow-l2 a step of one example",
+        "how weights are scored; path/to/file.py:Class takes a class of your own. A round costs no training step with "
+        "rand and mag, one of a single example with synflow and synflow-l2, and on all examples for scoring one with "
+        "snip, snip-iter and force, 2 with ntk-sap, 3 (of several batches 4) with grasp, grasp-abs and grasp-log",
         "rand",
         choices=("pruner", "PRUNERS"), original=True, axis=True, dense=False, cost="scoring",
     ),
@@ -278,7 +278,7 @@ ROWS = (
     ),
     Setting(
         "prune_epochs", "pruning", "positive count",
-        "rounds of scoring and pruning on the way there (default: 1; as their authors have it, snip-iter: 7, force: 60, "
+        "rounds of scoring and pruning on the way there (default: 1; as its authors have it, snip-iter: 7, force: 60, "
         "synflow-l2: 100, ntk-sap: 20)", 1,
         original=True, dense=False, cost="scoring",
     ),

@@ -1,6 +1,7 @@
 """Pruners of many rounds, and what is derived from them, against algebra and finite differences."""
 
 import copy
+import itertools
 
 import nets
 import pytest
@@ -94,15 +95,15 @@ def test_in_force_weights_come_back_and_in_iterative_snip_none():
             pruner.mask(density)
             assert pruner.stats()[0] == total - int((1 - density) * total)
             seen.append(torch.cat([mask.flatten() for mask, _ in pruner.masked_parameters]).clone())
-        back[kind] = sum(int((after > before).sum()) for before, after in zip(seen, seen[1:], strict=False))
+        back[kind] = sum(int((after > before).sum()) for before, after in itertools.pairwise(seen))
     assert back[FORCE] > 0 == back[SNIPIter]
 
 
 def test_the_path_norm_is_conserved_in_every_unit_and_layer():
-    """Tanaka et al. 2020, theorem 1 and 2: what comes in by a hidden unit's weights and bias goes out by its weights."""
+    """Tanaka et al. 2020, theorems 1 and 2: what comes into a hidden unit by weights and bias goes out by weights."""
     model = nets.mlp(4, 6, 5, 3)
     nets.mask_at_random(model, 0.7)
-    found = {name: score for name, score in _scored(SynFlowL2, model, nets.image_batches((4,), 3, [2])).items()}
+    found = _scored(SynFlowL2, model, nets.image_batches((4,), 3, [2]))
     masks = {name: model.get_buffer(f"{name}_mask") for name in found}
     kept = {name: score * masks[name] for name, score in found.items()}
     for layer, after in ((0, 2), (2, 4)):
@@ -113,9 +114,7 @@ def test_the_path_norm_is_conserved_in_every_unit_and_layer():
     model = nets.mlp(3, 4, 2, bias=False)
     found = _scored(SynFlowL2, model, nets.image_batches((3,), 2, [2]))
     first, second = (model[k].weight.detach() for k in (0, 2))
-    norm = sum(
-        float(first[j, i] * second[k, j]) ** 2 for i in range(3) for j in range(4) for k in range(2)
-    )
+    norm = sum(float(first[j, i] * second[k, j]) ** 2 for i in range(3) for j in range(4) for k in range(2))
     assert all(float(score.sum()) == pytest.approx(norm) for score in found.values())
 
 
@@ -125,7 +124,7 @@ def test_ntk_sap_is_the_slope_by_the_mask_of_what_a_perturbation_changes(subject
     model, batches = _made(subject, (3, 2))
     nets.mask_at_random(model, 0.6, seed=1)
     pruner = _pruner(NTKSAP, model, seed=5)
-    found = [score for score in _scored(NTKSAP, model, batches, seed=5).values()]
+    found = list(_scored(NTKSAP, model, batches, seed=5).values())
     draw, points = torch.Generator().manual_seed(5), []
     for data, _ in batches:
         fresh = copy.deepcopy(model)
@@ -160,7 +159,7 @@ def test_ntk_sap_is_the_slope_by_the_mask_of_what_a_perturbation_changes(subject
 
 @subjects
 @pytest.mark.parametrize("name", NEW)
-def test_rounds_end_at_the_count_and_leave_the_weights(subject, name):
+def test_rounds_end_at_the_count_and_what_is_left_learns(subject, name):
     model, batches = _made(subject)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     pruner = load.pruner(name)(generator.masked_parameters(model))
@@ -172,6 +171,13 @@ def test_rounds_end_at_the_count_and_leave_the_weights(subject, name):
             continue
         mask = model.state_dict().get(f"{key}_mask", torch.ones(()))
         assert torch.equal(value, before[key] * mask)
+    optimizer, losses = torch.optim.Adam(generator.parameters(model), lr=0.01), []
+    for _ in range(10):
+        losses.append(sum(nets.CROSS_ENTROPY(model(data), target) for data, target in batches))
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert losses[-1] < losses[0]
 
 
 @pytest.mark.parametrize("batches", [1, 3])

@@ -46,14 +46,16 @@ def _rounds(bench: Bench, scope: str) -> Verdict:
         if found != wanted:
             return Verdict(False, f"after round {number} {sum(found)} weights stay, not {sum(wanted)}")
         before = masks
-    words = "" if bench.truth in RETURNING else ", none came back"
-    return Verdict(True, f"{sum(kept(before, scope))} of {sum(trial.sizes)} weights after {ROUNDS} rounds{words}")
+    left, none = sum(kept(before, scope)), "" if bench.truth in RETURNING else ", none came back"
+    return Verdict(True, f"{left} of {sum(trial.sizes)} weights after {ROUNDS} rounds{none}")
 
 
 def _again(bench: Bench, subject: str) -> Verdict:
     trial = bench.trial(subject)
     first = trial.score()
-    if bench.truth in DRAWING or bench.truth not in REFERENCES:  # its scores may be drawn, so both draws begin at the same seed
+    if (
+        bench.truth in DRAWING or bench.truth not in REFERENCES
+    ):  # its scores may be drawn, so both draws begin at the same seed
         trial = bench.trial(subject)
     second = trial.score()
     for name, a, b in zip(trial.names, first, second, strict=True):

@@ -82,7 +82,7 @@ def grasp_abs(model: nn.Module, names: list[str], batches: Batches) -> Scores:
 def grasp_log(model: nn.Module, names: list[str], batches: Batches) -> Scores:
     """Return s * S / C: s a score of `grasp_abs`, S the sum of its row, C of those in the row that are no smaller."""
     found = grasp_abs(model, names, batches)
-    for name, score in found.items():
+    for score in found.values():
         for row in score.flatten(1) if score.dim() > 1 else ():
             row.copy_(row * row.sum() / (row * (row >= row.unsqueeze(1))).sum(1).clamp_min(1e-300))
     return found
@@ -94,7 +94,7 @@ def ntk_sap(model: nn.Module, names: list[str], batches: Batches) -> Scores:
     The norm is a mean over examples. A generator that begins at 0 gives each batch the seed of its initial weights
     theta, then delta / 0.01, tensor by tensor.
     """
-    draw, total = torch.Generator().manual_seed(0), {name: torch.zeros(()).double() for name in names}
+    draw, slopes = torch.Generator().manual_seed(0), []
     for x, y in batches:
         fresh = copy.deepcopy(model)
         with torch.random.fork_rng([]):
@@ -110,9 +110,8 @@ def ntk_sap(model: nn.Module, names: list[str], batches: Batches) -> Scores:
             away = functional_call(wide, here, (x,)) - functional_call(wide, there, (x,))
             return (away**2).sum() / len(away)
 
-        slope = grad(distance)({name: state[f"{name}_mask"] for name in names})
-        total = {name: total[name] + slope[name] for name in names}
-    return {name: score.abs() for name, score in total.items()}
+        slopes.append(grad(distance)({name: state[f"{name}_mask"] for name in names}))
+    return {name: torch.stack([slope[name] for slope in slopes]).sum(0).abs() for name in names}
 
 
 @torch.no_grad()

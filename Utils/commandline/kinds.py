@@ -53,7 +53,6 @@ def pattern(text: str) -> str:
     raise argparse.ArgumentTypeError(f"{text!r} is neither N:M with 0 < N < M, as 2:4, nor none")
 
 
-
 count = _number(int, 0, False, "a whole number from 0")
 positive_count = _number(int, 1, False, "a whole number from 1")
 non_negative = _number(float, 0.0, False, "a number from 0 to 1e36")

@@ -33,7 +33,7 @@ def read(args: Namespace) -> None:
         raise UserError(wrong)
     for name, density in content.items():
         if isinstance(density, bool) or not isinstance(density, int | float) or not 0 < density <= 1:
-            quoted = '; a name with dots needs quotes' if isinstance(density, dict) else ''
+            quoted = "; a name with dots needs quotes" if isinstance(density, dict) else ""
             raise UserError(f"{wrong}: {name} is {density}{quoted}")
     args.mask_scope, args.layer_densities = FILE, [[name, float(density)] for name, density in content.items()]
 
@@ -50,5 +50,7 @@ def compression(pattern: str, given: float | None) -> float | None:
     exact = math.log10(pair[1] / pair[0])
     if given is not None and abs(10.0 ** (exact - given) - 1) > 0.005:
         kept = pair[0] / pair[1]
-        raise UserError(f"--compression {given:g}: --pattern {pattern} keeps {kept:g}, which is {exact:.5g}; leave it out")
+        raise UserError(
+            f"--compression {given:g}: --pattern {pattern} keeps {kept:g}, compression {exact:.5g}; leave it out"
+        )
     return exact
