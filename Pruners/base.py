@@ -19,7 +19,7 @@ class Pruner:
     has an attribute `name`, it is the tensor's name in errors and in `scores`.
     seed: for this pruner's own random draws (Rand's scores, `shuffle`, ties), independent of all other generators.
     ties: how equal scores at the threshold are decided, one of `Pruners.TIES`. `by_tie` counts the weights that the
-    latest `mask` kept by such a decision.
+    latest `mask` kept by such a decision; not those that are kept as the first of their unit.
     """
 
     steps: float | None = None  # training steps, forward and backward, on the scoring examples that a score costs

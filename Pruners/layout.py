@@ -1,4 +1,4 @@
-"""What is ranked together and how many weights each tensor keeps: scopes, densities by layer, floors, patterns."""
+"""Scopes: what is ranked together, how many weights each tensor keeps, and which stay whatever the others have."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -61,32 +61,30 @@ def best(score: Tensor, alive: Tensor, draw: torch.Generator | None) -> Tensor:
     """Return a flag for the highest alive entry of each row: [rows, n], a row without one has none."""
     score = score.masked_fill(~alive, -math.inf)
     tied = alive & (score == score.amax(1, keepdim=True))
-    lots = (
-        torch.arange(score.shape[1], 0, -1).expand(score.shape)
-        if draw is None
-        else torch.rand(score.shape, generator=draw)
-    )
+    lots = torch.rand(score.shape, generator=draw) if draw else torch.linspace(1, 0, score.shape[1]).expand_as(score)
     places = torch.where(tied, lots.to(score.device), -1.0).argmax(1, keepdim=True)
     return torch.zeros_like(alive).scatter_(1, places, True) & alive
 
 
 def patterned(
     score: Tensor, alive: Tensor, density: float, pattern: tuple[int, int], draw: torch.Generator | None
-) -> Tensor:
-    """Return flags of the highest N of every M entries along the second dimension, which differs from row to row.
+) -> tuple[Tensor, int]:
+    """Return (flags of the highest N of every M entries along the second dimension, how many of them a tie decided).
 
     The last group may be shorter: of r entries r * N / M stay, rounded up. At a density above N / M, on the way there,
     M * density take the place of N. A tensor of one dimension, which has no inputs, keeps all.
     """
     if score.dim() < 2:
-        return alive
+        return alive, 0
     kept, group = max(pattern[0], math.ceil(pattern[1] * density - 1e-9)), pattern[1]
     last, rest = score.movedim(1, -1), -score.shape[1] % group
     rows = F.pad(last, (0, rest)).reshape(-1, group)
     live = F.pad(alive.movedim(1, -1), (0, rest)).reshape(-1, group)
-    there = F.pad(torch.ones_like(last, dtype=torch.bool), (0, rest)).reshape(-1, group).sum(1)
-    quota, chosen = (there * kept + group - 1) // group, torch.zeros_like(live)
+    there = F.pad(torch.ones_like(last), (0, rest)).reshape(-1, group).sum(1)
+    quota, chosen = (there * kept / group).ceil(), torch.zeros_like(live)
     for k in range(kept):
         chosen |= best(rows, live & ~chosen, draw) & (k < quota).unsqueeze(1)
+    lowest = rows == rows.masked_fill(~chosen, math.inf).amin(1, keepdim=True)
+    decided = lowest & chosen & (lowest & live & ~chosen).any(1, keepdim=True)
     whole = chosen.view(*last.shape[:-1], -1)[..., : score.shape[1]]
-    return whole.movedim(-1, 1)
+    return whole.movedim(-1, 1), int(decided.count_nonzero())

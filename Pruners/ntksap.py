@@ -12,7 +12,7 @@ from Pruners.pruners import at, gradients
 
 
 class NTKSAP(Pruner):
-    """|d/dm E ||f(theta * m) - f((theta + delta) * m)||^2| (Wang et al. 2023, arXiv 2304.02840).
+    """Sensitivity |d/dm E ||f(theta * m) - f((theta + delta) * m)||^2| (Wang et al. 2023, arXiv 2304.02840).
 
     To first order, the expectation is proportional to the trace of the tangent kernel. Each scoring batch gets initial
     weights theta and a perturbation delta ~ N(0, epsilon^2) of its own ("new input, new weight"). The norm is summed

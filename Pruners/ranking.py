@@ -15,6 +15,8 @@ from torch import Tensor
 from Pruners import SCOPES, TIES
 from Pruners.layout import Scope, best, patterned, shares
 
+Tensors = Mapping[str, Tensor]  # by name
+
 
 def kept_count(total: int, density: float) -> int:
     """Return how many of `total` weights stay at `density` in (0, 1]: `total - floor((1 - density) * total)`.
@@ -87,8 +89,8 @@ class Ranking:
 
 
 def rank(
-    scores: Mapping[str, Tensor],
-    alive: Mapping[str, Tensor],
+    scores: Tensors,
+    alive: Tensors,
     density: float,
     scope: str | Scope,
     ties: str = "position",
@@ -109,7 +111,8 @@ def rank(
     layout = scope if isinstance(scope, Scope) else Scope(scope)
     draw = torch.Generator().manual_seed(seed) if ties == "seeded" else None
     if layout.pattern:
-        return Ranking({k: patterned(s, alive[k], density, layout.pattern, draw) for k, s in scores.items()})
+        found = {k: patterned(s, alive[k], density, layout.pattern, draw) for k, s in scores.items()}
+        return Ranking({name: keep for name, (keep, _) in found.items()}, sum(ties for _, ties in found.values()))
     first = {
         name: best(score.flatten(1), alive[name].flatten(1), draw).flatten()
         for name, score in scores.items()
@@ -129,11 +132,7 @@ def rank(
 
 
 def _groups(
-    scores: Mapping[str, Tensor],
-    alive: Mapping[str, Tensor],
-    density: float,
-    layout: Scope,
-    first: Mapping[str, Tensor],
+    scores: Tensors, alive: Tensors, density: float, layout: Scope, first: Tensors
 ) -> list[tuple[list[str], int]]:
     """Return (names of the tensors that are ranked together, how many of their weights stay) for each ranking.
 

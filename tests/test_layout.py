@@ -161,6 +161,10 @@ def test_equal_scores_in_a_pattern_are_drawn_and_exact():
     drawn = [ranking.rank(scores, alive, 0.5, Scope(pattern=(2, 4)), "seeded", seed).keep["a"] for seed in (1, 1, 2)]
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
     assert all((each.view(-1, 4).sum(1) == 2).all() for each in drawn)
+    assert ranking.rank(scores, alive, 0.5, Scope(pattern=(2, 4))).by_tie == 200  # all that stay
+    scores["a"][:, 0] = 1.0  # of each first group one is sure to stay
+    assert ranking.rank(scores, alive, 0.5, Scope(pattern=(2, 4))).by_tie == 150
+    scores["a"].fill_(0.0)
     first = ranking.rank(scores, alive, 0.5, Scope(pattern=(2, 4)), "position").keep["a"]
     assert torch.equal(first.view(-1, 4), torch.tensor([True, True, False, False]).expand(100, 4))
 
