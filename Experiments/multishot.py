@@ -51,8 +51,9 @@ def check(args: Namespace) -> Namespace:
         args.pre_epochs = args.post_epochs
     if args.compression_list is None:
         args.compression_list = [args.compression]
+    args.compression_list = [layout.compression(args.pattern, compression) for compression in args.compression_list]
     for compression in args.compression_list:
-        arguments.leaves_weights(layout.compression(args.pattern, compression) or 0.0)
+        arguments.leaves_weights(compression)
     if args.rewind_epochs > min(args.pre_epochs, args.post_epochs):
         raise UserError(f"--rewind-epochs {args.rewind_epochs} is beyond --pre-epochs or --post-epochs; choose less")
     if args.masks:

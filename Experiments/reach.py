@@ -76,11 +76,13 @@ def check(args: Namespace) -> Namespace:
     if rounds:
         args.rounds = rounds  # that differ from --prune-epochs
     usual = [1.0, 1.5, 2.0] if args.pattern == "none" else [args.compression]
-    args.compression_list = list(dict.fromkeys(args.compression_list or usual))
+    args.compression_list = list(
+        dict.fromkeys(layout.compression(args.pattern, c) for c in args.compression_list or usual)
+    )
     for pruner in args.pruner_list:
         load.pruner_sha256(pruner)
     for compression in args.compression_list:
-        arguments.leaves_weights(layout.compression(args.pattern, compression) or 0.0)
+        arguments.leaves_weights(compression)
     return args
 
 

@@ -58,6 +58,9 @@ def test_a_pattern_sets_the_compression(cli):
     for mask in run.masks.values():
         if mask.ndim > 1:
             assert (mask.reshape(-1, 4).sum(1) == 2).all()
+    levels = "--experiment multishot --dataset mnist --pruner mag --pattern 2:4 --level-list 2 --compression-list 0.301"
+    for mask in cli(f"{levels} --post-epochs 1 --pre-epochs 0 --rewind-epochs 0").masks.values():
+        assert mask.ndim == 1 or (mask.reshape(-1, 4).sum(1) == 2).all()
     again = cli(
         "--dataset mnist --pruner mag --pattern 2:4 --compression 0.301 --mask-scope local --post-epochs 0 --force"
     )
