@@ -36,6 +36,9 @@ LACKS: dict[str, set[str]] = {  # module:function of a model or pruner
     "Pruners.pruners:SynFlow": {"draws", "examples"},
     "Pruners.grasp:GraSPAbs": {"draws"},
     "Pruners.grasp:GraSPLog": {"draws"},
+    "Pruners.iterative:SNIPIter": {"draws"},
+    "Pruners.iterative:FORCE": {"draws"},
+    "Pruners.pathnorm:SynFlowL2": {"draws", "examples"},
 }
 
 
