@@ -37,7 +37,9 @@ def library(source: Path, *flags: str, instead: str) -> ctypes.CDLL | None:
             ctypes.CDLL(str(pool), mode=ctypes.RTLD_GLOBAL)
         return ctypes.CDLL(str(made))
     except (OSError, subprocess.CalledProcessError) as error:
-        warnings.warn(f"{compiler} makes no library of {source.name} here ({error}), so {instead} instead", stacklevel=3)
+        warnings.warn(
+            f"{compiler} makes no library of {source.name} here ({error}), so {instead} instead", stacklevel=3
+        )
         return None
 
 

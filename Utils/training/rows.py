@@ -18,6 +18,7 @@ approaches the points, so it is largest at eps = 0. n is chosen for that worst c
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -141,8 +142,11 @@ class Rows:
             start = torch.addcdiv(start, average, scale, value=sign * self.lr * weight, out=end)
         return end
 
-    def begin(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return (rows [U], average, square, value [U, d]) at the start of the next step; nothing is written."""
+    def begin(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return (rows [U], average, square, value [U, d]) at the start of the next step; nothing is written.
+
+        A subclass may leave out the moments.
+        """
         average, square, limit = (kept.index_select(0, rows) for kept in (self.average, self.square, self.limit))
         self._decay(average, square, self.step + 1 - self.last.index_select(0, rows))
         return rows, average, square, self._move(limit, average, square, self.step + 1, 1.0)
@@ -219,19 +223,24 @@ class Rows:
         collected = self._collect()
         if collected is None:
             return
-        (rows, average, square, value), gradient = collected
+        (*before, value), gradient = collected
         if not self.anchored or self.group["lr"] != self.lr:
+            before = self._kept(*before)
             self.catch_up()
             self.anchor()
         value.requires_grad_(False)
         self.step += 1
         if self.step + 1 - self.began == len(self.decay2):  # the longest rest at the next step
             self._tabulate(2 * len(self.decay2))
-        self._finish(rows, average, square, value, gradient)
+        self._finish(gradient, value, *before)
         self.current = False
 
-    def _finish(self, rows: Tensor, average: Tensor, square: Tensor, value: Tensor, gradient: Tensor) -> None:
-        """Do the present step of these rows, of which `begin` gave the first four, with their gradient [U, d]."""
+    def _kept(self, *before: Tensor) -> Sequence[Tensor]:
+        """Return (rows, average, square), which stay as they are while all rows catch up, of what `begin` gave."""
+        return before
+
+    def _finish(self, gradient: Tensor, value: Tensor, rows: Tensor, average: Tensor, square: Tensor) -> None:
+        """Do the present step of rows of which `begin` gave the rest, with their gradient [U, d]."""
         average.add_(gradient, alpha=1 - self.tail.beta1)
         square.addcmul_(gradient, gradient, value=1 - self.tail.beta2)
         limit = self._move(value, average, square, self.step, -1.0)
