@@ -55,12 +55,6 @@ typedef struct {
     Root *root;
 } Table;
 
-/* Parts of a quadrature rule: x += weights[k] * m / (eps + nodes[k] * sqrt(v)), k after k. */
-typedef struct {
-    int64_t terms;
-    const float *nodes, *weights;
-} Rule;
-
 /* Write to rows the ids without repeats, to indices the place in rows of each; return how many there are, or -1 if an
  * id is not in [0, height). place: [height], of any content. */
 int64_t distinct(const int64_t *ids, int64_t count, int64_t height, int64_t *place, int64_t *rows, int64_t *indices)
@@ -81,12 +75,14 @@ int64_t distinct(const int64_t *ids, int64_t count, int64_t height, int64_t *pla
     return found;
 }
 
-ALWAYS move(const Table *table, const Rule *rule, int count, const float *m, const float *v, float *x)
+/* x += sign * weight * m / (eps + node * sqrt(v)) for each of a rule's terms: its nodes, then its weights. */
+ALWAYS move(const Table *table, int64_t terms, const float *rule, float sign, int count, const float *m,
+            const float *v, float *x)
 {
     float root[TILE];
     roots(table->root, count, v, root);
-    for (int64_t k = 0; k < rule->terms; k++) {
-        float node = rule->nodes[k], weight = rule->weights[k], eps = table->eps;
+    for (int64_t k = 0; k < terms; k++) {
+        float node = rule[k], weight = sign * rule[terms + k], eps = table->eps;
         for (int l = 0; l < count; l++)
             x[l] += weight * m[l] / fmaf(root[l], node, eps);
     }
@@ -118,8 +114,8 @@ static Tiling tiling(int64_t rows, int64_t width)
 
 /* The rows at the start of a step: to value go start moved by the rule, to average and square (NULL: nowhere) the
  * moments. rows: [count], or NULL for all; start is as high as the table, what is written has a row for each of rows. */
-void begin(const Table *table, const int64_t *rows, int64_t count, const float *start, int64_t step, const Rule *rule,
-           float *average, float *square, float *value, int threads)
+void begin(const Table *table, const int64_t *rows, int64_t count, const float *start, int64_t step, int64_t terms,
+           const float *rule, float sign, float *average, float *square, float *value, int threads)
 {
     int64_t width = table->width;
     Tiling tiles = tiling(count, width);
@@ -140,7 +136,7 @@ void begin(const Table *table, const int64_t *rows, int64_t count, const float *
             times(wide, table->square + from, table->decay2[LESSER(rest, table->most2)], v + i * wide);
             copy(wide, start + from, x + i * wide);
         }
-        move(table, rule, high * wide, m, v, x);
+        move(table, terms, rule, sign, high * wide, m, v, x);
         for (int64_t i = 0, to = top * width + left; i < high; i++, to += width) {
             copy(wide, x + i * wide, value + to);
             if (average) {
@@ -155,8 +151,8 @@ void begin(const Table *table, const int64_t *rows, int64_t count, const float *
  * of the gradient and of its square in the moments. average, square: what `begin` gave; NULL: what it would give now.
  * All but limit have a row for each of rows. */
 void finish(const Table *table, const int64_t *rows, int64_t count, const float *gradient, const float *average,
-            const float *square, const float *value, float first, float second, int64_t step, const Rule *rule,
-            float *limit, int threads)
+            const float *square, const float *value, float first, float second, int64_t step, int64_t terms,
+            const float *rule, float *limit, int threads)
 {
     int64_t width = table->width;
     Tiling tiles = tiling(count, width);
@@ -178,7 +174,7 @@ void finish(const Table *table, const int64_t *rows, int64_t count, const float 
             m[l] = fmaf(slope[l], first, m[l]);
             v[l] = fmaf(second * slope[l], slope[l], v[l]);
         }
-        move(table, rule, high * wide, m, v, x);
+        move(table, terms, rule, -1, high * wide, m, v, x);
         for (int64_t i = 0; i < high; i++) {
             int64_t at = rows[top + i] * width + left;
             copy(wide, m + i * wide, table->average + at);

@@ -60,25 +60,19 @@ class Adam(torch.optim.Adam):
 
     def step(self, closure=None):
         """Do one step of algorithm 1. A GPU uses torch's own step, one kernel for many parameters."""
-        if any(parameter.device.type != "cpu" for group in self.param_groups for parameter in group["params"]):
+        value, here = None, all(parameter.is_cpu for group in self.param_groups for parameter in group["params"])
+        if not here:
             value = super().step(closure)
-        else:
-            value = self._step(closure)
-        with torch.no_grad():
-            for rows in self._rows.values():
-                rows.update()
-        return value
-
-    def _step(self, closure):
-        """Do a step on the CPU, for all weights that are not attached."""
-        value = None
-        if closure is not None:
+        elif closure is not None:
             with torch.enable_grad():
                 value = closure()
         with torch.no_grad():
-            for group in self.param_groups:
-                for parameters in self._together(group["params"]):
-                    self._move(parameters, group)
+            if here:  # all weights that are not attached
+                for group in self.param_groups:
+                    for parameters in self._together(group["params"]):
+                        self._move(parameters, group)
+            for rows in self._rows.values():
+                rows.update()
         return value
 
     def _together(self, parameters: list[Tensor]) -> Iterator[list[Tensor]]:

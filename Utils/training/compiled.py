@@ -26,12 +26,11 @@ class _Table(ctypes.Structure):
     ]
 
 
-class _Rule(ctypes.Structure):
-    _fields_ = [("terms", c_int64), ("nodes", c_void_p), ("weights", c_void_p)]
-
-
 class Compiled(Rows):
-    """The rows of an embedding weight [V, d], float32, dense, on the CPU."""
+    """The rows of an embedding weight [V, d], float32, dense, on the CPU.
+
+    The moments of rows that are looked up are not copied, but computed once more in the update.
+    """
 
     def begin_at(self, state: dict, group: dict) -> None:
         for name in state.keys() - {"step"}:
@@ -41,56 +40,64 @@ class Compiled(Rows):
     def _tabulate(self, count: int) -> None:
         super()._tabulate(count)
         kept = (self.average, self.square, self.last, self.decay1, self.decay2)
-        most = (len(self.decay1) - 1, len(self.decay2) - 1)
-        self.table = _Table(
-            *self.weight.shape, *(one.data_ptr() for one in kept), *most, self.group["eps"], loops.root()
-        )
+        most = self.decay1.numel() - 1, self.decay2.numel() - 1
+        addresses = (tensor.data_ptr() for tensor in kept)
+        self.table = byref(_Table(*self.weight.shape, *addresses, *most, self.eps.item(), loops.root()))
+        self.ruled: tuple[float, ...] = ()  # the step and rate of `rule`
 
-    def _rule(self, step: int, sign: float) -> _Rule:
-        rule = self.tail.rule(step)
-        array = c_float * len(rule)
-        nodes, weights = array(*(node for node, _ in rule)), array(*(sign * self.lr * weight for _, weight in rule))
-        found = _Rule(len(rule), ctypes.cast(nodes, c_void_p), ctypes.cast(weights, c_void_p))
-        found.of = nodes, weights  # which are to live as long
-        return found
+    def _rule(self, step: int) -> tuple[int, ctypes.Array]:
+        """Return how many terms the rule of this step has, and its nodes and weights."""
+        if self.ruled != (step, self.lr):
+            nodes, weights = zip(*self.tail.rule(step), strict=True)
+            self.rule = len(nodes), (c_float * (2 * len(nodes)))(*nodes, *(self.lr * weight for weight in weights))
+            self.ruled = step, self.lr
+        return self.rule
 
     def begin(self, rows: Tensor) -> tuple[Tensor, ...]:
-        value = self.weight.new_empty(len(rows), self.weight.shape[1])
+        value = self.weight.new_empty(rows.shape[0], self.weight.shape[1])
         self._begin(rows, self.limit, 1.0, value)
         return rows, value
-
-    def _kept(self, *before: Tensor) -> Sequence[Tensor]:
-        average, square, value = self.weight.new_empty(3, len(before[0]), self.weight.shape[1])
-        self._begin(before[0], self.limit, 1.0, value, average.data_ptr(), square.data_ptr())
-        return before[0], average, square
 
     def _begin_all(self, start: Tensor, sign: float, out: Tensor) -> None:
         self._begin(None, start, sign, out)
 
     def _begin(self, rows: Tensor | None, start: Tensor, sign: float, value: Tensor, *moments: int) -> None:
-        named, step, rule = None if rows is None else rows.data_ptr(), self.step + 1, self._rule(self.step + 1, sign)
+        of = None if rows is None else rows.data_ptr(), value.shape[0], start.data_ptr()
         to = *(moments or (None, None)), value.data_ptr(), loops.threads(value.numel())
-        loops.library().begin(byref(self.table), named, value.shape[0], start.data_ptr(), step, byref(rule), *to)
+        loops.library().begin(self.table, *of, self.step + 1, *self._rule(self.step + 1), sign, *to)
+
+    def _kept(self, rows: Tensor, *moments: Tensor) -> Sequence[Tensor]:
+        if not moments:
+            average, square, value = self.weight.new_empty(3, rows.shape[0], self.weight.shape[1])
+            self._begin(rows, self.limit, 1.0, value, average.data_ptr(), square.data_ptr())
+            moments = average, square
+        return rows, *moments
+
+    def catch_up(self) -> None:
+        if not self.current:
+            self.pending = [(*self._kept(*before), value) for *before, value in self.pending]
+        super().catch_up()
 
     def _distinct(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         ids = ids.long().contiguous()
-        found, indices = torch.empty_like(ids), torch.empty_like(ids)
-        of = ids.data_ptr(), len(ids), len(self.weight)
-        count = loops.library().distinct(*of, self.position.data_ptr(), found.data_ptr(), indices.data_ptr())
+        rows, indices = torch.empty_like(ids), torch.empty_like(ids)
+        of = ids.data_ptr(), ids.numel(), self.weight.shape[0]
+        count = loops.library().distinct(*of, self.position.data_ptr(), rows.data_ptr(), indices.data_ptr())
         if count < 0:
-            raise IndexError(f"an id is outside of the {len(self.weight)} rows of an embedding")
-        return found[:count], indices
+            raise IndexError(f"an id is outside of the {self.weight.shape[0]} rows of an embedding")
+        return rows[:count], indices
 
     def _finish(self, gradient: Tensor, value: Tensor, rows: Tensor, *moments: Tensor) -> None:
-        gradient, rule = gradient.contiguous(), self._rule(self.step, -1.0)
+        gradient = gradient.contiguous()
         kept = (tensor.data_ptr() for tensor in moments) if moments else (None, None)
+        before = rows.data_ptr(), rows.shape[0], gradient.data_ptr(), *kept, value.data_ptr()
         shares = 1 - self.tail.beta1, 1 - self.tail.beta2
-        how = value.data_ptr(), *shares, self.step, byref(rule), self.limit.data_ptr(), loops.threads(value.numel())
-        loops.library().finish(byref(self.table), rows.data_ptr(), rows.shape[0], gradient.data_ptr(), *kept, *how)
+        to = self.limit.data_ptr(), loops.threads(value.numel())
+        loops.library().finish(self.table, *before, *shares, self.step, *self._rule(self.step), *to)
 
     def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
         fit = offsets is not None and mode in ("mean", "sum") and ids.dtype == offsets.dtype == torch.int64
-        if fit and table.dtype == torch.float32 and ids.dim() == 1 and len(offsets):
+        if fit and table.dtype == torch.float32 and ids.dim() == 1 and offsets.numel():
             return _Bags.apply(table.contiguous(), ids.contiguous(), offsets.contiguous(), mode)
         return super().bag(ids, table, offsets, mode)
 
@@ -100,9 +107,17 @@ class _Bags(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, table: Tensor, ids: Tensor, offsets: Tensor, mode: str) -> Tensor:
-        output, owner = table.new_empty(len(offsets), table.shape[1]), torch.empty_like(ids)
-        scale, threads = table.new_empty(len(offsets)), loops.threads(len(ids) * table.shape[1])
-        of = ids.data_ptr(), len(ids), offsets.data_ptr(), len(offsets), table.data_ptr(), *table.shape, mode == "mean"
+        output, owner = table.new_empty(offsets.numel(), table.shape[1]), torch.empty_like(ids)
+        scale, threads = table.new_empty(offsets.numel()), loops.threads(ids.numel() * table.shape[1])
+        of = (
+            ids.data_ptr(),
+            ids.numel(),
+            offsets.data_ptr(),
+            offsets.numel(),
+            table.data_ptr(),
+            *table.shape,
+            mode == "mean",
+        )
         if loops.library().bags(*of, owner.data_ptr(), scale.data_ptr(), output.data_ptr(), threads):
             F.embedding_bag(ids, table, offsets, mode=mode)  # says what is wrong
             raise IndexError("offsets of bags must rise from 0, and ids be rows of the table")
@@ -115,8 +130,8 @@ class _Bags(torch.autograd.Function):
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         ids, owner, scale = ctx.saved_tensors
         gradient, found, order = gradient.contiguous(), gradient.new_zeros(ctx.shape), ids.sort().indices  # as torch's
-        of = ids.data_ptr(), len(ids), owner.data_ptr(), scale.data_ptr(), order.data_ptr()
-        width, threads = ctx.shape[1], loops.threads(len(ids) * ctx.shape[1])
+        of = ids.data_ptr(), ids.numel(), owner.data_ptr(), scale.data_ptr(), order.data_ptr()
+        width, threads = ctx.shape[1], loops.threads(ids.numel() * ctx.shape[1])
         loops.library().spread(*of, gradient.data_ptr(), width, found.data_ptr(), threads)
         return found, None, None, None
 
@@ -145,7 +160,7 @@ def _agree(width: int) -> bool:
                 with torch.enable_grad():
                     _, table, indices = one.look_up(ids)
                     outputs.append(one.bag(indices, table, offsets, mode))
-                    outputs[-1].backward(slopes[: len(offsets)])
+                    outputs[-1].backward(slopes[: offsets.numel()])
                 with torch.no_grad():
                     one.update()
         one.catch_up()

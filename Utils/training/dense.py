@@ -46,9 +46,10 @@ def _called(parameters, gradients, averages, squares, first, keep, second, scale
 
 def _fit(*tensors: Tensor) -> bool:
     """Return whether the loop may go through these tensors, of one parameter, side by side."""
-    one = tensors[0]
-    whole = one.is_contiguous() or one.is_contiguous(memory_format=torch.channels_last)
-    return whole and all(other.dtype == torch.float32 and other.stride() == one.stride() for other in tensors)
+    if not all(tensor.dtype == torch.float32 for tensor in tensors):
+        return False
+    form = torch.contiguous_format if tensors[0].is_contiguous() else torch.channels_last
+    return all(tensor.is_contiguous(memory_format=form) for tensor in tensors)
 
 
 def _looped(parameter, gradient, average, square, *rates: float) -> None:

@@ -21,8 +21,8 @@ ARGUMENTS = {"p": c_void_p, "n": c_int64, "i": c_int, "f": c_float}
 SIGNATURES = {
     "dense": "nppppffffffpi",
     "distinct": "pnnppp",
-    "begin": "ppnpnppppi",
-    "finish": "ppnppppffnppi",
+    "begin": "ppnpnnpfpppi",
+    "finish": "ppnppppffnnppi",
     "bags": "pnpnpnnipppi",
     "spread": "pnppppnpi",
 }
@@ -30,7 +30,7 @@ SIGNATURES = {
 
 @functools.cache
 def library() -> Any:
-    """Return the loops, whose functions take numbers and addresses; None, with a warning, where there is no compiler."""
+    """Return the loops, whose functions take numbers and addresses; None, with a warning, without a compiler."""
     found = compiling.library(SOURCE, *FLAGS, instead=INSTEAD)
     for name, kinds in SIGNATURES.items() if found else ():
         getattr(found, name).argtypes = [ARGUMENTS[kind] for kind in kinds]

@@ -142,6 +142,7 @@ class Rows:
             start = torch.addcdiv(start, average, scale, value=sign * self.lr * weight, out=end)
         return end
 
+    @torch.no_grad()
     def begin(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Return (rows [U], average, square, value [U, d]) at the start of the next step; nothing is written.
 
@@ -151,7 +152,6 @@ class Rows:
         self._decay(average, square, self.step + 1 - self.last.index_select(0, rows))
         return rows, average, square, self._move(limit, average, square, self.step + 1, 1.0)
 
-    @torch.no_grad()
     def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (rows [U], table [U, d], indices) for the rows that `ids` name.
 
@@ -173,6 +173,7 @@ class Rows:
         standing = owner == positions
         return ids[standing], (standing.cumsum(0) - 1)[owner]
 
+    @torch.no_grad()
     def anchor(self) -> None:
         """Recompute all limits from weight and moments, which must be up to date."""
         self.lr = self.group["lr"]
@@ -235,9 +236,9 @@ class Rows:
         self._finish(gradient, value, *before)
         self.current = False
 
-    def _kept(self, *before: Tensor) -> Sequence[Tensor]:
+    def _kept(self, rows: Tensor, *moments: Tensor) -> Sequence[Tensor]:
         """Return (rows, average, square), which stay as they are while all rows catch up, of what `begin` gave."""
-        return before
+        return rows, *moments
 
     def _finish(self, gradient: Tensor, value: Tensor, rows: Tensor, average: Tensor, square: Tensor) -> None:
         """Do the present step of rows of which `begin` gave the rest, with their gradient [U, d]."""
