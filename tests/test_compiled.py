@@ -209,7 +209,7 @@ def test_whole_parameters_move_as_by_torchs_calls(sizes, seed):
     draw = torch.Generator().manual_seed(seed)
 
     def drawn():
-        values = [torch.randn(size, generator=draw) * 10.0 ** (-seed % 30) for size in sizes]
+        values = [torch.randn(size, generator=draw) * 10.0 ** -(seed % 30) for size in sizes]
         return [
             value.to(memory_format=torch.channels_last) if value.dim() == 4 and seed % 2 else value for value in values
         ]
