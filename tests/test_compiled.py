@@ -218,12 +218,11 @@ def test_whole_parameters_move_as_by_torchs_calls(sizes, seed):
     numbers[3] = [value.square() * (value > 0) for value in numbers[3]]
     if seed % 3 == 0:
         numbers[1] = [value.contiguous() for value in numbers[1]]
-    before = [[value.clone() for value in values] for values in numbers]
-    copies = [[value.clone() for value in values] for values in numbers]
+    before, copies = ([[value.clone() for value in values] for values in numbers] for _ in range(2))
     for number in (1, 2, 1000):
         dense.move(*numbers, number, (0.9, 0.999), 1e-8, 1e-3)
         dense._called(*copies, 0.1, 0.999, 1 - 0.999, (1 - 0.999**number) ** 0.5, 1e-8, -1e-3 / (1 - 0.9**number))
-    for values, others, olds in zip(numbers, copies, before, strict=True):
+    for values, others in zip(numbers, copies, strict=True):
         assert all(torch.equal(one, other) for one, other in zip(values, others, strict=True))
     assert all(not torch.equal(one, old) for one, old in zip(numbers[2], before[2], strict=True) if one.numel())
 

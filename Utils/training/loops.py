@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 
-from Utils.exported import compiling
-
 SOURCE = Path(__file__).with_name("adam.c")
 FLAGS = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")  # no rounding but that of the source
 EACH = 1 << 15  # numbers that a thread has at least, or starting it costs more than it saves
@@ -31,6 +29,8 @@ SIGNATURES = {
 @functools.cache
 def library() -> Any:
     """Return the loops, whose functions take numbers and addresses; None, with a warning, without a compiler."""
+    from Utils.exported import compiling  # of no use to a GPU
+
     found = compiling.library(SOURCE, *FLAGS, instead=INSTEAD)
     for name, kinds in SIGNATURES.items() if found else ():
         getattr(found, name).argtypes = [ARGUMENTS[kind] for kind in kinds]
