@@ -65,7 +65,7 @@ class Adam(torch.optim.Adam, _Uncompiled):
             for parameter in group["params"]:
                 parameter.grad = None
         for rows in self._rows.values():
-            rows.pending = []
+            rows.forget()
 
     def step(self, closure=None):
         """Do one step of algorithm 1. A GPU uses torch's own step, one kernel for many parameters."""

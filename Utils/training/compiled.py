@@ -9,8 +9,6 @@ from ctypes import byref, c_float, c_int64, c_void_p
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from Utils.training import loops
 from Utils.training.rows import Rows
@@ -36,6 +34,7 @@ class Compiled(Rows):
         for name in state.keys() - {"step"}:
             state[name] = state[name].contiguous()
         super().begin_at(state, group)
+        self.bags: list[tuple[Tensor, ...]] = []  # of lookups since the last step: what their gradient needs
 
     def _tabulate(self, count: int) -> None:
         super()._tabulate(count)
@@ -96,44 +95,37 @@ class Compiled(Rows):
         loops.library().finish(self.table, *before, *shares, self.step, *self._rule(self.step), *to)
 
     def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
-        fit = offsets is not None and mode in ("mean", "sum") and ids.dtype == offsets.dtype == torch.int64
-        if fit and table.dtype == torch.float32 and ids.dim() == 1 and offsets.numel():
-            return _Bags.apply(table.contiguous(), ids.contiguous(), offsets.contiguous(), mode)
-        return super().bag(ids, table, offsets, mode)
+        """Return the bags [B, d], a copy of a leaf whose gradient `_collect` gives to the rows.
 
+        Bags of a masked table, and maxima, are left to torch.
+        """
+        looked_up = self.pending and self.pending[-1][-1] is table and ids.dim() == 1 and mode != "max"
+        if not looked_up or offsets is None or offsets.dtype != torch.int64 or not offsets.numel():
+            return super().bag(ids, table, offsets, mode)
+        offsets, owner = offsets.contiguous(), torch.empty_like(ids)
+        bags, scale = table.new_empty(offsets.numel(), table.shape[1]), table.new_empty(offsets.numel())
+        of = ids.data_ptr(), ids.numel(), offsets.data_ptr(), offsets.numel(), table.data_ptr(), *table.shape
+        to = owner.data_ptr(), scale.data_ptr(), bags.data_ptr(), loops.threads(ids.numel() * table.shape[1])
+        if loops.library().bags(*of, mode == "mean", *to):
+            return super().bag(ids, table, offsets, mode)  # which says what is wrong
+        self.bags.append((table, ids, owner, scale, bags.requires_grad_()))
+        return bags.clone()
 
-class _Bags(torch.autograd.Function):
-    """Sums or means of bags of rows, and their gradient."""
+    def forget(self) -> None:
+        super().forget()
+        self.bags = []
 
-    @staticmethod
-    def forward(ctx, table: Tensor, ids: Tensor, offsets: Tensor, mode: str) -> Tensor:
-        output, owner = table.new_empty(offsets.numel(), table.shape[1]), torch.empty_like(ids)
-        scale, threads = table.new_empty(offsets.numel()), loops.threads(ids.numel() * table.shape[1])
-        of = (
-            ids.data_ptr(),
-            ids.numel(),
-            offsets.data_ptr(),
-            offsets.numel(),
-            table.data_ptr(),
-            *table.shape,
-            mode == "mean",
-        )
-        if loops.library().bags(*of, owner.data_ptr(), scale.data_ptr(), output.data_ptr(), threads):
-            F.embedding_bag(ids, table, offsets, mode=mode)  # says what is wrong
-            raise IndexError("offsets of bags must rise from 0, and ids be rows of the table")
-        ctx.save_for_backward(ids, owner, scale)
-        ctx.shape = table.shape
-        return output
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        ids, owner, scale = ctx.saved_tensors
-        gradient, found, order = gradient.contiguous(), gradient.new_zeros(ctx.shape), ids.sort().indices  # as torch's
-        of = ids.data_ptr(), ids.numel(), owner.data_ptr(), scale.data_ptr(), order.data_ptr()
-        width, threads = ctx.shape[1], loops.threads(ids.numel() * ctx.shape[1])
-        loops.library().spread(*of, gradient.data_ptr(), width, found.data_ptr(), threads)
-        return found, None, None, None
+    def _collect(self) -> tuple[tuple[Tensor, ...], Tensor] | None:
+        for table, ids, owner, scale, bags in self.bags:
+            if bags.grad is None:
+                continue
+            gradient, slopes, order = torch.zeros_like(table), bags.grad.contiguous(), ids.sort().indices  # as torch
+            of = ids.data_ptr(), ids.numel(), owner.data_ptr(), scale.data_ptr(), order.data_ptr()
+            threads = loops.threads(ids.numel() * table.shape[1])
+            loops.library().spread(*of, slopes.data_ptr(), table.shape[1], gradient.data_ptr(), threads)
+            table.grad = gradient if table.grad is None else table.grad + gradient
+        self.bags = []
+        return super()._collect()
 
 
 def kind(weight: Tensor) -> type[Rows]:

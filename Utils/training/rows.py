@@ -197,6 +197,10 @@ class Rows:
             self.current = True
         self.anchored = False
 
+    def forget(self) -> None:
+        """Drop all lookups since the last step, with their gradients."""
+        self.pending = []
+
     def _collect(self) -> tuple[tuple[Tensor, ...], Tensor] | None:
         """Return what `begin` gave, and the gradient [U, d], for all differentiated lookups since the last step."""
         lookups = [(lookup, lookup[-1].grad) for lookup in self.pending if lookup[-1].grad is not None]
