@@ -95,7 +95,7 @@ def assert_same(monkeypatch, **options):
     lr=st.sampled_from([1e-3, 0.3]),
     shape=st.tuples(st.booleans(), st.booleans()),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_a_training_has_the_bits_of_torchs_calls(seed, width, mode, threads, betas, eps, lr, shape):
     with pytest.MonkeyPatch.context() as monkeypatch:
         given = {"seed": seed, "width": width, "mode": mode, "threads": threads, "shape": shape}
