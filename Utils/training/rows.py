@@ -230,7 +230,7 @@ class Rows:
             return
         (*before, value), gradient = collected
         if not self.anchored or self.group["lr"] != self.lr:
-            before = self._kept(*before)
+            before = [*self._kept(*before)]
             self.catch_up()
             self.anchor()
         value.requires_grad_(False)
