@@ -3,7 +3,6 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,10 +66,9 @@ def _agree() -> bool:
     draw = torch.Generator().manual_seed(0)
     drawn = [[torch.randn(size, generator=draw) for size in (1, 7, 64, 3000)] for _ in range(4)]
     drawn[3] = [value.pow(4) * (value > -1) for value in drawn[3]]
-    called: Any
     called, looped = ([[value.clone() for value in values] for values in drawn] for _ in range(2))
     rates = 0.1, 0.999, 1e-3, math.sqrt(3e-3), 1e-8, -2e-3
-    _called(*called, *rates)
+    _called(*(*called, *rates))
     for each in zip(*looped, strict=True):
         _looped(*each, *rates)
     same = all(
