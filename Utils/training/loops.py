@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from Utils import console
+
 SOURCE = Path(__file__).with_name("adam.c")
 FLAGS = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")  # no rounding but that of the source
 EACH = 1 << 15  # numbers that a thread has at least, or starting it costs more than it saves
@@ -28,10 +30,14 @@ SIGNATURES = {
 
 @functools.cache
 def library() -> Any:
-    """Return the loops, whose functions take numbers and addresses; None, with a warning, without a compiler."""
+    """Return the loops, whose functions take numbers and addresses; None, with a note, without a compiler."""
     from Utils.exported import compiling  # of no use to a GPU
 
-    found = compiling.library(SOURCE, *FLAGS, instead=INSTEAD)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        found = compiling.library(SOURCE, *FLAGS, instead=INSTEAD)
+    for warning in said:
+        console.note(str(warning.message))
     for name, kinds in SIGNATURES.items() if found else ():
         getattr(found, name).argtypes = [ARGUMENTS[kind] for kind in kinds]
         getattr(found, name).restype = c_int64
@@ -54,7 +60,7 @@ def threads(numbers: int) -> int:
 
 
 def used(same: bool) -> bool:
-    """Return whether loops are used: if they gave the bits of torch's calls. If not, warn."""
+    """Return whether loops are used: if they gave the bits of torch's calls. If not, say so."""
     if not same:
-        warnings.warn(f"{SOURCE.name} rounds as torch does not here, so {INSTEAD} instead", stacklevel=2)
+        console.note(f"{SOURCE.name} rounds otherwise than torch does here, so {INSTEAD} instead")
     return same
