@@ -1,4 +1,4 @@
-"""The product of kernel.c, compiled for this processor when it is first asked for, if there is a C compiler.
+"""The functions of kernel.c and decoder.c, compiled for this processor when first asked for, if there is a C compiler.
 
 The library is kept in the user's cache, under the hash of all that decides what it is.
 """
@@ -16,12 +16,14 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_suffix(".c")
-FLAGS = ("-O3", "-march=native", "-fPIC")
+SOURCES = [Path(__file__).with_name(name) for name in ("kernel.c", "decoder.c")]
+SUMS = ("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno")  # in any order, as lanes
+FLAGS = ("-O3", "-march=native", "-fPIC", *SUMS)
 
 
 @functools.cache
@@ -55,16 +57,18 @@ def _compiled(compiler: str, flags: Sequence[str]) -> Path:
     """Return the library's path. Raises OSError or CalledProcessError if it can be made nowhere."""
     made_by = str(Path(compiler).resolve().stat().st_mtime_ns)
     decides = "\0".join([compiler, made_by, *FLAGS, *flags, _processor()]).encode()
-    name = f"{hashlib.sha256(SOURCE.read_bytes() + decides).hexdigest()[:32]}.so"
+    code = b"\0".join(source.read_bytes() for source in SOURCES)
+    name = f"{hashlib.sha256(code + decides).hexdigest()[:32]}.so"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruned-networks"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (cache / name).exists():
         with tempfile.TemporaryDirectory(dir=cache) as place:
-            made, part = Path(place) / name, Path(place) / "kernel.o"
-            compiling = [compiler, *FLAGS, *flags, "-c", "-o", str(part), str(SOURCE)]
+            made, parts = Path(place) / name, [Path(place) / f"{source.stem}.o" for source in SOURCES]
+            pairs = zip(SOURCES, parts, strict=True)
+            compiling = [[compiler, *FLAGS, *flags, "-c", "-o", str(part), str(source)] for source, part in pairs]
             # OpenMP's functions are not linked: they are found in torch's library.
-            linking = [compiler, "-shared", "-o", str(made), str(part)]
-            for words in (compiling, linking):
+            linking = [compiler, "-shared", "-o", str(made), *map(str, parts)]
+            for words in (*compiling, linking):
                 subprocess.run(words, check=True, capture_output=True)
             made.replace(cache / name)  # whole, whoever else makes the same one
     return cache / name
@@ -90,13 +94,22 @@ def _library() -> ctypes.CDLL:
     return found
 
 
+def call(function: str, *arguments: Any) -> None:
+    """Call a function of the library with tensors, whose data it gets, structures, None, and whole numbers of 64 bits."""
+    _library()[function](*map(_plain, arguments))
+
+
+def _plain(argument: Any) -> Any:
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    return ctypes.c_int64(argument) if isinstance(argument, int) else argument
+
+
 def product(input: Tensor, runs: Tensor, output: Tensor, tiles: int, weights: Sequence[Tensor]) -> None:
     """Write the sums to `output`, float32 [outputs, step], with torch's present threads.
 
     input: float32, flat; all that is read lies in it. runs: int64 [runs], where they begin in a plane of the output,
     and in the input less the tap. weights: bias, ends, taps and values, as kernel.c takes them.
     """
-    x, at, y, *rest = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (input, runs, output, *weights))
-    amounts = ctypes.c_int64(len(runs)), ctypes.c_int(torch.get_num_threads())
-    shape = ctypes.c_int64(output.stride(0)), ctypes.c_int(len(output)), ctypes.c_int(tiles)
-    _library().scattered(x, at, *amounts, y, *shape, *rest)
+    shape = output.stride(0), len(output), tiles
+    call("scattered", input, runs, len(runs), torch.get_num_threads(), output, *shape, *weights)
