@@ -56,7 +56,7 @@ def run(args: Namespace) -> list[Path]:
     from Utils.export import package, storage
 
     exporter = load.exporter(data.dataset)
-    whole = exporter.draft(model)
+    whole = package.whole(model, exporter, args.format)
     draft = package.reduced(whole, ONNX.get(args.format, args.format), exporter, data)
     stored: Any
     write: Any

@@ -4,10 +4,11 @@ The comparison is a part of it, which `--experiment compare` makes alone: text w
 the paper's claims put to the runs.
 """
 
-from argparse import Namespace
+from argparse import SUPPRESS, Namespace
 from pathlib import Path
 
 from Utils import console
+from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser
 from Utils.store import seal
 from Utils.wording import counted
@@ -20,6 +21,9 @@ COMPARE = "compare"  # the name in the registry of that part
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
     top.add_settings("study")
+    words = "the same as --store, as it is called for runs"
+    add = top._action_groups[-1].add_argument
+    add("--result-dir", dest="store", type=path, nargs="+", metavar="DIR", default=SUPPRESS, help=words)
 
 
 def check(args: Namespace) -> Namespace:

@@ -11,6 +11,7 @@ from Utils.data.corpus import Corpus
 
 LONG = 40  # a table with more rows shows only the prunable tensors; result.json has all
 LISTED = 10  # most class names in one line
+LAYERS = 20  # layers with dead units that the console shows
 POINTS = {"init": "Init.", "pre_prune": "Pre-Prune", "post_prune": "Post-Prune", "final": "Final"}
 
 
@@ -19,12 +20,15 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
     lines = []
     if dead["tensors"]:
         lines.append(f"Dead: no weight left in {', '.join(dead['tensors'])}")
-    for name, units in dead["units"].items():
-        if units["dead"]:
-            lines.append(
-                f"Dead: {units['dead']} of {units['units']} units of {name} "
-                f"({units['no_way_in']} with no way in, {units['no_way_out']} with no way out)"
-            )
+    hit = {name: units for name, units in dead["units"].items() if units["dead"]}
+    for name, units in list(hit.items())[:LAYERS]:
+        lines.append(
+            f"Dead: {units['dead']} of {units['units']} units of {name} "
+            f"({units['no_way_in']} with no way in, {units['no_way_out']} with no way out)"
+        )
+    if further := list(hit.values())[LAYERS:]:
+        count, whole = (sum(units[key] for units in further) for key in ("dead", "units"))
+        lines.append(f"Dead: {count} of {whole} units of {len(further)} further layers, which result.json lists")
     alive, total = dead["classes"]["alive"], dead["classes"]["total"]
     if len(alive) < total:
         names = ", ".join(classes[k] for k in alive[:LISTED]) + (", ..." if len(alive) > LISTED else "") or "none"

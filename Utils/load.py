@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import functools
 import re
 from argparse import Namespace
@@ -18,7 +17,7 @@ from Utils import settings as rows
 from Utils.data import corpus as corpora
 from Utils.data.corpus import SOURCES as SOURCES
 from Utils.data.dataset import Dataset
-from Utils.errors import UserError
+from Utils.errors import UserError, guess
 from Utils.quality import METRICS
 
 if TYPE_CHECKING:
@@ -130,9 +129,7 @@ def known(what: str, name: str, names: Iterable[str]) -> str:
     names = list(names)
     if name in names:
         return name
-    near = difflib.get_close_matches(name, names, n=1)
-    guess = f" (did you mean {near[0]}?)" if near else ""
-    raise UserError(f"no {what} is called {name!r}{guess}; there are: {', '.join(names)}")
+    raise UserError(f"no {what} is called {name!r}{guess(name, names)}; there are: {', '.join(names)}")
 
 
 def _find(spec: str) -> Any:

@@ -11,11 +11,13 @@ from argparse import Namespace
 from typing import Any
 
 import torch
+from torch import nn
 
 from benchmarks import scaffold
 from Utils import generator, load
 from Utils.commandline import arguments as commandline
 from Utils.data import corpus
+from Utils.data.corpus import Corpus
 from Utils.export import measured
 from Utils.export.formats import REFERENCE
 from Utils.machine import seeds, timing
@@ -33,8 +35,8 @@ CASES = {
 }
 
 
-def case(command: str, given: Namespace) -> dict[str, Any]:
-    """Return the formats' figures of one network, with their ratios to the dense format."""
+def pruned(command: str, given: Namespace) -> tuple[nn.Module, Corpus, Any]:
+    """Return (the network that a command line prunes, in eval mode; its data; its pruner)."""
     args = commandline.parse([*command.split(), f"--data-dir={given.data_dir}", f"--source={given.source}"])
     data = corpus.load(corpus.locate(load.configured(args), given.data_dir, given.source))
     torch.manual_seed(seeds.derive(args.init_seed, "init"))
@@ -42,6 +44,12 @@ def case(command: str, given: Namespace) -> dict[str, Any]:
     pruner = load.pruner(args.pruner)(list(generator.masked_parameters(model)), seed=1)
     examples = load.dataloader(data, args.prune_batch_size, True, length=args.prune_dataset_ratio * data.num_classes)
     scaffold.prune(model, pruner, examples, args.compression, args.prune_epochs)
+    return model, data, pruner
+
+
+def case(command: str, given: Namespace) -> dict[str, Any]:
+    """Return the formats' figures of one network, with their ratios to the dense format."""
+    model, data, pruner = pruned(command, given)
     found, _ = measured.formats(model, load.exporter(data.dataset), data, given.repeats)
     dense = found[REFERENCE]
     for figures in found.values():

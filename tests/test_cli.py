@@ -58,6 +58,9 @@ def fitting(model_class: str, kind: str) -> str:
     ("arguments", "words"),
     [
         ("--dataset cifar", ["'cifar'", "mnist", "agnews"]),
+        ("--datset agnews", ["there is no flag --datset", "did you mean --dataset?"]),
+        ("--compresion=1 --pruner snip", ["there is no flag --compresion", "did you mean --compression?"]),
+        ("--zzz", ["unrecognized arguments: --zzz", "--help"]),
         ("--dataset agnew", ["'agnew'", "did you mean agnews?"]),
         ("--dataset ''", ["mnist", "agnews"]),
         ("--pruner snipp", ["'snipp'", "did you mean snip?", *PRUNERS]),
@@ -832,6 +835,20 @@ def test_a_stored_result_does_not_wait_for_torch(root, ran, sample_data):
     places = ["--data-dir", str(sample_data), "--result-dir", str(run.results)]
     shown = python(root, "-c", code, "--source", "sample", "--post-epochs", "0", "--dataset", "agnews", *places)
     assert shown.stdout == (run.path / "report.txt").read_text() + "0 []\n"
+
+
+@pytest.mark.parametrize("pruner", ["snip", "grasp", "synflow"])
+def test_a_run_does_not_wait_for_torchs_compiler(root, sample_data, tmp_path, pruner):
+    """Importing it, and the algebra that it needs, would take as long as the shorter trainings."""
+    code = (
+        "import sys, main\n"
+        "code = main.main(sys.argv[1:])\n"
+        "print(code, sorted({'torch', 'torch._dynamo', 'sympy'} & sys.modules.keys()))\n"
+    )
+    words = f"--source sample --post-epochs 1 --dataset agnews --pruner {pruner} --compression 1".split()
+    places = ["--data-dir", str(sample_data), "--result-dir", str(tmp_path / "results")]
+    shown = python(root, "-c", code, *words, *places)
+    assert shown.stdout.endswith("0 ['torch']\n"), shown.stdout[-300:] + shown.stderr
 
 
 def test_the_exit_code_of_the_process_is_that_of_the_run(root, tmp_path):

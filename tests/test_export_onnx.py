@@ -12,12 +12,17 @@ import torch
 from calls import ask
 from test_export import MODELS, emptied, examples, masked, near, zeros
 from test_export_translation import drafted, padded, pruned, sources
+from torch import nn
 
+from Layers.attached import attach
 from Layers.bags import Bags
+from Models import guest
 from Utils import load
 from Utils.data import corpus
-from Utils.export import dead_units, formats, measured, package, storage, trace
+from Utils.errors import UserError
+from Utils.export import classifier, dead_units, formats, measured, package, storage, trace
 from Utils.export.formats import FORMATS, ONNX
+from Utils.study import runs
 from Utils.training import decode
 
 MISSING = formats.onnx_missing()
@@ -133,6 +138,103 @@ def test_numbers_of_16_bits_are_half_as_large_and_compute_in_32():
     rounded.tensors = {name: value.half().float() for name, value in draft.tensors.items()}
     assert short.dtype == torch.float32 and not near(short, exact)
     assert near(short, run_by_onnx(rounded, shape, 10)(examples(shape)))
+
+
+# --- networks of unknown parts -------------------------------------------------------------------------------------
+
+
+class Patches(nn.Module):
+    """Parts that export has no operation of its own for: groups, a norm, attention, positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.cut, self.norm = nn.Conv2d(3, 16, 4, stride=4, groups=1, dilation=1), nn.GroupNorm(2, 16)
+        self.place = nn.Parameter(torch.randn(4, 16))
+        self.block = nn.TransformerEncoderLayer(16, 2, 24, batch_first=True)
+        self.out = nn.Linear(16, 10)
+
+    def forward(self, data):
+        words = nn.functional.gelu(self.norm(self.cut(data))).flatten(2).transpose(1, 2) + self.place
+        return self.out(self.block(words).mean(1))
+
+
+class Words(nn.Module):
+    """A text classifier with a norm between bag and classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.bag, self.norm, self.out = nn.EmbeddingBag(40, 8), nn.LayerNorm(8), nn.Linear(8, 10)
+
+    def forward(self, data):
+        return self.out(self.norm(self.bag(data.ids, data.offsets)))
+
+
+def unknown(name):
+    """A masked model of unknown parts in eval mode, and the shape of its inputs."""
+    torch.manual_seed(0)
+    shape = (40,) if name == "words" else (3, 8, 8) if name == "patches" else (3, 32, 32)
+    of_torchvision = {"mobilenet": "mobilenet_v3_small", "shuffle": "shufflenet_v2_x0_5"}
+    made = Words() if name == "words" else Patches() if name == "patches" else None
+    model = attach(made or guest.of_torchvision(of_torchvision[name], shape, 10)[0])
+    nets.mask_at_random(model, 0.5)
+    return model.eval(), shape
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", ["words", "patches", "mobilenet", "shuffle"])
+@torch.no_grad()
+def test_any_classifier_has_a_dense_graph_with_its_masks_multiplied_in(name):
+    """The model itself keeps its masks and its mode, and its logits are those of the graph, whatever the batch."""
+    from Utils.export.graphs import session, traced
+
+    model, shape = unknown(name)
+    with pytest.raises(UserError, match=r"does not know .*; --format onnx-dense exports any classifier"):
+        package.whole(model, classifier, "onnx")
+    draft = package.whole(model, classifier, "onnx-dense")
+    graph = traced.graphs(draft, shape, 10)["network"].model("x", {})
+    found = session.KINDS[draft.kind]({"network": graph.SerializeToString()})
+    for count in (1, 7):
+        data = nets.text_batches(40, 10, (count,))[0][0] if name == "words" else examples(shape, count)
+        assert near(found(data), model(data)) and found(data).shape == (count, 10)
+    assert all(hasattr(module, f"{key}_mask") for module in model.modules() for key in getattr(module, "_masked", ()))
+
+
+@needs_onnx
+def test_what_torch_cannot_export_is_one_line():
+    from Utils.export.graphs import traced
+
+    class Odd(nn.Linear):
+        def forward(self, data):
+            return super().forward(data.flatten(1).frexp().mantissa)
+
+    draft = package.whole(Odd(4, 10), classifier, "onnx-dense")
+    with pytest.raises(UserError, match=r"^torch cannot export this model as a graph .*$") as refused:
+        traced.graphs(draft, (1, 2, 2), 10)
+    assert "\n" not in str(refused.value)
+
+
+@needs_onnx
+def test_a_network_of_unknown_parts_goes_out_and_is_measured(sample_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(measured, "SECONDS", 0.0005)
+    file = tmp_path / "net.py"
+    file.write_text(
+        "from torch import nn\n\n\nclass Net(nn.Sequential):\n    def __init__(self):\n        super().__init__("
+        "nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.GELU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 10))\n",
+        encoding="utf-8",
+    )
+    made = f"--dataset mnist --model {file}:Net --pruner snip --compression 1 --post-epochs 0 --result-dir {tmp_path}/R"
+    assert ask(made, sample_data)[0] == 0
+    (run,) = (tmp_path / "R" / "singleshot").iterdir()
+    for wrong, said in (("sparse", "exports any classifier"), ("onnx-dense --values float16", "in float32 alone")):
+        code, out, err = ask(f"--experiment export --run {run} --format {wrong}", sample_data)
+        assert (code, out) == (2, "") and said in err and err.count("\n") == 1
+    code, out, err = ask(f"--experiment export --run {run} --format onnx-dense", sample_data)
+    assert (code, err) == (0, "") and "largest difference" in out and (run / "model.dense.onnx").is_file()
+    code, out, err = ask(f"--experiment measure --run {run} --repeats 1", sample_data)
+    found = json.loads((run / "measurement.json").read_text(encoding="utf-8"))
+    assert code == 0 and list(found["formats"]) == ["masked", "onnx-dense"]
+    assert "left out: sparse and compact and dense and onnx (export does not know" in err
+    assert next(iter(runs.read([str(tmp_path / "R")]))).measurement == found["formats"]
 
 
 # --- from the command line -----------------------------------------------------------------------------------------

@@ -195,5 +195,6 @@ def test_the_help_waits_for_nothing_heavy(root, experiment):
 
 
 def test_an_unknown_store_is_one_line(tmp_path, capsys):
-    assert main.main(["--experiment", "report", "--store", str(tmp_path / "no")]) == 2
-    assert re.fullmatch(r"error: --store .*/no: no such directory\n", capsys.readouterr().err)
+    for flag in ("--store", "--result-dir"):
+        assert main.main(["--experiment", "report", flag, str(tmp_path / "no")]) == 2
+        assert re.fullmatch(r"error: --store .*/no: no such directory\n", capsys.readouterr().err)

@@ -143,3 +143,27 @@ def test_processes_that_compile_at_once_all_have_the_library(monkeypatch, tmp_pa
     assert [process.communicate()[0] for process in running] == ["True\n"] * 3
     (kept,) = (tmp_path / "pruned-networks").iterdir()
     assert kept.suffix == ".so"
+
+
+@pytest.mark.parametrize("count", [1, 16, 37])
+def test_a_network_computes_any_batch_as_its_values_say(count):
+    """In parts, with values dropped when nothing reads them again, and in memory that other batches have used."""
+    weight, kernel_of_rows = drawn((6, 6, 3, 3), 0.3, 1), drawn((3, 6 * 5 * 4), 0.4, 2)
+    conv = {"op": "conv", "tensors": {"weight": "w"}, "stride": [1, 1], "padding": [1, 1]}
+    program = [
+        {**conv, "inputs": ["data"], "output": "a"},
+        {"op": "relu", "inputs": ["a"], "output": "b"},
+        {**conv, "inputs": ["b"], "output": "c"},
+        {"op": "add", "inputs": ["c", "a"], "output": "d"},
+        {"op": "flatten", "inputs": ["d"], "output": "e"},
+        {"op": "linear", "tensors": {"weight": "l"}, "inputs": ["e"], "output": "f"},
+    ]
+    tensors = {"w": weight, "l": kernel_of_rows}
+    network = exported.Network(program, tensors, dict.fromkeys(tensors, "scattered"))
+    plain = exported.Network(program, {name: value.double() for name, value in tensors.items()})
+    for seed in (3, 4):
+        data = drawn((count, 6, 5, 4), 1.0, seed)
+        wanted = plain.values(data.double())
+        torch.testing.assert_close(network(data).double(), wanted["f"], atol=1e-4, rtol=1e-4)
+        assert torch.equal(plain(data.double()), wanted["f"])
+        network(drawn((count, 6, 5, 4), 1.0, 5) * torch.inf)  # nothing of it is left for the next

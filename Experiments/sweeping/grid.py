@@ -1,6 +1,5 @@
 """A grid of runs, from sweep files and flags. Each cell is the command line of one singleshot."""
 
-import difflib
 import itertools
 import math
 import re
@@ -15,7 +14,7 @@ from Experiments.singleshot import GROUPS
 from Utils import console, settings
 from Utils.commandline import arguments
 from Utils.commandline.parser import Parser, flag
-from Utils.errors import UserError
+from Utils.errors import UserError, guess
 from Utils.settings import Setting
 
 Table = dict[str, list[Any]]  # setting -> values, which are crossed with those of the others
@@ -107,8 +106,7 @@ def _table(file: str, title: str, content: Mapping[str, Any], parser: Parser) ->
         if key in rows and rows[key].operational:
             raise UserError(f"{where} is no setting of a run; it is said on the command line")
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise UserError(f"{where} is no setting of a run{f'; did you mean {near[0]}?' if near else ''}")
+            raise UserError(f"{where} is no setting of a run{guess(key, known)}")
         if key in table:
             raise UserError(f"{where} is there twice")
         table[key] = _values(where, value, known[key], parser)

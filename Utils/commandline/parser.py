@@ -1,6 +1,7 @@
 """The argument parser, filled from the rows of Utils/settings.py."""
 
 import argparse
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from Utils import load, settings
 from Utils.commandline.kinds import KINDS, switch
-from Utils.errors import UserError
+from Utils.errors import UserError, guess
 from Utils.settings import Setting
 
 PROJECT = Path(__file__).resolve().parent.parent.parent / "pyproject.toml"
@@ -74,7 +75,10 @@ class Parser(argparse.ArgumentParser):
         self.usual: list[tuple[argparse.Action, Setting, Any]] = []  # flags of settings with their usual values
 
     def error(self, message: str) -> Any:
-        """Raise UserError."""
+        """Raise UserError, with the flag that an unknown one may be meant to be."""
+        found = re.fullmatch(r"unrecognized arguments: (--[^\s=]+)(.*)", message, re.DOTALL)
+        if found and (meant := guess(found[1], self._option_string_actions)):
+            message = f"there is no flag {found[1]}{meant}"
         raise UserError(f"{message}{self.advice}")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

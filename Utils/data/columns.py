@@ -1,10 +1,9 @@
 """Recognition of the columns of a table that are labels, texts and splits, by what the header calls them."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from Utils.errors import UserError
+from Utils.errors import UserError, guess
 
 # What such columns are called, the likeliest first; lower case, "_" and "-" as blanks.
 LABELS = (
@@ -41,9 +40,7 @@ def _first(header: Sequence[str], known: Sequence[str]) -> list[str]:
 def _named(where: str, header: Sequence[str], name: str) -> str:
     if name in header:
         return name
-    near = difflib.get_close_matches(name, header, n=1)
-    guess = f" (did you mean {near[0]}?)" if near else ""
-    raise UserError(f"{where}: no column is called {name!r}{guess}; there are: {', '.join(header)}")
+    raise UserError(f"{where}: no column is called {name!r}{guess(name, header)}; there are: {', '.join(header)}")
 
 
 def find(where: str, header: Sequence[str], label: str | None = None, texts: Sequence[str] | None = None) -> Columns:

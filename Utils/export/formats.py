@@ -38,6 +38,8 @@ FORMATS = {
     "dense": Format("as it is, masks multiplied in", ways=("whole",), forms=("whole",), empty_rows=True),
 }
 ONNX = {"onnx": "compact", "onnx-dense": "dense"}  # graphs in the Open Neural Network Exchange: whose network they hold
+GENERAL = "onnx-dense"  # the format that holds any classifier
+GRAPH_ONLY = "graph"  # the kind of a draft that torch's own exporter makes into a graph
 VALUES = ("float32", "float16")  # types of the stored numbers, the default first
 REFERENCE = "dense"  # the format that speed is compared with
 MASKED = "masked"  # the model as it was trained, which is measured too; it is no format

@@ -13,7 +13,7 @@ from Utils.data.corpus import Corpus
 from Utils.errors import UserError
 from Utils.export import form_timing, package
 from Utils.export.draft import Draft
-from Utils.export.formats import FORMATS, MASKED, ONNX, onnx_missing
+from Utils.export.formats import FORMATS, GRAPH_ONLY, MASKED, ONNX, onnx_missing
 from Utils.machine import timing
 
 SIZES = (1, 64)  # batch sizes
@@ -33,8 +33,8 @@ def formats(
     repeats: number of timings. The formats are timed in turn.
     """
     # Figures: "parameters" are the real numbers stored, "file_bytes" the size of the safetensors file, "memory_bytes"
-    # the tensors of the loaded model, and "multiply_adds" those of the matrices for one example (missing for a masked
-    # model that cannot be exported). "seconds" and "examples_per_second" are by batch size; see _add.
+    # the tensors of the loaded model, and "multiply_adds" those of the matrices for one example (missing if torch's own
+    # exporter alone can export the model). "seconds" and "examples_per_second" are by batch size; see _add.
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in SIZES}
     state = model.state_dict()
     found: dict[str, dict[str, Any]] = {
@@ -46,13 +46,11 @@ def formats(
     }
     loads: dict[str, Load] = {MASKED: lambda size: model}
     left_out: dict[str, str] = {}
-    try:
-        whole = exporter.draft(model)
-        found[MASKED]["multiply_adds"] = form_timing.multiply_adds(whole, {}, uses[1])
-    except Exception as error:  # an unusual model may raise anything
-        left_out = dict.fromkeys((*FORMATS, *ONNX), _reason(error))
-    for name in () if left_out else (*FORMATS, *ONNX):
+    for name in (*FORMATS, *ONNX):
         try:
+            whole = package.whole(model, exporter, name)
+            if whole.kind != GRAPH_ONLY and "multiply_adds" not in found[MASKED]:
+                found[MASKED]["multiply_adds"] = form_timing.multiply_adds(whole, {}, uses[1])
             draft = package.reduced(whole, ONNX.get(name, name), exporter, data)
             found[name], loads[name] = (_graphs if name in ONNX else _packed)(draft, name, data, uses)
             package.difference(model, loads[name](package.CHECKED), data)
@@ -104,8 +102,9 @@ def _graphs(draft: Draft, name: str, data: Corpus, uses: Mapping[int, Any]) -> t
         "parameters": package.parameters(draft.tensors),
         "file_bytes": sum(map(len, contents.values())),
         "memory_bytes": _bytes(draft.tensors.values()),
-        "multiply_adds": form_timing.multiply_adds(draft, {}, uses[1]),
     }
+    if draft.kind != GRAPH_ONLY:
+        figures["multiply_adds"] = form_timing.multiply_adds(draft, {}, uses[1])
     return figures, lambda size: runs
 
 

@@ -14,13 +14,30 @@ from torch import Tensor, nn
 from Utils import exported
 from Utils.data.corpus import Corpus
 from Utils.data.loader import Loader
+from Utils.errors import UserError
 from Utils.export import form_timing, storage
 from Utils.export.draft import Draft
-from Utils.export.formats import FORMATS
+from Utils.export.formats import FORMATS, GENERAL, ONNX
+from Utils.export.trace import Unknown
 from Utils.store import files
 
 CHECKED = 64  # number of test examples on which an export is compared with its model
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2}  # largest difference of a logit, as a share of the largest logit
+
+
+def whole(model: nn.Module, exporter: Any, format: str) -> Draft:
+    """Return the draft of a model. Raises UserError if the format cannot hold such a model.
+
+    A graph of the dense network is torch's own where this project knows no operation for a part of the model.
+    """
+    try:
+        return exporter.draft(model)
+    except Unknown as error:
+        if ONNX.get(format) != "dense":
+            raise UserError(f"{error}; --format {GENERAL} exports any classifier") from error
+    from Utils.export.graphs import traced
+
+    return traced.draft(model)
 
 
 def reduced(whole: Draft, format: str, exporter: Any, data: Corpus | None = None) -> Draft:

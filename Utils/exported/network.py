@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from .forms import CONV, LINEAR
 from .lookup import Lookup
 
+PART = 16  # images whose values the second-level cache holds, between the scattered products of a network
+
 
 def spread(core: Tensor, repeat: list[list[int]]) -> Tensor:
     """Return the map [C, H, W] of a core. repeat: (index, number of copies), of a row and then of a column."""
@@ -37,6 +39,7 @@ class Network(nn.Module):
         super().__init__()
         self.steps: list[tuple[Callable, list[str], str]] = []
         self.held: list[Tensor] = []  # the tensors in memory
+        self.by_parts = False  # the batch is computed in parts
         self.result = program[-1]["output"]
         for step in program:
             own = {role: tensors[name] for role, name in step.get("tensors", {}).items()}
@@ -44,12 +47,22 @@ class Network(nn.Module):
             form = (forms or {}).get(weight, "whole") if step["op"] != "bag" else Lookup(weight, tensors)
             if step["op"] not in OPERATIONS:
                 raise ValueError(f"this loader knows no operation {step['op']!r}")
+            self.by_parts |= form == "scattered" and own["weight"].dim() == 4
             body, held = OPERATIONS[step["op"]](own, step, form)
             self.steps.append((body, step["inputs"], step["output"]))
             self.held += held
+        read = [{*inputs} for _, inputs, _ in self.steps]  # and then what is not read again
+        self.over = [names.difference(*read[k + 1 :], [self.result]) for k, names in enumerate(read)]
 
     def forward(self, data: Any) -> Tensor:
-        return self.values(data)[self.result]
+        if self.by_parts and len(data) > PART:
+            return torch.cat([self(part) for part in data.split(PART)])
+        found = {"data": data}
+        for (body, inputs, output), over in zip(self.steps, self.over, strict=True):
+            found[output] = body(*(found[name] for name in inputs))
+            for name in over:  # so that the next value takes its memory, which is in the cache
+                del found[name]
+        return found[self.result]
 
     def values(self, data: Any) -> dict[str, Any]:
         """Return every value, by name."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +16,16 @@ from .form import Form, output_size
 
 TILE = 144  # places of a kernel times inputs: as many runs as the first-level cache holds are read, then read again
 PLACES = 2**31 - 1  # numbers of an input at most
+
+
+_held = threading.local()
+
+
+def _scratch(size: int) -> Tensor:
+    """Return this thread's memory for so many numbers of an input. New memory would cost as much as the product."""
+    if not hasattr(_held, "room") or _held.room.numel() < size:
+        _held.room = torch.empty(size, dtype=torch.float32)
+    return _held.room[:size]
 
 
 @dataclass(frozen=True)
@@ -98,10 +110,14 @@ class Scattered(Form):
         """Return [B, C, H, W] as [C, phases, rows, columns, B], flat, with zeros around it and a run of them after."""
         (down, right), (top, left) = self.stride, self.padding
         shape = self.inputs, plan.high * down, plan.wide * right, len(data)
-        flat = data.new_zeros(shape[0] * shape[1] * shape[2] * shape[3] + kernel.lanes())
-        whole = flat[: -kernel.lanes()].view(shape)
+        size = math.prod(shape)
+        flat = _scratch(size + kernel.lanes())
+        whole = flat[:size].view(shape)
         rows, columns = min(data.shape[2], shape[1] - top), min(data.shape[3], shape[2] - left)
         part = data[:, :, :rows, :columns].permute(1, 2, 3, 0)
+        for border in (whole[:, :top], whole[:, top + rows :], whole[:, :, :left], whole[:, :, left + columns :]):
+            border.zero_()
+        flat[size:] = 0
         whole[:, top : top + rows, left : left + columns].copy_(part)
         if down == right == 1:
             return flat

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from Utils import console, load, quality
 from Utils import settings as rows
 from Utils.errors import UserError
-from Utils.export.formats import MASKED
+from Utils.export.formats import MASKED, REFERENCE
 from Utils.machine.seeds import STREAMS
 from Utils.store import files, weights
 from Utils.store import run as store
@@ -108,7 +108,7 @@ class Run:
         try:
             formats = files.read_json(self.path / "measurement.json")["formats"]
             counted = ["parameters", "file_bytes", "memory_bytes"]
-            counted += ["multiply_adds"] if len(formats) > 1 else []  # of what has no export nobody counts them
+            counted += ["multiply_adds"] if REFERENCE in formats else []  # of unknown parts nobody counts them
             for figures in formats.values():
                 for key in counted:
                     figures[key] + 0

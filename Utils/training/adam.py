@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
 TOGETHER = 1 << 17  # most numbers that one call of an operation updates, so that they stay in the cache
 
 
-class Adam(torch.optim.Adam):
+class _Uncompiled(torch.optim.Optimizer):
+    """A torch.optim.Optimizer whose methods do not ask torch's compiler to skip them: importing it takes a second."""
+
+    add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
+    load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+
+
+class Adam(torch.optim.Adam, _Uncompiled):
     """A torch.optim.Adam in which the cost of attached embeddings is that of the rows in a batch.
 
     The parameters are those of dense Adam up to rounding. Until another `attach`, only this optimizer trains an

@@ -56,12 +56,7 @@ class Accuracy:
     args: settings of the command line.
     """
 
-    splits: tuple[str, ...] = (
-        "train",
-        "validation",
-        "val",
-        "test",
-    )  # those that there are: "val" is published, "validation" drawn
+    splits: tuple[str, ...] = ("train", "validation", "val", "test")  # "val" is published, "validation" drawn
 
     def __init__(self, data: Corpus, args: Namespace, device: torch.device) -> None:
         self.device = device

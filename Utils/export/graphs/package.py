@@ -7,7 +7,7 @@ project is needed to use the graphs.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,24 @@ import onnx
 import onnxruntime
 
 from Utils.data.corpus import Corpus
+from Utils.errors import UserError
 from Utils.export import storage
 from Utils.export.draft import Draft
-from Utils.export.formats import graph_file
-from Utils.export.graphs import network, translator
+from Utils.export.formats import GRAPH_ONLY, graph_file
+from Utils.export.graphs import network, traced, translator
 from Utils.export.graphs.builder import OPSET, Graph
 from Utils.store import files
 
 VERSION = 1
-MAKERS = {"network": network.graphs, "translator": translator.graphs}
+MAKERS: dict[str, Callable[..., Any]] = {
+    "network": network.graphs,
+    "translator": translator.graphs,
+    GRAPH_ONLY: traced.graphs,
+}
+NETWORK = 'session = onnxruntime.InferenceSession("{}"); (logits,) = session.run(None, {{name: array, ...}})'
 USE = {
-    "network": 'session = onnxruntime.InferenceSession("{}"); (logits,) = session.run(None, {{name: array, ...}})',
+    "network": NETWORK,
+    GRAPH_ONLY: NETWORK,
     "translator": "state = the encoder's outputs by name; then, each time, found = the decoder's outputs by name, of "
     "tokens and state; the next tokens are found['logits'].argmax(1); found['next.x'] takes the place of state['x']",
 }
@@ -34,11 +41,13 @@ USE = {
 def made(draft: Draft, format: str, data: Corpus, values: str = "float32") -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return (JSON, {part: content of its .onnx file}) of a draft.
 
-    Raises UserError if a number is too large for the type called `values`.
+    Raises UserError if a number is too large for the type called `values`, or torch cannot export the model.
     """
+    if draft.kind == GRAPH_ONLY and values != "float32":
+        raise UserError(f"--values {values}: torch exports this model in float32 alone")
     tensors = {name: storage.rounded(name, tensor, values) for name, tensor in draft.tensors.items()}
     rounded = Draft(draft.kind, draft.program, tensors, draft.matrices, draft.tables)
-    built: dict[str, Graph] = MAKERS[draft.kind](rounded, data.shape, data.num_classes)
+    built: dict[str, Graph | traced.Traced] = MAKERS[draft.kind](rounded, data.shape, data.num_classes)
     names = {part: graph_file(format, part) for part in built}
     use = USE[draft.kind].format(names.get("network"))
     about: dict[str, Any] = {"version": VERSION, "kind": draft.kind, "format": format, "values": values}
@@ -46,7 +55,7 @@ def made(draft: Draft, format: str, data: Corpus, values: str = "float32") -> tu
     about |= {"use": use, "inputs": {}, "outputs": {}, "preparation": preparation(data), "words": data.words}
     contents = {}
     for part, graph in built.items():
-        ends = {side: _described(graph, getattr(graph, side)) for side in ("inputs", "outputs")}
+        ends = {side: _described(getattr(graph, side)) for side in ("inputs", "outputs")}
         for side, described in ends.items():
             about[side][names[part]] = described
         properties = {"use": use, "data set": data.dataset.title, "beside": f"model.{format}.json"}
@@ -58,7 +67,7 @@ def made(draft: Draft, format: str, data: Corpus, values: str = "float32") -> tu
     return about, contents
 
 
-def _described(graph: Graph, values: list[onnx.ValueInfoProto]) -> dict[str, str]:
+def _described(values: list[onnx.ValueInfoProto]) -> dict[str, str]:
     """Return a line for each input or output: type, shape, meaning."""
     found = {}
     for value in values:

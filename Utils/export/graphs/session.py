@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from Layers.pairs import PAD
+from Utils.export.formats import GRAPH_ONLY
 from Utils.export.graphs.translator import NEXT
 from Utils.store import files
 
@@ -83,7 +84,7 @@ class Translator(nn.Module):
         return torch.stack(steps, 1)[words]
 
 
-KINDS = {"network": Network, "translator": Translator}
+KINDS = {"network": Network, GRAPH_ONLY: Network, "translator": Translator}
 
 
 def load(path: Path) -> nn.Module:
