@@ -16,6 +16,7 @@ from .rows import LANES, Matrix, Rows
 from .sublayers import SUBLAYERS
 
 NARROW, FEW = 16, 32  # how many sentences are side by side in a batch of 2 to FEW; in a larger one LANES
+SPARSE = 1 / 3  # a matrix with a smaller share of weights is quicker by Rows than whole
 BLOCK = 96  # words whose logits decoder.c computes before it looks for the highest
 
 
@@ -67,56 +68,63 @@ class Compiled:
     def begin(self, source: Tensor, room: int) -> Together:
         """Encode `source` [B, S], for translations of at most `room` tokens."""
         batch, length = source.shape
-        held = length * (1 + self.of_source) + room * self.of_target
-        side_by_side = 1 if batch == 1 else NARROW if batch <= FEW else LANES
-        begun = Together(self, _Plan(length, self.of_source, self.of_target), batch, side_by_side, held, room)
+        plan = _Plan(length, self.of_source, self.of_target)
+        begun = Together(self, plan, length * (1 + self.of_source) + room * self.of_target, room)
+        begun.make(batch)
         model, positions = self.model, self.model.encoder.positions(length)
         rows, words = model.source.at(source).contiguous(), source.ne(model.padding).contiguous()
-        free = source.new_empty(
-            begun.groups, (3 * length + 2 * LANES) * self.largest + length, begun.lanes, dtype=torch.float32
-        )
-        stacks = byref(self.encoder), byref(self.decoder), byref(begun.plan)
+        free = torch.empty(len(begun.held), (3 * length + 2 * LANES) * self.largest + length, begun.lanes)
         kernel.call(
-            "encode", *stacks, model.source.table, positions, rows, words, batch, begun.held, begun.held[0].numel(),
-            free, free[0].numel(), begun.lanes, torch.get_num_threads(),
+            "encode", byref(self.encoder), byref(self.decoder), byref(plan), model.source.table, positions, rows, words,
+            batch, *_groups(begun.held), *_groups(free), begun.lanes, torch.get_num_threads(),
         )  # fmt: skip
         return begun
 
 
 class Together:
-    """The state of a batch of translations: what each group of `lanes` sentences holds, [groups, rows, lanes]."""
+    """The state of a batch of translations, in groups of `lanes` sentences.
 
-    def __init__(self, compiled: Compiled, plan: _Plan, batch: int, lanes: int, held: int, room: int) -> None:
-        self.compiled, self.plan, self.batch, self.lanes = compiled, plan, batch, lanes
-        self.groups, self.position, self.last = -(-batch // lanes), 0, room
-        self.held = torch.empty(self.groups, held, lanes)
-        self.free = torch.empty(self.groups, 5 * compiled.largest + BLOCK + plan.sources + room, lanes)
+    held: what a group holds, by rows of `lanes` numbers: padding, keys and values of the source, and those of the target.
+    """
+
+    def __init__(self, compiled: Compiled, plan: _Plan, rows: int, room: int) -> None:
+        self.compiled, self.plan, self.rows, self.room, self.position = compiled, plan, rows, room, 0
+
+    def make(self, batch: int) -> None:
+        """Make room for a batch."""
+        self.lanes = 1 if batch == 1 else NARROW if batch <= FEW else LANES
+        groups, positions = -(-batch // self.lanes), self.plan.sources + self.room
+        self.held = torch.empty(groups, self.rows, self.lanes)
+        self.free = torch.empty(groups, 5 * self.compiled.largest + BLOCK + positions, self.lanes)
 
     def step(self, tokens: Tensor, likeliest: bool) -> Tensor:
         """Return the likeliest words [B] after the latest, `tokens` [B], or else the last hidden vectors [B, E]."""
-        compiled, model, batch = self.compiled, self.compiled.model, len(tokens)
-        place = model.decoder.positions(self.last)[self.position]
+        compiled, model = self.compiled, self.compiled.model
+        place = model.decoder.positions(self.room)[self.position]
         rows = model.target.at(tokens).contiguous()
-        words = torch.empty(batch, dtype=torch.long) if likeliest else None
-        hidden = None if likeliest else torch.empty(batch, compiled.decoder.width)
-        model_parts = byref(compiled.decoder), byref(compiled.generator), byref(self.plan)
+        found = torch.empty_like(rows) if likeliest else torch.empty(len(rows), compiled.decoder.width)
         kernel.call(
-            "step", *model_parts, model.target.table, place, rows, batch, self.position, self.held,
-            self.held[0].numel(), self.free, self.free[0].numel(), words, hidden, self.lanes, torch.get_num_threads(),
+            "step", byref(compiled.decoder), byref(compiled.generator), byref(self.plan), model.target.table, place, rows,
+            len(rows), self.position, *_groups(self.held), *_groups(self.free),
+            *((found, None) if likeliest else (None, found)), self.lanes, torch.get_num_threads(),
         )  # fmt: skip
         self.position += 1
-        return words if hidden is None else hidden
+        return found
 
     def keep(self, rows: Tensor) -> None:
         """Keep these rows of the batch, in this order; a row may occur more than once."""
-        before, old, plan = self.held, self.lanes, self.plan
+        held, lanes, plan = self.held, self.lanes, self.plan
         filled = plan.sources * (1 + plan.of_source) + self.position * plan.of_target
-        lanes = 1 if len(rows) == 1 else NARROW if len(rows) <= FEW else LANES
-        self.__init__(self.compiled, plan, len(rows), lanes, before.shape[1], self.last) 
+        self.make(len(rows))
         kernel.call(
-            "keep", before, before[0].numel(), old, self.held, self.held[0].numel(), lanes, rows, len(rows), filled,
+            "keep", *_groups(held), lanes, *_groups(self.held), self.lanes, rows.contiguous(), len(rows), filled,
             torch.get_num_threads(),
         )  # fmt: skip
+
+
+def _groups(tensor: Tensor) -> tuple[Tensor, int]:
+    """Return a tensor and the numbers from one group to the next."""
+    return tensor, tensor.stride(0)
 
 
 def _matrix(product: Product | None) -> Matrix:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .caches import Cache
-from .compiled import Compiled, Together
+from .compiled import SPARSE, Compiled, Together
 from .forms import LINEAR, available
 from .lookup import Lookup
 from .products import Product, Words
@@ -63,8 +63,8 @@ class Translator(nn.Module):
     def form(self, name: str, tensors: Mapping[str, Tensor], bias: Tensor | None) -> Callable:
         """Return the matrix of that name in its form."""
         form, weight = self.forms.get(f"{name}.weight", "whole"), tensors[f"{name}.weight"]
-        if form in ("csr", "block") and weight.device.type == "cpu" and available("scattered"):
-            form = "scattered"  # decoder.c has one sparse form
+        if form in ("csr", "block") and weight.device.type == "cpu" and available("scattered"):  # decoder.c has neither
+            form = "scattered" if weight.count_nonzero() < SPARSE * weight.numel() else "whole"
         made = LINEAR.get(form, form)(weight, bias)
         self.held += made.tensors
         return made
