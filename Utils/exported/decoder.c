@@ -16,10 +16,12 @@ enum { NARROW = 16, WIDE = 64, OUTPUTS = 6, WORDS = 16 * OUTPUTS };
 typedef float Run __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #define INLINE static inline __attribute__((always_inline))
 
-/* A matrix [outputs, inputs]; sparse if it has ends, of its rows: then columns says where the weights stand. */
+/* A matrix [outputs, inputs]; sparse if it has ends, of its rows: then columns says where the weights stand. The rows are
+ * in an order in which their numbers of weights rise, so that the end of a loop over them is foreseen by the processor;
+ * order says which output each is of. */
 typedef struct {
     const float *bias, *weights;
-    const int32_t *ends;
+    const int32_t *ends, *order;
     const uint16_t *columns;
     int64_t outputs, inputs;
 } Matrix;
@@ -55,11 +57,13 @@ INLINE Run before(const Matrix *m, int64_t o, const float *y)
 }
 
 /* y = bias + weights x; without a bias, y = y + weights x. */
-INLINE void sparse(const Matrix *m, int64_t o, int64_t last, const float *x, float *y, int w)
+INLINE void sparse(const Matrix *m, int64_t o, int64_t last, const float *x, float *all, int packed, int w)
 {
-    for (; o < last; o++, y += w)
+    for (int64_t first = o; o < last; o++) {
+        const int64_t output = m->order[o];
+        float *y = all + (packed ? o - first : output) * w;
         if (w == 1) {
-            float sums[4] = {m->bias ? m->bias[o] : *y};
+            float sums[4] = {m->bias ? m->bias[output] : *y};
             int32_t k = m->ends[o];
             for (; k + 4 <= m->ends[o + 1]; k += 4)
                 for (int j = 0; j < 4; j++)
@@ -72,13 +76,14 @@ INLINE void sparse(const Matrix *m, int64_t o, int64_t last, const float *x, flo
                 Run sums[RUNS];
                 const int runs = w < RUNS * LANES ? w / LANES : RUNS;
                 for (int j = 0; j < runs; j++)
-                    sums[j] = before(m, o, y + c + j * LANES);
+                    sums[j] = before(m, output, y + c + j * LANES);
                 for (int32_t k = m->ends[o]; k < m->ends[o + 1]; k++)
                     for (int j = 0; j < runs; j++)
                         sums[j] += m->weights[k] * *(const Run *)(x + m->columns[k] * w + c + j * LANES);
                 for (int j = 0; j < runs; j++)
                     *(Run *)(y + c + j * LANES) = sums[j];
             }
+    }
 }
 
 /* The same of a matrix without zeros, `rows` outputs from o on: weights are read once for all sentences. */
@@ -120,11 +125,11 @@ INLINE void dense(const Matrix *m, int64_t o, int64_t last, const float *x, floa
     }
 }
 
-/* Outputs o up to `last` alone. */
-INLINE void product_of(const Matrix *m, int64_t o, int64_t last, const float *x, float *y, int w)
+/* Rows o up to `last` alone. packed: into adjacent rows of y also if they are in another order. */
+INLINE void product_of(const Matrix *m, int64_t o, int64_t last, const float *x, float *y, int packed, int w)
 {
     if (m->ends)
-        sparse(m, o, last, x, y, w);
+        sparse(m, o, last, x, y, packed, w);
     else
         dense(m, o, last, x, y, w);
 }
@@ -133,9 +138,9 @@ INLINE void product_of(const Matrix *m, int64_t o, int64_t last, const float *x,
 #define KNOWN(function, ...) \
     (w == 1 ? function(__VA_ARGS__, 1) : w == NARROW ? function(__VA_ARGS__, NARROW) : function(__VA_ARGS__, WIDE))
 
-static void product(const Matrix *m, int64_t o, int64_t last, const float *x, float *y, int w)
+static void product(const Matrix *m, const float *x, float *y, int w)
 {
-    KNOWN(product_of, m, o, last, x, y);
+    KNOWN(product_of, m, 0, m->outputs, x, y, 0);
 }
 
 /* The same of single vectors, `count` of them, whose outputs are `step` floats apart: some at a time become lanes. */
@@ -153,7 +158,7 @@ static void turned(const Matrix *m, int64_t count, const float *x, float *y, int
             for (int64_t k = 0; k < outputs; k++)
                 for (int64_t j = 0; j < lanes; j++)
                     out[k * lanes + j] = y[(p + (j < some ? j : 0)) * step + k];
-        product(m, 0, outputs, in, out, lanes);
+        product(m, in, out, lanes);
         for (int64_t j = 0; j < some; j++)
             for (int64_t k = 0; k < outputs; k++)
                 y[(p + j) * step + k] = out[k * lanes + j];
@@ -167,7 +172,7 @@ static void products(const Matrix *m, int64_t count, const float *x, float *y, i
         turned(m, count, x, y, step, room, 1);
     else
         for (int64_t p = 0; p < count; p++)
-            product(m, 0, m->outputs, x + p * m->inputs * w, y + p * step, w);
+            product(m, x + p * m->inputs * w, y + p * step, w);
 }
 
 /* e^x of an x that is not positive, by a polynomial on [-ln 2 / 2, ln 2 / 2] (Cephes, expf). */
@@ -360,13 +365,15 @@ static void likeliest(const Matrix *generator, int64_t sentences, const float *x
         most[j] = -INFINITY;
     for (int64_t o = 0; o < generator->outputs; o += WORDS) {
         int64_t last = o + WORDS < generator->outputs ? o + WORDS : generator->outputs;
-        product(generator, o, last, x, room, w);
-        for (int64_t k = o; k < last; k++)
+        KNOWN(product_of, generator, o, last, x, room, 1);
+        for (int64_t k = o; k < last; k++) {
+            const int32_t word = generator->ends ? generator->order[k] : k;
             for (int j = 0; j < w; j++) {
                 float logit = room[(k - o) * w + j];
-                best[j] = logit > most[j] ? (int32_t)k : best[j];
+                best[j] = logit > most[j] || (logit == most[j] && word < best[j]) ? word : best[j];
                 most[j] = logit > most[j] ? logit : most[j];
             }
+        }
     }
     for (int64_t j = 0; j < sentences; j++)
         words[j] = best[j];
@@ -426,7 +433,7 @@ void keep(const float *from, int64_t holds, int64_t w, float *to, int64_t held, 
 void linear(const Matrix *m, int64_t count, const float *x, float *y, float *room, int64_t threads)
 {
     if (count == 1)
-        product(m, 0, m->outputs, x, y, 1);
+        product(m, x, y, 1);
     else
         turned(m, count, x, y, m->outputs, room, threads);
 }

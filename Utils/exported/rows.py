@@ -18,7 +18,7 @@ MOST = 2**16  # columns that it can number
 class Matrix(ctypes.Structure):
     """The struct of decoder.c. It has no ends if it is dense."""
 
-    _fields_ = [(name, ctypes.c_void_p) for name in ("bias", "weights", "ends", "columns")] + [
+    _fields_ = [(name, ctypes.c_void_p) for name in ("bias", "weights", "ends", "order", "columns")] + [
         (name, ctypes.c_int64) for name in ("outputs", "inputs")
     ]
 
@@ -27,17 +27,19 @@ class Rows(Form):
     """A sparse product of a matrix [O, I]. Columns have 16 bits, so that less memory is read."""
 
     def prepare(self, weight: Tensor) -> None:
-        output, column = weight.nonzero(as_tuple=True)
-        ends = F.pad(output.bincount(minlength=self.outputs).cumsum(0), (1, 0)).int()
+        counts = weight.count_nonzero(1)
+        order = counts.argsort(stable=True)
+        row, column = weight[order].nonzero(as_tuple=True)
+        ends = F.pad(counts[order].cumsum(0), (1, 0))
         self.inputs = weight.shape[1]
-        self.ends, self.columns, self.values = self.hold(ends, column.to(torch.int16), weight[output, column])
+        self.stored = self.hold(weight[order[row], column], ends.int(), order.int(), column.to(torch.int16))
         self.start = weight.new_zeros(self.outputs) if self.bias is None else self.bias
         self.own = self.matrix(self.start)
 
     def matrix(self, bias: Tensor | None) -> Matrix:
         """Return the struct with this bias, or with none. The tensors stay here."""
-        given = (bias if bias is None else bias.data_ptr(), *(each.data_ptr() for each in (self.values, self.ends, self.columns)))
-        return Matrix(*given, self.outputs, self.inputs)
+        given = None if bias is None else bias.data_ptr()
+        return Matrix(given, *(each.data_ptr() for each in self.stored), self.outputs, self.inputs)
 
     def __call__(self, input: Tensor) -> Tensor:
         rows = input.reshape(-1, self.inputs).contiguous()
