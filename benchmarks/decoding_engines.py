@@ -5,8 +5,8 @@
 The paper's network with Multi30k's vocabularies, pruned at random with --prune-attention all. Its weights are
 untrained, which costs the same: sources have 15 tokens, no translation may end before its 15th, and all end there. The
 networks of CTranslate2 are the same weights with zeros at their places, in float32 and in its int8. Needs
-ctranslate2; without it, our formats alone are timed. Seconds are those of the processor, in all threads, which a machine
-that does other work besides prolongs less than those of the clock; the clock's are beside them.
+ctranslate2; without it, our formats alone are timed. Seconds are those of the processor, in all threads, which other
+work on the machine prolongs less than those of the clock; the clock's are beside them.
 """
 
 import statistics
@@ -88,7 +88,8 @@ def specification(model: Any) -> Any:
             put(to.ffn.linear_1, layer.linear2)
             norm(to.ffn.layer_norm, layer.norm3 if side == "decoder" else layer.norm2)
     put(spec.decoder.projection, model.generator)
-    for k, (count, register) in enumerate(zip(WORDS, (spec.register_source_vocabulary, spec.register_target_vocabulary))):
+    registers = spec.register_source_vocabulary, spec.register_target_vocabulary
+    for count, register in zip(WORDS, registers, strict=True):
         register([str(n) for n in range(count)])
     spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = str(BOS), str(EOS), "0"
     spec.config.add_source_bos = spec.config.add_source_eos = False
@@ -103,7 +104,8 @@ def theirs(model: nn.Module, threads: int) -> dict[str, Callable[[Tensor], list[
         return {}
     import ctranslate2
 
-    spec, ways = specification(model), {}
+    spec = specification(model)
+    ways: dict[str, Callable[[Tensor], list[list[int]]]] = {}
     spec.validate()
     spec.optimize()
     with tempfile.TemporaryDirectory() as place:
@@ -135,7 +137,7 @@ def measured(compression: float, batches: list[int], rounds: int, threads: int) 
         ways: dict[str, Callable[[], list[list[int]]]] = {}
         for name in FORMATS:
             made = package.reduced(draft, name, translation)
-            about, tensors = package.package(made, name, {batch: lambda model, n=batch: ours(model, source[:n])})
+            about, tensors = package.package(made, name, {batch: partial(ours, source=source[:batch])})
             ways[name] = partial(ours, exported.build(about, tensors, batch), source[:batch])
         ways |= {name: partial(way, source[:batch]) for name, way in engines.items()}
         said = {name: way() for name, way in ways.items()}

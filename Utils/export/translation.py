@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from Layers.attention import MultiheadAttention
 from Layers.layers import masked
 from Layers.pairs import PAD
+from Utils import exported
 from Utils.data.corpus import Corpus
 from Utils.data.examples import Sentences
-from Utils import exported
 from Utils.errors import UserError
 from Utils.export import reach
 from Utils.export.draft import Draft
@@ -44,8 +44,8 @@ def draft(model: nn.Module) -> Draft:
 def translator(model: nn.Module) -> exported.Translator | None:
     """Return the masked model as a translator whose steps are compiled; None where it has to decode by itself.
 
-    So it has to in a type other than float32, where nothing can be compiled, and if it is of a class of somebody else's,
-    which may compute anything.
+    So it has to in a type other than float32, where nothing can be compiled, and if its class is somebody else's, which
+    may compute anything.
     """
     ours = type(model).__module__ == "Models.seq2seq" and model.generator.weight.dtype == torch.float32
     if not ours or not exported.available("scattered"):

@@ -84,7 +84,7 @@ class Compiled:
 class Together:
     """The state of a batch of translations, in groups of `lanes` sentences.
 
-    held: what a group holds, by rows of `lanes` numbers: padding, keys and values of the source, and those of the target.
+    held: [groups, rows, lanes], padding, keys and values of the source, then keys and values of the target.
     """
 
     def __init__(self, compiled: Compiled, plan: _Plan, rows: int, room: int) -> None:
@@ -104,8 +104,8 @@ class Together:
         rows = model.target.at(tokens).contiguous()
         found = torch.empty_like(rows) if likeliest else torch.empty(len(rows), compiled.decoder.width)
         kernel.call(
-            "step", byref(compiled.decoder), byref(compiled.generator), byref(self.plan), model.target.table, place, rows,
-            len(rows), self.position, *_groups(self.held), *_groups(self.free),
+            "step", byref(compiled.decoder), byref(compiled.generator), byref(self.plan), model.target.table, place,
+            rows, len(rows), self.position, *_groups(self.held), *_groups(self.free),
             *((found, None) if likeliest else (None, found)), self.lanes, torch.get_num_threads(),
         )  # fmt: skip
         self.position += 1
@@ -136,4 +136,6 @@ def _matrix(product: Product | None) -> Matrix:
     if type(product.made) is not Whole:
         raise TypeError
     weight, bias = product.made.weight, product.made.bias
-    return Matrix(None if bias is None else bias.data_ptr(), weight.data_ptr(), outputs=len(weight), inputs=weight.shape[1])
+    return Matrix(
+        None if bias is None else bias.data_ptr(), weight.data_ptr(), outputs=len(weight), inputs=weight.shape[1]
+    )

@@ -95,7 +95,7 @@ def _library() -> ctypes.CDLL:
 
 
 def call(function: str, *arguments: Any) -> None:
-    """Call a function of the library with tensors, whose data it gets, structures, None, and whole numbers of 64 bits."""
+    """Call a function of the library. It gets the data of tensors, whole numbers of 64 bits, and all else as it is."""
     _library()[function](*map(_plain, arguments))
 
 

@@ -56,7 +56,8 @@ def greedy(model: nn.Module, source: Tensor, limits: Tensor) -> list[list[int]]:
 
     limits: [B] the most tokens of each translation, including <eos>.
     """
-    most, said = limits.tolist(), [[] for _ in limits]
+    most: list[int] = limits.tolist()
+    said: list[list[int]] = [[] for _ in most]
     state = model.begin(source, max(most))
     rows, tokens = list(range(len(source))), torch.full((len(source),), BOS, device=source.device)
     while True:
