@@ -31,7 +31,7 @@ def talker(density, kind=Seq2SeqTransformer):
             if name.endswith("bias"):
                 parameter.copy_(torch.randn(parameter.shape) * 0.3)
         model.generator.weight *= 2.0
-        model.generator.bias[EOS] += 3.2
+        model.generator.bias[EOS] += 4.0
     nets.mask_at_random(model, density)
     return model
 
