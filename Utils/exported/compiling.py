@@ -21,7 +21,7 @@ import torch
 FLAGS = ("-O3", "-march=native", "-fPIC")
 
 
-def library(source: Path, *flags: str, instead: str) -> ctypes.CDLL | None:
+def library(sources: Sequence[Path], *flags: str, instead: str) -> ctypes.CDLL | None:
     """Return the compiled library; None, with a warning, where it cannot be had.
 
     flags: more of the compiler's. instead: what the warning says is used then.
@@ -32,13 +32,13 @@ def library(source: Path, *flags: str, instead: str) -> ctypes.CDLL | None:
         return None
     try:
         pool = _threads_of_torch()
-        made = _compiled(source, compiler, (*FLAGS, *flags, *(["-fopenmp"] if pool else [])))
+        made = _compiled(sources, compiler, (*FLAGS, *flags, *(["-fopenmp"] if pool else [])))
         if pool:
             ctypes.CDLL(str(pool), mode=ctypes.RTLD_GLOBAL)
         return ctypes.CDLL(str(made))
     except (OSError, subprocess.CalledProcessError) as error:
         warnings.warn(
-            f"{compiler} makes no library of {source.name} here ({error}), so {instead} instead", stacklevel=3
+            f"{compiler} makes no library of {sources[0].name} here ({error}), so {instead} instead", stacklevel=3
         )
         return None
 
@@ -52,20 +52,22 @@ def _threads_of_torch() -> Path | None:
     return next((path for place in places for path in sorted(place.glob("libgomp*.so*"))), None)
 
 
-def _compiled(source: Path, compiler: str, flags: Sequence[str]) -> Path:
+def _compiled(sources: Sequence[Path], compiler: str, flags: Sequence[str]) -> Path:
     """Return the library's path. Raises OSError or CalledProcessError if it can be made nowhere."""
     made_by = str(Path(compiler).resolve().stat().st_mtime_ns)
     decides = "\0".join([compiler, made_by, *flags, _processor()]).encode()
-    name = f"{hashlib.sha256(source.read_bytes() + decides).hexdigest()[:32]}.so"
+    code = b"\0".join(source.read_bytes() for source in sources)
+    name = f"{hashlib.sha256(code + decides).hexdigest()[:32]}.so"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruned-networks"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (cache / name).exists():
         with tempfile.TemporaryDirectory(dir=cache) as place:
-            made, part = Path(place) / name, Path(place) / "part.o"
-            compiling = [compiler, *flags, "-c", "-o", str(part), str(source)]
+            made, parts = Path(place) / name, [str(Path(place) / f"{source.stem}.o") for source in sources]
+            pairs = zip(sources, parts, strict=True)
+            compiling = [[compiler, *flags, "-c", "-o", part, str(source)] for source, part in pairs]
             # OpenMP's functions are not linked: they are found in torch's library.
-            linking = [compiler, "-shared", "-o", str(made), str(part)]
-            for words in (compiling, linking):
+            linking = [compiler, "-shared", "-o", str(made), *parts]
+            for words in (*compiling, linking):
                 subprocess.run(words, check=True, capture_output=True)
             made.replace(cache / name)  # whole, whoever else makes the same one
     return cache / name

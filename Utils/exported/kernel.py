@@ -1,4 +1,4 @@
-"""The product of kernel.c, compiled for this processor (see compiling.py)."""
+"""The functions of kernel.c and decoder.c, compiled for this processor (see compiling.py)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import ctypes
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import compiling
 
-SOURCE = Path(__file__).with_suffix(".c")
+SOURCES = [Path(__file__).with_name(name) for name in ("kernel.c", "decoder.c")]
+SUMS = ("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno")  # in any order, as lanes
 
 
 @functools.cache
 def library(*flags: str) -> ctypes.CDLL | None:
     """Return the compiled library; None, with a warning, where it cannot be had. flags: more of the compiler's."""
-    return compiling.library(SOURCE, *flags, instead="csr is used")
+    return compiling.library(SOURCES, *SUMS, *flags, instead="csr is used")
 
 
 def lanes() -> int:
@@ -32,13 +34,22 @@ def _library() -> ctypes.CDLL:
     return found
 
 
+def call(function: str, *arguments: Any) -> None:
+    """Call a function of the library. It gets the data of tensors, whole numbers of 64 bits, and all else as it is."""
+    _library()[function](*map(_plain, arguments))
+
+
+def _plain(argument: Any) -> Any:
+    if isinstance(argument, Tensor):
+        return ctypes.c_void_p(argument.data_ptr())
+    return ctypes.c_int64(argument) if isinstance(argument, int) else argument
+
+
 def product(input: Tensor, runs: Tensor, output: Tensor, tiles: int, weights: Sequence[Tensor]) -> None:
     """Write the sums to `output`, float32 [outputs, step], with torch's present threads.
 
     input: float32, flat; all that is read lies in it. runs: int64 [runs], where they begin in a plane of the output,
     and in the input less the tap. weights: bias, ends, taps and values, as kernel.c takes them.
     """
-    x, at, y, *rest = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (input, runs, output, *weights))
-    amounts = ctypes.c_int64(len(runs)), ctypes.c_int(torch.get_num_threads())
-    shape = ctypes.c_int64(output.stride(0)), ctypes.c_int(len(output)), ctypes.c_int(tiles)
-    _library().scattered(x, at, *amounts, y, *shape, *rest)
+    shape = output.stride(0), len(output), tiles
+    call("scattered", input, runs, len(runs), torch.get_num_threads(), output, *shape, *weights)

@@ -35,7 +35,7 @@ def library() -> Any:
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        found = compiling.library(SOURCE, *FLAGS, instead=INSTEAD)
+        found = compiling.library([SOURCE], *FLAGS, instead=INSTEAD)
     for warning in said:
         console.note(str(warning.message))
     for name, kinds in SIGNATURES.items() if found else ():
