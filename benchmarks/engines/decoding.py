@@ -1,17 +1,12 @@
-"""Greedy translation by exported models and by CTranslate2, in turn, the same tokens, one thread.
-
-    python -m benchmarks.decoding_engines [--rounds 9] [--threads 1] [--compressions 0 1 2] [--batches 1 250]
+"""Greedy translation by exported models and by CTranslate2.
 
 The paper's network with Multi30k's vocabularies, pruned at random with --prune-attention all. Its weights are
 untrained, which costs the same: sources have 15 tokens, no translation may end before its 15th, and all end there. The
-networks of CTranslate2 are the same weights with zeros at their places, in float32 and in its int8. Needs
-ctranslate2; without it, our formats alone are timed. Seconds are those of the processor, in all threads, which other
-work on the machine prolongs less than those of the clock; the clock's are beside them.
+networks of CTranslate2 are the same weights with zeros at their places, in float32 and in its int8.
 """
 
-import statistics
 import tempfile
-import time
+from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -29,6 +24,8 @@ from Utils.export import package, translation
 from Utils.export.formats import FORMATS
 from Utils.training import decode
 
+COMPRESSIONS = (0, 1, 2)
+EACH = {1: 3, 250: 1}  # batch size: calls a round
 ENGINES = {"ctranslate2": "float32", "ctranslate2 int8": "int8"}
 
 
@@ -100,7 +97,6 @@ def specification(model: Any) -> Any:
 def theirs(model: nn.Module, threads: int) -> dict[str, Callable[[Tensor], list[list[int]]]]:
     """Return the ways of CTranslate2 to translate, of what it is there for."""
     if find_spec("ctranslate2") is None:
-        print("ctranslate2 is not installed, so it is left out", flush=True)
         return {}
     import ctranslate2
 
@@ -122,18 +118,12 @@ def _translated(engine: Any, source: Tensor) -> list[list[int]]:
     return [[int(word) for word in each.hypotheses[0]] for each in found]
 
 
-def both(body: Callable[[], Any]) -> tuple[float, float]:
-    """Return the seconds of the processor and of the clock that a call takes."""
-    begun = time.process_time(), time.perf_counter()
-    body()
-    return time.process_time() - begun[0], time.perf_counter() - begun[1]
-
-
-def measured(compression: float, batches: list[int], rounds: int, threads: int) -> dict[str, Any]:
+def case(compression: float, args: Namespace) -> dict[str, Any]:
+    """Return the seconds of all by batch size, and how many sentences each says as our dense form does."""
     model = spoken(pruned(compression))
-    draft, source = translation.draft(model), sentences(max(batches))
-    engines, found = theirs(model, threads), {}
-    for batch in batches:
+    draft, source = translation.draft(model), sentences(max(EACH))
+    engines, found = theirs(model, args.threads), {}
+    for batch, calls in EACH.items():
         ways: dict[str, Callable[[], list[list[int]]]] = {}
         for name in FORMATS:
             made = package.reduced(draft, name, translation)
@@ -141,34 +131,12 @@ def measured(compression: float, batches: list[int], rounds: int, threads: int) 
             ways[name] = partial(ours, exported.build(about, tensors, batch), source[:batch])
         ways |= {name: partial(way, source[:batch]) for name, way in engines.items()}
         said = {name: way() for name, way in ways.items()}
-        seconds = scaffold.in_turn({name: partial(both, way) for name, way in ways.items()}, rounds)
-        figures = {name: _figures(each) for name, each in seconds.items()}
-        for name, way in figures.items():
-            way["sentences_as_dense"] = sum(map(list.__eq__, said[name], said["dense"]))
-            way["ratios"] = {
-                engine: scaffold.spread("ratio", *([s for s, _ in seconds[each]] for each in (engine, name)))
-                for engine in engines
-                if name in FORMATS
-            }
-            print(f"c = {compression:g}, {batch} sentences, {name}:", way, flush=True)
-        found[f"batch_{batch}"] = figures
+        same = {name: sum(map(list.__eq__, each, said["dense"])) for name, each in said.items()}
+        seconds = scaffold.beside(ways, args.rounds * calls, "sparse")
+        found[str(batch)] = {"seconds": seconds, "sentences_as_dense": same}
     return found
 
 
-def _figures(seconds: list[tuple[float, float]]) -> dict[str, Any]:
-    processor, clock = (statistics.median(each) for each in zip(*seconds, strict=True))
-    return {"processor_seconds": processor, "clock_seconds": clock}
-
-
-def main() -> None:
-    flags = scaffold.Flags(__doc__, rounds=9, threads=1)
-    flags.add_argument("--compressions", type=float, nargs="+", default=[0.0, 1.0, 2.0])
-    flags.add_argument("--batches", type=int, nargs="+", default=[1, 250])
-    args = flags.begin()
-    threads = torch.get_num_threads()
-    figures = {f"compression_{c:g}": measured(c, args.batches, args.rounds, threads) for c in args.compressions}
-    scaffold.save("decoding_engines", {"threads": threads, "steps": STEPS, **figures})
-
-
-if __name__ == "__main__":
-    main()
+def figures(args: Namespace) -> dict[str, Any]:
+    """Return the figures of each compression."""
+    return {"steps": STEPS, **{f"compression_{c:g}": case(c, args) for c in COMPRESSIONS}}
