@@ -1,7 +1,8 @@
 """Functions that build the data, the loaders, the model and the pruner of a run from its settings."""
 
+import fnmatch
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,11 @@ from torch import nn
 
 from Experiments import networks
 from Layers import fast
+from Pruners import SCOPES
 from Pruners.base import Pruner
+from Pruners.layout import Scope
 from Utils import console, generator, load
+from Utils.commandline import layout
 from Utils.data import corpus
 from Utils.data.corpus import Corpus
 from Utils.data.examples import Examples, Part, resident
@@ -105,6 +109,26 @@ def prunable_kinds(args: Namespace) -> tuple[bool, bool, str, bool]:
     return args.prune_batchnorm, args.prune_residual, args.prune_attention, args.prune_embedding
 
 
+def scope(args: Namespace, names: Sequence[str]) -> str | Scope:
+    """Return the scope of the masks: its name, or a `Scope` if there is more to it.
+
+    names: the prunable tensors. Raises UserError if the file of densities has none for one of them, or an idle one.
+    """
+    pattern = layout.numbers(args.pattern)
+    if args.mask_scope in SCOPES and not args.never_empty and not pattern:
+        return args.mask_scope
+    densities, idle = {}, [name for name, _ in args.layer_densities or ()]
+    for name in names if args.layer_densities else ():
+        found = [(key, value) for key, value in args.layer_densities if fnmatch.fnmatchcase(name, key)]
+        if not found:
+            raise UserError(f'--mask-scope: the file has no density for {name}; a line "*" = D is of all others')
+        densities[name] = found[0][1]
+        idle = [key for key in idle if key != found[0][0]]
+    if idle:
+        raise UserError(f"--mask-scope: {idle[0]!r} is the first match of none of {', '.join(names)}")
+    return Scope(args.mask_scope, densities, args.never_empty, pattern)
+
+
 def prune(
     model: nn.Module, loss: Callable, pruner: Any, loader: Loader, device: torch.device, args: Namespace, density: float
 ) -> None:
@@ -127,7 +151,7 @@ def prune(
         device,
         density,
         args.compression_schedule,
-        args.mask_scope,
+        scope(args, pruner.names),
         args.prune_epochs,
         reinitialize_from=reinitialize_from,
         train_mode=args.prune_train_mode,

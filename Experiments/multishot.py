@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from Experiments import runs
 from Experiments.singleshot import GROUPS
-from Utils.commandline import arguments
+from Utils.commandline import arguments, layout
 from Utils.commandline.kinds import non_negative, positive_count
 from Utils.commandline.parser import Parser
 from Utils.errors import UserError
@@ -42,6 +42,7 @@ def check(args: Namespace) -> Namespace:
         args.pre_epochs = args.post_epochs
     if args.compression_list is None:
         args.compression_list = [args.compression]
+    args.compression_list = [layout.compression(args.pattern, compression) for compression in args.compression_list]
     for compression in args.compression_list:
         arguments.leaves_weights(compression)
     if args.rewind_epochs > min(args.pre_epochs, args.post_epochs):

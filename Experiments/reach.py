@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Utils import console, load, settings
-from Utils.commandline import arguments
+from Utils.commandline import arguments, layout
 from Utils.commandline.kinds import non_negative, path, positive_count
 from Utils.commandline.parser import Parser
 from Utils.data import corpus
@@ -60,8 +60,14 @@ def flags(top: Parser) -> None:
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults."""
     args.pruner_list = list(dict.fromkeys(args.pruner_list or load.PRUNERS))
+    rounds = {name: args.prune_epochs or load.ROUNDS[name] for name in args.pruner_list if name in load.ROUNDS}
     args = arguments.resolve(args, pruners=args.pruner_list)
-    args.compression_list = list(dict.fromkeys(args.compression_list or [1.0, 1.5, 2.0]))
+    if rounds:
+        args.rounds = rounds  # that differ from --prune-epochs
+    usual = [1.0, 1.5, 2.0] if args.pattern == "none" else [args.compression]
+    args.compression_list = list(
+        dict.fromkeys(layout.compression(args.pattern, c) for c in args.compression_list or usual)
+    )
     for pruner in args.pruner_list:
         load.pruner_sha256(pruner)
     for compression in args.compression_list:
@@ -152,6 +158,7 @@ def _records(args: Namespace, data: Corpus, device: torch.device, kept: Callable
         evaluation = load.evaluation(data.dataset)(data, own, device)
         for name in args.pruner_list:
             own.pruner, own.pruner_sha256 = name, load.pruner_sha256(name)
+            own.prune_epochs = getattr(args, "rounds", {}).get(name, args.prune_epochs)
 
             def draw(own: Namespace = own, evaluation: Any = evaluation) -> list[dict[str, Any]]:
                 model, pruner = building.model_and_pruner(data, own, device)

@@ -6,6 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from Experiments import runs
+from Utils import load
 from Utils.commandline import arguments
 from Utils.commandline.parser import Parser
 
@@ -40,7 +41,8 @@ def make(shop: Workshop) -> tuple[dict[str, Any], str]:
         shop.measure("pre_prune")
 
     masks = f"Pruning with the masks of {args.masks}."
-    print(masks if args.masks else f"Pruning with {args.pruner} for {args.prune_epochs} epochs.")
+    whose = ", its authors' number" if load.ROUNDS.get(args.pruner) == args.prune_epochs else ""
+    print(masks if args.masks else f"Pruning with {args.pruner} for {args.prune_epochs} epochs{whose}.")
     shop.prune(10.0**-args.compression)
     shop.measure("post_prune")
 

@@ -199,6 +199,13 @@ class Workshop:
         counts = torch.bincount(self.data.test.targets.cpu(), minlength=self.data.num_classes).tolist()
         return {**cut.report(), "accuracy_cap": dead.accuracy_cap(cut.alive, counts)}
 
+    def _scoring(self) -> dict[str, float]:
+        """Return the cost of all scores, in training steps of this run; nothing if the pruner does not say it."""
+        args = self.args
+        cost = None if args.masks else self.pruner.cost(self.prune_loader.sizes)
+        rounds = args.prune_epochs * self.calls["prune"]
+        return {} if cost is None else {"scoring_steps": rounds * cost / args.train_batch_size}
+
     def mark(self) -> None:
         """Remember the weights, the running statistics and the number of epochs, for `rewind`."""
         if not self._passes("mark"):
@@ -244,6 +251,7 @@ class Workshop:
             "per_tensor": table.to_dict("records"),
             "dead": progress.dead or self._find_dead(),
             **({"signal": signal.report(**progress.signal)} if progress.signal else {}),
+            **self._scoring(),
             "kept_by_tie": self.pruner.by_tie / max(1, parameters["prunable_kept"]),
             "peak_memory": progress.peaks,
             **self.evaluation.findings(),

@@ -40,7 +40,7 @@ class EmbeddingBag(_Settling, nn.EmbeddingBag):
     # No weight by sample, which torch.nn.EmbeddingBag has:
     def forward(self, input: Tensor, offsets: Tensor | None = None) -> Tensor:  # type: ignore[override]
         table, ids = self.reading.table(self, input)
-        return F.embedding_bag(ids, table, offsets, mode=self.mode)
+        return self.reading.bag(ids, table, offsets, self.mode)
 
 
 class Embedding(_Settling, nn.Embedding):

@@ -44,6 +44,10 @@ class Reading:
         flat = ids.flatten()
         return F.embedding(flat, module.weight) * mask[flat], torch.arange(len(flat), device=ids.device).view_as(ids)
 
+    def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
+        """Return the bags [B, d] of an EmbeddingBag, of what its `table` gave."""
+        return F.embedding_bag(ids, table, offsets, mode=mode)
+
     def whole_table(self) -> "Reading":
         """Return the way of reading that looks up in the layer's own weight, with the same masks."""
         return self
@@ -73,6 +77,9 @@ class Over(Reading):
 
     def table(self, module: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
         return self.before.table(module, ids)
+
+    def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
+        return self.before.bag(ids, table, offsets, mode)
 
     def settle(self) -> None:
         self.before.settle()

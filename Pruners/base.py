@@ -1,6 +1,6 @@
 """The base class of pruners: scoring without a trace, exact masks, and the state of a run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from Pruners import ranking
+from Pruners.layout import Scope
 from Pruners.untouched import untouched
 
 
@@ -18,8 +19,11 @@ class Pruner:
     has an attribute `name`, it is the tensor's name in errors and in `scores`.
     seed: for this pruner's own random draws (Rand's scores, `shuffle`, ties), independent of all other generators.
     ties: how equal scores at the threshold are decided, one of `Pruners.TIES`. `by_tie` counts the weights that the
-    latest `mask` kept by such a decision.
+    latest `mask` kept by such a decision; not those that are kept as the first of their unit.
     """
+
+    steps: float | None = None  # training steps, forward and backward, on the scoring examples that a score costs
+    returns = False  # whether a weight that an earlier round has pruned may come back
 
     def __init__(self, masked_parameters: Iterable[tuple[Tensor, Tensor]], seed: int = 0, ties: str = "seeded") -> None:
         pairs = list(masked_parameters)
@@ -41,6 +45,13 @@ class Pruner:
         """
         raise TypeError(f"{type(self).__name__} defines no compute()")
 
+    def cost(self, sizes: Sequence[int]) -> float | None:
+        """Return what a score costs: the number of examples that a training step of that cost has.
+
+        sizes: the number of examples in each scoring batch. None means unknown, for a class that does not say `steps`.
+        """
+        return None if self.steps is None else self.steps * sum(sizes)
+
     def score(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> None:
         """Fill `self.scores`, {name: tensor shaped like the parameter}, in the model's present train / eval mode.
 
@@ -55,8 +66,8 @@ class Pruner:
         self.scores = scores
 
     @torch.no_grad()
-    def mask(self, density: float, scope: str = "global") -> None:
-        """Write masks that keep the highest scores. A weight that is already pruned stays pruned.
+    def mask(self, density: float, scope: str | Scope = "global") -> None:
+        """Write masks that keep the highest scores. What is already pruned stays pruned, unless it `returns`.
 
         Raises ValueError for an impossible density or scope, and RuntimeError if `score` has not been called. In both
         cases no mask is changed.
@@ -67,7 +78,9 @@ class Pruner:
             raise RuntimeError(
                 f"score() has left no scores[{missing[0]!r}]: the keys are the tensors' names (self.names)"
             )
-        alive = {name: mask != 0 for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)}
+        alive = {
+            name: (mask != 0) | self.returns for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)
+        }
         result = ranking.rank(self.scores, alive, density, scope, self.ties, self.seed)
         for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True):
             mask.copy_(result.keep[name])

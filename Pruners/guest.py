@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from Pruners.base import Pruner
+from Pruners.layout import Scope
 
 
 def build(kind: Callable[..., Any], masked_parameters: Iterable[tuple[Tensor, Tensor]], **options: Any) -> Any:
@@ -103,8 +104,10 @@ class Guest(Pruner):
         with self._draws():
             self.inner.score(model, loss, dataloader, device)
 
-    def mask(self, density: float, scope: str = "global") -> None:
-        """Write the masks with the class's own `mask`."""
+    def mask(self, density: float, scope: str | Scope = "global") -> None:
+        """Write the masks with the class's own `mask`; in a scope that has more than a name, by its scores."""
+        if not isinstance(scope, str):
+            return super().mask(density, scope)
         self.inner.mask(density, scope)
         self.by_tie = int(getattr(self.inner, "by_tie", 0))
 

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 from Pruners import SCOPES, TIES
+from Pruners.layout import Scope, best, patterned, shares
+
+Tensors = Mapping[str, Tensor]  # by name
 
 
 def kept_count(total: int, density: float) -> int:
@@ -86,36 +89,63 @@ class Ranking:
 
 
 def rank(
-    scores: Mapping[str, Tensor],
-    alive: Mapping[str, Tensor],
+    scores: Tensors,
+    alive: Tensors,
     density: float,
-    scope: str,
+    scope: str | Scope,
     ties: str = "position",
     seed: int = 0,
 ) -> Ranking:
     """Rank the scores and keep the highest.
 
     density: fraction of all weights that stays; weights pruned before count as well.
-    scope: "global" ranks all tensors together, "local" ranks each by itself.
+    scope: "global" ranks all tensors together, "local" ranks each by itself; a `Scope` may ask for more.
     ties: "seeded" draws among equal scores from `seed`, "position" keeps the first of them.
     Raises FloatingPointError for a NaN score and ValueError for an unusable density, scope or kind of ties.
     """
-    if scope not in SCOPES:
+    if not isinstance(scope, Scope) and scope not in SCOPES:
         raise ValueError(f"scope must be one of {', '.join(SCOPES)}, not {scope!r}")
     if ties not in TIES:
         raise ValueError(f"ties must be one of {', '.join(TIES)}, not {ties!r}")
     check(scores)
+    layout = scope if isinstance(scope, Scope) else Scope(scope)
     draw = torch.Generator().manual_seed(seed) if ties == "seeded" else None
-    if scope == "local" or not scores:
-        choices = {
-            name: choose(score.flatten(), alive[name].flatten(), kept_count(score.numel(), density), draw)
-            for name, score in scores.items()
-        }
-        keep = {name: choice.chosen.view_as(scores[name]) for name, choice in choices.items()}
-        return Ranking(keep, sum(choice.by_tie for choice in choices.values()))
-    flat = torch.cat([score.flatten() for score in scores.values()])
-    live = torch.cat([alive[name].flatten() for name in scores])
-    choice = choose(flat, live, kept_count(flat.numel(), density), draw)
-    parts = choice.chosen.split([score.numel() for score in scores.values()])
-    keep = {name: part.view_as(score) for part, (name, score) in zip(parts, scores.items(), strict=True)}
-    return Ranking(keep, choice.by_tie)
+    if layout.pattern:
+        found = {k: patterned(s, alive[k], density, layout.pattern, draw) for k, s in scores.items()}
+        return Ranking({name: keep for name, (keep, _) in found.items()}, sum(ties for _, ties in found.values()))
+    first = {
+        name: best(score.flatten(1), alive[name].flatten(1), draw).flatten()
+        for name, score in scores.items()
+        if layout.never_empty and score.dim() > 1
+    }
+    keep: dict[str, Tensor] = {}
+    by_tie = 0
+    for names, kept in _groups(scores, alive, density, layout, first):
+        score, live = (torch.cat([each[name].flatten() for name in names]) for each in (scores, alive))
+        wanted = torch.cat([first.get(name, torch.zeros_like(alive[name]).flatten()) for name in names])
+        choice = choose(score, wanted, kept, draw) if first else Choice(wanted)
+        more = choose(score, live & ~choice.chosen, kept - int(choice.chosen.count_nonzero()), draw)
+        by_tie += choice.by_tie + more.by_tie
+        parts = (choice.chosen | more.chosen).split([scores[name].numel() for name in names])
+        keep |= {name: part.view_as(scores[name]) for name, part in zip(names, parts, strict=True)}
+    return Ranking(keep, by_tie)
+
+
+def _groups(
+    scores: Tensors, alive: Tensors, density: float, layout: Scope, first: Tensors
+) -> list[tuple[list[str], int]]:
+    """Return (names of the tensors that are ranked together, how many of their weights stay) for each ranking.
+
+    first: the weights that stay first, by tensor.
+    """
+    names, total = list(scores), sum(score.numel() for score in scores.values())
+    if not names:
+        return []
+    if layout.kind == "global":
+        return [(names, kept_count(total, density))]
+    if layout.kind == "local":
+        return [([name], kept_count(scores[name].numel(), density)) for name in names]
+    most = [int(alive[name].count_nonzero()) for name in names]  # so that rounding never asks for what is pruned
+    least = [int(first[name].count_nonzero()) if name in first else 0 for name in names]
+    kept = shares(kept_count(total, density), [layout.size(name, scores[name]) for name in names], most, least)
+    return [([name], count) for name, count in zip(names, kept, strict=True)]

@@ -84,7 +84,13 @@ PRUNERS = {
     "synflow": "Pruners.pruners:SynFlow",
     "grasp-abs": "Pruners.grasp:GraSPAbs",
     "grasp-log": "Pruners.grasp:GraSPLog",
+    "snip-iter": "Pruners.iterative:SNIPIter",
+    "force": "Pruners.iterative:FORCE",
+    "synflow-l2": "Pruners.pathnorm:SynFlowL2",
+    "ntk-sap": "Pruners.ntksap:NTKSAP",
 }
+# pruner -> its own default of --prune-epochs, that of its authors' code; the assignment's pruners have one round
+ROUNDS = {"snip-iter": 7, "force": 60, "synflow-l2": 100, "ntk-sap": 20}
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("torch.optim:SGD", {}),
     "momentum": ("torch.optim:SGD", {"momentum": 0.9, "nesterov": True}),
@@ -117,6 +123,7 @@ EXPORTERS = {
     "translation": "Utils.export.translation",
 }
 SCHEDULES = ("exponential", "linear")
+MASK_SCOPES = (*SCOPES, "erk")  # or a file of densities
 ATTENTION = ("out", "all", "none")
 IGNORED = ("none", "attention", "all")  # layers trained and evaluated as if they had no masks
 PATH = re.compile(r"[/\\.~]")  # what a path has, and no name of a data set

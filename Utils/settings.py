@@ -55,6 +55,10 @@ def _trains(run: Mapping[str, Any], has: Container[str]) -> bool:
     return bool(run["pre_epochs"] or run["post_epochs"])
 
 
+def _by_scope(run: Mapping[str, Any], has: Container[str]) -> bool:
+    return run["pattern"] == "none" and ("layers" in has or run["prune_bias"] or run["prune_embedding"])
+
+
 # fmt: off
 ROWS = (
     # Where and how
@@ -253,7 +257,11 @@ ROWS = (
     ),
     # Pruning
     Setting(
-        "pruner", "pruning", "text", "how weights are scored; path/to/file.py:Class takes a class of your own", "rand",
+        "pruner", "pruning", "text",
+        "how weights are scored; path/to/file.py:Class takes a class of your own. A round costs no training step with "
+        "rand and mag, one of a single example with synflow and synflow-l2, and on all examples for scoring one with "
+        "snip, snip-iter and force, 2 with ntk-sap, 3 (of several batches 4) with grasp, grasp-abs and grasp-log",
+        "rand",
         choices=("pruner", "PRUNERS"), original=True, axis=True, dense=False, cost="scoring",
     ),
     Setting(
@@ -269,7 +277,9 @@ ROWS = (
         metavar="C", original=True, axis=True,
     ),
     Setting(
-        "prune_epochs", "pruning", "positive count", "rounds of scoring and pruning on the way there", 1,
+        "prune_epochs", "pruning", "positive count",
+        "rounds of scoring and pruning on the way there (default: 1; as its authors have it, snip-iter: 7, force: 60, "
+        "synflow-l2: 100, ntk-sap: 20)", 1,
         original=True, dense=False, cost="scoring",
     ),
     Setting(
@@ -278,9 +288,22 @@ ROWS = (
         acts=lambda run, has: run["prune_epochs"] > 1,
     ),
     Setting(
-        "mask_scope", "pruning", "text", "rank all weights together, or each tensor by itself", "global",
-        choices=("mask scope", "SCOPES"), original=True, dense=False,
-        acts=lambda run, has: "layers" in has or run["prune_bias"] or run["prune_embedding"],
+        "mask_scope", "pruning", "text",
+        "rank all weights together (global), or each tensor by itself: at one density (local), at those of an "
+        "Erdos-Renyi kernel (erk), or at those of a .toml or .json FILE of names or patterns of tensors and densities, "
+        "scaled to --compression by one factor, none above 1", "global",
+        choices=("mask scope", "MASK_SCOPES"), original=True, dense=False, acts=_by_scope,
+    ),
+    Setting("layer_densities", "pruning", "", since=None, dense=False, acts=_by_scope),  # of that file, in its order
+    _switch(
+        "pruning", "never_empty",
+        "keep the best weight of each unit first (an output of a layer, a word), as far as the compression allows",
+        since=False, dense=False, acts=lambda run, has: run["pattern"] == "none",
+    ),
+    Setting(
+        "pattern", "pruning", "pattern",
+        "N:M keeps the best N of every M weights along a layer's input (of a convolution its input channels), at "
+        "density N/M; the kernels of GPUs take 2:4", "none", metavar="N:M", since="none", dense=False,
     ),
     Setting(
         "ties", "pruning", "text", "which of equal scores stay: drawn by --prune-seed, or the first by position",

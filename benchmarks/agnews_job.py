@@ -86,9 +86,9 @@ class Tutorial:
 class Ours:
     """The same through this project's routines."""
 
-    def __init__(self, located: corpus.Located) -> None:
+    def __init__(self, located: corpus.Located, batch: int = BATCH) -> None:
         data = corpus.load(located)
-        self.train = load.dataloader(data, BATCH, True, seed=1)
+        self.train = load.dataloader(data, batch, True, seed=1)
         self.test = load.dataloader(data, 256, False)
         torch.manual_seed(1)
         self.model = load.model("text-classification", "nlp")(data.shape, data.num_classes)

@@ -80,6 +80,24 @@ def timed(body: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
+def both(body: Callable[[], Any]) -> tuple[float, float]:
+    """Return the seconds of the processor and of the clock that a call takes."""
+    begun = time.process_time(), time.perf_counter()
+    body()
+    return time.process_time() - begun[0], time.perf_counter() - begun[1]
+
+
+def beside(ways: Mapping[str, Callable[[], Any]], rounds: int, ours: str) -> dict[str, Any]:
+    """Time all in turn; return medians by way, and the seconds of each as multiples of those of `ours` in its round."""
+    seconds = in_turn({name: partial(both, way) for name, way in ways.items()}, rounds)
+    found = {}
+    for name, taken in seconds.items():
+        processor, clock = (statistics.median(each) for each in zip(*taken, strict=True))
+        times = spread("times", *([each for each, _ in seconds[way]] for way in (name, ours)))
+        found[name] = {"processor_seconds": processor, "clock_seconds": clock, **times}
+    return found
+
+
 def in_turn(
     bodies: Mapping[str, Callable[[], Result]],
     rounds: int,

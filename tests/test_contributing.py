@@ -109,7 +109,7 @@ def test_a_line_without_one_place_is_refused(diff):
 
 def test_a_pruner(follow):
     made = follow("A pruner")
-    assert "{rand,mag,snip,grasp,synflow,grasp-abs,grasp-log,gradient}" in made.help()
+    assert "{" + ",".join([*load.PRUNERS, "gradient"]) + "}" in made.help()
     out = made.run(*PAGE["A pruner"].commands)
     (result,) = made.results()
     assert result["parameters"]["prunable_kept"] == 11_940 and "Pruning with gradient" in out

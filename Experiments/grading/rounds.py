@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from Experiments.grading import DRAWING, RETURNING
 from Experiments.grading.bench import Bench, Check, Verdict, check, equal
 from Experiments.grading.counts import asked, kept
 from Experiments.grading.truth import REFERENCES
@@ -24,11 +25,12 @@ def _back(bench: Bench, scope: str) -> Verdict:
     before, draw = trial.mask(0.5, scope), bench.draw.generator("lifted")
     lifted = [torch.where(m == 0, 1.0, 0.0) + 0.1 * torch.rand(m.shape, generator=draw) for m in before]
     (masks,) = trial.masked(lifted, [0.4], scope, fresh=False)
-    if back := _returned(before, masks):
-        return Verdict(False, f"{back} weights that were pruned are back")
     found, wanted = kept(masks, scope), asked(trial, 0.4, scope)
+    back, returns = _returned(before, masks), bench.truth in RETURNING
+    if bool(back) != returns:
+        return Verdict(False, "none came back" if returns else f"{back} weights that were pruned are back")
     more = "" if found == wanted else f", not {sum(wanted)}"
-    return Verdict(found == wanted, f"none came back, {sum(found)} stay{more}")
+    return Verdict(found == wanted, f"{back or 'none'} came back, {sum(found)} stay{more}")
 
 
 def _rounds(bench: Bench, scope: str) -> Verdict:
@@ -38,21 +40,22 @@ def _rounds(bench: Bench, scope: str) -> Verdict:
     # A few rounds at a time, so that a mistake is named before it makes a later round raise an error.
     made = (masks for k in range(0, ROUNDS, AT_ONCE) for masks in trial.rounds(densities[k : k + AT_ONCE], scope))
     for number, (density, masks) in enumerate(zip(densities, made, strict=True), 1):
-        if back := _returned(before, masks):
+        if (back := _returned(before, masks)) and bench.truth not in RETURNING:
             return Verdict(False, f"in round {number} {back} weights that were pruned are back")
         found, wanted = kept(masks, scope), asked(trial, density, scope)
         if found != wanted:
             return Verdict(False, f"after round {number} {sum(found)} weights stay, not {sum(wanted)}")
         before = masks
-    return Verdict(
-        True, f"{sum(kept(before, scope))} of {sum(trial.sizes)} weights after {ROUNDS} rounds, none came back"
-    )
+    left, none = sum(kept(before, scope)), "" if bench.truth in RETURNING else ", none came back"
+    return Verdict(True, f"{left} of {sum(trial.sizes)} weights after {ROUNDS} rounds{none}")
 
 
 def _again(bench: Bench, subject: str) -> Verdict:
     trial = bench.trial(subject)
     first = trial.score()
-    if bench.truth not in REFERENCES:  # its scores may be drawn, so both draws begin at the same seed
+    if (
+        bench.truth in DRAWING or bench.truth not in REFERENCES
+    ):  # its scores may be drawn, so both draws begin at the same seed
         trial = bench.trial(subject)
     second = trial.score()
     for name, a, b in zip(trial.names, first, second, strict=True):
@@ -82,10 +85,13 @@ def _apart(bench: Bench) -> Verdict:
 
 def rows(truth: str | None) -> list[Check]:
     """Return the checks of this group."""
-    again = {"again": "scoring twice" if truth in REFERENCES else "twice the same seed"}
+    returns = truth in RETURNING
+    asked_for = {"rounds": ROUNDS, "density": DENSITY, "and_none": "" if returns else ", and none comes back"}
+    steady = truth in REFERENCES and truth not in DRAWING
+    again = {"again": "scoring twice" if steady else "twice the same seed"}
     return [
-        *(check("back", _back, scope=scope) for scope in SCOPES),
-        *(check("rounds", _rounds, {"rounds": ROUNDS, "density": DENSITY}, scope=scope) for scope in SCOPES),
+        *(check("returns" if returns else "back", _back, scope=scope) for scope in SCOPES),
+        *(check("rounds", _rounds, asked_for, scope=scope) for scope in SCOPES),
         *(check(f"again_{subject}", _again, again, subject=subject) for subject in ("mlp", "conv")),
         check("apart", _apart),
     ]

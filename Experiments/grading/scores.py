@@ -6,31 +6,32 @@ import math
 import torch
 from torch import Tensor
 
-from Experiments.grading import FORMULAS, agreement, mistakes, truth
+from Experiments.grading import FORMULAS, RETURNING, agreement, mistakes, truth
 from Experiments.grading.bench import Bench, Check, Trial, Verdict, check, equal
 
 NETWORKS = {"mlp": "the MLP, biases too", "conv": "the net with BatchNorm", "text": "the text classifier"}
 DRAWS = 200
 
 
-def _alive(tensors: list[Tensor], trial: Trial) -> Tensor:
-    """Return the scores of all weights that are not pruned: [n], float64."""
-    return torch.cat([t.double()[mask != 0] for t, (mask, _) in zip(tensors, trial.pairs, strict=True)])
+def _alive(tensors: list[Tensor], trial: Trial, whole: bool) -> Tensor:
+    """Return the scores of all weights that are not pruned, or with `whole` of all: [n], float64."""
+    return torch.cat([t.double()[(mask != 0) | whole] for t, (mask, _) in zip(tensors, trial.pairs, strict=True)])
 
 
 def _against(bench: Bench, subject: str, density: float) -> Verdict:
     trial = bench.trial(subject, density=density)
     assert bench.truth is not None  # `rows` makes this check only of a class with a reference
     named = truth.REFERENCES[bench.truth](trial.model, trial.names, trial.batches)
-    right = _alive([named[name] for name in trial.names], trial)
+    whole = bench.truth in RETURNING
+    right = _alive([named[name] for name in trial.names], trial, whole)
     tensors = trial.score()
-    found = _alive(tensors, trial)
+    found = _alive(tensors, trial, whole)
     if (a := agreement.factor(right, found)) is not None:
         return Verdict(True, "the reference" + ("" if abs(a - 1) < 1e-3 else f" times {a:.3g}, which ranks the same"))
     if agreement.alike(right, found):
         return Verdict(True, "a monotone transform of the reference, which ranks the same")
     for what, scores in mistakes.made(bench.truth, trial.model, trial.names, trial.batches):
-        other = _alive([scores[name] for name in trial.names], trial)
+        other = _alive([scores[name] for name in trial.names], trial, whole)
         if other.isfinite().all() and (agreement.factor(other, found) is not None or agreement.alike(other, found)):
             return Verdict(False, what)
     pairs = zip(trial.names, tensors, strict=True)

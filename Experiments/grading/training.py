@@ -42,7 +42,7 @@ class Away(Pruner):
         self.trial = Trial(self.bench.candidate, shop.args.model, described, model, batches, False, seed=1)
         self.scores = dict(zip(self.names, self.trial.score(), strict=True))
 
-    def mask(self, density: float, scope: str = "global") -> None:
+    def mask(self, density: float, scope: Any = "global") -> None:
         found = self.trial.mask(density, scope)
         if (other := not_binary(found)) is not None:
             raise Raised(f"a mask holds {other:g}")

@@ -6,6 +6,7 @@ returns {name: float64 tensor}. The scores of weights whose mask is zero have no
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -73,15 +74,56 @@ def _ones(model: nn.Module, batches: Batches) -> Any:
     return model.ones_input() if hasattr(model, "ones_input") else torch.ones_like(batches[0][0][:1])
 
 
+def grasp_abs(model: nn.Module, names: list[str], batches: Batches) -> Scores:
+    """Return |theta * (H g)|."""
+    return {name: score.abs() for name, score in grasp(model, names, batches).items()}
+
+
+def grasp_log(model: nn.Module, names: list[str], batches: Batches) -> Scores:
+    """Return s * S / C: s a score of `grasp_abs`, S the sum of its row, C of those in the row that are no smaller."""
+    found = grasp_abs(model, names, batches)
+    for score in found.values():
+        for row in score.flatten(1) if score.dim() > 1 else ():
+            row.copy_(row * row.sum() / (row * (row >= row.unsqueeze(1))).sum(1).clamp_min(1e-300))
+    return found
+
+
+def ntk_sap(model: nn.Module, names: list[str], batches: Batches) -> Scores:
+    """Return |d/dm ||f(theta * m) - f((theta + delta) * m)||^2| (Wang et al. 2023), summed over outputs and batches.
+
+    The norm is a mean over examples. A generator that begins at 0 gives each batch the seed of its initial weights
+    theta, then delta / 0.01, tensor by tensor.
+    """
+    draw, slopes = torch.Generator().manual_seed(0), []
+    for x, y in batches:
+        fresh = copy.deepcopy(model)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
+            for module in list(fresh.modules())[::-1]:
+                getattr(module, "reset_parameters", lambda: None)()
+        wide, state, [(x, _)] = _wide(fresh, [(x, y)])
+        noise = {name: torch.randn(state[name].shape, generator=draw).double() for name in names}
+
+        def distance(m: Scores, wide: Any = wide, state: Scores = state, noise: Scores = noise, x: Any = x) -> Tensor:
+            here = {**state, **{f"{name}_mask": mask for name, mask in m.items()}}
+            there = {**here, **{name: state[name] + 0.01 * noise[name] for name in noise}}
+            away = functional_call(wide, here, (x,)) - functional_call(wide, there, (x,))
+            return (away**2).sum() / len(away)
+
+        slopes.append(grad(distance)({name: state[f"{name}_mask"] for name in names}))
+    return {name: torch.stack([slope[name] for slope in slopes]).sum(0).abs() for name in names}
+
+
 @torch.no_grad()
-def synflow(model: nn.Module, names: list[str], batches: Batches) -> Scores:
+def synflow(model: nn.Module, names: list[str], batches: Batches, power: int = 1) -> Scores:
     """Return how much R decreases when a weight is set to zero (Tanaka et al. 2020, eq. 1), one weight after the other.
 
     R is the sum of the outputs for an input of ones, of the network with the absolute values of all parameters. It is
     linear in each weight, so this equals |theta| * dR/d|theta|. A model may define its input of ones (`ones_input`).
+    power: of the absolute values, and of the variances of BatchNorm.
     """
     model, state, batches = _wide(model, batches)
-    state = {name: tensor.abs() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    state = {name: tensor.abs() ** power if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     ones, found = _ones(model, batches), {}
     whole = functional_call(model, state, (ones,)).sum()
     for name in names:
@@ -97,4 +139,10 @@ REFERENCES: dict[str, Callable[[nn.Module, list[str], Batches], Scores]] = {
     "snip": snip,
     "grasp": grasp,
     "synflow": synflow,
+    "grasp-abs": grasp_abs,
+    "grasp-log": grasp_log,
+    "snip-iter": snip,
+    "force": snip,
+    "synflow-l2": partial(synflow, power=2),
+    "ntk-sap": ntk_sap,
 }

@@ -68,14 +68,14 @@ def pictures(tasks: Sequence[Task]) -> list[Picture]:
     """Draw the metric against measured speed: one panel per task and batch size."""
     panels = []
     for task in tasks:
-        runs = [measured for _, _, *measured in _measured([task])]
+        runs = [(run, formats) for _, _, run, formats in _measured([task])]
         for size in sorted({size for _, formats in runs for size in _sizes(formats)}, key=int):
             words = f"{task.title}, {size} at a time"
             panels.append((f"{task.name}-{size}", words, partial(_panel, task, runs, size, words)))
     return canvas.with_whole("speed", "The figure against measured speed", panels)
 
 
-def _panel(task: Task, runs: Sequence[Sequence[Any]], size: str, title: str, axes: Axes) -> None:
+def _panel(task: Task, runs: Sequence[tuple[Run, Formats]], size: str, title: str, axes: Axes) -> None:
     reached = list(AT_LEAST)
     for run, formats in runs:
         look, value = style.look(run.pruner), run.figures["metric"]

@@ -27,6 +27,8 @@ LACKS: dict[str, set[str]] = {  # pattern of the module:function of models and p
     "Pruners.pruners:GraSP": {"draws"},
     "Pruners.pruners:SynFlow": {"draws", "examples"},
     "Pruners.grasp:*": {"draws"},
+    "Pruners.iterative:*": {"draws"},
+    "Pruners.pathnorm:SynFlowL2": {"draws", "examples"},
 }
 
 

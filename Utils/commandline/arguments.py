@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from Utils import console, load, settings
-from Utils.commandline import acting
+from Utils.commandline import acting, layout
 from Utils.commandline.parser import Parser, flag
 from Utils.errors import UserError
 from Utils.machine.seeds import STREAMS
@@ -56,6 +56,7 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     args.optimizer = load.known("optimizer", optimizer, load.OPTIMIZERS)
     inits = [name for name, classes in load.INITS.items() if args.model_class in classes]
     defaults["init"] = inits[0] if inits else None
+    defaults["prune_epochs"] = load.ROUNDS.get(args.pruner, defaults["prune_epochs"])
     defaults["weight_decay"] = load.DECAYS.get(args.optimizer, defaults["weight_decay"])
     takers = {row.name: row.optimizer[0].split() for row in settings.ROWS if row.optimizer}
     idle = {name: args.optimizer for name, names in takers.items() if args.optimizer not in names}
@@ -65,6 +66,8 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     model = f"the {args.model_class} model {args.model}"
     _refuse(args, {name: model for name, taken in theirs.items() if not taken}, note)
     _borrow(args, note)
+    layout.read(args)
+    args.compression = layout.compression(args.pattern or "none", args.compression)
     for row in settings.ROWS:
         if row.kind and row.name not in idle and getattr(args, row.name, ...) is None:
             setattr(args, row.name, defaults[row.name])
@@ -75,7 +78,7 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     if not args.masks:
         args.pruner_sha256 = load.pruner_sha256(args.pruner)
     for row in settings.ROWS:
-        free = ("pruner", "dataset", "model_class")  # checked above
+        free = ("pruner", "dataset", "model_class", "mask_scope")  # checked above
         if row.choices and row.name not in free and getattr(args, row.name, None) is not None:
             load.known(row.choices[0], getattr(args, row.name), getattr(load, row.choices[1]))
     load.configured(args)
@@ -86,6 +89,9 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     if args.compile and shutil.which(os.environ.get("CXX", "g++")) is None:
         raise UserError("--compile needs a C++ compiler (g++, or what CXX names); install one or leave it out")
     leaves_weights(args.compression)
+    loose = [flag(name) for name in ("never_empty", "pattern") if getattr(args, name) not in (False, "none")]
+    if args.shuffle and loose:
+        raise UserError(f"--shuffle would undo {loose[0]}; leave out one of the two")
     return args
 
 

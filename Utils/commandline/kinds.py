@@ -45,6 +45,14 @@ def _number(kind: type, low: float, strict: bool, what: str, high: float = 1e36)
     return convert
 
 
+def pattern(text: str) -> str:
+    """Read N:M, the number of weights that stay of every M."""
+    kept, _, group = text.partition(":")
+    if text == "none" or (kept.isdecimal() and group.isdecimal() and 0 < int(kept) < int(group)):
+        return text if text == "none" else f"{int(kept)}:{int(group)}"
+    raise argparse.ArgumentTypeError(f"{text!r} is neither N:M with 0 < N < M, as 2:4, nor none")
+
+
 count = _number(int, 0, False, "a whole number from 0")
 positive_count = _number(int, 1, False, "a whole number from 1")
 non_negative = _number(float, 0.0, False, "a number from 0 to 1e36")
@@ -55,6 +63,7 @@ positive = _number(float, 0.0, True, "a number above 0, at most 1e36")
 KINDS: dict[str, Callable[[str], Any]] = {
     "text": str,
     "path": path,
+    "pattern": pattern,
     "switch": switch,
     "run or switch": run_or_switch,
     "count": count,

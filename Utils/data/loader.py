@@ -61,6 +61,11 @@ class Loader:
         """Continue after the epochs of that state."""
         self.epoch = state["epoch"]
 
+    @property
+    def sizes(self) -> list[int]:
+        """Return the numbers of examples in the batches."""
+        return [len(part) for part in self.indices.split(self.batch_size)]
+
     def __len__(self) -> int:
         return -(-self.indices.numel() // self.batch_size)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from Layers.attention import MultiheadAttention
 from Layers.layers import masked
 from Layers.pairs import PAD
+from Utils import exported
 from Utils.data.corpus import Corpus
 from Utils.data.examples import Sentences
 from Utils.errors import UserError
@@ -37,6 +38,22 @@ def draft(model: nn.Module) -> Draft:
         return _draft(model)
     except AttributeError as error:
         raise UserError(f"export does not know what {type(model).__name__} is made of ({error})") from error
+
+
+@torch.no_grad()
+def translator(model: nn.Module) -> exported.Translator | None:
+    """Return the masked model as a translator whose steps are compiled; None where it has to decode by itself.
+
+    So it has to in a type other than float32, where nothing can be compiled, and if its class is somebody else's, which
+    may compute anything.
+    """
+    ours = type(model).__module__ == "Models.seq2seq" and model.generator.weight.dtype == torch.float32
+    if not ours or not exported.available("scattered"):
+        return None
+    made = _draft(model)
+    shares = {name: float(made.tensors[name].count_nonzero()) / made.tensors[name].numel() for name in made.matrices}
+    forms = {name: "scattered" if share < exported.SPARSE else "whole" for name, share in shares.items()}
+    return exported.Translator(made.program, made.tensors, forms)
 
 
 def _draft(model: nn.Module) -> Draft:

@@ -19,6 +19,7 @@ the quickest on the machine of the export, and which "layout" of images. It also
 the "shape" of an input.
 """
 
+from .compiled import SPARSE
 from .form import Form, block, links
 from .forms import CONV, LINEAR, available
 from .loading import CHANNELS_FIRST, CHANNELS_LAST, KINDS, VERSION, build, channels_last, load, nearest
@@ -33,6 +34,7 @@ __all__ = [
     "CONV",
     "KINDS",
     "LINEAR",
+    "SPARSE",
     "VERSION",
     "Form",
     "Lookup",

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from . import kernel
 from .form import Form, block, output_size
+from .rows import Rows
 from .scattered import Scattered
 
 
@@ -109,9 +110,9 @@ class CsrConv(Form):
         return found.view(self.outputs, len(input), *output_size(input, self.kernel, self.how)).transpose(0, 1)
 
 
-def _scattered(otherwise: type[Form]) -> Callable[..., Form]:
+def _scattered(made: type[Form], otherwise: type[Form]) -> Callable[..., Form]:
     """Return what makes the form that costs what is left; it is another one where nothing can be compiled."""
-    return lambda weight, bias, **how: (Scattered if available("scattered") else otherwise)(weight, bias, **how)
+    return lambda weight, bias, **how: (made if available("scattered") else otherwise)(weight, bias, **how)
 
 
 def available(form: str) -> bool:
@@ -120,6 +121,6 @@ def available(form: str) -> bool:
 
 
 LINEAR: dict[str, Callable[..., Form]]
-LINEAR = {"whole": Whole, "csr": CsrLinear, "block": Block, "scattered": _scattered(CsrLinear)}
+LINEAR = {"whole": Whole, "csr": CsrLinear, "block": Block, "scattered": _scattered(Rows, CsrLinear)}
 CONV: dict[str, Callable[..., Form]]
-CONV = {"whole": Whole, "csr": CsrConv, "block": Block, "scattered": _scattered(CsrConv)}
+CONV = {"whole": Whole, "csr": CsrConv, "block": Block, "scattered": _scattered(Scattered, CsrConv)}

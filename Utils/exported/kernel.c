@@ -52,8 +52,8 @@ some(int count, int each, const float *x, const int64_t *at, float *y, int64_t s
 }
 
 /* The runs begin at at[...], in x less the tap, and in the plane of each output, which has `step` floats. */
-void scattered(const float *x, const int64_t *at, int64_t runs, int threads, float *y, int64_t step, int outputs,
-               int tiles, const float *bias, const int32_t *ends, const int32_t *taps, const float *weights)
+void scattered(const float *x, const int64_t *at, int64_t runs, int64_t threads, float *y, int64_t step,
+               int64_t outputs, int64_t tiles, const float *bias, const int32_t *ends, const int32_t *taps, const float *weights)
 {
     int64_t groups = runs / UNROLL, j = groups * UNROLL;
 #pragma omp parallel for num_threads(threads) schedule(static)

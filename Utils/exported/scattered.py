@@ -1,4 +1,4 @@
-"""The form that multiplies with the weights that are left, wherever they stand: the loops of kernel.c."""
+"""The form of a kernel that multiplies with the weights that are left, wherever they stand: the loops of kernel.c."""
 
 from __future__ import annotations
 
@@ -40,36 +40,32 @@ class _Plan:
 
 
 class Scattered(Form):
-    """A product with each weight that is left, for many outputs at a time.
+    """A convolution with each weight that is left, for many outputs at a time.
 
     Memory has the examples of a batch side by side, [C, H, W, B], also in what it returns, so that one form after the
     other need not turn it around. A convolution with a stride is one without, over the phases of its input.
     """
 
     def prepare(self, weight: Tensor) -> None:
-        self.linear = weight.dim() == 2
-        kernels = weight.contiguous().view(*weight.shape, *[1] * (4 - weight.dim()))
-        _, self.inputs, *self.kernel = kernels.shape
-        self.stride: Sequence[int] = self.how.get("stride", (1, 1))
-        self.padding: Sequence[int] = self.how.get("padding", (0, 0))
+        _, self.inputs, *self.kernel = weight.shape
+        self.stride: Sequence[int] = self.how["stride"]
+        self.padding: Sequence[int] = self.how["padding"]
         each = max(1, TILE // (self.kernel[0] * self.kernel[1]))  # inputs of a tile
         self.tiles = -(-self.inputs // each)
-        output, channel, row, column = kernels.nonzero(as_tuple=True)
+        output, channel, row, column = weight.nonzero(as_tuple=True)
         tile = channel // each * self.outputs + output
         order = tile.argsort(stable=True)
         ends = F.pad(tile.bincount(minlength=self.tiles * self.outputs).cumsum(0), (1, 0)).int()
         place = ((channel * self.kernel[0] + row) * self.kernel[1] + column)[order].int()  # of each weight's input
-        values = kernels[output, channel, row, column][order]
+        values = weight[output, channel, row, column][order]
         # Taps: of each weight, the place of the number that it is multiplied with for the first output.
         self.ends, self.values, self.place, self.taps = self.hold(ends, values, place, torch.empty_like(place))
         self.start = weight.new_zeros(self.outputs) if self.bias is None else self.bias
         self.plans: dict[torch.Size, _Plan] = {}  # of the latest shape, of which the taps are
 
-    def __call__(self, input: Tensor) -> Tensor:
-        data = input.reshape(-1, self.inputs, 1, 1) if self.linear else input
+    def __call__(self, data: Tensor) -> Tensor:
         if len(data) > (most := self.most(data)):
-            found = torch.cat([self(part.flatten(1) if self.linear else part) for part in data.split(most)])
-            return found.view(*input.shape[:-1], self.outputs) if self.linear else found
+            return torch.cat([self(part) for part in data.split(most)])
         if data.shape not in self.plans:
             self.plans = {data.shape: self.plan(data)}
         plan = self.plans[data.shape]
@@ -79,8 +75,6 @@ class Scattered(Form):
             self.phases(data, plan), plan.runs, found, self.tiles, (self.start, self.ends, self.taps, self.values)
         )
         shaped = found[:, :plane].view(self.outputs, plan.rows, plan.wide, len(data))[:, :, : plan.columns]
-        if self.linear:
-            return shaped[:, 0, 0].t().reshape(*input.shape[:-1], self.outputs)
         return shaped.permute(3, 0, 1, 2)
 
     def most(self, data: Tensor) -> int:

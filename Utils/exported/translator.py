@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from .caches import Cache
-from .forms import LINEAR
+from .compiled import SPARSE, Compiled, Together
+from .forms import LINEAR, available
 from .lookup import Lookup
 from .products import Product, Words
 from .sublayers import SUBLAYERS
@@ -48,11 +49,23 @@ class Translator(nn.Module):
         self.encoder = _Stack(self, "encoder", program["encoder"], tensors)
         self.decoder = _Stack(self, "decoder", program["decoder"], tensors)
         self.generator = Words(self.form("generator", tensors, tensors["generator.bias"]))
+        self.compiled = self._compiled()
+
+    def _compiled(self) -> Compiled | None:
+        """Return what decodes instead of the steps below, if this machine and all forms allow it."""
+        if self.held[0].device.type != "cpu" or not available("scattered"):
+            return None
+        try:
+            return Compiled(self)
+        except TypeError:  # a form of somebody else's
+            return None
 
     def form(self, name: str, tensors: Mapping[str, Tensor], bias: Tensor | None) -> Callable:
         """Return the matrix of that name in its form."""
-        form = self.forms.get(f"{name}.weight", "whole")
-        made = LINEAR.get(form, form)(tensors[f"{name}.weight"], bias)
+        form, weight = self.forms.get(f"{name}.weight", "whole"), tensors[f"{name}.weight"]
+        if form in ("csr", "block") and weight.device.type == "cpu" and available("scattered"):  # decoder.c has neither
+            form = "scattered" if weight.count_nonzero() < SPARSE * weight.numel() else "whole"
+        made = LINEAR.get(form, form)(weight, bias)
         self.held += made.tensors
         return made
 
@@ -76,26 +89,32 @@ class Translator(nn.Module):
         return self.generator(hidden[data.target != self.padding])
 
     @torch.inference_mode()
-    def begin(self, source: Tensor, room: int) -> Translating:
+    def begin(self, source: Tensor, room: int) -> Translating | Together:
         """Encode `source` [B, S] and return the state for translating it into at most `room` tokens each."""
+        if self.compiled:
+            return self.compiled.begin(source, room)
         memory, mask = self.encode(source)
         padding = None if mask is None else torch.where(mask[:, 0], 0.0, -torch.inf)
         caches = [sublayer.cache(memory, padding, room) for sublayer in self.decoder.sublayers]
         return Translating(caches, self.decoder.positions(room).unbind(0))
 
     @torch.no_grad()
-    def step(self, tokens: Tensor, state: Translating) -> Tensor:
+    def step(self, tokens: Tensor, state: Translating | Together) -> Tensor:
         """Return the logits of the next token: latest tokens [B] -> [B, words]. `state` moves to the next position."""
         return self.generator(self._advance(tokens, state)).view(len(tokens), -1)
 
     @torch.no_grad()
-    def likeliest_step(self, tokens: Tensor, state: Translating) -> Tensor:
+    def likeliest_step(self, tokens: Tensor, state: Translating | Together) -> Tensor:
         """Do a `step` and return only the word with the highest logit, [B]. Ties: the first word."""
+        if isinstance(state, Together):
+            return state.step(tokens, likeliest=True)
         return self.generator.likeliest(self._advance(tokens, state))
 
     @torch.inference_mode()  # saves a tenth of a step; callers get tensors made outside, which they may change in place
-    def _advance(self, tokens: Tensor, state: Translating) -> Tensor:
+    def _advance(self, tokens: Tensor, state: Translating | Together) -> Tensor:
         """Run the latest tokens through the decoder: [B] -> [B, E], or [E] of a single sentence."""
+        if isinstance(state, Together):
+            return state.step(tokens, likeliest=False)
         position = state.position
         hidden = self.target(tokens if len(tokens) > 1 else tokens.squeeze(0))
         hidden += state.positions[position]

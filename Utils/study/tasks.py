@@ -84,6 +84,11 @@ def ideal_settings(dataset: str) -> dict[str, str]:
     return {key: encoded(value) for key, value in usual.items() if value is not None}
 
 
+def _own(ideal: Mapping[str, str], pruner: str) -> dict[str, str]:
+    """Return the defaults with the number of rounds that this pruner has."""
+    return {**ideal, ROUNDS: encoded(load.ROUNDS.get(pruner, json.loads(ideal[ROUNDS])))}
+
+
 def plain(variant: Variant) -> Variant:
     """Return the variant with the same training and main pruning settings."""
     of_pruning = settings.of_pruning()
@@ -161,12 +166,13 @@ class Task:
         pruned = at_home or [run for run in runs if run.compression > 0.0] or runs
         self.rounds = {}
         for pruner in {run.pruner for run in pruned}:
-            self.rounds[pruner] = _choose((_rounds(run) for run in pruned if run.pruner == pruner), ideal)
+            self.rounds[pruner] = _choose((_rounds(run) for run in pruned if run.pruner == pruner), _own(ideal, pruner))
         parts = [_without_rounds(run) for run in pruned]
         least = min(len(_away(part, ideal)) for part in parts)
         self.pruning = _choose((part for part in parts if len(_away(part, ideal)) == least), ideal)
         away = _away(self.training + self.pruning, ideal)
-        more = {name: label(_away(rounds, ideal)) for name, rounds in self.rounds.items() if _away(rounds, ideal)}
+        unusual = {name: _away(rounds, _own(ideal, name)) for name, rounds in self.rounds.items()}
+        more = {name: label(rounds) for name, rounds in unusual.items() if rounds}
         words = [label(away) if away else "", *(f"{pruner_title(name)} {more[name]}" for name in in_order(more))]
         self.unlike_paper = ", ".join(filter(None, words))
         self.members = [Member(run, self._variant(run)) for run in runs]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+
+from Utils.training import dense
 
 if TYPE_CHECKING:
     from Utils.training.rows import Rows
@@ -64,29 +65,23 @@ class Adam(torch.optim.Adam, _Uncompiled):
             for parameter in group["params"]:
                 parameter.grad = None
         for rows in self._rows.values():
-            rows.pending = []
+            rows.forget()
 
     def step(self, closure=None):
         """Do one step of algorithm 1. A GPU uses torch's own step, one kernel for many parameters."""
-        if any(parameter.device.type != "cpu" for group in self.param_groups for parameter in group["params"]):
+        value, here = None, all(parameter.is_cpu for group in self.param_groups for parameter in group["params"])
+        if not here:
             value = super().step(closure)
-        else:
-            value = self._step(closure)
-        with torch.no_grad():
-            for rows in self._rows.values():
-                rows.update()
-        return value
-
-    def _step(self, closure):
-        """Do a step on the CPU, for all weights that are not attached."""
-        value = None
-        if closure is not None:
+        elif closure is not None:
             with torch.enable_grad():
                 value = closure()
         with torch.no_grad():
-            for group in self.param_groups:
-                for parameters in self._together(group["params"]):
-                    self._move(parameters, group)
+            if here:  # all weights that are not attached
+                for group in self.param_groups:
+                    for parameters in self._together(group["params"]):
+                        self._move(parameters, group)
+            for rows in self._rows.values():
+                rows.update()
         return value
 
     def _together(self, parameters: list[Tensor]) -> Iterator[list[Tensor]]:
@@ -112,26 +107,16 @@ class Adam(torch.optim.Adam, _Uncompiled):
             yield together
 
     def _move(self, parameters: list[Tensor], group: dict) -> None:
-        """Update these parameters, in torch's order of operations."""
+        """Update these parameters."""
         states = [self.state[parameter] for parameter in parameters]
         averages, squares = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
         gradients: list[Any] = [parameter.grad for parameter in parameters]  # each has one, see _together
-        beta1, beta2 = group["betas"]
         step = states[0]["step"].item() + 1
         for state in states:
             state["step"].fill_(step)
         if group["weight_decay"]:
             gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
-        torch._foreach_lerp_(averages, gradients, 1 - beta1)
-        torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, gradients, gradients, 1 - beta2)
-        # A pruned weight's square is zero. The square root of zero or of a subnormal number takes a CPU ten to eighty
-        # times as long as that of other numbers. The smallest normal number is negligible beside any eps in use.
-        scales = torch._foreach_add(squares, torch.finfo(squares[0].dtype).tiny)
-        torch._foreach_sqrt_(scales)
-        torch._foreach_div_(scales, math.sqrt(1 - beta2**step))
-        torch._foreach_add_(scales, group["eps"])
-        torch._foreach_addcdiv_(parameters, averages, scales, -group["lr"] / (1 - beta1**step))
+        dense.move(parameters, gradients, averages, squares, step, group["betas"], group["eps"], group["lr"])
 
     def gradients(self) -> list[Tensor]:
         """Return tensors whose `.grad`, with those of the parameters, are all gradients of the next step, each once."""

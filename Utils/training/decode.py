@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from Layers.fast import products_kept
+from Layers import fast
 from Layers.modes import modes_kept
 from Layers.pairs import BOS, EOS, PAD
 
 LONGER = 5  # a translation has at most this many tokens more than its source, both with <bos> and <eos>
 BATCH = 256  # sentences decoded together
 GPU_BATCH = 2048  # the same on a GPU, which takes hardly longer for more
+MANY = 64  # sentences, and more, for which a model is compiled first
 WORTH_IT = 0.75  # finished sentences are removed from the batch when at most this share is unfinished
 
 
@@ -34,8 +35,12 @@ def translate(model: nn.Module, sources: Sequence[Tensor], device: torch.device,
     translations: list[list[int]] = [[] for _ in sources]
     order = sorted(range(len(sources)), key=lambda k: len(sources[k]))
     size = max(1, batch_size(device) // beam)
-    with modes_kept(model), products_kept(model):
+    with modes_kept(model), fast.products_kept(model):
         model.eval()
+        if fast.used() and device.type == "cpu" and len(sources) >= MANY:
+            from Utils.export import translation  # which imports this module
+
+            model = translation.translator(model) or model
         for a in range(0, len(order), size):
             numbers = order[a : a + size]
             source = pad_sequence([sources[k] for k in numbers], batch_first=True, padding_value=PAD).to(device)
@@ -51,21 +56,26 @@ def greedy(model: nn.Module, source: Tensor, limits: Tensor) -> list[list[int]]:
 
     limits: [B] the most tokens of each translation, including <eos>.
     """
-    length = int(limits.max())
-    state = model.begin(source, length)
-    chosen = torch.full((len(source), length), EOS, device=source.device)
-    rows = torch.arange(len(source), device=source.device)
-    tokens = torch.full_like(rows, BOS)
-    for position in range(length):
+    most: list[int] = limits.tolist()
+    said: list[list[int]] = [[] for _ in most]
+    state = model.begin(source, max(most))
+    rows, tokens = list(range(len(source))), torch.full((len(source),), BOS, device=source.device)
+    while True:
         tokens = model.likeliest_step(tokens, state)
-        chosen[rows, position] = tokens
-        going = ((chosen[rows, : position + 1] != EOS).all(1) & (limits[rows] > position + 1)).nonzero().flatten()
-        if len(going) == 0:
-            break
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            if _unfinished(said[row], most[row]):
+                said[row].append(token)
+        going = [k for k, row in enumerate(rows) if _unfinished(said[row], most[row])]
+        if not going:
+            return [_to_end(row) for row in said]
         if len(going) <= WORTH_IT * len(rows):
-            state.keep(going)
-            rows, tokens = rows[going], tokens[going]
-    return [_to_end(row[:limit]) for row, limit in zip(chosen.tolist(), limits.tolist(), strict=True)]
+            kept = torch.tensor(going, device=source.device)
+            state.keep(kept)
+            rows, tokens = [rows[k] for k in going], tokens[kept]
+
+
+def _unfinished(tokens: list[int], most: int) -> bool:
+    return len(tokens) < most and tokens[-1:] != [EOS]
 
 
 def _to_end(tokens: list[int]) -> list[int]:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from Layers.initial import redraw
 from Layers.modes import modes_kept
 from Utils.load import SCHEDULES
 
@@ -24,18 +25,12 @@ def density_after(density: float, schedule: str, epoch: int, epochs: int) -> flo
     return density ** (epoch / epochs) if schedule == "exponential" else 1.0 - (1.0 - density) * (epoch / epochs)
 
 
-@torch.no_grad()
 def reinitialize(model: nn.Module, seed: int) -> None:
-    """Draw new initial weights from `seed`. Masks stay.
-
-    The model's `reset_parameters` overrides those of its layers.
-    """
+    """Draw new initial weights from `seed`. Masks stay."""
     devices = [p.device.index for p in model.parameters() if p.is_cuda][:1]
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        for module in reversed(list(model.modules())):  # children before parents
-            if callable(reset := getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))):
-                reset()
+        redraw(model)
 
 
 def prune_loop(
@@ -46,7 +41,7 @@ def prune_loop(
     device: torch.device,
     density: float,
     schedule: str,
-    scope: str,
+    scope: Any,
     epochs: int,
     reinitialize_from: int | None = None,
     train_mode: bool = False,

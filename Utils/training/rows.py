@@ -18,11 +18,13 @@ approaches the points, so it is largest at eps = 0. n is chosen for that worst c
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from Layers.embedding import Embedding, EmbeddingBag
 from Layers.reading import Over, Reading
@@ -118,11 +120,17 @@ class Rows:
         # For large k, beta1^k is below float32's normal range, where arithmetic is slow. It is set to zero there.
         self.decay1 = (beta1 ** steps.double()).to(self.weight)
         self.decay1[-1] = 0.0
+        self.began = self.step
+        self._tabulate(256)
+
+    def _tabulate(self, count: int) -> None:
+        """Prepare the decay of squares by fewer than `count` steps."""
+        self.decay2 = torch.pow(self.tail.beta2, torch.arange(count).double()).to(self.weight)
 
     def _decay(self, average: Tensor, square: Tensor, rest: Tensor) -> None:
         """Decay the moments [U, d] by `rest` [U] steps without a gradient, in place."""
         average.mul_(self.decay1[rest.clamp_max(self.decay1.numel() - 1)].unsqueeze(1))
-        square.mul_(torch.pow(self.tail.beta2, rest.double()).to(square.dtype).unsqueeze(1))
+        square.mul_(self.decay2[rest].unsqueeze(1))
 
     def _move(self, start: Tensor, average: Tensor, square: Tensor, step: int, sign: float) -> Tensor:
         """Return start + sign * lr * m * G_step(s), elementwise."""
@@ -134,13 +142,16 @@ class Rows:
             start = torch.addcdiv(start, average, scale, value=sign * self.lr * weight, out=end)
         return end
 
-    def begin(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return (rows [U], average, square, value [U, d]) at the start of the next step; nothing is written."""
+    @torch.no_grad()
+    def begin(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Return (rows [U], average, square, value [U, d]) at the start of the next step; nothing is written.
+
+        A subclass may leave out the moments.
+        """
         average, square, limit = (kept.index_select(0, rows) for kept in (self.average, self.square, self.limit))
         self._decay(average, square, self.step + 1 - self.last.index_select(0, rows))
         return rows, average, square, self._move(limit, average, square, self.step + 1, 1.0)
 
-    @torch.no_grad()
     def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (rows [U], table [U, d], indices) for the rows that `ids` name.
 
@@ -162,24 +173,33 @@ class Rows:
         standing = owner == positions
         return ids[standing], (standing.cumsum(0) - 1)[owner]
 
+    @torch.no_grad()
     def anchor(self) -> None:
         """Recompute all limits from weight and moments, which must be up to date."""
         self.lr = self.group["lr"]
         self.last.fill_(self.step)
-        average, square = self.average.clone(), self.square.clone()
-        self._decay(average, square, torch.ones_like(self.last))
-        self.limit = self._move(self.weight, average, square, self.step + 1, -1.0)
+        self._begin_all(self.weight, -1.0, self.limit)
         self.anchored = True
+
+    def _begin_all(self, start: Tensor, sign: float, out: Tensor) -> None:
+        """Write start + sign * lr * m * G(s) of all rows [V, d] at the start of the next step to `out`."""
+        average, square = self.average.clone(), self.square.clone()
+        self._decay(average, square, self.step + 1 - self.last)
+        out.copy_(self._move(start, average, square, self.step + 1, sign))
 
     @torch.no_grad()
     def catch_up(self) -> None:
         """Bring every row to the end of the present step. This must be called before the weight is written to."""
         if not self.current:
-            self.weight.copy_(self.begin(torch.arange(self.weight.shape[0]))[-1])
+            self._begin_all(self.limit, 1.0, self.weight)
             self._decay(self.average, self.square, self.step - self.last)
             self.last.fill_(self.step)
             self.current = True
         self.anchored = False
+
+    def forget(self) -> None:
+        """Drop all lookups since the last step, with their gradients."""
+        self.pending = []
 
     def _collect(self) -> tuple[tuple[Tensor, ...], Tensor] | None:
         """Return what `begin` gave, and the gradient [U, d], for all differentiated lookups since the last step."""
@@ -208,12 +228,24 @@ class Rows:
         collected = self._collect()
         if collected is None:
             return
-        (rows, average, square, value), gradient = collected
+        (*before, value), gradient = collected
         if not self.anchored or self.group["lr"] != self.lr:
+            before = [*self._kept(*before)]
             self.catch_up()
             self.anchor()
         value.requires_grad_(False)
         self.step += 1
+        if self.step + 1 - self.began == len(self.decay2):  # the longest rest at the next step
+            self._tabulate(2 * len(self.decay2))
+        self._finish(gradient, value, *before)
+        self.current = False
+
+    def _kept(self, rows: Tensor, *moments: Tensor) -> Sequence[Tensor]:
+        """Return (rows, average, square), which stay as they are while all rows catch up, of what `begin` gave."""
+        return rows, *moments
+
+    def _finish(self, gradient: Tensor, value: Tensor, rows: Tensor, average: Tensor, square: Tensor) -> None:
+        """Do the present step of rows of which `begin` gave the rest, with their gradient [U, d]."""
         average.add_(gradient, alpha=1 - self.tail.beta1)
         square.addcmul_(gradient, gradient, value=1 - self.tail.beta2)
         limit = self._move(value, average, square, self.step, -1.0)
@@ -221,7 +253,10 @@ class Rows:
         for kept, new in ((self.average, average), (self.square, square), (self.limit, limit)):
             kept.numpy()[where] = new.numpy()
         self.last.index_fill_(0, rows, self.step)
-        self.current = False
+
+    def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
+        """Return the bags [B, d] of the rows of `table` that `ids` [N] name, as torch's embedding_bag."""
+        return F.embedding_bag(ids, table, offsets, mode=mode)
 
 
 class ByRows(Over):
@@ -243,6 +278,9 @@ class ByRows(Over):
         self.settle()
         return self.before.table(module, ids)
 
+    def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
+        return self.rows.bag(ids, table, offsets, mode)
+
     def whole_table(self) -> Reading:
         return self.before
 
@@ -260,6 +298,8 @@ def attach(optimizer: torch.optim.Adam, model: nn.Module) -> dict[Tensor, Rows]:
         for parameter in module.parameters(recurse=False):
             holders[id(parameter)] = holders.get(id(parameter), 0) + 1
     groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
+    from Utils.training import compiled
+
     attached = {}
     for module in model.modules():
         if not isinstance(module, (Embedding, EmbeddingBag)):
@@ -269,6 +309,7 @@ def attach(optimizer: torch.optim.Adam, model: nn.Module) -> dict[Tensor, Rows]:
         group = groups.get(id(module.weight))
         if group is None or group["weight_decay"] != 0 or holders[id(module.weight)] > 1:
             continue
-        attached[module.weight] = Rows(module.weight, optimizer.state[module.weight], group)
+        kind = compiled.kind(module.weight)
+        attached[module.weight] = kind(module.weight, optimizer.state[module.weight], group)
         module.reading = ByRows(attached[module.weight], module.reading)
     return attached
