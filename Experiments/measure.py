@@ -38,14 +38,9 @@ def run(args: Namespace) -> dict[str, Any]:
     from Utils.export import measured
 
     formats, left_out = measured.formats(model, load.exporter(data.dataset), data, args.repeats)
-    found = {
-        "formats": formats,
-        "left_out": left_out,
-        "repeats": args.repeats,
-        "machine": provenance.machine(torch.device("cpu")),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-    }
+    found = {"formats": formats, "left_out": left_out, "repeats": args.repeats}
+    found |= {"machine": provenance.machine(torch.device("cpu")), "versions": provenance.versions()}
+    found |= {"commit": provenance.commit()}
     files.write_json(Path(args.run) / "measurement.json", found)
     print(words(formats), end="")
     unlike = {name: unsteady(figures) for name, figures in formats.items()}

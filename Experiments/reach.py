@@ -197,13 +197,11 @@ def drawn(
         cut = dead.find(model, data.shape, device)
         left = metrics.totals(metrics.summary(model, {}, flops, lambda module: False))[1]
         yield {
-            "compression": compression,
-            "classes": len(cut.alive),
-            "emptied": len(cut.tensors),
+            "compression": compression, "classes": len(cut.alive), "emptied": len(cut.tensors),
             "flop_sparsity": left["kept"] / left["total"],
             "signal": signal.share(signal.spread(model, inputs(), device), dense),
             "kept_by_tie": pruner.by_tie / max(1, pruner.stats()[0]),
-        }
+        }  # fmt: skip
 
 
 def _cells(records: Sequence[dict[str, Any]]) -> dict[tuple[str, float], list[dict[str, Any]]]:

@@ -201,22 +201,11 @@ def _sheet(
     late = _late(one, marks)
     made = sheets or []
     return {
-        "student": one.student,
-        "id": one.ident,
-        "state": state,
-        "reason": reason,
-        "points": marks.total(made, late),
-        "of": marks.points,
-        "late_days": late,
-        "isolation": job.isolation,
-        "key": job.key,
-        "rubric": marks.sha256,
-        "sha256": "",
-        "files": [],
-        "flags": [],
-        "seconds": 0.0,
-        "classes": made,
-    }
+        "student": one.student, "id": one.ident, "state": state, "reason": reason,
+        "points": marks.total(made, late), "of": marks.points, "late_days": late,
+        "isolation": job.isolation, "key": job.key, "rubric": marks.sha256,
+        "sha256": "", "files": [], "flags": [], "seconds": 0.0, "classes": made,
+    }  # fmt: skip
 
 
 def _late(one: Submission, marks: Rubric) -> float:

@@ -43,13 +43,10 @@ def _cost(bench: Bench) -> Verdict:
         peaks = [trial.peak() for trial in trials]
     ratio = statistics.median(a / b for a, b in seconds[1:])
     figures: dict[str, Any] = {
-        "beside": name,
+        "beside": name, "ratio": ratio, "peak_bytes": peaks[0], "our_peak_bytes": peaks[1],
         "seconds": statistics.median(a for a, _ in seconds[1:]),
         "our_seconds": statistics.median(b for _, b in seconds[1:]),
-        "ratio": ratio,
-        "peak_bytes": peaks[0],
-        "our_peak_bytes": peaks[1],
-    }
+    }  # fmt: skip
     if share < ALIKE:
         return Verdict(False, f"the scores have nothing of those of {name}, so their time says nothing", figures)
     words = f"{ratio:.2f} times our {name} ({1000 * figures['seconds']:.1f} ms)"

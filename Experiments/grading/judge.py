@@ -94,14 +94,8 @@ def rows(request: Request, candidate: Candidate, facts: dict[str, Any], only: st
 def _row(
     group: str, check: Check, ok: bool, found: str, figures: dict[str, Any] | None = None, trace: str = ""
 ) -> dict[str, Any]:
-    return {
-        "group": group,
-        "name": check.name,
-        "expected": check.expected,
-        "found": one_line(found),
-        "ok": ok,
-        "why": "" if ok else check.why,
-        "forgeable": check.forgeable,
-        "figures": figures or {},
-        **({"trace": trace} if trace else {}),
-    }
+    row = {
+        "group": group, "name": check.name, "expected": check.expected, "found": one_line(found), "ok": ok,
+        "why": "" if ok else check.why, "forgeable": check.forgeable, "figures": figures or {},
+    }  # fmt: skip
+    return row | ({"trace": trace} if trace else {})

@@ -82,22 +82,13 @@ def gradescope(sheet: Mapping[str, Any], rubric: Rubric) -> dict[str, Any]:
             if weight := rubric.weight(row):
                 words = "" if row["ok"] else f"expected: {row['expected']}\nwhy: {row['why']}\n"
                 tests.append(
-                    {
-                        "name": f"{one['class']}: {row['group']}: {row['name']}",
-                        "score": round(weight * rubric.share(row), 4),
-                        "max_score": weight,
-                        "status": "passed" if row["ok"] else "failed",
-                        "output": f"{words}found: {row['found']}",
-                        "output_format": "text",
-                    }
+                    {"name": f"{one['class']}: {row['group']}: {row['name']}"}
+                    | {"score": round(weight * rubric.share(row), 4), "max_score": weight}
+                    | {"status": "passed" if row["ok"] else "failed"}
+                    | {"output": f"{words}found: {row['found']}", "output_format": "text"}
                 )
     reason = f"{sheet['state']}: {sheet['reason']}" if sheet["reason"] else sheet["state"]
     return {
-        "score": sheet["points"],
-        "max_score": sheet["of"],
-        "execution_time": max(0, round(sheet["seconds"])),
-        "output": reason,
-        "output_format": "text",
-        "visibility": "visible",
-        "tests": tests,
-    }
+        "score": sheet["points"], "max_score": sheet["of"], "execution_time": max(0, round(sheet["seconds"])),
+        "output": reason, "output_format": "text", "visibility": "visible", "tests": tests,
+    }  # fmt: skip

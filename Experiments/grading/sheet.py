@@ -103,16 +103,8 @@ class Sheet:
     def content(self) -> dict[str, Any]:
         """Return what is stored as JSON."""
         return {
-            "file": self.file,
-            "class": self.name,
-            "sha256": self.sha256,
-            "graded_as": self.graded_as,
-            "reference": FORMULAS[self.truth] if self.truth else None,
-            "checks": self.checks,
-            "holds": self.holds,
-            "points": self.points(),
-            "rows": self.rows,
-            **self.facts,
-            "versions": provenance.versions(),
-            "commit": provenance.commit(),
-        }
+            "file": self.file, "class": self.name, "sha256": self.sha256,
+            "graded_as": self.graded_as, "reference": FORMULAS[self.truth] if self.truth else None,
+            "checks": self.checks, "holds": self.holds, "points": self.points(), "rows": self.rows,
+            **self.facts, "versions": provenance.versions(), "commit": provenance.commit(),
+        }  # fmt: skip

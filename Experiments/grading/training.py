@@ -66,15 +66,9 @@ def _run(dataset: str, pruner: str, data_dir: str, threads: int, bench: Bench | 
         contextlib.redirect_stderr(quiet),
     ):
         flags = {
-            "--dataset": dataset,
-            "--source": "sample",
-            "--data-dir": data_dir,
-            "--result-dir": directory,
-            "--pruner": pruner,
-            "--compression": COMPRESSION,
-            "--post-epochs": EPOCHS,
-            "--threads": threads,
-        }
+            "--dataset": dataset, "--source": "sample", "--data-dir": data_dir, "--result-dir": directory,
+            "--pruner": pruner, "--compression": COMPRESSION, "--post-epochs": EPOCHS, "--threads": threads,
+        }  # fmt: skip
         return runs.once(arguments.parse([str(word) for pair in flags.items() for word in pair]), make)
 
 
@@ -92,14 +86,8 @@ def _trained(bench: Bench, dataset: str) -> Verdict:
     accuracy, kept = theirs["final"]["test_top1"], theirs["parameters"]["prunable_kept"]
     guess = 100.0 / theirs["dead"]["classes"]["total"]
     floor = guess + FLOOR * (100.0 - guess)
-    figures = {
-        "beside": name,
-        "test_top1": accuracy,
-        "our_test_top1": our_accuracy,
-        "kept": kept,
-        "our_kept": our_kept,
-        "floor": floor,
-    }
+    figures = {"beside": name, "test_top1": accuracy, "our_test_top1": our_accuracy}
+    figures |= {"kept": kept, "our_kept": our_kept, "floor": floor}
     words = f"test accuracy {accuracy:.2f} %, our {name} {our_accuracy:.2f} %; {kept} weights stay, ours {our_kept}"
     return Verdict(kept == our_kept and accuracy >= max(our_accuracy - MARGIN, floor), words, figures)
 

@@ -71,13 +71,10 @@ def compare(study: Study) -> Comparison:
 
 def _claim(claim: statements.Claim) -> dict:
     return {
-        "claim": claim.name,
-        "on": claim.where,
-        "verdict": claim.verdict,
-        "border": claim.border,
+        "claim": claim.name, "on": claim.where, "verdict": claim.verdict, "border": claim.border,
         "statements": [{"text": s.text(), "verdict": s.verdict, **s.found.record} for s in claim.statements],
         "runs": [run.path.as_posix() for run in claim.runs],
-    }
+    }  # fmt: skip
 
 
 def _finite(value: object) -> object:

@@ -26,16 +26,9 @@ class Failures:
 
     def record(self, name: str, message: str, command: Sequence[str], output: str) -> None:
         """Record a failure with the command and the end of its output."""
-        files.write_json(
-            self.folder / f"{name}.json",
-            {
-                "name": name,
-                "message": message,
-                "when": datetime.now(UTC).isoformat(timespec="seconds"),
-                "command": list(command),
-                "output": output.splitlines()[-LINES:],
-            },
-        )
+        when = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {"name": name, "message": message, "when": when, "command": list(command)}
+        files.write_json(self.folder / f"{name}.json", entry | {"output": output.splitlines()[-LINES:]})
 
     def forget(self, name: str) -> None:
         """Delete the record of a run."""
