@@ -149,22 +149,14 @@ def main() -> None:
 
     seconds = scaffold.in_turn({name: partial(seconds_of, name) for name in ways}, args.epochs, 0, report)
     whole = {name: prepare[name] + sum(seconds[name]) for name in ways}
-    scaffold.save(
-        "agnews_job",
-        {
-            "source": located.source,
-            "epochs": args.epochs,
-            "threads": threads,
-            "epoch": scaffold.summary(seconds["plain"], seconds["ours"]),
-            "prepare_seconds": prepare,
-            "whole_job_seconds": whole,
-            "whole_job_ratio": whole["plain"] / whole["ours"],
-            "test_accuracy": accuracy,
-            "largest_weight_difference_by_epoch": apart,
-            f"largest_weight_difference_after_{EARLY}_steps": early_difference(located),
-        },
-        located.source,
-    )
+    figures = {
+        "source": located.source, "epochs": args.epochs, "threads": threads,
+        "epoch": scaffold.summary(seconds["plain"], seconds["ours"]), "prepare_seconds": prepare,
+        "whole_job_seconds": whole, "whole_job_ratio": whole["plain"] / whole["ours"],
+        "test_accuracy": accuracy, "largest_weight_difference_by_epoch": apart,
+        f"largest_weight_difference_after_{EARLY}_steps": early_difference(located),
+    }  # fmt: skip
+    scaffold.save("agnews_job", figures, located.source)
 
 
 if __name__ == "__main__":

@@ -170,25 +170,16 @@ def main() -> None:
         name: scaffold.compare(partial(plain.train, steps), partial(way.train, steps), args.rounds, warm_up=0)
         for name, way in (("ours", ours), ("ours_compiled", compiled))
     }
-    scaffold.save(
-        "cifar_epoch",
-        {
-            "source": data.source,
-            "threads": args.threads,
-            "batch": BATCH,
-            "steps_a_part": steps,
-            "steps_an_epoch": epoch,
-            **ratios,
-            "seconds_to_compile": first_compiled - first,
-            "plain_loading_processes": workers,
-            "plain_seconds_a_step_by_loading_processes": trial,
-            "steps": {"plain": SAME + 2 * steps * args.rounds, "ours, ours_compiled": SAME + steps * args.rounds},
-            "test_after_all_steps": {"plain": plain.end(), "ours": ours.end(), "ours_compiled": compiled.end()},
-            "test_images": min(TESTED, len(data.test)),
-            f"largest_weight_difference_after_{SAME}_steps_on_the_same_batches": apart,
-        },
-        data.source,
-    )
+    figures = {
+        "source": data.source, "threads": args.threads, "batch": BATCH, "steps_a_part": steps, "steps_an_epoch": epoch,
+        **ratios, "seconds_to_compile": first_compiled - first,
+        "plain_loading_processes": workers, "plain_seconds_a_step_by_loading_processes": trial,
+        "steps": {"plain": SAME + 2 * steps * args.rounds, "ours, ours_compiled": SAME + steps * args.rounds},
+        "test_after_all_steps": {"plain": plain.end(), "ours": ours.end(), "ours_compiled": compiled.end()},
+        "test_images": min(TESTED, len(data.test)),
+        f"largest_weight_difference_after_{SAME}_steps_on_the_same_batches": apart,
+    }  # fmt: skip
+    scaffold.save("cifar_epoch", figures, data.source)
 
 
 if __name__ == "__main__":

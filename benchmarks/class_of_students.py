@@ -77,19 +77,11 @@ def main() -> None:
     seconds.append(graded(command, out, args.students + 1))
     times = [files.read_json(path)["seconds"] for path in out.glob("*/sheet.json")]
     odd = unexpected(out, given)
-    scaffold.save(
-        "class_of_students",
-        {
-            "class": args.graded_class,
-            "students": args.students,
-            "workers": args.workers,
-            "minutes": sum(seconds) / 60.0,
-            "killed_after_sheets": len(kept),
-            "sheets_made_again": sum(path.stat().st_mtime_ns != moment for path, moment in kept.items()),
-            "median_seconds_a_student": statistics.median(times),
-            "unexpected": odd,
-        },
-    )
+    figures = {"class": args.graded_class, "students": args.students, "workers": args.workers}
+    figures |= {"minutes": sum(seconds) / 60.0, "killed_after_sheets": len(kept)}
+    figures["sheets_made_again"] = sum(path.stat().st_mtime_ns != moment for path, moment in kept.items())
+    figures |= {"median_seconds_a_student": statistics.median(times), "unexpected": odd}
+    scaffold.save("class_of_students", figures)
     if args.folder is None:
         shutil.rmtree(folder)
     sys.exit(1 if odd else 0)

@@ -40,19 +40,11 @@ def main() -> None:
     seconds = scaffold.in_turn(ways, args.rounds, warm_up=0, report=lambda latest: print(latest, flush=True))
     walls = {workers: [wall for wall, _ in found] for workers, found in seconds.items()}
     overhead = [100.0 * (wall / runs - 1.0) for wall, runs in seconds["1"]]
-    scaffold.save(
-        "sweep",
-        {
-            "source": source,
-            "epochs": args.epochs,
-            "runs": args.runs,
-            "overhead_percent": statistics.median(overhead),
-            "one_worker_against_two": scaffold.summary(walls["1"], walls["2"]),
-            "wall_seconds": walls,
-            "recorded_seconds": {workers: [runs for _, runs in found] for workers, found in seconds.items()},
-        },
-        source,
-    )
+    recorded = {workers: [runs for _, runs in found] for workers, found in seconds.items()}
+    figures = {"source": source, "epochs": args.epochs, "runs": args.runs}
+    figures |= {"overhead_percent": statistics.median(overhead), "wall_seconds": walls, "recorded_seconds": recorded}
+    figures["one_worker_against_two"] = scaffold.summary(walls["1"], walls["2"])
+    scaffold.save("sweep", figures, source)
 
 
 if __name__ == "__main__":

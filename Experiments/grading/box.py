@@ -217,14 +217,9 @@ def isolation() -> str:
     with Command({}) as command:
         made = subprocess.run(
             [*command.words, sys.executable, "-S", "-c", "import Experiments"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            pass_fds=command.handles,
-            cwd="/",
-            env=ENVIRONMENT,
-        )
+            stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+            pass_fds=command.handles, cwd="/", env=ENVIRONMENT,
+        )  # fmt: skip
     if made.returncode:
         said = (made.stderr.strip().splitlines() or [f"exit code {made.returncode}"])[-1]
         raise UserError(f"--submissions: bubblewrap can start no box here ({said}); {remedy()}")

@@ -35,14 +35,10 @@ class Child:
         with theirs:
             self.process = subprocess.Popen(
                 [*before, sys.executable, "-u", "-P", "-m", "Experiments.candidate", str(theirs.fileno()), *more],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs.fileno(), *handles),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                pass_fds=(theirs.fileno(), *handles), cwd=directory, env=environment,
                 start_new_session=True,  # a process group, ended together with all processes that the class has started
-                cwd=directory,
-                env=environment,
-            )
+            )  # fmt: skip
         self.drain = _Drain(self.process)
 
     def ready(self, until: float) -> None:

@@ -49,14 +49,10 @@ class Worker:
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [sys.executable, "-u", "-P", "-m", module, str(send)],
-            stdin=subprocess.PIPE,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            pass_fds=[send],
-            start_new_session=True,
-            encoding="utf-8",
+            stdin=subprocess.PIPE, stdout=self.log, stderr=subprocess.STDOUT, encoding="utf-8",
+            pass_fds=[send], start_new_session=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))},
-        )
+        )  # fmt: skip
         os.close(send)
         assert self.process.stdin is not None  # a pipe, as asked for
         self.commands = self.process.stdin
