@@ -18,11 +18,8 @@ MOST = 10_000  # examples that are held ready for the forward passes, at most
 
 def spread(seconds: Sequence[float], scale: float = 1.0) -> dict[str, float]:
     """Return the median, the lowest and the highest of repeated timings, each times `scale`."""
-    return {
-        "median": scale * statistics.median(seconds),
-        "lowest": scale * min(seconds),
-        "highest": scale * max(seconds),
-    }
+    found = {"median": statistics.median(seconds), "lowest": min(seconds), "highest": max(seconds)}
+    return {name: scale * value for name, value in found.items()}
 
 
 @torch.no_grad()
@@ -45,14 +42,9 @@ def measure(model: nn.Module, loader: Loader, device: torch.device, repeats: int
         forward = _repeated(model, _ready(loader, number, device), device, repeats)
         making = [seconds(lambda: _ready(loader, number, device, keep=False), device) for _ in range(repeats)]
     scale = len(loader.indices) / timed
-    return {
-        "forward": spread(forward, scale),
-        "loader": spread(making, scale),
-        "examples": len(loader.indices),
-        "timed": timed,
-        "batch_size": loader.batch_size,
-        "repeats": repeats,
-    }
+    found = {"forward": spread(forward, scale), "loader": spread(making, scale)}
+    counts = {"examples": len(loader.indices), "timed": timed, "batch_size": loader.batch_size, "repeats": repeats}
+    return {**found, **counts}
 
 
 def _ready(loader: Loader, number: int, device: torch.device, keep: bool = True) -> list[Any]:

@@ -242,17 +242,9 @@ def main() -> None:
         model = network(data)
         weights.load(model, weights.find("--run", args.run))
         state = weights_of(model)
-    scaffold.save(
-        "translation",
-        {
-            "source": data.source,
-            "training": trained,
-            "decoding": decoding(data, state, args.sentences),
-            "decoded_with": "a finished run" if args.run else f"the weights after {trained['steps']} steps",
-            "peak_mib": peaks,
-        },
-        data.source,
-    )
+    figures = {"source": data.source, "training": trained, "decoding": decoding(data, state, args.sentences)}
+    figures["decoded_with"] = "a finished run" if args.run else f"the weights after {trained['steps']} steps"
+    scaffold.save("translation", {**figures, "peak_mib": peaks}, data.source)
 
 
 if __name__ == "__main__":

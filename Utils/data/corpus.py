@@ -198,18 +198,11 @@ def _load(located: Located) -> Corpus:
     for remark in prepared.notes:
         console.note(f"{located.dataset.title}: {remark}")
     return Corpus(
-        dataset=located.dataset,
-        source=located.source,
-        key=located.key,
-        files=hashes,
-        rows=prepared.rows,
-        words=prepared.words,
-        lines=prepared.lines,
-        notes=prepared.notes,
-        shape=located.dataset.shape(prepared),
-        classes=located.dataset.classes(prepared),
+        dataset=located.dataset, source=located.source, key=located.key, files=hashes,
+        rows=prepared.rows, words=prepared.words, lines=prepared.lines, notes=prepared.notes,
+        shape=located.dataset.shape(prepared), classes=located.dataset.classes(prepared),
         splits=located.dataset.splits(prepared),
-    )
+    )  # fmt: skip
 
 
 def _read_entry(located: Located) -> tuple[Prepared, dict[str, str]] | None:
@@ -263,15 +256,9 @@ def _prepare(located: Located, replace: bool) -> tuple[Prepared, dict[str, str]]
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
     made_from = dict(located.files) or {"generated": hashes["data.safetensors"]}
     meta = {
-        "dataset": dataset.name,
-        "source": located.source,
-        "files": dict(located.files),
-        "made_from": made_from,
-        "preparation": dict(dataset.preparation),
-        "rows": prepared.rows,
-        "notes": prepared.notes,
-        "sha256": hashes,
-    }
+        "dataset": dataset.name, "source": located.source, "files": dict(located.files), "made_from": made_from,
+        "preparation": dict(dataset.preparation), "rows": prepared.rows, "notes": prepared.notes, "sha256": hashes,
+    }  # fmt: skip
     try:
         with files.staged(located.entry, replace) as part:
             for name, data in content.items():

@@ -174,19 +174,11 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     folders = {split: "." if split == "" else folder.name for split, folder in found.items()}
     chosen = {key: settings.get(key) for key in OWN}
     return Dataset(
-        name=name,
-        title=name,
-        kind="image",
-        model_class="default",
-        model="conv",
-        raw=tuple(RawFile(folder) for folder in folders.values()),
-        root=places.root(path),
-        digest=digest,
-        preparation={"pixels": "uint8", "orientation": "exif", **chosen},
-        read=partial(read, folders=folders, settings=chosen),
-        splits=splits,
+        name=name, title=name, kind="image", model_class="default", model="conv",
+        raw=tuple(RawFile(folder) for folder in folders.values()), root=places.root(path), digest=digest,
+        preparation={"pixels": "uint8", "orientation": "exif", **chosen}, configure=partial(dataset, name),
+        read=partial(read, folders=folders, settings=chosen), splits=splits,
         shape=lambda prepared: tuple(prepared.tensors["train_pixels"].shape[1:]),
         classes=lambda prepared: prepared.lines["classes"],
         defaults=PER_CLASS | dict.fromkeys(OWN),
-        configure=partial(dataset, name),
-    )
+    )  # fmt: skip

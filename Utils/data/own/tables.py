@@ -186,18 +186,11 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     tables = {split: place.name for split, place in places.tables(Path(path)).items()} if path else {}
     chosen = {key: settings.get(key) for key in OWN}
     return Dataset(
-        name=name,
-        title=name,
-        kind="text",
-        model_class="nlp",
-        model="text-classification",
-        raw=tuple(RawFile(raw) for raw in tables.values()),
-        root=places.root(path),
+        name=name, title=name, kind="text", model_class="nlp", model="text-classification",
+        raw=tuple(RawFile(raw) for raw in tables.values()), root=places.root(path), configure=partial(dataset, name),
         preparation={"tokenizer": TOKENIZER, "specials": ["<unk>"], "min_freq": 1, **chosen},
-        read=partial(read, tables=tables, settings=chosen),
-        splits=splits,
+        read=partial(read, tables=tables, settings=chosen), splits=splits,
         shape=lambda prepared: (len(prepared.words["text"]),),
         classes=lambda prepared: prepared.lines["classes"],
         defaults=PER_CLASS | {"threads": 1} | dict.fromkeys(OWN),
-        configure=partial(dataset, name),
-    )
+    )  # fmt: skip

@@ -72,19 +72,12 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     texts = {split: (files[source].name, files[target].name) for split, files in found.items()}
     seed = settings.get("split_seed")
     return Dataset(
-        name=name,
-        title=name,
-        kind="translation",
-        model_class="nlp",
-        model="seq2seq",
-        raw=tuple(RawFile(raw) for pair in texts.values() for raw in pair),
-        root=places.root(path),
+        name=name, title=name, kind="translation", model_class="nlp", model="seq2seq",
+        raw=tuple(RawFile(raw) for pair in texts.values() for raw in pair), root=places.root(path),
+        evaluation="Utils.training.translation:Translation", configure=partial(dataset, name),
         preparation=parallel.preparation((source, target)) | {"split_seed": seed},
-        read=partial(read, texts=texts, languages=(source, target), seed=seed),
-        splits=parallel.splits,
+        read=partial(read, texts=texts, languages=(source, target), seed=seed), splits=parallel.splits,
         shape=lambda prepared: (len(prepared.words[source]),),
         classes=lambda prepared: prepared.words[target],
         defaults=parallel.DEFAULTS | {"src": source or None, "tgt": target or None, "split_seed": None},
-        evaluation="Utils.training.translation:Translation",
-        configure=partial(dataset, name),
-    )
+    )  # fmt: skip
