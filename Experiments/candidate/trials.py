@@ -158,6 +158,7 @@ def state(model: nn.Module) -> dict[str, dict[str, Any]]:
     """Return everything that scoring could change: {what a row is about: {name: value}}."""
     buffers = dict(model.named_buffers())
     tensors = {**dict(model.named_parameters()), **buffers}
+    modules = {name or "the model": module for name, module in model.named_modules()}
     numpys: Any = np.random.get_state()  # a tuple; numpy declares it as a tuple or a dictionary
     return {
         "weights": {name: p.detach().clone() for name, p in model.named_parameters()},
@@ -165,22 +166,17 @@ def state(model: nn.Module) -> dict[str, dict[str, Any]]:
         "statistics": {name: b.detach().clone() for name, b in buffers.items() if name.endswith(STATISTICS)},
         "gradients": {n: None if p.grad is None else p.grad.detach().clone() for n, p in model.named_parameters()},
         "requires_grad": {name: tensor.requires_grad for name, tensor in tensors.items()},
-        "modes": {name or "the model": module.training for name, module in model.named_modules()},
-        "hooks": {
-            name or "the model": [len(getattr(module, f"_{kind}_hooks")) for kind in HOOKS]
-            for name, module in model.named_modules()
-        },
+        "modes": {name: module.training for name, module in modules.items()},
+        "hooks": {name: [len(getattr(m, f"_{kind}_hooks")) for kind in HOOKS] for name, m in modules.items()},
         "generators": {
-            "torch's": torch.get_rng_state(),
-            "Python's": random.getstate(),
+            "torch's": torch.get_rng_state(), "Python's": random.getstate(),
             "numpy's": numpys[1].tolist() + [numpys[2]],
         },
         "settings": {
-            "the default type": torch.get_default_dtype(),
-            "autograd": torch.is_grad_enabled(),
+            "the default type": torch.get_default_dtype(), "autograd": torch.is_grad_enabled(),
             "the number of threads": torch.get_num_threads(),
         },
-    }
+    }  # fmt: skip
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -36,14 +36,10 @@ class Entry:
     def record(self) -> dict[str, Any]:
         """Return the columns of the CSV."""
         mean = self.found
-        half = mean.half if mean and mean.count >= SEEDS_FOR_HALF else None
-        return {
-            "mean": None if mean is None else mean.mean,
-            "half_width": half,
-            "seeds": 0 if mean is None else mean.count,
-            "precision": "" if mean is None else precision(self.amp),
-            "why": self.why,
-        }
+        if mean is None:
+            return {"mean": None, "half_width": None, "seeds": 0, "precision": "", "why": self.why}
+        half = mean.half if mean.count >= SEEDS_FOR_HALF else None
+        return {**mean.record, "half_width": half, "precision": precision(self.amp), "why": self.why}
 
 
 def precision(amp: str) -> str:

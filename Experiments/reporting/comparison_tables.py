@@ -1,7 +1,7 @@
 """Tables of the comparison: retained performance, pruner against pruner, the paper's claims."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from Experiments.reporting.study import SAMPLES, Study
@@ -46,10 +46,7 @@ class Comparison:
             "rule": statements.RULE,
             "on_samples": self.on_samples,
             "claims": [_claim(claim) for claim in self.claims],
-            **{
-                table.name: [{key: _finite(value) for key, value in record.items()} for record in table.records]
-                for table in self.contrasts
-            },
+            **{table.name: [*map(_finite, table.records)] for table in self.contrasts},
         }
 
 
@@ -77,8 +74,9 @@ def _claim(claim: statements.Claim) -> dict:
     }  # fmt: skip
 
 
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and math.isinf(value) else value
+def _finite(record: Mapping[str, object]) -> dict[str, object]:
+    infinite = {key for key, value in record.items() if isinstance(value, float) and math.isinf(value)}
+    return {key: None if key in infinite else value for key, value in record.items()}
 
 
 def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, Variant, str, list[str], dict[str, str]]]:
