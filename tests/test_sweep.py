@@ -469,4 +469,4 @@ def test_a_byte_order_mark_is_no_part_of_a_sweep_file(cli, tmp_path):
     assert "2 to do" in cli(f"--experiment sweep --sweep-file {file} --dry-run").out
     file.write_text("settings.lr = 1\nsettings.sed = 3\n", encoding="utf-8-sig")
     refused = cli(f"--experiment sweep --sweep-file {file} --dry-run")
-    assert refused.code == 2 and "sed is no setting of a run; did you mean seed?" in refused.err
+    assert refused.code == 2 and "sed is no setting of a run (did you mean seed?)" in refused.err
