@@ -22,7 +22,7 @@ OLDEST = 0, 8  # the first version of bubblewrap that can forbid further user na
 CODE, SUBMISSION = "/code", "/submission"
 # What the box sees of the project. `Pruners/pruners.py` is written anew: ours are not in it.
 SEEN = (
-    "Layers Models Experiments/__init__.py Experiments/candidate Pruners/__init__.py Pruners/base.py "
+    "Layers Models Experiments/__init__.py Experiments/candidate Pruners/__init__.py Pruners/base.py Pruners/layout.py "
     "Pruners/ranking.py Pruners/untouched.py Pruners/guest.py Utils/__init__.py Utils/errors.py Utils/generator.py "
     "Utils/plugin.py Utils/machine/__init__.py Utils/machine/memory.py"
 ).split()
