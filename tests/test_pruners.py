@@ -200,6 +200,17 @@ def test_snip_of_a_pruned_weight_is_zero_and_of_the_rest_that_of_the_pruned_netw
         assert (scores[name][mask == 0] == 0).all()
 
 
+@pytest.mark.parametrize("name", load.PRUNERS)
+def test_scores_do_not_depend_on_whether_gradients_are_on(name):
+    """Under no_grad a score would be zero everywhere, and the masks drawn by lot."""
+    model, batches = nets.mixed(0.0), nets.image_batches((1, 6, 6), 3, (6,))
+    wanted = _score(load.pruner(name), model, batches)
+    with torch.no_grad():
+        found = _score(load.pruner(name), model, batches)
+        assert not torch.is_grad_enabled()
+    assert all(torch.equal(found[key], value) for key, value in wanted.items())
+
+
 def test_snip_takes_the_magnitude_after_the_sum_over_batches():
     """Batches that pull a weight in opposite directions cancel, as in one large batch."""
     model = nets.mlp(4, 5, 3)

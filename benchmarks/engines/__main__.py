@@ -12,7 +12,6 @@ from benchmarks import scaffold
 from benchmarks.engines import decoding, networks, news
 from benchmarks.exported_networks import roofline
 
-# fastText's library makes the processor take the smallest numbers for zero, which changes SynFlow's scores: it is last.
 JOBS = {"networks": networks.figures, "decoding": decoding.figures, "news": news.figures}
 ENGINES = {
     "fasttext": "fasttext-wheel",

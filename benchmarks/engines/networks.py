@@ -17,6 +17,7 @@ from torch import Tensor
 
 from benchmarks import exported_networks, scaffold
 from Utils import exported, load
+from Utils.data.corpus import Corpus
 from Utils.data.loader import Loader
 from Utils.export import form_timing, package
 from Utils.export.formats import MASKED
@@ -49,10 +50,16 @@ def openvino(graph: bytes, threads: int) -> Callable[[Tensor], Tensor]:
 ENGINES: dict[str, Engine] = {"onnxruntime": onnx_runtime, "openvino": openvino}
 
 
-@torch.no_grad()
 def case(name: str, given: Namespace, best: float) -> dict[str, Any]:
     """Return the seconds of all by batch size. best: multiply-adds a second."""
     model, data, _ = exported_networks.pruned(exported_networks.CASES[name], given)
+    with torch.no_grad():
+        found = beside(name, model, data, given, best)
+    return {"command": exported_networks.CASES[name], "format": CASES[name], "batches": found}
+
+
+def beside(name: str, model: Any, data: Corpus, given: Namespace, best: float) -> dict[str, Any]:
+    """Return the seconds of all for a network, by batch size."""
     exporter, threads = load.exporter(data.dataset), torch.get_num_threads()
     batches = {size: next(iter(Loader(data.test, size, length=size)))[0] for size in EACH}
     wanted = {size: model(batch) for size, batch in batches.items()}
@@ -81,7 +88,7 @@ def case(name: str, given: Namespace, best: float) -> dict[str, Any]:
             "at_least": form_timing.multiply_adds(draft, forms, uses[size]) / best,
             "largest_difference": apart,
         }
-    return {"command": exported_networks.CASES[name], "format": CASES[name], "batches": found}
+    return found
 
 
 def figures(args: Namespace) -> dict[str, Any]:
