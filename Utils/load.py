@@ -109,6 +109,7 @@ EXPERIMENTS = {
     "probe": "Experiments.probe",
     "audit": "Experiments.audit",
     "seal": "Experiments.seal",
+    "unit-conservation": "Experiments.unit_conservation",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {

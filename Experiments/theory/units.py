@@ -1,0 +1,163 @@
+"""The units of a network: which weights write into them and which read from them, found by derivatives.
+
+A junction is a set of units between weights: what some layers write, others read, with nothing weighted between. In a
+chain of layers it has one writer and one reader. Around a residual sum it has several, and only together are they all
+that flows in and all that flows out. With R the output, S = theta * dR/dtheta, and every layer between them homogeneous
+(ReLU, pooling, sums), the scores of what writes into a unit add up to those of what reads from it (Tanaka et al. 2020,
+arXiv 2006.05467, theorem 1). Biases, scales and shifts of normalisations, embeddings and residual Identities count as
+weights.
+"""
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from Layers import probe
+from Layers.attention import MultiheadAttention
+from Layers.flow import linear_flow
+from Layers.modes import modes_kept
+from Layers.reading import Over, Reading, of, replaced
+
+PROJECTIONS = ("query", "key", "value")  # the thirds of in_proj_weight
+CHAIN, SUM, PAIR = "between two layers", "around a sum", "query and key"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A weight with its bias, or one of the three projections of an attention."""
+
+    name: str
+    weight: str
+    bias: str
+    rows: slice
+    table: bool  # an embedding: its columns are the units that it writes
+
+    def _of(self, values: Mapping[str, Tensor], name: str) -> Tensor | None:
+        return values[name][self.rows] if name in values else None
+
+    def size(self, values: Mapping[str, Tensor]) -> int:
+        """Return how many of the values are this part's."""
+        found = (self._of(values, name) for name in (self.weight, self.bias))
+        return sum(tensor.numel() for tensor in found if tensor is not None)
+
+    def into(self, scores: Mapping[str, Tensor]) -> Tensor | float:
+        """Return the sum of the scores that lead into each unit, [units], the bias' among them; 0 if none counts."""
+        weight, bias = self._of(scores, self.weight), self._of(scores, self.bias)
+        sums = 0.0 if weight is None else weight.sum(0) if self.table else weight.reshape(len(weight), -1).sum(1)
+        return sums if bias is None else sums + bias
+
+    def out(self, scores: Mapping[str, Tensor], units: int) -> Tensor | float:
+        """Return the sum of the scores that lead out of each unit, [units]; 0 if none counts.
+
+        A Linear behind convolutions reads each channel at several positions, which lie side by side.
+        """
+        weight = self._of(scores, self.weight)
+        if weight is None:
+            return 0.0
+        sums = weight if weight.dim() == 1 else weight.transpose(0, 1).flatten(1).sum(1)
+        return sums.reshape(units, -1).sum(1)
+
+
+@dataclass(frozen=True)
+class Junction:
+    """Units, and the parts that write into them and read from them."""
+
+    kind: str  # CHAIN, SUM or PAIR
+    writers: Sequence[Part]
+    readers: Sequence[Part]
+
+    @property
+    def name(self) -> str:
+        """Return its writers and readers in words."""
+        return " -> ".join(" + ".join(part.name for part in side) for side in (self.writers, self.readers))
+
+    def sums(self, scores: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the sums of what leads into each unit and of what leads out of it, [units] each.
+
+        Of queries and keys both sides lead in: those of the query, and those of the key that it is multiplied by.
+        """
+        into: Any = sum(part.into(scores) for part in self.writers)
+        units = len(into) if isinstance(into, Tensor) else 1
+        out: Any = sum(part.into(scores) if self.kind == PAIR else part.out(scores, units) for part in self.readers)
+        return torch.as_tensor(into), torch.as_tensor(out)
+
+
+class _Projection(Over):
+    """The way of reading of an attention whose value projection is noted as a part."""
+
+    def __init__(self, before: Reading, note: Any) -> None:
+        super().__init__(before)
+        self.note = note
+
+    def output(self, module: Any, *inputs: Any) -> Tensor:
+        output = self.before.output(module, *inputs)  # queries and keys add nothing to a linear flow
+        first, last = (bound // module.embed_dim for bound in (inputs[1].start, inputs[1].stop))
+        return self.note(last - 1, inputs[0], output) if (first, last) == (2, 3) else output.detach()
+
+
+def parts(model: nn.Module) -> Iterator[tuple[nn.Module, list[Part]]]:
+    """Yield each layer that has weights of its own, with its part, of an attention with its three."""
+    for path, module in model.named_modules():
+        if isinstance(module, MultiheadAttention):
+            size = module.embed_dim
+            rows = [slice(k * size, (k + 1) * size) for k in range(3)]
+            ends = [f"{path}.in_proj_{what}" for what in ("weight", "bias")]
+            yield module, [Part(f"{path}.{what}", *ends, at, False) for what, at in zip(PROJECTIONS, rows, strict=True)]
+        elif any(True for _ in module.parameters(recurse=False)):
+            table = isinstance(module, (nn.Embedding, nn.EmbeddingBag))
+            yield module, [Part(path, f"{path}.weight", f"{path}.bias", slice(None), table)]
+
+
+def junctions(model: nn.Module, shape: Sequence[int], counted: Container[str]) -> list[Junction]:
+    """Return the junctions of a network of this project, in the order of their readers, and its query-key pairs.
+
+    shape: of one input. counted: names of the parameters that count. A normalisation or Identity that does not count is
+    no writer and reader of its own: what passes it is passed on.
+    """
+    known, of_part = {}, {}
+    for module, found in parts(model):
+        of_part |= {part.name: part for part in found}
+        elementwise = model.get_parameter(found[0].weight).dim() == 1
+        if not elementwise or found[0].weight in counted:
+            known[module] = found
+    leaves: dict[str, list[Tensor]] = {}
+    read: list[tuple[str, Tensor]] = []
+
+    def note(part: Part, input: Any, output: Tensor) -> Tensor:
+        """Note what a part reads, and give what it writes as a leaf, so that no derivative passes it."""
+        if isinstance(input, Tensor) and input.requires_grad:
+            read.append((part.name, input))
+        leaf = output.detach().requires_grad_()
+        leaves.setdefault(part.name, []).append(leaf)
+        return leaf
+
+    with ExitStack() as stack:
+        stack.enter_context(modes_kept(model.eval()))
+        stack.enter_context(linear_flow(model))
+        projections = {}
+        for module, found in known.items():
+            if len(found) > 1:
+                projections[module] = _Projection(of(module), lambda k, i, o, found=found: note(found[k], i, o))
+            else:
+                hook = module.register_forward_hook(lambda _, inputs, output, part=found[0]: note(part, inputs[0], output))
+                stack.callback(hook.remove)
+        stack.enter_context(replaced(projections))
+        model(probe.ones(model, shape, next(model.parameters()).device))
+    pairs = [(name, leaf) for name, each in leaves.items() for leaf in each]
+    groups: list[tuple[set[str], set[str]]] = []
+    for reader, input in read:
+        slopes = torch.autograd.grad(input.sum(), [leaf for _, leaf in pairs], allow_unused=True, retain_graph=True)
+        writers = {name for (name, _), slope in zip(pairs, slopes, strict=True) if slope is not None}
+        met = [group for group in groups if group[0] & writers or reader in group[1]]
+        groups = [group for group in groups if group not in met]
+        groups.append((writers.union(*(group[0] for group in met)), {reader}.union(*(group[1] for group in met))))
+    result = []
+    for names in groups:
+        sides = [[part for name, part in of_part.items() if name in side] for side in names]
+        result.append(Junction(SUM if max(map(len, sides)) > 1 else CHAIN, *sides))
+    attentions = [found for _, found in parts(model) if len(found) > 1]
+    return result + [Junction(PAIR, [query], [key]) for query, key, _ in attentions]
