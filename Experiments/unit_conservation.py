@@ -29,7 +29,7 @@ WAYS = {"units": "every parameter", "units-pruned": "what is prunable alone"}
 def flags(top: Parser) -> None:
     """Add the flags of this experiment to the parser."""
     usual = ["mag", "snip", "grasp", "synflow"]
-    shared.flags(top, "units", {"pruner_list": usual}, (*shared.TRAINING, "pruner"))
+    shared.flags(top, {"pruner_list": usual}, (*shared.TRAINING, "pruner"))
 
 
 def run(args: Namespace) -> list[Path]:
@@ -51,9 +51,8 @@ def run(args: Namespace) -> list[Path]:
             points: dict[str, list] = {}
             for junction in units.junctions(model, data.shape, counted):
                 into, out = junction.sums(counted)
-                if into.dim() == out.dim() == 0 or not (junction.kind != units.PAIR or into.dim()):
+                if not into.dim() or not out.dim():  # nothing of one side counts
                     continue
-                into, out = (side.expand(max(into.numel(), out.numel())) for side in (into, out))
                 apart = gap(into, out)
                 record = {"pruner": name or "saliency", "counted": WAYS[way], "kind": junction.kind}
                 record |= {"junction": junction.name, "units": len(apart), "into": into.sum().item()}

@@ -110,6 +110,9 @@ EXPERIMENTS = {
     "audit": "Experiments.audit",
     "seal": "Experiments.seal",
     "unit-conservation": "Experiments.unit_conservation",
+    "layer-conservation": "Experiments.layer_conservation",
+    "imp-conservation": "Experiments.imp_conservation",
+    "schedule-conservation": "Experiments.schedule_conservation",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {

@@ -32,7 +32,7 @@ TRAINING = (
     "clip_grad_norm", "label_smoothing", "patience", "weight_decay", "adam_betas", "adam_eps", "amp", "compile",
     "ignore_masks",
 )  # fmt: skip
-EXAMPLES = 64  # for scoring, if their number is not given: the law holds for any, and all is computed in float64
+EXAMPLES = 32  # for scoring, if their number is not given: the law holds for any, and all is computed in float64
 LISTS: dict[str, dict[str, Any]] = {
     "pruner_list": {"metavar": "P", "help": "pruners to compare"},
     "prune_epoch_list": {"type": positive_count, "metavar": "N", "help": "numbers of rounds of scoring and pruning"},
@@ -40,12 +40,11 @@ LISTS: dict[str, dict[str, Any]] = {
 }
 
 
-def flags(top: Parser, title: str, lists: dict[str, list], without: Sequence[str]) -> None:
-    """Add the flags of these lists, with their defaults, below a title, and those of a run but for some settings."""
-    add = top.add_argument_group(title).add_argument
+def flags(top: Parser, lists: dict[str, list], without: Sequence[str]) -> None:
+    """Add the flags of these lists, with their defaults, and those of a run but for some settings."""
     for name, usual in lists.items():
-        words = f"{LISTS[name]['help']} (default: {' '.join(map(str, usual))})"
-        add(f"--{name.replace('_', '-')}", nargs="+", default=usual, **{**LISTS[name], "help": words})
+        words = f"{LISTS[name]['help']} (default: {' '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in usual)})"
+        top.add_argument(f"--{name.replace('_', '-')}", nargs="+", default=usual, **{**LISTS[name], "help": words})
     top.add_settings("run", "data", "translation", "training", "pruning", without=without)
     top.set_defaults(**dict.fromkeys(without))  # `check` gives them their usual values
 
@@ -55,9 +54,9 @@ def check(args: Namespace) -> Namespace:
     given = vars(args)
     for name in LISTS.keys() & given.keys():
         given[name] = list(dict.fromkeys(given[name]))
-    if not given["prune_dataset_size"] and not given["prune_dataset_ratio"]:
-        given["prune_dataset_size"] = EXAMPLES
     pruners = given.get("pruner_list", [])
+    if pruners and not given["prune_dataset_size"] and not given["prune_dataset_ratio"]:
+        given["prune_dataset_size"] = EXAMPLES
     for pruner in pruners:
         load.pruner_sha256(pruner)
     args = arguments.resolve(args, pruners=pruners)
@@ -139,8 +138,13 @@ def write(folder: Path, config: dict[str, Any], table: Table, figures: dict[str,
 
 def dots(axes: Any, points: Iterable[tuple[float, float]], **look: Any) -> None:
     """Draw points, of which both numbers must be above zero, on logarithmic axes."""
+    from matplotlib.ticker import LogLocator
+
     if shown := [(x, y) for x, y in points if x > 0.0 and y > 0.0]:
         axes.loglog(*zip(*shown, strict=True), linestyle="none", **look)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(LogLocator(numticks=5))
+            axis.set_major_formatter("{x:.0e}")
 
 
 def straight(axes: Any, slope: Callable[[float], float], label: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from Experiments.reporting.figures import short
 from Layers import probe
 from Layers.attention import MultiheadAttention
 from Layers.flow import linear_flow
@@ -43,6 +44,10 @@ class Part:
         """Return how many of the values are this part's."""
         found = (self._of(values, name) for name in (self.weight, self.bias))
         return sum(tensor.numel() for tensor in found if tensor is not None)
+
+    def total(self, scores: Mapping[str, Tensor]) -> float:
+        """Return the sum of all scores."""
+        return float(torch.as_tensor(self.into(scores)).sum())
 
     def into(self, scores: Mapping[str, Tensor]) -> Tensor | float:
         """Return the sum of the scores that lead into each unit, [units], the bias' among them; 0 if none counts."""
@@ -73,7 +78,8 @@ class Junction:
     @property
     def name(self) -> str:
         """Return its writers and readers in words."""
-        return " -> ".join(" + ".join(part.name for part in side) for side in (self.writers, self.readers))
+        sides = (self.writers, self.readers)
+        return " to ".join(" + ".join(short(part.name) for part in side) for side in sides)
 
     def sums(self, scores: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the sums of what leads into each unit and of what leads out of it, [units] each.
@@ -110,6 +116,11 @@ def parts(model: nn.Module) -> Iterator[tuple[nn.Module, list[Part]]]:
         elif any(True for _ in module.parameters(recurse=False)):
             table = isinstance(module, (nn.Embedding, nn.EmbeddingBag))
             yield module, [Part(path, f"{path}.weight", f"{path}.bias", slice(None), table)]
+
+
+def matrices(model: nn.Module) -> list[Part]:
+    """Return the parts that are more than a factor for each unit, in the model's order."""
+    return [part for _, found in parts(model) for part in found if model.get_parameter(part.weight).dim() > 1]
 
 
 def junctions(model: nn.Module, shape: Sequence[int], counted: Container[str]) -> list[Junction]:
