@@ -65,8 +65,8 @@ def run(args: Namespace) -> list[Path]:
     rows = [[short(k), f"{looks[0][k][0]:,}", *(f"{found[k][1]:.4g}" for found in looks.values())] for k in layers]
     rows.append(["spread", "", *(f"{spread(found):.3f}" for found in looks.values())])
     note = (
-        "The sum of a layer's squared weights, with its bias. Spread: standard deviation over the layers of its decimal "
-        "logarithm, 0 if all have one sum. Figures: the mean against the inverse size."
+        "The sum of a layer's squared weights, with its bias. Spread: standard deviation of its decimal logarithm "
+        "over the layers, 0 if all have one sum. Figures: the mean against the inverse size."
     )
     title = f"Squared weights by layer in training: {data.dataset.title}, {args.model} ({data.source} data)"
     table = Table(folder.name, title, header, rows, records, note)

@@ -60,12 +60,14 @@ def run(args: Namespace) -> list[Path]:
                 if way == "units":
                     rows.setdefault((junction.name, junction.kind), [str(len(apart))]).append(f"{apart.max():.1e}")
                 few = slice(None, None, -(-len(apart) // DRAWN))
-                points.setdefault(junction.kind, []).extend(zip(into[few].abs().tolist(), out[few].abs().tolist()))
+                points.setdefault(junction.kind, []).extend(
+                    zip(into[few].abs().tolist(), out[few].abs().tolist(), strict=True)
+                )
             figures[way].append(partial(_panel, f"{shared.title_of(name)}: {WAYS[way]}", points))
     header = [*HEADER, *map(shared.title_of, ["", *args.pruner_list])]
     note = (
-        "The largest difference, over the units, between the sum of the scores that lead in and that of those that "
-        "lead out, as a share of the larger. Every parameter counts. Of a query and its key both sums lead in. Figures: "
+        "The largest difference, over the units, between the sum of scores that lead in and that of scores that lead "
+        "out, as a share of the larger. Every parameter counts. Of a query and its key both sums lead in. Figures: "
         f"at most {DRAWN} units of each line, by size without sign."
     )
     title = f"Conservation by unit: {data.dataset.title}, {args.model} ({data.source} data)"

@@ -43,7 +43,7 @@ LISTS: dict[str, dict[str, Any]] = {
 def flags(top: Parser, lists: dict[str, list], without: Sequence[str]) -> None:
     """Add the flags of these lists, with their defaults, and those of a run but for some settings."""
     for name, usual in lists.items():
-        words = f"{LISTS[name]['help']} (default: {' '.join(f'{value:g}' if isinstance(value, float) else str(value) for value in usual)})"
+        words = f"{LISTS[name]['help']} (default: {' '.join(map(str, usual))})"
         top.add_argument(f"--{name.replace('_', '-')}", nargs="+", default=usual, **{**LISTS[name], "help": words})
     top.add_settings("run", "data", "translation", "training", "pruning", without=without)
     top.set_defaults(**dict.fromkeys(without))  # `check` gives them their usual values

@@ -154,7 +154,9 @@ def junctions(model: nn.Module, shape: Sequence[int], counted: Container[str]) -
             if len(found) > 1:
                 projections[module] = _Projection(of(module), lambda k, i, o, found=found: note(found[k], i, o))
             else:
-                hook = module.register_forward_hook(lambda _, inputs, output, part=found[0]: note(part, inputs[0], output))
+                hook = module.register_forward_hook(
+                    lambda _, inputs, output, part=found[0]: note(part, inputs[0], output)
+                )
                 stack.callback(hook.remove)
         stack.enter_context(replaced(projections))
         model(probe.ones(model, shape, next(model.parameters()).device))

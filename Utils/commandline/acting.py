@@ -18,13 +18,9 @@ LACKS: dict[str, set[str]] = {  # module:function of a model or pruner
     **{
         address: {"attention", "residual", "embedding"} | ({"batchnorm"} if not address.endswith("_bn") else set())
         for address in _MODELS
-        if address.startswith("Models.vgg:vgg")
+        if ":vgg" in address
     },
-    **{
-        address: {"attention", "embedding"}
-        for address in _MODELS
-        if address.startswith(("Models.resnet:resnet", "Models.resnet:wide_resnet"))
-    },
+    **{address: {"attention", "embedding"} for address in _MODELS if "resnet" in address.partition(":")[2]},
     "Models.matched:MatchedTransformer": {"batchnorm", "residual"},
     "Models.matched:MatchedMLP": {"attention", "batchnorm", "residual"},
     "Models.text:TextClassificationModel": {"attention", "batchnorm", "residual", "layers"},

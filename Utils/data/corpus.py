@@ -208,7 +208,7 @@ def _load(located: Located) -> Corpus:
         notes=prepared.notes,
         shape=located.dataset.shape(prepared),
         classes=located.dataset.classes(prepared),
-        splits=located.dataset.splits(prepared),
+        splits=located.dataset.splits(replace(prepared, paths=located.paths)),
     )
 
 
