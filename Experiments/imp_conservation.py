@@ -1,4 +1,4 @@
-"""Compare the mean squared weight of each layer with its size, epoch by epoch: why iterative pruning spares layers.
+"""Compare the mean squared weight of each layer with its size, epoch by epoch: how iterative pruning works.
 
 A figure after figure 4 of Tanaka et al. (2020, arXiv 2006.05467). Gradient flow keeps the difference between the sums
 of squares that lead into a unit and out of it. So, as weights grow in a long training, the sums of layers come nearer

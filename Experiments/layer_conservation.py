@@ -30,20 +30,21 @@ def run(args: Namespace) -> list[Path]:
     from Experiments.reporting.figures import short
     from Experiments.reporting.table import Table
     from Experiments.theory import units
+    from Utils.study.tasks import pruner_title
 
     cells: dict[str, list[str]] = {}
     records, panels = [], []
-    for name in ["", *args.pruner_list]:
+    for name in [shared.SALIENCY, *args.pruner_list]:
         model, scores = shared.scored(args, data, device, name)
         found = {part.name: (part.size(scores), part.total(scores)) for part in units.matrices(model)}
         most = max(abs(total) for _, total in found.values()) or 1.0
         for part, (size, total) in found.items():
-            record = {"pruner": name or "saliency", "layer": part, "size": size, "sum": total, "mean": total / size}
+            record = {"pruner": name, "layer": part, "size": size, "sum": total, "mean": total / size}
             records.append(record | {"share_of_largest": abs(total) / most})
             cells.setdefault(part, [short(part), f"{size:,}"]).append(f"{abs(total) / most:.3g}")
-        panels.append(partial(_panel, shared.title_of(name), list(found.values()), most))
+        panels.append(partial(_panel, pruner_title(name), list(found.values()), most))
     title = f"Conservation by layer: {data.dataset.title}, {args.model} ({data.source} data)"
-    header = ("layer", "weights", *map(shared.title_of, ["", *args.pruner_list]))
+    header = ("layer", "weights", *map(pruner_title, [shared.SALIENCY, *args.pruner_list]))
     note = (
         "The sum of a layer's scores, with its bias, as a share of the largest such sum: 1 everywhere is conservation. "
         "Figures: the mean score, without sign, against the inverse size. On the dotted line all layers have one sum."

@@ -37,6 +37,7 @@ def run(args: Namespace) -> list[Path]:
 
     from Experiments import building
     from Experiments.reporting.table import Table
+    from Utils.study.tasks import pruner_title
 
     records = []
     for schedule in load.SCHEDULES:
@@ -53,7 +54,7 @@ def run(args: Namespace) -> list[Path]:
         "The scores that a round removes, in all, as a share of those of the tensor that holds least, of the tensors "
         "that hold any: below 1, no round can empty a tensor. Figures: hollow if a tensor was emptied."
     )
-    title = f"Pruning in rounds with {shared.title_of(args.pruner)}: {data.dataset.title}, {args.model}"
+    title = f"Pruning in rounds with {pruner_title(args.pruner)}: {data.dataset.title}, {args.model}"
     table = Table(folder.name, f"{title} ({data.source} data)", HEADER, rows, records, note)
     panels = [_panel(schedule, [r for r in records if r["schedule"] == schedule]) for schedule in load.SCHEDULES]
     return shared.write(folder, config, table, {"schedules": panels}, across=2)

@@ -40,10 +40,11 @@ def run(args: Namespace) -> list[Path]:
     from Experiments.reporting.table import Table
     from Experiments.theory import units
     from Utils import generator
+    from Utils.study.tasks import pruner_title
 
     rows: dict[tuple[str, str], list[str]] = {}
     records, figures = [], {way: [] for way in WAYS}
-    for name in ["", *args.pruner_list]:
+    for name in [shared.SALIENCY, *args.pruner_list]:
         model, scores = shared.scored(args, data, device, name)
         kinds = building.prunable_kinds(args)
         prunable = {pair.name for pair in generator.masked_parameters(model, args.prune_bias, *kinds)}
@@ -54,7 +55,7 @@ def run(args: Namespace) -> list[Path]:
                 if not into.dim() or not out.dim():  # nothing of one side counts
                     continue
                 apart = gap(into, out)
-                record = {"pruner": name or "saliency", "counted": WAYS[way], "kind": junction.kind}
+                record = {"pruner": name, "counted": WAYS[way], "kind": junction.kind}
                 record |= {"junction": junction.name, "units": len(apart), "into": into.sum().item()}
                 records.append(record | {"out": out.sum().item(), "largest_gap": apart.max().item()})
                 if way == "units":
@@ -63,8 +64,8 @@ def run(args: Namespace) -> list[Path]:
                 points.setdefault(junction.kind, []).extend(
                     zip(into[few].abs().tolist(), out[few].abs().tolist(), strict=True)
                 )
-            figures[way].append(partial(_panel, f"{shared.title_of(name)}: {WAYS[way]}", points))
-    header = [*HEADER, *map(shared.title_of, ["", *args.pruner_list])]
+            figures[way].append(partial(_panel, f"{pruner_title(name)}: {WAYS[way]}", points))
+    header = [*HEADER, *map(pruner_title, [shared.SALIENCY, *args.pruner_list])]
     note = (
         "The largest difference, over the units, between the sum of scores that lead in and that of scores that lead "
         "out, as a share of the larger. Every parameter counts. Of a query and its key both sums lead in. Figures: "

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from Experiments import reach
 from Utils import load, settings
 from Utils.commandline import arguments
 from Utils.commandline.kinds import non_negative, positive_count
@@ -27,11 +28,8 @@ if TYPE_CHECKING:
 # torch and matplotlib are imported only after the command line has been checked.
 
 # Settings of a training: where only scores are looked at, nothing is trained.
-TRAINING = (
-    "pre_epochs", "post_epochs", "optimizer", "lr", "lr_drops", "lr_drop_rate", "lr_scheduler", "warmup_steps",
-    "clip_grad_norm", "label_smoothing", "patience", "weight_decay", "adam_betas", "adam_eps", "amp", "compile",
-    "ignore_masks",
-)  # fmt: skip
+TRAINING = tuple(set(reach.IDLE) - {"expid", "result_dir", "force", "reinitialize", "pruner", "compression", "masks"})
+SALIENCY = "saliency"  # is compared with all pruners
 EXAMPLES = 32  # for scoring, if their number is not given: the law holds for any, and all is computed in float64
 LISTS: dict[str, dict[str, Any]] = {
     "pruner_list": {"metavar": "P", "help": "pruners to compare"},
@@ -55,11 +53,12 @@ def check(args: Namespace) -> Namespace:
     for name in LISTS.keys() & given.keys():
         given[name] = list(dict.fromkeys(given[name]))
     pruners = given.get("pruner_list", [])
-    if pruners and not given["prune_dataset_size"] and not given["prune_dataset_ratio"]:
-        given["prune_dataset_size"] = EXAMPLES
     for pruner in pruners:
         load.pruner_sha256(pruner)
-    args = arguments.resolve(args, pruners=pruners)
+    few = pruners and not (args.prune_dataset_size or args.prune_dataset_ratio)
+    args = arguments.resolve(args, pruners=[*pruners, SALIENCY] if pruners else [])
+    if few:
+        args.prune_dataset_size = EXAMPLES
     if load.guest(args.model):
         raise UserError(f"--model {args.model}: {args.experiment} knows the units of this project's networks alone")
     for compression in [args.compression, *given.get("compression_list", [])]:
@@ -88,7 +87,7 @@ def begin(args: Namespace) -> tuple[Corpus, torch.device, Path, dict[str, Any]]:
 def scored(args: Namespace, data: Corpus, device: torch.device, name: str) -> tuple[nn.Module, dict[str, Tensor]]:
     """Build the network, prune it to --compression with a pruner, and score every parameter; return both, in float64.
 
-    name: of the pruner, or "" for the saliency, which prunes nothing.
+    name: of the pruner, or SALIENCY, which prunes nothing.
     """
     import torch
 
@@ -97,24 +96,18 @@ def scored(args: Namespace, data: Corpus, device: torch.device, name: str) -> tu
     from Utils.generator import MaskedParameter
     from Utils.training.loss import CrossEntropy
 
-    code = load.pruner_sha256(name) if name else None
-    own = Namespace(**{**vars(args), "pruner": name or args.pruner, "pruner_sha256": code})
+    real = name != SALIENCY
+    chosen = {"pruner": name, "pruner_sha256": load.pruner_sha256(name)} if real else {}
+    own = Namespace(**{**vars(args), **chosen})
     (model, pruner), loader = building.model_and_pruner(data, own, device), building.prune_loader(data, own)
-    if args.compression and name:
+    if args.compression and real:
         building.prune(model, CrossEntropy(), pruner, loader, device, own, 10.0**-args.compression)
     model.double().train(args.prune_train_mode)
     batches = [(one.double() if isinstance(one, torch.Tensor) else one, target) for one, target in loader]
     every = [MaskedParameter(torch.ones_like(p), p, path) for path, p in model.named_parameters()]
-    every_pruner = (load.pruner(name, code) if name else Saliency)(every, seed=args.prune_seed)
-    every_pruner.score(model, CrossEntropy(), batches, device)
-    return model, every_pruner.scores
-
-
-def title_of(pruner: str) -> str:
-    """Return the title of a pruner's panel; "" is the saliency."""
-    from Utils.study.tasks import pruner_title
-
-    return pruner_title(pruner) if pruner else "saliency, w dL/dw"
+    scorer = (load.pruner(name, own.pruner_sha256) if real else Saliency)(every, seed=args.prune_seed)
+    scorer.score(model, CrossEntropy(), batches, device)
+    return model, scorer.scores
 
 
 def write(folder: Path, config: dict[str, Any], table: Table, figures: dict[str, Sequence[Draw]], across: int) -> list:

@@ -8,9 +8,10 @@ arXiv 2006.05467, theorem 1). Biases, scales and shifts of normalisations, embed
 weights.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -93,16 +94,15 @@ class Junction:
 
 
 class _Projection(Over):
-    """The way of reading of an attention whose value projection is noted as a part."""
+    """The way of reading of an attention whose value projection is noted: note(input, output) -> output."""
 
-    def __init__(self, before: Reading, note: Any) -> None:
+    def __init__(self, before: Reading, note: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__(before)
         self.note = note
 
     def output(self, module: Any, *inputs: Any) -> Tensor:
-        output = self.before.output(module, *inputs)  # queries and keys add nothing to a linear flow
-        first, last = (bound // module.embed_dim for bound in (inputs[1].start, inputs[1].stop))
-        return self.note(last - 1, inputs[0], output) if (first, last) == (2, 3) else output.detach()
+        output, value = self.before.output(module, *inputs), inputs[1].start == 2 * module.embed_dim
+        return self.note(inputs[0], output) if value else output.detach()  # queries and keys add nothing to a flow
 
 
 def parts(model: nn.Module) -> Iterator[tuple[nn.Module, list[Part]]]:
@@ -129,48 +129,37 @@ def junctions(model: nn.Module, shape: Sequence[int], counted: Container[str]) -
     shape: of one input. counted: names of the parameters that count. A normalisation or Identity that does not count is
     no writer and reader of its own: what passes it is passed on.
     """
-    known, of_part = {}, {}
-    for module, found in parts(model):
-        of_part |= {part.name: part for part in found}
-        elementwise = model.get_parameter(found[0].weight).dim() == 1
-        if not elementwise or found[0].weight in counted:
-            known[module] = found
-    leaves: dict[str, list[Tensor]] = {}
+    leaves: list[tuple[str, Tensor]] = []
     read: list[tuple[str, Tensor]] = []
 
     def note(part: Part, input: Any, output: Tensor) -> Tensor:
         """Note what a part reads, and give what it writes as a leaf, so that no derivative passes it."""
         if isinstance(input, Tensor) and input.requires_grad:
             read.append((part.name, input))
-        leaf = output.detach().requires_grad_()
-        leaves.setdefault(part.name, []).append(leaf)
-        return leaf
+        leaves.append((part.name, output.detach().requires_grad_()))
+        return leaves[-1][1]
 
+    all_parts, projections = list(parts(model)), {}
     with ExitStack() as stack:
-        stack.enter_context(modes_kept(model.eval()))
-        stack.enter_context(linear_flow(model))
-        projections = {}
-        for module, found in known.items():
+        stack.enter_context(modes_kept(model))
+        stack.enter_context(linear_flow(model.eval()))
+        for module, found in all_parts:
             if len(found) > 1:
-                projections[module] = _Projection(of(module), lambda k, i, o, found=found: note(found[k], i, o))
-            else:
-                hook = module.register_forward_hook(
-                    lambda _, inputs, output, part=found[0]: note(part, inputs[0], output)
-                )
+                projections[module] = _Projection(of(module), partial(note, found[2]))
+            elif found[0].weight in counted or model.get_parameter(found[0].weight).dim() > 1:
+                hook = module.register_forward_hook(lambda _, inputs, out, part=found[0]: note(part, inputs[0], out))
                 stack.callback(hook.remove)
         stack.enter_context(replaced(projections))
         model(probe.ones(model, shape, next(model.parameters()).device))
-    pairs = [(name, leaf) for name, each in leaves.items() for leaf in each]
     groups: list[tuple[set[str], set[str]]] = []
     for reader, input in read:
-        slopes = torch.autograd.grad(input.sum(), [leaf for _, leaf in pairs], allow_unused=True, retain_graph=True)
-        writers = {name for (name, _), slope in zip(pairs, slopes, strict=True) if slope is not None}
-        met = [group for group in groups if group[0] & writers or reader in group[1]]
+        slopes = torch.autograd.grad(input.sum(), [leaf for _, leaf in leaves], allow_unused=True, retain_graph=True)
+        writers = {name for (name, _), slope in zip(leaves, slopes, strict=True) if slope is not None}
+        met = [group for group in groups if group[0] & writers]
         groups = [group for group in groups if group not in met]
         groups.append((writers.union(*(group[0] for group in met)), {reader}.union(*(group[1] for group in met))))
     result = []
     for names in groups:
-        sides = [[part for name, part in of_part.items() if name in side] for side in names]
-        result.append(Junction(SUM if max(map(len, sides)) > 1 else CHAIN, *sides))
-    attentions = [found for _, found in parts(model) if len(found) > 1]
-    return result + [Junction(PAIR, [query], [key]) for query, key, _ in attentions]
+        writing, reading = ([part for _, each in all_parts for part in each if part.name in side] for side in names)
+        result.append(Junction(CHAIN if len(writing) == len(reading) == 1 else SUM, writing, reading))
+    return result + [Junction(PAIR, found[:1], found[1:2]) for _, found in all_parts if len(found) > 1]
