@@ -259,7 +259,6 @@ def test_a_result_of_other_settings_is_kept(call, tmp_path):
     ("command", "words"),
     [
         ("unit-conservation --pruner-list snipp", ["snipp"]),
-        ("unit-conservation --pruner snip", ["--pruner"]),
         ("layer-conservation --model torchvision:resnet18", ["this project's networks"]),
         ("schedule-conservation --prune-epoch-list 0", ["--prune-epoch-list"]),
         ("schedule-conservation --compression-list 40", ["no weight"]),

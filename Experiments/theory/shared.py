@@ -135,9 +135,11 @@ def dots(axes: Any, points: Iterable[tuple[float, float]], **look: Any) -> None:
 
     if shown := [(x, y) for x, y in points if x > 0.0 and y > 0.0]:
         axes.loglog(*zip(*shown, strict=True), linestyle="none", **look)
+        axes.minorticks_off()
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_locator(LogLocator(numticks=5))
-            axis.set_major_formatter("{x:.0e}")
+            low, high = axis.get_view_interval()
+            axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100.0 * low else (1.0, 2.0, 5.0), numticks=5))
+            axis.set_major_formatter("{x:g}")
 
 
 def straight(axes: Any, slope: Callable[[float], float], label: str) -> None:

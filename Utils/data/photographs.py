@@ -39,11 +39,11 @@ def listed(given: Mapping[str, Path]) -> tuple[list[str], dict[str, tuple[list[P
     found = {split: _by_class(folder) for split, folder in given.items()}
     classes = parts.in_order(found["train"])
     for split, images in found.items():
-        if len(classes) < 2 or not images or (strange := sorted(set(images) - set(classes))):
-            what = (
-                f"class {strange[0]} has no images for training" if len(classes) > 1 and images else "too few classes"
-            )
-            raise UserError(f"{given[split]}: {what}")
+        strange = sorted(set(images) - set(classes))
+        why = f"class {strange[0]} has no images for training" if strange else ""
+        why = why or ("no images" if not images else "two classes are needed" if len(classes) < 2 else "")
+        if why:
+            raise UserError(f"{given[split]}: {why}")
     numbers = {label: k for k, label in enumerate(classes)}
     return classes, {
         split: (
