@@ -43,7 +43,8 @@ def run(args: Namespace) -> list[Path]:
     from Utils.study.tasks import pruner_title
 
     rows: dict[tuple[str, str], list[str]] = {}
-    records, figures = [], {way: [] for way in WAYS}
+    records: list[dict[str, Any]] = []
+    figures: dict[str, list] = {way: [] for way in WAYS}
     for name in [shared.SALIENCY, *args.pruner_list]:
         model, scores = shared.scored(args, data, device, name)
         kinds = building.prunable_kinds(args)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +110,9 @@ def scored(args: Namespace, data: Corpus, device: torch.device, name: str) -> tu
     return model, scorer.scores
 
 
-def write(folder: Path, config: dict[str, Any], table: Table, figures: dict[str, Sequence[Draw]], across: int) -> list:
+def write(
+    folder: Path, config: dict[str, Any], table: Table, figures: Mapping[str, Sequence[Draw]], across: int
+) -> list:
     """Print the table; write it as table.md and numbers.csv, each figure as .svg and .png, and the settings."""
     from Experiments.reporting import canvas, writing
 

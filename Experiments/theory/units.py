@@ -111,8 +111,8 @@ def parts(model: nn.Module) -> Iterator[tuple[nn.Module, list[Part]]]:
         if isinstance(module, MultiheadAttention):
             size = module.embed_dim
             rows = [slice(k * size, (k + 1) * size) for k in range(3)]
-            ends = [f"{path}.in_proj_{what}" for what in ("weight", "bias")]
-            yield module, [Part(f"{path}.{what}", *ends, at, False) for what, at in zip(PROJECTIONS, rows, strict=True)]
+            weight, bias, three = f"{path}.in_proj_weight", f"{path}.in_proj_bias", zip(PROJECTIONS, rows, strict=True)
+            yield module, [Part(f"{path}.{what}", weight, bias, at, False) for what, at in three]
         elif any(True for _ in module.parameters(recurse=False)):
             table = isinstance(module, (nn.Embedding, nn.EmbeddingBag))
             yield module, [Part(path, f"{path}.weight", f"{path}.bias", slice(None), table)]
