@@ -1,1 +1,1 @@
-"""What the experiments on conservation share: which weights meet in a unit, their scores, and the files of a result."""
+"""Parts of the experiments on conservation: the units of a network, their scores, and the files of a result."""
