@@ -214,5 +214,5 @@ def test_a_network_is_pruned_and_measured_on_the_sample(cli, monkeypatch, datase
     outcome = cli(f"{command} --prune-dataset-size 8 --train-size 50")
     assert outcome.code == 0, outcome.err
     parameters = outcome.result["parameters"]
-    assert parameters["prunable_kept"] == round(parameters["prunable"] / 10)
+    assert abs(parameters["prunable_kept"] - parameters["prunable"] / 10) < 1
     assert outcome.result["final"].keys() >= {"test_top1", "test_top5"}
