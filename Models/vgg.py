@@ -1,5 +1,9 @@
-"""The `lottery` VGGs for small images (Simonyan & Zisserman 2015, in the form of Frankle & Carbin 2019)."""
+"""VGGs: the `lottery` ones for small images (Simonyan & Zisserman 2015, in the form of Frankle & Carbin 2019).
 
+What Models/imagenet.py and Models/tinyimagenet.py name is made here too.
+"""
+
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -17,6 +21,7 @@ PLANS = {
     16: ([64] * 2, [128] * 2, [256] * 3, [512] * 3, [512] * 3),
     19: ([64] * 2, [128] * 2, [256] * 4, [512] * 4, [512] * 4),
 }
+CHANNELS = 512  # of the last stage
 SMALLEST = 16  # rows and columns of an image: four times it is halved
 
 
@@ -30,6 +35,18 @@ class ConvModule(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.relu(self.bn(self.conv(input)))
+
+
+def convolutions(channels: int, depth: int, batchnorm: bool) -> list[nn.Module]:
+    """Build the convolutions of all stages, with a pooling between two stages; channels: of the images."""
+    modules: list[nn.Module] = []
+    for number, stage in enumerate(PLANS[depth]):
+        if number:
+            modules.append(nn.MaxPool2d(2))
+        for width in stage:
+            modules.append(ConvModule(channels, width, batchnorm))
+            channels = width
+    return modules
 
 
 class VGG(nn.Module):
@@ -56,16 +73,8 @@ class VGG(nn.Module):
         self.init = init
         if min(input_shape[1:]) < SMALLEST:
             raise ValueError(f"takes images from {SMALLEST} x {SMALLEST} pixels on")
-        channels = input_shape[0]
-        modules: list[nn.Module] = []
-        for number, stage in enumerate(PLANS[depth]):
-            if number:
-                modules.append(nn.MaxPool2d(2))
-            for width in stage:
-                modules.append(ConvModule(channels, width, batchnorm))
-                channels = width
-        self.layers = nn.Sequential(*modules)
-        self.fc = (nn.Linear if dense_classifier else layers.Linear)(channels, num_classes)
+        self.layers = nn.Sequential(*convolutions(input_shape[0], depth, batchnorm))
+        self.fc = (nn.Linear if dense_classifier else layers.Linear)(CHANNELS, num_classes)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -83,6 +92,49 @@ class VGG(nn.Module):
 
     def forward(self, data: Tensor) -> Tensor:
         return self.fc(F.adaptive_avg_pool2d(self.layers(data), 1).flatten(1))
+
+
+class LargeVGG(nn.Module):
+    """A VGG network with three Linears: [B, C, H, W] -> [B, num_classes], H and W at least 32, or else ValueError.
+
+    depth: 11, 13, 16 or 19 layers with weights by the usual name, which counts those three.
+    hidden: units of the first two, each followed by dropout of a half.
+    Five poolings halve the image; each position that is left has its weights in the first Linear.
+    """
+
+    memory_format = torch.channels_last
+
+    def __init__(
+        self, input_shape: Sequence[int], num_classes: int, dense_classifier: bool = False, depth: int = 16,
+        batchnorm: bool = False, hidden: int = 4096,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        channels, *sides = input_shape
+        if min(sides) < 2 * SMALLEST:
+            raise ValueError(f"takes images from {2 * SMALLEST} x {2 * SMALLEST} pixels on")
+        self.layers = nn.Sequential(*convolutions(channels, depth, batchnorm), nn.MaxPool2d(2))
+        positions = math.prod(side // 32 for side in sides)
+        self.hidden = nn.Sequential(
+            *(layers.Linear(CHANNELS * positions, hidden), nn.ReLU(), nn.Dropout()),
+            *(layers.Linear(hidden, hidden), nn.ReLU(), nn.Dropout()),
+        )
+        self.fc = (nn.Linear if dense_classifier else layers.Linear)(hidden, num_classes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial weights from the global generator: those of torchvision."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.01)
+            elif isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+            if isinstance(module, (nn.Conv2d, nn.Linear)) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def forward(self, data: Tensor) -> Tensor:
+        return self.fc(self.hidden(self.layers(data).flatten(1)))
 
 
 vgg11, vgg11_bn = partial(VGG, depth=11), partial(VGG, depth=11, batchnorm=True)

@@ -56,8 +56,8 @@ class Pruner:
         """Fill `self.scores`, {name: tensor shaped like the parameter}, in the model's present train / eval mode.
 
         Weights, gradients, buffers, modes, `requires_grad` and random generators are left as they were, also after an
-        error. Gradients are taken under torch.no_grad() too. Raises FloatingPointError, naming the tensor, if a score is
-        NaN.
+        error. Gradients are taken under torch.no_grad() too. Raises FloatingPointError, naming the tensor, if a score
+        is NaN.
         """
         # The math kernel: the fused attention kernels have no second derivative, which GraSP needs.
         with torch.enable_grad(), untouched(model, self.parameters), sdpa_kernel(SDPBackend.MATH):

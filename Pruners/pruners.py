@@ -56,11 +56,8 @@ class Mag(Pruner):
         return [parameter.detach().abs() for parameter in self.parameters]
 
 
-class SNIP(Pruner):
-    """Connection sensitivity |dL/dm| (Lee et al. 2019, arXiv 1810.02340, eq. 5), L summed over the pruning batches.
-
-    The forward pass reads m * w, so that dL/dm = w * dL/dw wherever m = 1; no gradient of the mask is needed.
-    """
+class Saliency(Pruner):
+    """Synaptic saliency w * dL/dw with its sign (Tanaka et al. 2020, eq. 2), L summed over the pruning batches."""
 
     steps = 1.0
 
@@ -76,7 +73,17 @@ class SNIP(Pruner):
             value = loss(call(data.to(device)), target.to(device))
             for sum_, gradient in zip(total, gradients(value, weights), strict=True):
                 sum_ += gradient
-        return [(g * p.detach()).abs() for g, p in zip(total, self.parameters, strict=True)]
+        return [g * p.detach() for g, p in zip(total, self.parameters, strict=True)]
+
+
+class SNIP(Saliency):
+    """Connection sensitivity |dL/dm| (Lee et al. 2019, arXiv 1810.02340, eq. 5), L summed over the pruning batches.
+
+    The forward pass reads m * w, so that dL/dm = w * dL/dw wherever m = 1; no gradient of the mask is needed.
+    """
+
+    def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
+        return [score.abs() for score in super().compute(model, loss, dataloader, device)]
 
 
 class GraSP(Pruner):

@@ -32,6 +32,8 @@ DATASETS = {
     "fashionmnist": "Utils.data.sets.fashionmnist:DATASET",
     "cifar10": "Utils.data.sets.cifar10:DATASET",
     "cifar100": "Utils.data.sets.cifar100:DATASET",
+    "tiny-imagenet": "Utils.data.sets.tiny_imagenet:DATASET",
+    "imagenet": "Utils.data.sets.imagenet:DATASET",
     "agnews": "Utils.data.sets.agnews:DATASET",
     "multi30k": "Utils.data.sets.multi30k:DATASET",
 }
@@ -43,24 +45,24 @@ FORMS = {
     "images": "Utils.data.own.folders:dataset",
     "pairs": "Utils.data.own.texts:dataset",
 }
+
+
+def _of_images(module: str, *names: str) -> dict[str, tuple[str, str]]:
+    return {name: ("image", f"{module}:{name.replace('-', '_')}") for name in names}
+
+
+VGGS = [f"vgg{depth}{bn}" for depth in (11, 13, 16, 19) for bn in ("", "-bn")]
+SMALL = [f"{wide}resnet{depth}" for depth in (20, 32, 44, 56, 110, 1202) for wide in ("", "wide-")]
+LARGE = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
 # class -> name -> (kinds of input data, with blanks between, module:function)
 MODELS = {
     "default": {
         "fc": ("image", "Models.mlp:fc"),
         "conv": ("image", "Models.mlp:conv"),
     },
-    "lottery": {
-        **{
-            f"vgg{depth}{bn}": ("image", f"Models.vgg:vgg{depth}{bn.replace('-', '_')}")
-            for depth in (11, 13, 16, 19)
-            for bn in ("", "-bn")
-        },
-        **{
-            f"{wide}resnet{depth}": ("image", f"Models.resnet:{wide.replace('-', '_')}resnet{depth}")
-            for depth in (20, 32, 44, 56, 110)
-            for wide in ("", "wide-")
-        },
-    },
+    "lottery": _of_images("Models.vgg", *VGGS) | _of_images("Models.resnet", *SMALL),
+    "tinyimagenet": _of_images("Models.tinyimagenet", *VGGS, *LARGE, *(f"wide-{name}" for name in LARGE)),
+    "imagenet": _of_images("Models.imagenet", *VGGS, *LARGE, "wide-resnet50", "wide-resnet101"),
     "matched": {
         "transformer": ("image text", "Models.matched:MatchedTransformer"),
         "mlp": ("image text", "Models.matched:MatchedMLP"),
@@ -115,6 +117,10 @@ EXPERIMENTS = {
     "probe": "Experiments.probe",
     "audit": "Experiments.audit",
     "seal": "Experiments.seal",
+    "unit-conservation": "Experiments.unit_conservation",
+    "layer-conservation": "Experiments.layer_conservation",
+    "imp-conservation": "Experiments.imp_conservation",
+    "schedule-conservation": "Experiments.schedule_conservation",
 }
 # kind of data -> the module that exports models for it: draft(model), compact(draft, data), use(data, size, device)
 EXPORTERS = {

@@ -142,7 +142,7 @@ def test_data_sets_are_named_in_their_file_and_the_registry_alone():
     }
     assert found <= allowed
     for name in load.DATASETS:  # and a data set's file names no other
-        (own,) = (file for file, tree in TREES.items() if file == f"Utils/data/sets/{name}.py")
+        (own,) = (file for file, tree in TREES.items() if file == f"Utils/data/sets/{name.replace('-', '_')}.py")
         assert set(strings(TREES[own])) & load.DATASETS.keys() == {name}
     assert len([text for text in strings(TREES["Utils/settings.py"]) if text in load.DATASETS]) <= 1
 
@@ -171,7 +171,7 @@ def test_what_the_help_needs_imports_nothing_heavy():
     """Followed through imports at module level from main.py, and from what it imports at once inside its functions."""
     heavy = {"torch", "numpy", "pandas", "torchtext", "torchvision", "torchmetrics", "spacy", "safetensors"}
     first = ("main.py", "Utils/console.py", "Utils/machine/interrupts.py", "Utils/commandline/arguments.py")
-    seen, waiting = set(), [*first, *(f"Utils/data/sets/{name}.py" for name in load.DATASETS)]
+    seen, waiting = set(), [*first, *(f"Utils/data/sets/{name.replace('-', '_')}.py" for name in load.DATASETS)]
     while waiting:
         file = waiting.pop()
         if file not in seen:

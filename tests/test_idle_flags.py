@@ -39,7 +39,12 @@ ACTING = [  # the same flags where they do change something
     (f"{TEXT} --pruner snip", "--prune-embedding"),
     ("--dataset mnist --model transformer --pruner mag --compression 0.5", "--prune-attention all"),
 ]
-MODELS = [(cls, name) for cls, names in load.MODELS.items() for name in names if not name.endswith(("44", "56", "110"))]
+MODELS = [
+    (cls, name)
+    for cls, names in load.MODELS.items()
+    for name in names
+    if not name.endswith(("44", "56", "110", "1202", "101", "152"))
+]
 SHAPES = {"image": (3, 32, 32), "text": (20,), "translation": (20,)}
 
 
@@ -69,7 +74,8 @@ def test_where_a_flag_has_an_effect_it_makes_another_run(cli, run, flags):
 @pytest.mark.parametrize(("model_class", "model"), MODELS)
 def test_what_a_model_is_said_to_lack_it_lacks(model_class, model):
     kinds = load.MODELS[model_class][model][0].split()
-    network = load.model(model, model_class)(SHAPES[kinds[0]], 4)
+    with torch.device("meta"):
+        network = load.model(model, model_class)(SHAPES[kinds[0]], 4)
     modules = list(network.modules())
     here = {
         "attention": any(isinstance(module, MultiheadAttention) for module in modules),

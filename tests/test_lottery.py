@@ -50,8 +50,8 @@ def resnet_parameters(name):
 
 
 def test_the_names_are_there():
-    assert len(NAMES) == 18
-    assert {"vgg11", "vgg16-bn", "vgg19-bn", "resnet20", "resnet110", "wide-resnet20", "wide-resnet110"} <= set(NAMES)
+    assert len(NAMES) == 20
+    assert {"vgg11", "vgg16-bn", "vgg19-bn", "resnet20", "resnet110", "wide-resnet20", "wide-resnet1202"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,7 +22,8 @@ ALL = [
 # Of a family of depths the shallowest stands for all, which are made of the same modules: at random weights and masks
 # the signal of a deep one fades before it arrives.
 SHALLOW = [("lottery", name, "image") for name in ("vgg11", "vgg11-bn", "resnet20")]
-NAMES = SHALLOW + [key for key in ALL if key[0] != "lottery"]
+LARGE = ("tinyimagenet", "imagenet")  # tests/test_large_networks.py
+NAMES = SHALLOW + [key for key in ALL if key[0] not in ("lottery", *LARGE)]
 # kind of data -> (input shape, classes, three examples). A new kind needs a line here before its models pass.
 KINDS = {
     "image": ((1, 28, 28), 10, lambda: nets.image_batches((1, 28, 28), 10, (3,))[0]),

@@ -14,9 +14,9 @@ OF_MODELS = {"attention", "batchnorm", "residual", "embedding", "layers"}  # lay
 OF_PRUNERS = {"draws", "examples"}  # own random draws; scores that depend on training examples
 LACKS: dict[str, set[str]] = {  # pattern of the module:function of models and pruners; the first that fits counts
     "Models.mlp:*": {"attention", "batchnorm", "residual", "embedding"},
-    "Models.vgg:*_bn": {"attention", "residual", "embedding"},
-    "Models.vgg:*": {"attention", "batchnorm", "residual", "embedding"},
-    "Models.resnet:*": {"attention", "embedding"},
+    "Models.*:vgg*_bn": {"attention", "residual", "embedding"},
+    "Models.*:vgg*": {"attention", "batchnorm", "residual", "embedding"},
+    "Models.*:*resnet*": {"attention", "embedding"},
     "Models.matched:MatchedTransformer": {"batchnorm", "residual"},
     "Models.matched:MatchedMLP": {"attention", "batchnorm", "residual"},
     "Models.text:TextClassificationModel": {"attention", "batchnorm", "residual", "layers"},

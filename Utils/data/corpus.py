@@ -201,7 +201,7 @@ def _load(located: Located) -> Corpus:
         dataset=located.dataset, source=located.source, key=located.key, files=hashes,
         rows=prepared.rows, words=prepared.words, lines=prepared.lines, notes=prepared.notes,
         shape=located.dataset.shape(prepared), classes=located.dataset.classes(prepared),
-        splits=located.dataset.splits(prepared),
+        splits=located.dataset.splits(replace(prepared, paths=located.paths)),
     )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class Prepared:
     words: dict[str, list[str]] = field(default_factory=dict)  # vocabularies by name
     notes: list[str] = field(default_factory=list)  # remarks to the user
     lines: dict[str, list[str]] = field(default_factory=dict)  # raw text by name
+    paths: Mapping[str, Path] = field(default_factory=dict)  # raw files, for examples read when needed; not cached
 
 
 @dataclass(frozen=True)

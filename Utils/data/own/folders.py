@@ -58,16 +58,23 @@ def _orientation(image: Image) -> int:
         return UPRIGHT
 
 
-def _pixels(path: Path, mode: str, size: tuple[int, int]) -> Image:
-    """Return the image in PIL's `mode`, with `size` (width, height): cut to that shape at its edges, then scaled."""
-    from PIL import Image, ImageOps
+def whole(path: Path, mode: str) -> Image:
+    """Return the image in PIL's `mode`, upright. Raises UserError that names it if it cannot be read."""
+    from PIL import ImageOps
 
     try:
         with _opened(path) as image:
             held = _orientation(image)
-            image = (image if held == UPRIGHT else ImageOps.exif_transpose(image)).convert(mode)
+            return (image if held == UPRIGHT else ImageOps.exif_transpose(image)).convert(mode)
     except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise UserError(f"{path}: not a whole image ({error}); mend or remove it") from error
+
+
+def pixels(path: Path, mode: str, size: tuple[int, int]) -> Image:
+    """Return the image in PIL's `mode`, with `size` (width, height): cut to that shape at its edges, then scaled."""
+    from PIL import Image, ImageOps
+
+    image = whole(path, mode)
     return image if image.size == size else ImageOps.fit(image, size, Image.Resampling.BILINEAR)
 
 
@@ -113,11 +120,11 @@ def read(paths: Mapping[str, Path], folders: Mapping[str, str], settings: Mappin
     _check_room(len(images), size, len(mode))
     tensors: dict[str, Any] = {}
     for split, numbers in splits.items():
-        pixels = torch.empty(len(numbers), len(mode), size[1], size[0], dtype=torch.uint8)
+        array = torch.empty(len(numbers), len(mode), size[1], size[0], dtype=torch.uint8)
         for k, number in enumerate(numbers.tolist()):
-            array = np.array(_pixels(images[number], mode, size)).reshape(size[1], size[0], len(mode))
-            pixels[k] = torch.from_numpy(array).permute(2, 0, 1)
-        tensors |= {f"{split}_pixels": pixels, f"{split}_targets": torch.from_numpy(targets[numbers])}
+            one = np.array(pixels(images[number], mode, size)).reshape(size[1], size[0], len(mode))
+            array[k] = torch.from_numpy(one).permute(2, 0, 1)
+        tensors |= {f"{split}_pixels": array, f"{split}_targets": torch.from_numpy(targets[numbers])}
     tensors["mean"], tensors["std"] = _statistics(tensors["train_pixels"])
     colours = "grey" if mode == "L" else "in colour"
     note = f"{len(images):,} images {colours}, {len(classes)} classes ({parts.listed(classes)}); {fitted}; {held}"

@@ -183,15 +183,15 @@ def _draw(rng: np.random.Generator, tables: np.ndarray, shapes: np.ndarray, colo
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
-def generate(classes: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def generate(classes: int, sizes: dict[str, int] | None = None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return the splits "train" and "test" for 10 or 100 classes: (uint8 [n, 3, 32, 32], labels uint8 [n]).
 
-    All labels are equally frequent, in random order.
+    All labels are equally frequent, in random order. sizes: other numbers of images by split.
     """
     rng = np.random.Generator(np.random.PCG64([SEED, classes]))
     tables = np.stack([_distances(outlines) for outlines in SHAPES.values()])
     parts = {}
-    for part, total in SIZES[classes].items():
+    for part, total in (sizes or SIZES[classes]).items():
         labels = rng.permutation(np.arange(total) % classes)
         if classes == len(SHAPES):
             shapes, colours = labels, rng.integers(len(COLOURS), size=total)

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Utils import console
-from Utils.data import download
+from Utils.data import archives
 from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile, published
 from Utils.errors import UserError
 from Utils.store import files
@@ -66,25 +63,9 @@ def read(paths: Mapping[str, Path], title: str, raw: Sequence[RawFile]) -> Prepa
 
 
 def fetch(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
-    """Download the files `raw` below `data_dir`.
-
-    The archive is checked and unpacked elsewhere, then the files are renamed.
-    Raises download.Unreachable if the archive cannot be downloaded or is not the published one, and UserError if it
-    cannot be written. Existing files stay until a complete new file replaces them.
-    """
+    """Download the files `raw` below `data_dir` (see archives.fetch)."""
     theirs = archive(title)
-    console.note(f"{title}: fetching {theirs.url} (170 MB)")
-    side = data_dir / f".{theirs.base_folder}.{uuid.uuid4().hex}"  # created only when there is something to put into it
-    try:
-        try:
-            download.fetch(theirs.url, side / theirs.filename, theirs.tgz_md5)
-        except UserError as error:
-            if isinstance(error.__cause__, OSError):  # the disk failed, not the server
-                raise
-            raise download.Unreachable(f"{theirs.url} gave another file than the published one") from error
-        _extract(side, data_dir, theirs, raw)
-    finally:
-        shutil.rmtree(side, ignore_errors=True)
+    archives.fetch(data_dir, title, theirs.url, theirs.tgz_md5, "170 MB", partial(_extract, theirs=theirs, raw=raw))
 
 
 def _extract(side: Path, data_dir: Path, theirs: Any, raw: Sequence[RawFile]) -> None:
@@ -98,23 +79,9 @@ def _extract(side: Path, data_dir: Path, theirs: Any, raw: Sequence[RawFile]) ->
 
 
 def unpack(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
-    """Unpack the archive if it lies in `data_dir` or in the files' folder there, and is the published one.
-
-    Raises UserError if the files cannot be written.
-    """
-    name, folder = raw[0].url.rpartition("/")[2], Path(raw[0].path).parts[0]
-    place = next((path for path in (data_dir / name, data_dir / folder / name) if path.is_file()), None)
-    if place is None or files.md5(place) != (theirs := archive(title)).tgz_md5:
-        return
-    console.note(f"{title}: unpacking {place}")
-    side = data_dir / f".{folder}.{uuid.uuid4().hex}"
-    try:
-        with files.writing(side):
-            side.mkdir()
-            shutil.copyfile(place, side / theirs.filename)
-        _extract(side, data_dir, theirs, raw)
-    finally:
-        shutil.rmtree(side, ignore_errors=True)
+    """Unpack the archive if it lies in `data_dir` or in the files' folder there (see archives.unpack)."""
+    name, folder, theirs = raw[0].url.rpartition("/")[2], Path(raw[0].path).parts[0], archive(title)
+    archives.unpack(data_dir, title, name, folder, theirs.tgz_md5, partial(_extract, theirs=theirs, raw=raw))
 
 
 def sample(classes: int) -> Prepared:
