@@ -103,8 +103,9 @@ def _spreads(looks: dict[int, dict[str, tuple[int, float]]]) -> Any:
     def draw(axes: Any) -> None:
         from Experiments.reporting import style
 
-        axes.plot(list(looks), [spread(found) for found in looks.values()], "o-", color=style.COLOURS[1], markersize=4)
-        axes.set_ylim(bottom=0.0)
+        spreads = [spread(found) for found in looks.values()]
+        axes.plot(list(looks), spreads, "o-", color=style.COLOURS[1], markersize=4)
+        axes.set_ylim(0.0, 1.1 * max(spreads) or 1.0)
         axes.set(xlabel="epoch", ylabel="spread, in powers of ten", title="Spread of the layers' sums")
 
     return draw

@@ -133,14 +133,15 @@ def write(
 
 def dots(axes: Any, points: Iterable[tuple[float, float]], **look: Any) -> None:
     """Draw points, of which both numbers must be above zero, on logarithmic axes."""
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator
 
     if shown := [(x, y) for x, y in points if x > 0.0 and y > 0.0]:
         axes.loglog(*zip(*shown, strict=True), linestyle="none", **look)
         axes.minorticks_off()
         for axis in (axes.xaxis, axes.yaxis):
             low, high = axis.get_view_interval()
-            axis.set_major_locator(LogLocator(subs=(1.0,) if high > 100.0 * low else (1.0, 2.0, 5.0), numticks=5))
+            by_decade = LogLocator(subs=(1.0,) if high > 100.0 * low else (1.0, 2.0, 5.0), numticks=5)
+            axis.set_major_locator(MaxNLocator(4) if high < 5.0 * low else by_decade)
             axis.set_major_formatter("{x:g}")
 
 
