@@ -13,12 +13,7 @@ from benchmarks.engines import decoding, networks, news
 from benchmarks.exported_networks import roofline
 
 JOBS = {"networks": networks.figures, "decoding": decoding.figures, "news": news.figures}
-ENGINES = {
-    "fasttext": "fasttext-wheel",
-    "onnxruntime": "onnxruntime",
-    "openvino": "openvino",
-    "ctranslate2": "ctranslate2",
-}
+ENGINES = ("fasttext-wheel", "onnxruntime", "openvino", "ctranslate2")  # packages
 
 
 def _installed(package: str) -> bool:
