@@ -1,6 +1,7 @@
 """SNIP in many rounds."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,5 @@ class FORCE(SNIP):
 
     def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         sparse = [(mask * parameter.detach()).requires_grad_() for mask, parameter in self.masked_parameters]
-        return self.sensitivity(
-            lambda data: at(model, self.masked_parameters, sparse, data), sparse, loss, dataloader, device
-        )
+        call = partial(at, model, self.masked_parameters, sparse)
+        return [score.abs() for score in self.sensitivity(call, sparse, loss, dataloader, device)]

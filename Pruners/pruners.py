@@ -67,7 +67,7 @@ class Saliency(Pruner):
     def sensitivity(
         self, call: Callable, weights: list[Tensor], loss: Callable, dataloader: Iterable, device: torch.device
     ) -> list[Tensor]:
-        """Return |theta * dL/dw| at `weights`, which the output call(data) depends on."""
+        """Return theta * dL/dw at `weights`, which the output call(data) depends on."""
         total = [torch.zeros_like(weight) for weight in weights]
         for data, target in dataloader:
             value = loss(call(data.to(device)), target.to(device))

@@ -194,7 +194,7 @@ def test_the_box_sees_what_it_needs_of_the_project_and_no_more():
     seen = {name.removeprefix("/code/") for name in files if not name.endswith(".pyc")}
     assert {name.partition("/")[0] for name in seen} == {"Layers", "Models", "Pruners", "Utils", "Experiments"}
     assert {name for name in seen if name.startswith("Pruners/")} == {
-        f"Pruners/{name}.py" for name in ("__init__", "base", "guest", "pruners", "ranking", "untouched")
+        f"Pruners/{name}.py" for name in ("__init__", "base", "guest", "layout", "pruners", "ranking", "untouched")
     }
     assert all(name.startswith(("Experiments/__init__", "Experiments/candidate/")) for name in seen if "Exper" in name)
     assert submission == ["a.py"] and user == 1000 and not {"home", "etc/passwd", "mnt"} & {*top}

@@ -154,7 +154,7 @@ def test_a_beam_is_used_where_asked_for(trained, sample_data):
     [
         ("--experiment translate", ["--run"]),
         ("--experiment translate --run nowhere --text a", ["nowhere", "finished run"]),
-        ("--experiment translate --run nowhere --pruner grasp", ["unrecognized", "--pruner"]),
+        ("--experiment translate --run nowhere --pruner grasp", ["there is no flag --pruner"]),
         ("--experiment translat", ["'translat'", "did you mean translate?"]),
     ],
 )

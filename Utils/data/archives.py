@@ -13,13 +13,12 @@ from Utils.store import files
 Extract = Callable[[Path, Path], None]  # (folder with the archive, data directory): unpacks it and renames the files
 
 
-def fetch(data_dir: Path, title: str, url: str, md5: str, size: str, extract: Extract) -> None:
-    """Download an archive and unpack it below `data_dir`; size: in words, for the note.
+def fetch(data_dir: Path, title: str, url: str, name: str, md5: str, size: str, extract: Extract) -> None:
+    """Download an archive of this name and unpack it below `data_dir`; size: in words, for the note.
 
     Raises download.Unreachable if the archive cannot be downloaded or is not the published one, and UserError if it
     cannot be written. Existing files stay until a complete new file replaces them.
     """
-    name = url.rpartition("/")[2]
     console.note(f"{title}: fetching {url} ({size})")
     side = _side(data_dir, name)  # created only when there is something to put into it
     try:

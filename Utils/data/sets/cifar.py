@@ -65,7 +65,8 @@ def read(paths: Mapping[str, Path], title: str, raw: Sequence[RawFile]) -> Prepa
 def fetch(data_dir: Path, title: str, raw: Sequence[RawFile]) -> None:
     """Download the files `raw` below `data_dir` (see archives.fetch)."""
     theirs = archive(title)
-    archives.fetch(data_dir, title, theirs.url, theirs.tgz_md5, "170 MB", partial(_extract, theirs=theirs, raw=raw))
+    extract = partial(_extract, theirs=theirs, raw=raw)
+    archives.fetch(data_dir, title, theirs.url, theirs.filename, theirs.tgz_md5, "170 MB", extract)
 
 
 def _extract(side: Path, data_dir: Path, theirs: Any, raw: Sequence[RawFile]) -> None:

@@ -81,6 +81,7 @@ DATASET = Dataset(
         extract=extract,
     ),
     fetch=partial(
-        archives.fetch, title=OF["title"], url=OF["archive"], md5=OF["md5"], size="250 MB", extract=extract
+        archives.fetch, title=OF["title"], url=OF["archive"], name=OF["archive"].rpartition("/")[2], md5=OF["md5"],
+        size="250 MB", extract=extract,
     ),
 )  # fmt: skip
