@@ -440,6 +440,14 @@ def test_without_attach_or_under_weight_decay_it_is_torchs_adam(attach, decay):
         assert torch.equal(a, b)
 
 
+def test_without_a_memory_of_squares_it_is_torchs_adam():
+    ours, theirs = _pair(attach=True, betas=(0.9, 0.0))
+    for batch in _batches(20):
+        assert _step(*ours, batch) == _step(*theirs, batch)
+    for a, b in zip(ours[0].parameters(), theirs[0].parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e-21, 1e-10, 1.0])
 def test_gradients_of_any_size_move_weights_as_torchs_adam_does(size, shipped):
     """Bit for bit: squares that are zero, subnormal or lost beside eps too."""

@@ -309,6 +309,8 @@ def attach(optimizer: torch.optim.Adam, model: nn.Module) -> dict[Tensor, Rows]:
         group = groups.get(id(module.weight))
         if group is None or group["weight_decay"] != 0 or holders[id(module.weight)] > 1:
             continue
+        if not group["betas"][1]:  # the square of the latest gradient alone: a row at rest divides by zero
+            continue
         kind = compiled.kind(module.weight)
         attached[module.weight] = kind(module.weight, optimizer.state[module.weight], group)
         module.reading = ByRows(attached[module.weight], module.reading)
