@@ -66,7 +66,7 @@ def run(args: Namespace) -> list[Path]:
         about, stored = package.package(draft, args.format, uses, args.values)
         export, size, write = exported.build(about, stored, package.CHECKED), storage.size(stored), package.write
         user = "the folder Utils/exported loads them"
-    difference = package.difference(model, export, data, args.values)
+    difference = package.checked(model, export, data, draft.kind, args.values)
     about |= {"run": Path(args.run).resolve().name, "dataset": config.dataset, "largest_difference": difference}
     about |= {"shape": list(data.shape), "classes": list(data.classes)}
     about |= {"threads": torch.get_num_threads(), "torch": torch.__version__}

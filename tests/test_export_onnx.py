@@ -214,6 +214,25 @@ def test_what_torch_cannot_export_is_one_line():
 
 
 @needs_onnx
+def test_a_size_that_the_exporter_has_fixed_is_one_line(sample_data, tmp_path):
+    file = tmp_path / "net.py"
+    file.write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n"
+        "        self.out, self.start = nn.Linear(784, 10), nn.Parameter(torch.zeros(1, 784))\n\n"
+        "    def forward(self, data):\n"
+        "        return self.out(nn.functional.gelu(data.flatten(1) + self.start.expand(len(data), -1)))\n",
+        encoding="utf-8",
+    )
+    made = f"--dataset mnist --model {file}:Net --pruner snip --compression 1 --post-epochs 0 --result-dir {tmp_path}/R"
+    assert ask(made, sample_data)[0] == 0
+    (run,) = (tmp_path / "R" / "singleshot").iterdir()
+    code, out, err = ask(f"--experiment export --run {run} --format onnx-dense", sample_data)
+    assert (code, out) == (2, "") and "take it from x.shape" in err and err.count("\n") == 1
+    assert not list(run.glob("*onnx*"))
+
+
+@needs_onnx
 def test_a_network_of_unknown_parts_goes_out_and_is_measured(sample_data, tmp_path, monkeypatch):
     monkeypatch.setattr(measured, "SECONDS", 0.0005)
     file = tmp_path / "net.py"

@@ -53,7 +53,7 @@ def formats(
                 found[MASKED]["multiply_adds"] = form_timing.multiply_adds(whole, {}, uses[1])
             draft = package.reduced(whole, ONNX.get(name, name), exporter, data)
             found[name], loads[name] = (_graphs if name in ONNX else _packed)(draft, name, data, uses)
-            package.difference(model, loads[name](package.CHECKED), data)
+            package.checked(model, loads[name](package.CHECKED), data, draft.kind)
         except Exception as error:
             found.pop(name, None), loads.pop(name, None)
             left_out[name] = _reason(error)

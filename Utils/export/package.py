@@ -17,7 +17,7 @@ from Utils.data.loader import Loader
 from Utils.errors import UserError
 from Utils.export import form_timing, storage
 from Utils.export.draft import Draft
-from Utils.export.formats import FORMATS, GENERAL, ONNX
+from Utils.export.formats import FORMATS, GENERAL, GRAPH_ONLY, ONNX
 from Utils.export.trace import Unknown
 from Utils.store import files
 
@@ -94,6 +94,22 @@ def parameters(tensors: Mapping[str, Tensor]) -> int:
     """Return how many real numbers are stored, not counting masks."""
     real = (value for name, value in tensors.items() if not name.endswith("_mask") and value.is_floating_point())
     return sum(value.numel() for value in real)
+
+
+def checked(model: nn.Module, export: nn.Module, data: Corpus, kind: str, values: str = "float32") -> float:
+    """Return the `difference`. Raises UserError if a graph by torch's exporter computes something else.
+
+    kind: of the draft.
+    """
+    try:
+        return difference(model, export, data, values)
+    except Exception as error:  # ONNX Runtime has errors of its own
+        if kind != GRAPH_ONLY:
+            raise
+        raise UserError(
+            f"the graph that torch makes of this model computes something else on {CHECKED} examples; a size that "
+            "forward takes by len() or int() is fixed in it: take it from x.shape"
+        ) from error
 
 
 @torch.no_grad()

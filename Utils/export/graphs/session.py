@@ -23,7 +23,7 @@ class _Session:
 
     def __init__(self, content: bytes) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+        options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 4
         self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self.inputs, self.outputs = ([x.name for x in f()] for f in (self.session.get_inputs, self.session.get_outputs))
 
