@@ -9,7 +9,7 @@ from Utils import load
 from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
-from Utils.export.formats import FORMATS, ONNX, VALUES, onnx_missing
+from Utils.export.formats import FORMATS, GENERAL, ONNX, VALUES, onnx_missing
 
 # torch is imported only after the run has been found.
 
@@ -47,7 +47,7 @@ def run(args: Namespace) -> list[Path]:
     from Utils.export import package, storage
 
     exporter = load.exporter(data.dataset)
-    whole = package.whole(model, exporter, args.format)
+    whole = package.whole(model, exporter, args.format == GENERAL)
     draft = package.reduced(whole, ONNX.get(args.format, args.format), exporter, data)
     stored: Any
     write: Any

@@ -14,13 +14,7 @@ from typing import Any
 
 from Experiments.theory import shared
 from Experiments.theory.shared import check  # noqa: F401
-from Utils.commandline.parser import Parser
-
-
-def flags(top: Parser) -> None:
-    """Add the flags of this experiment to the parser."""
-    usual = ["mag", "snip", "grasp", "synflow"]
-    shared.flags(top, {"pruner_list": usual}, (*shared.TRAINING, "pruner"))
+from Experiments.theory.shared import flags_of_scores as flags  # noqa: F401
 
 
 def run(args: Namespace) -> list[Path]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from Experiments.theory import shared
 from Experiments.theory.shared import check  # noqa: F401
-from Utils.commandline.parser import Parser
+from Experiments.theory.shared import flags_of_scores as flags  # noqa: F401
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 DRAWN = 64  # units of a junction in the figure, at most
 HEADER = ("writers and readers", "kind", "units")
 WAYS = {"units": "every parameter", "units-pruned": "what is prunable alone"}
-
-
-def flags(top: Parser) -> None:
-    """Add the flags of this experiment to the parser."""
-    usual = ["mag", "snip", "grasp", "synflow"]
-    shared.flags(top, {"pruner_list": usual}, (*shared.TRAINING, "pruner"))
 
 
 def run(args: Namespace) -> list[Path]:

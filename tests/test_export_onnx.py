@@ -189,8 +189,8 @@ def test_any_classifier_has_a_dense_graph_with_its_masks_multiplied_in(name):
 
     model, shape = unknown(name)
     with pytest.raises(UserError, match=r"does not know .*; --format onnx-dense exports any classifier"):
-        package.whole(model, classifier, "onnx")
-    draft = package.whole(model, classifier, "onnx-dense")
+        package.whole(model, classifier, False)
+    draft = package.whole(model, classifier, True)
     graph = traced.graphs(draft, shape, 10)["network"].model("x", {})
     found = session.KINDS[draft.kind]({"network": graph.SerializeToString()})
     for count in (1, 7):
@@ -207,26 +207,32 @@ def test_what_torch_cannot_export_is_one_line():
         def forward(self, data):
             return super().forward(data.flatten(1).frexp().mantissa)
 
-    draft = package.whole(Odd(4, 10), classifier, "onnx-dense")
+    draft = package.whole(Odd(4, 10), classifier, True)
     with pytest.raises(UserError, match=r"^torch cannot export this model as a graph .*$") as refused:
         traced.graphs(draft, (1, 2, 2), 10)
     assert "\n" not in str(refused.value)
 
 
+def run_of(place, sample_data, source):
+    """The directory of a run, in `place`/R, of the class Net that the source defines."""
+    (place / "net.py").write_text(source, encoding="utf-8")
+    net = f"--dataset mnist --model {place}/net.py:Net --pruner snip --compression 1 --post-epochs 0"
+    assert ask(f"{net} --result-dir {place}/R", sample_data)[0] == 0
+    (made,) = (place / "R" / "singleshot").iterdir()
+    return made
+
+
 @needs_onnx
 def test_a_size_that_the_exporter_has_fixed_is_one_line(sample_data, tmp_path):
-    file = tmp_path / "net.py"
-    file.write_text(
+    run = run_of(
+        tmp_path,
+        sample_data,
         "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
         "    def __init__(self):\n        super().__init__()\n"
         "        self.out, self.start = nn.Linear(784, 10), nn.Parameter(torch.zeros(1, 784))\n\n"
         "    def forward(self, data):\n"
         "        return self.out(nn.functional.gelu(data.flatten(1) + self.start.expand(len(data), -1)))\n",
-        encoding="utf-8",
     )
-    made = f"--dataset mnist --model {file}:Net --pruner snip --compression 1 --post-epochs 0 --result-dir {tmp_path}/R"
-    assert ask(made, sample_data)[0] == 0
-    (run,) = (tmp_path / "R" / "singleshot").iterdir()
     code, out, err = ask(f"--experiment export --run {run} --format onnx-dense", sample_data)
     assert (code, out) == (2, "") and "take it from x.shape" in err and err.count("\n") == 1
     assert not list(run.glob("*onnx*"))
@@ -235,15 +241,12 @@ def test_a_size_that_the_exporter_has_fixed_is_one_line(sample_data, tmp_path):
 @needs_onnx
 def test_a_network_of_unknown_parts_goes_out_and_is_measured(sample_data, tmp_path, monkeypatch):
     monkeypatch.setattr(measured, "SECONDS", 0.0005)
-    file = tmp_path / "net.py"
-    file.write_text(
+    run = run_of(
+        tmp_path,
+        sample_data,
         "from torch import nn\n\n\nclass Net(nn.Sequential):\n    def __init__(self):\n        super().__init__("
         "nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.GELU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 10))\n",
-        encoding="utf-8",
     )
-    made = f"--dataset mnist --model {file}:Net --pruner snip --compression 1 --post-epochs 0 --result-dir {tmp_path}/R"
-    assert ask(made, sample_data)[0] == 0
-    (run,) = (tmp_path / "R" / "singleshot").iterdir()
     for wrong, said in (("sparse", "exports any classifier"), ("onnx-dense --values float16", "in float32 alone")):
         code, out, err = ask(f"--experiment export --run {run} --format {wrong}", sample_data)
         assert (code, out) == (2, "") and said in err and err.count("\n") == 1

@@ -47,6 +47,11 @@ def flags(top: Parser, lists: dict[str, list], without: Sequence[str]) -> None:
     top.set_defaults(**dict.fromkeys(without))  # `check` gives them their usual values
 
 
+def flags_of_scores(top: Parser) -> None:
+    """Add the flags of an experiment that scores with several pruners and trains nothing."""
+    flags(top, {"pruner_list": ["mag", "snip", "grasp", "synflow"]}, (*TRAINING, "pruner"))
+
+
 def check(args: Namespace) -> Namespace:
     """Check the arguments and fill in their defaults. Raises UserError for a network of someone else's."""
     given = vars(args)

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from Utils.data.corpus import Corpus
 from Utils.errors import UserError
 from Utils.export import form_timing, package
 from Utils.export.draft import Draft
-from Utils.export.formats import FORMATS, GRAPH_ONLY, MASKED, ONNX, onnx_missing
+from Utils.export.formats import FORMATS, GENERAL, GRAPH_ONLY, MASKED, ONNX, onnx_missing
 from Utils.machine import timing
 
 SIZES = (1, 64)  # batch sizes
@@ -46,9 +46,10 @@ def formats(
     }
     loads: dict[str, Load] = {MASKED: lambda size: model}
     left_out: dict[str, str] = {}
+    drafted = cache(partial(package.whole, model, exporter))
     for name in (*FORMATS, *ONNX):
         try:
-            whole = package.whole(model, exporter, name)
+            whole = drafted(name == GENERAL)
             if whole.kind != GRAPH_ONLY and "multiply_adds" not in found[MASKED]:
                 found[MASKED]["multiply_adds"] = form_timing.multiply_adds(whole, {}, uses[1])
             draft = package.reduced(whole, ONNX.get(name, name), exporter, data)

@@ -17,7 +17,7 @@ from Utils.data.loader import Loader
 from Utils.errors import UserError
 from Utils.export import form_timing, storage
 from Utils.export.draft import Draft
-from Utils.export.formats import FORMATS, GENERAL, GRAPH_ONLY, ONNX
+from Utils.export.formats import FORMATS, GENERAL, GRAPH_ONLY
 from Utils.export.trace import Unknown
 from Utils.store import files
 
@@ -25,15 +25,15 @@ CHECKED = 64  # number of test examples on which an export is compared with its 
 TOLERANCE = {"float32": 1e-4, "float16": 2e-2}  # largest difference of a logit, as a share of the largest logit
 
 
-def whole(model: nn.Module, exporter: Any, format: str) -> Draft:
+def whole(model: nn.Module, exporter: Any, general: bool) -> Draft:
     """Return the draft of a model. Raises UserError if the format cannot hold such a model.
 
-    A graph of the dense network is torch's own where this project knows no operation for a part of the model.
+    general: the format is GENERAL, whose graph is torch's own where a part of the model is of no operation known here.
     """
     try:
         return exporter.draft(model)
     except Unknown as error:
-        if ONNX.get(format) != "dense":
+        if not general:
             raise UserError(f"{error}; --format {GENERAL} exports any classifier") from error
     from Utils.export.graphs import traced
 

@@ -48,9 +48,8 @@ def splits(prepared: Prepared) -> dict:
     from Utils.data.examples import Images
 
     if "train_pixels" in prepared.tensors:
-        varied = {"train": {"flip": True}}
         of = (OF["mean"], OF["std"])
-        return {split: Images.of(prepared.tensors, split, *of, **varied.get(split, {})) for split in FOLDERS}
+        return {split: Images.of(prepared.tensors, split, *of, flip=split == "train") for split in FOLDERS}
     mean, std = (torch.tensor(OF[name]).view(-1, 1, 1) * 255 for name in ("mean", "std"))
     return {
         split: photographs.Photographs(
