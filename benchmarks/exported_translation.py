@@ -42,10 +42,10 @@ def pruned(compression: float) -> nn.Module:
     return model
 
 
-def sentence() -> Tensor:
-    """[1, STEPS] random words."""
-    words = torch.randint(EOS + 1, WORDS[0], (1, STEPS), generator=torch.Generator().manual_seed(1))
-    words[0, 0], words[0, -1] = BOS, EOS
+def sentences(count: int) -> Tensor:
+    """[count, STEPS] random words."""
+    words = torch.randint(EOS + 1, WORDS[0], (count, STEPS), generator=torch.Generator().manual_seed(1))
+    words[:, 0], words[:, -1] = BOS, EOS
     return words
 
 
@@ -68,7 +68,7 @@ def least_bytes(model: nn.Module) -> tuple[float, int]:
 
 
 def measured(compression: float, rounds: int) -> dict[str, Any]:
-    model, source = pruned(compression), sentence()
+    model, source = pruned(compression), sentences(1)
     draft = translation.draft(model)
     least, whole = least_bytes(model)
     rest = storage.size(draft.tensors) - whole

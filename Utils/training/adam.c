@@ -101,15 +101,25 @@ ALWAYS times(int64_t count, const float *restrict from, float factor, float *res
         to[l] = from[l] * factor;
 }
 
-/* Tiles of `high` rows and `wide` columns; a row that is wider than a tile is cut. */
+/* Tiles of `high` rows and `wide` columns, of `rows` and `width`; a row that is wider than a tile is cut. */
 typedef struct {
-    int64_t high, wide, across, all;
+    int64_t rows, width, high, wide, across, all;
 } Tiling;
+
+typedef struct {
+    int64_t top, left, high, wide;
+} Tile;
 
 static Tiling tiling(int64_t rows, int64_t width)
 {
     int64_t wide = LESSER(width, TILE), high = TILE / wide, across = (width + wide - 1) / wide;
-    return (Tiling){high, wide, across, (rows + high - 1) / high * across};
+    return (Tiling){rows, width, high, wide, across, (rows + high - 1) / high * across};
+}
+
+static inline Tile tile_of(const Tiling *all, int64_t t)
+{
+    int64_t top = t / all->across * all->high, left = t % all->across * all->wide;
+    return (Tile){top, left, LESSER(all->high, all->rows - top), LESSER(all->wide, all->width - left)};
 }
 
 /* The rows at the start of a step: to value go start moved by the rule, to average and square (NULL: nowhere) the
@@ -121,8 +131,8 @@ void begin(const Table *table, const int64_t *rows, int64_t count, const float *
     Tiling tiles = tiling(count, width);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t t = 0; t < tiles.all; t++) {
-        int64_t top = t / tiles.across * tiles.high, left = t % tiles.across * tiles.wide;
-        int64_t high = LESSER(tiles.high, count - top), wide = LESSER(tiles.wide, width - left);
+        const Tile tile = tile_of(&tiles, t);
+        const int64_t top = tile.top, left = tile.left, high = tile.high, wide = tile.wide;
         float m[TILE], v[TILE], x[TILE];
         for (int64_t i = 0; i < high; i++) {
             int64_t row = rows ? rows[top + i] : top + i, from = row * width + left, rest = step - table->last[row];
@@ -158,8 +168,8 @@ void finish(const Table *table, const int64_t *rows, int64_t count, const float 
     Tiling tiles = tiling(count, width);
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t t = 0; t < tiles.all; t++) {
-        int64_t top = t / tiles.across * tiles.high, left = t % tiles.across * tiles.wide;
-        int64_t high = LESSER(tiles.high, count - top), wide = LESSER(tiles.wide, width - left);
+        const Tile tile = tile_of(&tiles, t);
+        const int64_t top = tile.top, left = tile.left, high = tile.high, wide = tile.wide;
         float m[TILE], v[TILE], x[TILE], slope[TILE];
         for (int64_t i = 0, from = top * width + left; i < high; i++, from += width) {
             int64_t row = rows[top + i], rest = step - table->last[row], at = row * width + left;

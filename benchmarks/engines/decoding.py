@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import scaffold
-from benchmarks.exported_translation import STEPS, WORDS, pruned
+from benchmarks.exported_translation import STEPS, WORDS, pruned, sentences
 from Layers.layers import masked
 from Layers.pairs import BOS, EOS
 from Utils import exported
@@ -34,13 +34,6 @@ def spoken(model: nn.Module) -> nn.Module:
     with torch.no_grad():
         model.generator.bias[EOS] = -1e4
     return model
-
-
-def sentences(count: int) -> Tensor:
-    """[count, STEPS] random words."""
-    words = torch.randint(EOS + 1, WORDS[0], (count, STEPS), generator=torch.Generator().manual_seed(1))
-    words[:, 0], words[:, -1] = BOS, EOS
-    return words
 
 
 @torch.no_grad()
