@@ -35,6 +35,7 @@ def run(args: Namespace) -> list[Path]:
     """Write the report below `args.report_dir` and return its files. The store is only read.
 
     The comparison is compare.md, compare.json and figures/retained.svg; the rest is report.html, tables/ and figures/.
+    Tables and figures of an earlier report that this one does not make are removed (Experiments/reporting/writing.py).
     """
     from Experiments.reporting import study
 
@@ -68,6 +69,7 @@ def run(args: Namespace) -> list[Path]:
         *writing.pictures(out, [picture for group in pictures.values() for picture in group]),
         files.save_text(out / "report.html", page.build(found, tables, comparison, pictures)),
     ]
+    written.append(writing.settle(out, written))
     left_out = f", {len(found.left_out)} left out" if found.left_out else ""
     print(
         f"{counted(len(found.runs), 'run')}{left_out}, {counted(len(found.tasks), 'task')}. "

@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import DASH, Table, spread
 from Utils.study import answer, contrasts, retained, statements
-from Utils.study.statistics import interval
+from Utils.study.statistics import FLIPPED, interval
 from Utils.study.tasks import Task, Variant, label, pruner_title
 
 ANSWER = "answer"  # the table of the primary contrasts
+INTERVALS = (
+    f"From {FLIPPED} seeds on the interval is that of the sign-flip test: it holds every value that the test does not "
+    "reject as the centre of the differences, taken to scatter alike above and below it; with fewer seeds it is "
+    "Student's t, of the mean."
+)
 LISTED = 4  # statements of a claim shown in the table; compare.json has all
 
 
@@ -46,7 +51,7 @@ class Comparison:
             "rule": statements.RULE,
             "on_samples": self.on_samples,
             "claims": [_claim(claim) for claim in self.claims],
-            **{table.name: [*map(_finite, table.records)] for table in self.contrasts},
+            **{table.name: [*map(_finite, table.records)] for table in self.tables[:-1]},
         }
 
 
@@ -54,12 +59,11 @@ def compare(study: Study) -> Comparison:
     """Return the comparison of these runs."""
     pairs = [found for task in study.tasks for found in contrasts.pruners(task)]
     variants = [found for task in study.tasks for found in contrasts.variants(task)]
-    first, second = map(pruner_title, (contrasts.FIRST, contrasts.SECOND))
     tables = [
         answer_table(study.tasks),
         retained_table(study.tasks),
         threshold_table(study.tasks),
-        contrast_table("pairs", f"{first} against {second}, paired by seed", pairs),
+        contrast_table("pairs", f"Pruners against {pruner_title(contrasts.BASE)}, paired by seed", pairs),
         contrast_table("variants", "Other settings, paired by seed", variants),
     ]
     filled = [table for table in tables if table.rows]
@@ -91,23 +95,33 @@ def _series(tasks: Iterable[Task]) -> Iterable[tuple[Task, Variant, str, list[st
 def answer_table(tasks: Sequence[Task]) -> Table:
     """Return the table of the primary contrasts."""
     rows, records = [], []
-    for one in answer.primaries(tasks):
-        spread = DASH if one.ends is None else f"{one.ends[0]:+.2f} to {one.ends[1]:+.2f}"
+    found = answer.primaries(tasks)
+    for one in found:
+        mean, seeds = one.interval, len(one.by_seed)
         p = DASH if one.adjusted is None else f"{one.adjusted:.2g}"
-        seeds, (low, high) = len(one.by_seed), one.ends or (None, None)
-        rows.append([one.question, one.where, f"{one.mean:+.2f}", spread, str(seeds), p, one.verdict])
+        row = [one.question, one.where, f"{mean.mean:+.2f}", mean.ends(), f"{one.median:+.2f}", str(seeds)]
+        rows.append([*row, f"{min(one.known, seeds)} of {seeds}", p, one.verdict])
         records.append(
-            {"question": one.question, "where": one.where, "mean": one.mean, "low": low, "high": high}
-            | {"seeds": seeds, "p": one.p, "p_adjusted": one.adjusted, "verdict": one.verdict}
+            {"question": one.question, "where": one.where, "mean": mean.mean, "low": mean.low, "high": mean.high}
+            | {"median": one.median, "seeds": seeds, "known_before": one.known}
+            | {"p": one.p, "p_adjusted": one.adjusted, "verdict": one.verdict}
         )
-    header = ["question", "on", "mean, points", "95 % interval", "seeds", "p, adjusted", "verdict"]
+    header = ["question", "on", "mean, points", "95 % interval", "median", "seeds", "of them before it was named"]
+    family = answer.named()
+    bare = [
+        where for question, where in family if (question, where) not in {(one.question, one.where) for one in found}
+    ]
+    without = f" No runs yet: {'; '.join(bare)}." if bare else ""
     note = (
-        f"The primary contrasts, at compression {answer.COMPRESSION:g}, after the last epoch, paired by seed: of each "
-        "task one, chosen before its runs were made. p of the two-sided sign-flip test, adjusted for all contrasts "
-        f"with {answer.SEEDS} seeds or more (Holm 1979); with fewer there is no verdict. The interval belongs to the "
-        "test: it holds the differences that the test does not reject, of each contrast alone."
+        f"The primary contrasts, at compression {answer.COMPRESSION:g}, after the last epoch, paired by seed. They "
+        f"were named on {answer.CHOSEN['named']}; where seeds of a task were in the history by then, whoever chose "
+        f"could know them, and only where there were none was the contrast chosen before its runs. "
+        f"{answer.CHOSEN['since']} p of the two-sided sign-flip test, adjusted (Holm 1979) for all {len(family)} "
+        f"contrasts that are named, of which those with fewer than {answer.SEEDS} seeds count as p = 1 and have no "
+        f"verdict.{without} {INTERVALS} It is of each contrast alone, not adjusted. A median far from the mean: a few "
+        "seeds make the mean."
     )
-    return Table(ANSWER, "The study's questions", header, rows, records, note)
+    return Table(ANSWER, "The study's questions", [*header, "p, adjusted", "verdict"], rows, records, note)
 
 
 def retained_table(tasks: Sequence[Task]) -> Table:
@@ -144,7 +158,8 @@ def threshold_table(tasks: Iterable[Task]) -> Table:
     note = (
         "The compression at which the mean first falls below that level, linear between the points measured (dense is "
         f"0); 95 % interval by bootstrap over seeds, from {retained.MIN_SEEDS} seeds on. "
-        '"Above": not reached by the highest compression measured.'
+        '"Above": not reached by the highest compression measured. "The seeds agree": to two decimals the interval has '
+        "no width, for what is uncertain is the straight line, about which seeds say nothing."
     )
     return Table("thresholds", "Compression up to which so much is retained", header, rows, records, note)
 
@@ -159,12 +174,14 @@ def contrast_table(name: str, title: str, compared: Iterable[contrasts.Contrast]
         row = [task.title, setting, pruner_title(contrast.pruner), f"{compression:g}", contrast.what]
         rows.append([*row, f"{mean.mean:+.2f}", mean.ends(), p, str(mean.count)])
         where = {**task.record, "setting": setting, "what": contrast.what, "pruner": contrast.pruner}
-        numbers = {"compression": compression, **mean.record, "p": contrast.p, "smallest_p": contrast.smallest_p}
-        records.append(where | numbers)
+        numbers = {"mean": mean.mean, "low": mean.low, "high": mean.high, "seeds": mean.count}
+        records.append(
+            {**where, "compression": compression, **numbers, "p": contrast.p, "smallest_p": contrast.smallest_p}
+        )
     header = ["task", "setting", "pruner", "compression", "difference", "its mean", "95 % interval", "p", "seeds"]
     note = (
-        "Differences of accuracy or BLEU, in points; Student's t interval; p, two-sided, of the sign-flip "
-        "permutation test, exact up to 20 seeds; n seeds cannot bring it below 2 / 2^n."
+        f"Differences of accuracy or BLEU, in points. {INTERVALS} p, two-sided, of the sign-flip permutation test, "
+        "exact up to 20 seeds, not adjusted; n seeds cannot bring it below 2 / 2^n."
     )
     return Table(name, title, header, rows, records, note)
 

@@ -1,11 +1,14 @@
-"""Writing of a report's files, each under a temporary name and then renamed."""
+"""Writing of a report's files, each under a temporary name and then renamed, and removal of those no longer made."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 from Experiments.reporting.canvas import Picture
 from Experiments.reporting.table import Table
+from Utils import console
 from Utils.store import files
+
+MADE = "report.sha256"  # the report's own files with their checksums, as `sha256sum --check` reads them
 
 
 def tables(folder: Path, written: Iterable[Table]) -> list[Path]:
@@ -27,3 +30,25 @@ def picture(folder: Path, made: Picture) -> list[Path]:
     """Write <name>.svg and .png; return the paths."""
     drawn = files.save_text(folder / f"{made.name}.svg", made.svg)
     return [drawn, files.write_bytes(folder / f"{made.name}.png", made.png)]
+
+
+def settle(folder: Path, written: Iterable[Path]) -> Path:
+    """List the report's files in MADE and return its path; remove tables and figures of an earlier one not written now.
+
+    A file that MADE does not list is the user's. One that has changed since it was listed stays, with a warning.
+    """
+    now = {path.relative_to(folder).as_posix(): files.sha256(path) for path in written}
+    try:
+        lines = (folder / MADE).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        lines = []
+    before = {name: sum_ for sum_, _, name in (line.partition("  ") for line in lines) if name not in now}
+    for name, sum_ in before.items():
+        path = folder / name
+        if Path(name).parts[:-1] not in {("tables",), ("figures",)} or not path.is_file():
+            continue
+        if files.sha256(path) == sum_:
+            path.unlink()
+        else:
+            console.warn(f"{path} was of an earlier report and has changed since; it is left, and no longer up to date")
+    return files.save_text(folder / MADE, "".join(f"{now[name]}  {name}\n" for name in sorted(now)))

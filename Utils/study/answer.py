@@ -1,23 +1,23 @@
-"""The study's own questions, each with one primary contrast per task, chosen before its runs (answer.toml).
+"""The study's own questions, each with its primary contrasts, which answer.toml names with when each was chosen.
 
 1. Does GraSP beat random pruning? GraSP less Rand at compression 1, after the last epoch, paired by seed.
 2. Does pruning hurt text more than images? On one network for both (Models/matched.py): what an image task retains at
    compression 1 with Rand, less what the text task retains, paired by seed.
 
-The p-values of all contrasts with enough seeds are adjusted together (Holm 1979). With fewer seeds there is an interval
-and no verdict.
+The p-values of all contrasts that are named there are adjusted together (Holm 1979); one with too few seeds counts as
+p = 1 and has an interval and no verdict.
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import product, zip_longest
 from pathlib import Path
+from statistics import median
 
 from Utils import load
 from Utils.study.retained import retained
-from Utils.study.statistics import Differences, flip_interval, holm, paired
+from Utils.study.statistics import Differences, holm, interval, paired
 from Utils.study.tasks import Task, pruner_title
 from Utils.wording import counted
 
@@ -25,6 +25,7 @@ CHOSEN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="u
 FIRST, SECOND, MENDED = CHOSEN["first"], CHOSEN["second"], CHOSEN["mended"]
 COMPRESSION, SEEDS, LEVEL = CHOSEN["compression"], CHOSEN["seeds"], CHOSEN["level"]
 MATCHED = load.MODELS[CHOSEN["matched"]]  # the networks that take texts and images
+KNOWN = {(row["dataset"], row["model"]): row["known"] for row in CHOSEN["tasks"]}  # seeds before it was named
 PRUNER, SENSITIVITY = "GraSP less Rand", "retained, images less text"
 ABOVE, BELOW, NOT_SHOWN = "above 0", "below 0", "no difference shown"
 WORDS = {  # of a verdict in a sentence
@@ -34,7 +35,7 @@ WORDS = {  # of a verdict in a sentence
     },
 }  # fmt: skip
 MANY = ", "  # between contrasts
-MISSING = "not known, for there are no runs"
+NO_RUNS = "no runs yet"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Primary(Differences):
     question: str  # PRUNER or SENSITIVITY
     where: str
     text: bool  # about text alone; a contrast between text and images is about neither alone
+    known: int = 0  # seeds that were in the history before the contrast was named
+    sides: str = ""  # both sides in words, where the difference alone says little
+    cut: tuple[frozenset[str], ...] = ()  # of each side, the seeds whose masks cut classes off
     adjusted: float | None = None  # p-value after Holm's correction; None with fewer than SEEDS seeds
 
     @property
@@ -51,13 +55,10 @@ class Primary(Differences):
         """Return the mean difference."""
         return self.interval.mean
 
-    @cached_property
-    def ends(self) -> tuple[float, float] | None:
-        """Return the ends of the 95 % interval that belongs to the sign-flip test; None with too few seeds for one.
-
-        Student's interval can include 0 where the test shows a difference: one seed that loses a class stretches it.
-        """
-        return flip_interval([*self.by_seed.values()])
+    @property
+    def median(self) -> float:
+        """Return the median difference, which a few seeds do not move."""
+        return median(self.by_seed.values())
 
     @property
     def verdict(self) -> str:
@@ -69,13 +70,25 @@ class Primary(Differences):
         return ABOVE if self.mean > 0 else BELOW
 
     def words(self) -> str:
-        """Return where the contrast is, its number, interval and seeds."""
-        spread = "" if self.ends is None else f", {self.ends[0]:+.2f} to {self.ends[1]:+.2f}"
-        return f"{self.where} ({self.mean:+.2f} points{spread}, {counted(len(self.by_seed), 'seed')})"
+        """Return where the contrast is, its numbers, interval and seeds."""
+        spread = "" if self.interval.half is None else f", {self.interval.ends()}"
+        numbers = f"{self.mean:+.2f} points{spread}, median {self.median:+.2f}, {counted(len(self.by_seed), 'seed')}"
+        return f"{self.where} ({numbers}{'; ' * bool(self.sides)}{self.sides})"
 
 
 def _asked(task: Task) -> bool:
-    return task.record in CHOSEN["tasks"] or task.model in MATCHED
+    return (task.dataset, task.model) in KNOWN
+
+
+def named() -> list[tuple[str, str]]:
+    """Return the question and the place of each contrast of answer.toml, with runs or without: Holm's family."""
+    of = [(load.dataset(dataset), model) for dataset, model in KNOWN]
+    kinds = [
+        (SENSITIVITY, f"{image.title} less {text.title}, {model}")
+        for (image, model), (text, other) in product(of, of)
+        if model == other and model in MATCHED and image.kind == "image" and text.kind == "text"
+    ]
+    return [*((PRUNER, f"{data.title}, {model}") for data, model in of), *kinds]
 
 
 def beside(tasks: Sequence[Task]) -> list[tuple[Task | None, Task | None]]:
@@ -102,32 +115,61 @@ def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) 
     """Return `first` less `second` at COMPRESSION for each task that has both, in points of its metric."""
     found = []
     for task in filter(_asked, tasks):
-        by_seed = paired(task.values(first, COMPRESSION), task.values(second, COMPRESSION))
+        by_seed = paired(*(task.values(pruner, COMPRESSION) for pruner in (first, second)))
         if by_seed:
-            found.append(Primary(by_seed, PRUNER, task.title, task.kind != "image"))
+            cut = tuple(_cut(task, pruner) & by_seed.keys() for pruner in (first, second))
+            known = KNOWN[task.dataset, task.model]
+            found.append(Primary(by_seed, PRUNER, task.title, task.kind != "image", known, cut=cut))
     return found
+
+
+def _cut(task: Task, pruner: str) -> frozenset[str]:
+    """Return the seeds whose masks leave two classes or more that no weight reaches: one such can still be answered."""
+    runs = task.runs(pruner, COMPRESSION).items()
+    return frozenset(seed for seed, run in runs if len(run.result["dead"]["classes"]["alive"]) < run.classes - 1)
 
 
 def of_kinds(tasks: Sequence[Task]) -> list[Primary]:
     """Return what images retain less what text retains (Rand, percent), for each pair of tasks of a matched network."""
     found = []
-    for model in MATCHED:
-        matched = [task for task in tasks if task.model == model]
-        for image in (task for task in matched if task.kind == "image"):
-            for text in (task for task in matched if task.kind == "text"):
-                by_seed = paired(*(retained(task, SECOND, COMPRESSION) for task in (image, text)))
-                if by_seed:
-                    where = f"{image.data_title} less {text.data_title}, {model}"
-                    points = {seed: 100.0 * value for seed, value in by_seed.items()}
-                    found.append(Primary(points, SENSITIVITY, where, False))
+    asked = [task for task in tasks if _asked(task) and task.model in MATCHED]
+    for image, text in product(asked, asked):
+        if image.model != text.model or (image.kind, text.kind) != ("image", "text"):
+            continue
+        by_seed = paired(*(retained(task, SECOND, COMPRESSION) for task in (image, text)))
+        if by_seed:
+            where = f"{image.data_title} less {text.data_title}, {image.model}"
+            points = {seed: 100.0 * value for seed, value in by_seed.items()}
+            sides = ", ".join(_side(task, points) for task in (image, text))
+            known = min(KNOWN[task.dataset, task.model] for task in (image, text))
+            found.append(Primary(points, SENSITIVITY, where, False, known, sides))
     return found
 
 
+def _side(task: Task, seeds: Iterable[str]) -> str:
+    """Return what a task retains on these seeds, of how many weights."""
+    runs, values = task.runs(SECOND, COMPRESSION), retained(task, SECOND, COMPRESSION)
+    mean = interval(values[seed] for seed in seeds)
+    parts = next(runs[seed].result["parameters"] for seed in seeds)
+    assert mean is not None  # there is a seed
+    return (
+        f"{task.data_title} retains {100.0 * mean.mean:.1f} % with {parts['prunable_kept']:,} of "
+        f"{parts['prunable']:,} prunable weights, which leaves {100.0 * parts['kept'] / parts['total']:.1f} % of all"
+    )
+
+
 def primaries(tasks: Sequence[Task]) -> list[Primary]:
-    """Return all primary contrasts, with adjusted p-values where there are SEEDS seeds."""
+    """Return all primary contrasts that have a seed, with adjusted p-values where there are SEEDS seeds.
+
+    They are adjusted for all contrasts that are named, so that they do not depend on which of these have runs.
+    """
     found = [*of_pruners(tasks), *of_kinds(tasks)]
-    adjusted = iter(holm([one.p for one in found if len(one.by_seed) >= SEEDS]))
-    return [replace(one, adjusted=next(adjusted)) if len(one.by_seed) >= SEEDS else one for one in found]
+    tested = [one.p if len(one.by_seed) >= SEEDS else 1.0 for one in found]
+    adjusted = holm([*tested, *[1.0] * (len(named()) - len(found))])
+    return [
+        replace(one, adjusted=p) if len(one.by_seed) >= SEEDS else one
+        for one, p in zip(found, adjusted[: len(found)], strict=True)
+    ]
 
 
 def sentences(tasks: Sequence[Task]) -> list[str]:
@@ -135,17 +177,40 @@ def sentences(tasks: Sequence[Task]) -> list[str]:
     found = primaries(tasks)
     pruners = [one for one in found if one.question == PRUNER]
     kinds = [one for one in found if one.question == SENSITIVITY]
-    mended = {name: of_pruners(tasks, name, SECOND) for name in MENDED}
-    repairs = [f"{pruner_title(name)} less Rand comes to {_listed(found)}" for name, found in mended.items()]
+    text, images = (_sorted([one for one in pruners if one.text == kind], PRUNER) for kind in (True, False))
+    mended = {pruner_title(name): of_pruners(tasks, name, SECOND) for name in MENDED}
+    repairs = [f"{title} less Rand: {_listed(repaired)}" for title, repaired in mended.items()]
     without = [one.where for one in found if one.adjusted is None]
     return [
-        f"With a tenth of the weights, on text, GraSP is {_sorted([one for one in pruners if one.text], PRUNER)}.",
-        f"On images, it is {_sorted([one for one in pruners if not one.text], PRUNER)}.",
-        f"On one network for both kinds, with a tenth of the weights, {_sorted(kinds, SENSITIVITY)}.",
-        f"Mended, {'; '.join(repairs)}.",
+        f"With a tenth of the prunable weights, GraSP is, on text, {text}; and, on images, {images}.",
+        "On one network for both kinds, whose weights behind the input layer are pruned by Rand to a tenth, "
+        f"{_sorted(kinds, SENSITIVITY)}.",
+        f"GraSP with its score mended: {'; '.join(repairs)}.",
+        f"Why GraSP loses: {_why([one for one in pruners if one.mean < 0.0])}.",
         f"Verdicts need {SEEDS} seeds{' and are missing for ' * bool(without)}{MANY.join(without)}; so few tasks and "
         "networks say nothing about text and images in general.",
     ]
+
+
+def _why(losses: Sequence[Primary]) -> str:
+    """Return what the masks leave of the classes where GraSP comes out below Rand."""
+    parts = []
+    for one in losses:
+        first, second = one.cut
+        if first or second:
+            rest = interval(value for seed, value in one.by_seed.items() if seed not in first | second)
+            others = (
+                "" if rest is None else f", and the other {rest.count} differ by {rest.mean:+.2f} points on average"
+            )
+            parts.append(
+                f"on {one.where} its masks leave classes that no weight reaches, of which one alone can ever be the "
+                f"answer, on {len(first)} of {counted(len(one.by_seed), 'seed')} (Rand's on {len(second)}){others}"
+            )
+    if whole := [one.where for one in losses if not any(one.cut)]:
+        parts.append(
+            f"on {MANY.join(whole)} no masks do so, and it loses all the same, for which no reason is known yet"
+        )
+    return "; ".join(parts) or "no run shows it"
 
 
 def _sorted(contrasts: Sequence[Primary], question: str) -> str:
@@ -155,8 +220,8 @@ def _sorted(contrasts: Sequence[Primary], question: str) -> str:
     for verdict in verdicts:
         words = WORDS[question].get(verdict, "without a verdict yet on")
         parts.append(f"{words} {_listed([one for one in contrasts if one.verdict == verdict])}")
-    return "; ".join(parts) or MISSING
+    return "; ".join(parts) or f"not known ({NO_RUNS})"
 
 
 def _listed(contrasts: Sequence[Primary]) -> str:
-    return MANY.join(one.words() for one in contrasts) or MISSING
+    return MANY.join(one.words() for one in contrasts) or NO_RUNS

@@ -6,7 +6,7 @@ from Utils.study.runs import Run
 from Utils.study.statistics import Differences, smallest_p
 from Utils.study.tasks import MAIN, Side, Task, Variant, label, plain, pruner_title
 
-FIRST, SECOND = "grasp", "rand"  # the paper's question
+BASE = "rand"  # beside it stands every other pruner
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,14 @@ class Contrast(Differences):
 
 
 def pruners(task: Task) -> list[Contrast]:
-    """Compare FIRST with SECOND at each compression of each variant in which both have a common seed."""
+    """Compare each pruner with BASE at each compression of each variant in which both have a common seed."""
     result = []
     for variant in task.variants:
-        for compression in task.compressions(variant):
-            sides = [(name, compression, variant) for name in (FIRST, SECOND)]
-            what = f"{pruner_title(FIRST)} - {pruner_title(SECOND)}"
-            result += _contrast(task, what, variant, FIRST, compression, *sides)
+        for pruner in (name for name in task.pruners(variant) if name != BASE):
+            for compression in task.compressions(variant, pruner):
+                sides = [(name, compression, variant) for name in (pruner, BASE)]
+                what = f"{pruner_title(pruner)} - {pruner_title(BASE)}"
+                result += _contrast(task, what, variant, pruner, compression, *sides)
     return result
 
 

@@ -45,7 +45,9 @@ class Threshold:
 
     level: float
     value: float  # infinite if it lies above `highest`
-    low: float | None  # ends of the 95 % interval, by bootstrap over seeds; None with fewer than MIN_SEEDS
+    low: (
+        float | None
+    )  # ends of the 95 % interval, by bootstrap over seeds; None with fewer than MIN_SEEDS or without width
     high: float | None
     highest: float  # highest measured compression
     seeds: int
@@ -56,7 +58,8 @@ class Threshold:
     def text(self) -> str:
         """Return the threshold and its interval in words."""
         if self.low is None or self.high is None:
-            return f"{self._shown(self.value)} (no interval: {counted(self.seeds, 'seed')})"
+            why = counted(self.seeds, "seed") if self.seeds < MIN_SEEDS else "the seeds agree"
+            return f"{self._shown(self.value)} (no interval: {why})"
         if math.isinf(self.low):
             return f"{self._shown(self.value)} (all of the interval)"
         return f"{self._shown(self.value)} ({self._shown(self.low)} to {self._shown(self.high)})"
@@ -83,6 +86,8 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
             values = sorted(crossing(compressions, row, level) for row in curves.tolist())
             edge = round(len(values) * (1.0 - CONFIDENCE) / 2.0)
             low, high = values[edge], values[-1 - edge]
+            if math.isfinite(low) and f"{low:.2f}" == f"{high:.2f}":
+                low = high = None  # what is uncertain is the line between two compressions, which no seed knows
         value = crossing(compressions, curve.tolist(), level)
         result.append(Threshold(level, value, low, high, compressions[-1], seeds))
     return result

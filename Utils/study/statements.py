@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from Utils.study.retained import MIN_SEEDS
 from Utils.study.runs import Run
-from Utils.study.statistics import Interval, interval
+from Utils.study.statistics import FLIPPED, Differences, Interval, interval
 from Utils.study.tasks import Side, Task
 from Utils.wording import counted
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 RULE = (
     "A claim is one or more statements, each on a number with a 95 % interval over seeds (paired where two settings "
-    "are compared). A statement holds where its whole interval lies on the claimed side of the border, does not hold "
-    "where all of it lies on the other side, and is undecided where the interval includes the border or there are "
-    f"fewer than {MIN_SEEDS} (paired) seeds. A claim holds if all its statements do; it does not hold if one does not."
+    f"are compared; Student's t, from {FLIPPED} pairs on that of the sign-flip test). A statement holds where its "
+    "whole interval lies on the claimed side of the border, does not hold where all of it lies on the other side, and is "
+    "undecided where the interval includes the border or there are fewer than "
+    f"{MIN_SEEDS} (paired) seeds. A claim holds if all its statements do; it does not hold if one does not."
 )
 
 
@@ -109,5 +110,6 @@ def compared(
     statements = []
     for label, first, second in sides:
         by_seed, runs = task.paired(first, second)
-        statements += stated(label, by_seed.values(), runs, low, high)
+        if by_seed:
+            statements.append(Statement(label, Differences(by_seed).interval, tuple(runs), low, high))
     return statements

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 CONFIDENCE = 0.95
 ENUMERATED = 20  # a permutation test uses all 2^n signs up to this n; above, it draws DRAWN of them
 DRAWN = 100_000
+FLIPPED = 12  # from so many pairs on, the interval of their mean is that of `sign_flip`, with fewer Student's t
 
 
 def incomplete_beta(x: float, a: float, b: float) -> float:
@@ -65,14 +67,17 @@ class Interval:
     mean: float
     half: float | None
     count: int
+    flip: tuple[float, float] | None = None  # ends of another interval than `half` gives: that of `sign_flip`
 
     def scaled(self, factor: float) -> Interval:
-        """Return the interval multiplied by a factor."""
+        """Return Student's interval multiplied by a factor."""
         return Interval(factor * self.mean, None if self.half is None else factor * self.half, self.count)
 
     @property
     def record(self) -> dict[str, float | None]:
         """Return the entries of a table's line of plain values."""
+        if self.flip is not None:
+            return {"mean": self.mean, "low": self.low, "high": self.high, "seeds": self.count}
         return {"mean": self.mean, "half_width": self.half, "seeds": self.count}
 
     def ends(self) -> str:
@@ -82,11 +87,15 @@ class Interval:
     @property
     def low(self) -> float:
         """Return the lower end, or minus infinity without an interval."""
+        if self.flip is not None:
+            return self.flip[0]
         return -math.inf if self.half is None else self.mean - self.half
 
     @property
     def high(self) -> float:
         """Return the upper end, or infinity without an interval."""
+        if self.flip is not None:
+            return self.flip[1]
         return math.inf if self.half is None else self.mean + self.half
 
 
@@ -129,12 +138,13 @@ class Differences:
 
     by_seed: Mapping[str, float]
 
-    @property
+    @cached_property
     def interval(self) -> Interval:
-        """Return the mean difference with its 95 % interval."""
-        result = interval(self.by_seed.values())
+        """Return the mean difference with its 95 % interval: that of `sign_flip` from FLIPPED seeds on."""
+        values = [*self.by_seed.values()]
+        result = interval(values)
         assert result is not None  # there is a seed
-        return result
+        return result if len(values) < FLIPPED else replace(result, flip=flip_interval(values))
 
     @property
     def p(self) -> float:
