@@ -11,7 +11,7 @@ from typing import Any
 
 from Experiments.reporting import canvas, style
 from Experiments.reporting.figures import short
-from Experiments.reporting.results_tables import layer_names, span
+from Experiments.reporting.results_tables import layer_names, made_with, span
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import spread
 from Utils import settings
@@ -107,6 +107,9 @@ def text(content: object) -> str:
 def data(study: Study, header: Sequence[str]) -> dict[str, Any]:
     """Return all data of the page; header: that of the list of runs."""
     tasks = [task for task in study.tasks if any(map(task.pruners, task.variants))]
+    partners = {
+        one.name: other.name for pair in answer.beside(tasks) for one, other in (pair, pair[::-1]) if one and other
+    }
     shown = figures(tasks)
     numbers = {run.path: k for k, run in enumerate(study.runs)}
     points = _Points(shown, numbers)
@@ -130,8 +133,9 @@ def data(study: Study, header: Sequence[str]) -> dict[str, Any]:
         "axes": [{"key": key, "title": title, "log": log} for key, (title, log) in AXES.items()],
         "start": {"tasks": _start(tasks), "compression": f"{answer.COMPRESSION:g}"},
         "tasks": [
-            {"name": task.name, "title": task.title, "metric": f"{task.metric.title}, %", "unlike": task.unlike_paper}
-            | {"layers": f"table-layers-{task.name}", "short": [*map(short, layer_names(task))], "lines": _lines(task)}
+            {"name": task.name, "partner": partners.get(task.name, ""), "title": task.title}
+            | {"metric": f"{task.metric.title}, %", "unlike": task.unlike_paper, "lines": _lines(task)}
+            | {"layers": f"table-layers-{task.name}", "short": [*map(short, layer_names(task))]}
             for task in tasks
         ],
         "settings": [label(variant) for variant in variants],
@@ -204,6 +208,12 @@ class _Points:
 def _runs(study: Study, points: _Points) -> dict[str, Any]:
     """Return every run's place, settings, code, data and figures in columns."""
     where = {member.run.path: (task, label(member.variant)) for task in study.tasks for member in task.members}
+    dense_of = {
+        member.run.path: dense.path.as_posix()
+        for task in study.tasks
+        for member in task.members
+        if (dense := task.runs(member.run.pruner, 0.0, member.variant).get(member.run.seed))
+    }
     kinds = list(dict.fromkeys(map(_configuration, study.runs)))
     rows: list[dict[str, Any]] = []
     for run in study.runs:
@@ -213,6 +223,9 @@ def _runs(study: Study, points: _Points) -> dict[str, Any]:
             | {"pruner": pruner_title(run.pruner), "compression": f"{run.compression:g}", "seed": run.seed}
             | {"figure": f"{run.figures['metric']:.2f} {task.metric.title}", "density": f"{run.figures['density']:.4g}"}
             | {"commit": str(run.result.get("commit"))[:12], "data": str(run.settings.get("data_key", ""))[:12]}
+            | {"files": ", ".join(f"{name} {sum_}" for name, sum_ in run.result["data"]["files"].items())}
+            | dict(zip(("versions", "machine"), made_with(run), strict=True))
+            | {"dense": dense_of.get(run.path, "")}
             | {"seconds": f"{sum(run.result.get('seconds', {}).values()):.0f}"}
             | {"configuration": kinds.index(_configuration(run))}
         )

@@ -17,6 +17,7 @@ from Utils.study.retained import retained
 from Utils.study.statistics import Interval, interval
 from Utils.study.tasks import Task, in_order
 
+FALLEN = 0.05  # retaining less than this fraction is no better than a guess; no axis is stretched for it
 STEP = 0.012  # fraction of the axis by which pruners are shifted, so that their bars do not overlap
 LABELLED = 45  # with more layers, not every one is labelled
 
@@ -65,11 +66,16 @@ def _metric(task: Task, figure: str, words: str, axes: Axes) -> None:
         options: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
         axes.annotate("chance", (0.0, task.chance), (0, 2), **options)
     axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %")
-    axes.set_title(task.title, pad=18 if task.unlike_paper else None)
-    if task.unlike_paper:  # a curve of other settings than the paper's says so
-        words_of_it = textwrap.shorten(task.unlike_paper, 78, placeholder=" ...")
-        axes.text(0, 1.02, words_of_it, transform=axes.transAxes, fontsize=7, color=style.MUTED)
+    _title(axes, task.title, task.unlike_paper)
     canvas.legend(axes)
+
+
+def _title(axes: Axes, title: str, below: str) -> None:
+    """Write a title, and below it, smaller, what is to be known of the curves, as settings unlike the paper's."""
+    lines = textwrap.wrap(below, 68, max_lines=2, placeholder=" ...")
+    axes.set_title(title, pad=6 + 11 * len(lines))
+    text = axes.text(0, 1.02, "\n".join(lines), transform=axes.transAxes, fontsize=7, color=style.MUTED)
+    text.set_in_layout(False)  # it may reach beyond the axis, which would shrink for it
 
 
 def retained_pictures(study: Study) -> list[Picture]:
@@ -127,15 +133,26 @@ def answer_pictures(study: Study) -> list[Picture]:
 
 def _answer(task: Task, pair: Sequence[Task], axes: Axes) -> None:
     pruners = task.pruners()
+    shown = [point for of in pair for pruner in of.pruners() for point in _curve_retained(of, pruner)[1]]
+    upright = [point for point in shown if point.mean >= FALLEN]
+    canvas.limits(axes, [end for point in upright for end in (point.low, point.high) if math.isfinite(end)] + [1.0])
+    edge = axes.get_ylim()[0]
+    seeds = [len(retained(task, pruner, c)) for pruner in pruners for c in task.compressions(pruner=pruner)]
     for k, pruner in enumerate(pruners):
         look = style.look(pruner)
         x, found, _ = _curve_retained(task, pruner)
+        found = [Interval(edge, None, point.count) if point.mean < edge else point for point in found]
         span = min(x)  # the shift is a fraction of the axis, which is logarithmic
         shifted = [1.0, *(density * span ** ((k - (len(pruners) - 1) / 2) * STEP) for density in x[1:])]
         canvas.curve(axes, shifted, found, look.colour, look.marker, look.title)
-    canvas.limits(axes, [value for of in pair for pruner in of.pruners() for value in _curve_retained(of, pruner)[2]])
+        below = [at for at, point in zip(shifted, found, strict=True) if point.mean == edge]
+        mark: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markerfacecolor": style.BACK}
+        axes.plot(below, [edge] * len(below), linestyle="none", markersize=5, clip_on=False, zorder=4, **mark)
     axes.axhline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
-    _density_axis(axes, task.title)
+    _density_axis(axes, "")
+    span_of = " to ".join(dict.fromkeys(str(of(seeds)) for of in (min, max)))
+    unlike = f"; {task.unlike_paper}" if task.unlike_paper else ""
+    _title(axes, task.title, f"{span_of} seeds a mark{unlike}")
     canvas.legend(axes, columns=3)
 
 

@@ -18,9 +18,11 @@ from Experiments.reporting.comparison_tables import ANSWER, LISTED, Comparison
 from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import Table, document, folded
 from Utils.study import answer, statements
+from Utils.study.tasks import pruner_title
 from Utils.wording import counted
 
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))  # by section
+NAMES = TEXTS.pop("names")  # of networks and pruners, in words
 BROWSER = Path(__file__).with_name("browser")
 VENDOR = BROWSER / "vendor"
 OWN = ("data.js", "axes.js", "chart.js", "view.js", "tables.js", "explore.js")
@@ -101,7 +103,15 @@ def _answer(study: Study, comparison: Comparison, pictures: Sequence[Picture]) -
     lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in answer.sentences(study.tasks))
     drawn = _grid(pictures, "pairs")
     tables = _tables([table for table in comparison.tables if table.name == ANSWER])
-    return f'<ol class="answer">{lines}</ol>{drawn}{_note("answer") if drawn else ""}{tables}'
+    return f'<ol class="answer">{lines}</ol>{_named(study)}{drawn}{_note("answer") if drawn else ""}{tables}'
+
+
+def _named(study: Study) -> str:
+    """Return what the names of the study's networks and pruners mean, for those that do not say it themselves."""
+    models = {task.model: task.model for task in study.tasks}
+    pruners = {run.pruner: pruner_title(run.pruner) for run in study.runs}
+    words = [f"{title}: {NAMES[name]}" for name, title in (models | pruners).items() if name in NAMES]
+    return f'<p class="note">{html.escape("; ".join(words))}.</p>' if words else ""
 
 
 def _note(section: str) -> str:
@@ -135,7 +145,8 @@ def _claims(study: Study) -> str:
     cards = "".join(_card(claim, numbers) for claim in study.claims if claim.statements)
     lines = "".join(_open(claim) for claim in study.claims if not claim.statements)
     rest = f"<p>Undecided, for no run of ours speaks of it:</p><ul>{lines}</ul>" if lines else ""
-    return f'<p>{html.escape(statements.RULE)}</p><div class="cards">{cards}</div>{rest}'
+    said = f"{TEXTS['claims']['words']} {statements.RULE}"
+    return f'<p>{html.escape(said)}</p><div class="cards">{cards}</div>{rest}'
 
 
 def _open(claim: statements.Claim) -> str:

@@ -186,31 +186,28 @@ def sentences(tasks: Sequence[Task]) -> list[str]:
         "On one network for both kinds, whose weights behind the input layer are pruned by Rand to a tenth, "
         f"{_sorted(kinds, SENSITIVITY)}.",
         f"GraSP with its score mended: {'; '.join(repairs)}.",
-        f"Why GraSP loses: {_why([one for one in pruners if one.mean < 0.0])}.",
+        f"What masks leave where GraSP loses: {_why([one for one in pruners if one.mean < 0.0])}.",
         f"Verdicts need {SEEDS} seeds{' and are missing for ' * bool(without)}{MANY.join(without)}; so few tasks and "
         "networks say nothing about text and images in general.",
     ]
 
 
 def _why(losses: Sequence[Primary]) -> str:
-    """Return what the masks leave of the classes where GraSP comes out below Rand."""
+    """Return what the masks leave of the classes, in the contrasts in which GraSP comes out below Rand."""
     parts = []
-    for one in losses:
+    for one in (one for one in losses if any(one.cut)):
         first, second = one.cut
-        if first or second:
-            rest = interval(value for seed, value in one.by_seed.items() if seed not in first | second)
-            others = (
-                "" if rest is None else f", and the other {rest.count} differ by {rest.mean:+.2f} points on average"
-            )
-            parts.append(
-                f"on {one.where} its masks leave classes that no weight reaches, of which one alone can ever be the "
-                f"answer, on {len(first)} of {counted(len(one.by_seed), 'seed')} (Rand's on {len(second)}){others}"
-            )
+        rest = interval(value for seed, value in one.by_seed.items() if seed not in first | second)
+        others = "" if rest is None else f"; the other {rest.count} differ by {rest.mean:+.2f} points on average"
+        parts.append(f"on {len(first)} of {len(one.by_seed)} seeds of {one.where} (Rand's on {len(second)}{others})")
+    if parts:
+        cut = "classes that no weight reaches, of which one alone can ever be the answer,"
+        parts = [f"GraSP's leave {cut} {MANY.join(parts)}"]
     if whole := [one.where for one in losses if not any(one.cut)]:
         parts.append(
-            f"on {MANY.join(whole)} no masks do so, and it loses all the same, for which no reason is known yet"
+            f"on {MANY.join(whole)} they leave every class, and GraSP loses all the same: why is not known yet"
         )
-    return "; ".join(parts) or "no run shows it"
+    return "; ".join(parts) or NO_RUNS
 
 
 def _sorted(contrasts: Sequence[Primary], question: str) -> str:

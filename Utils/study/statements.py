@@ -14,9 +14,9 @@ HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 RULE = (
     "A claim is one or more statements, each on a number with a 95 % interval over seeds (paired where two settings "
     f"are compared; Student's t, from {FLIPPED} pairs on that of the sign-flip test). A statement holds where its "
-    "whole interval lies on the claimed side of the border, does not hold where all of it lies on the other side, and is "
-    "undecided where the interval includes the border or there are fewer than "
-    f"{MIN_SEEDS} (paired) seeds. A claim holds if all its statements do; it does not hold if one does not."
+    "whole interval lies on the claimed side of the border, does not hold where all of it lies on the other side, and "
+    f"is undecided where the interval includes the border or there are fewer than {MIN_SEEDS} (paired) seeds. A claim "
+    "holds if all its statements do; it does not hold if one does not."
 )
 
 

@@ -208,7 +208,11 @@ function described(mark) {
       ["density", runs.density[k]],
       ["directory", element("code", {}, directory(k))],
       ["commit", runs.commit[k]],
-      ["data files", runs.data[k]],
+      ["data", runs.data[k]],
+      ["data files (SHA-256)", runs.files[k]],
+      ["versions", runs.versions[k]],
+      ["machine", runs.machine[k]],
+      ["retained against", runs.dense[k] && element("code", {}, runs.dense[k])],
       ["seconds", runs.seconds[k]],
     ]),
     element("details", {}, element("summary", {}, "All settings"), pairs(settings)),
@@ -256,9 +260,10 @@ function begin() {
         ),
       ),
     );
-  form.addEventListener("change", () => {
+  form.addEventListener("change", ({ target }) => {
     for (const name of Object.keys(options())) state[name] = form.elements[name].value;
     state.pruners = [...document.querySelectorAll("#pruners input:checked")].map((box) => box.value);
+    if (target.name === "task") state.beside = byName(DATA.tasks, state.task).partner || state.beside;
     refresh(settle());
     history.replaceState(null, "", toFragment());
   });
