@@ -7,15 +7,10 @@ from dataclasses import dataclass
 from Experiments.reporting.study import SAMPLES, Study
 from Experiments.reporting.table import DASH, Table, spread
 from Utils.study import answer, contrasts, retained, statements
-from Utils.study.statistics import FLIPPED, interval
+from Utils.study.statistics import interval
 from Utils.study.tasks import Task, Variant, label, pruner_title
 
 ANSWER = "answer"  # the table of the primary contrasts
-INTERVALS = (
-    f"From {FLIPPED} seeds on the interval is that of the sign-flip test: it holds every value that the test does not "
-    "reject as the centre of the differences, taken to scatter alike above and below it; with fewer seeds it is "
-    "Student's t, of the mean."
-)
 LISTED = 4  # statements of a claim shown in the table; compare.json has all
 
 
@@ -107,21 +102,9 @@ def answer_table(tasks: Sequence[Task]) -> Table:
             | {"p": one.p, "p_adjusted": one.adjusted, "verdict": one.verdict}
         )
     header = ["question", "on", "mean, points", "95 % interval", "median", "seeds", "of them before it was named"]
-    family = answer.named()
-    bare = [
-        where for question, where in family if (question, where) not in {(one.question, one.where) for one in found}
-    ]
-    without = f" No runs yet: {'; '.join(bare)}." if bare else ""
-    note = (
-        f"The primary contrasts, at compression {answer.COMPRESSION:g}, after the last epoch, paired by seed. They "
-        f"were named on {answer.CHOSEN['named']}; where seeds of a task were in the history by then, whoever chose "
-        f"could know them, and only where there were none was the contrast chosen before its runs. "
-        f"{answer.CHOSEN['since']} p of the two-sided sign-flip test, adjusted (Holm 1979) for all {len(family)} "
-        f"contrasts that are named, of which those with fewer than {answer.SEEDS} seeds count as p = 1 and have no "
-        f"verdict.{without} {INTERVALS} It is of each contrast alone, not adjusted. A median far from the mean: a few "
-        "seeds make the mean."
+    return Table(
+        ANSWER, "The study's questions", [*header, "p, adjusted", "verdict"], rows, records, answer.note(found)
     )
-    return Table(ANSWER, "The study's questions", [*header, "p, adjusted", "verdict"], rows, records, note)
 
 
 def retained_table(tasks: Sequence[Task]) -> Table:
@@ -174,14 +157,12 @@ def contrast_table(name: str, title: str, compared: Iterable[contrasts.Contrast]
         row = [task.title, setting, pruner_title(contrast.pruner), f"{compression:g}", contrast.what]
         rows.append([*row, f"{mean.mean:+.2f}", mean.ends(), p, str(mean.count)])
         where = {**task.record, "setting": setting, "what": contrast.what, "pruner": contrast.pruner}
-        numbers = {"mean": mean.mean, "low": mean.low, "high": mean.high, "seeds": mean.count}
-        records.append(
-            {**where, "compression": compression, **numbers, "p": contrast.p, "smallest_p": contrast.smallest_p}
-        )
+        numbers = {"compression": compression, "mean": mean.mean, "low": mean.low, "high": mean.high}
+        records.append(where | numbers | {"seeds": mean.count, "p": contrast.p, "smallest_p": contrast.smallest_p})
     header = ["task", "setting", "pruner", "compression", "difference", "its mean", "95 % interval", "p", "seeds"]
     note = (
-        f"Differences of accuracy or BLEU, in points. {INTERVALS} p, two-sided, of the sign-flip permutation test, "
-        "exact up to 20 seeds, not adjusted; n seeds cannot bring it below 2 / 2^n."
+        f"Differences of accuracy or BLEU, in points. {answer.INTERVALS} p, two-sided, of the sign-flip permutation "
+        "test, exact up to 20 seeds, not adjusted; n seeds cannot bring it below 2 / 2^n."
     )
     return Table(name, title, header, rows, records, note)
 

@@ -207,25 +207,20 @@ class _Points:
 
 def _runs(study: Study, points: _Points) -> dict[str, Any]:
     """Return every run's place, settings, code, data and figures in columns."""
-    where = {member.run.path: (task, label(member.variant)) for task in study.tasks for member in task.members}
-    dense_of = {
-        member.run.path: dense.path.as_posix()
-        for task in study.tasks
-        for member in task.members
-        if (dense := task.runs(member.run.pruner, 0.0, member.variant).get(member.run.seed))
-    }
+    where = {member.run.path: (task, member.variant) for task in study.tasks for member in task.members}
     kinds = list(dict.fromkeys(map(_configuration, study.runs)))
     rows: list[dict[str, Any]] = []
     for run in study.runs:
-        task, setting = where[run.path]
+        task, variant = where[run.path]
+        dense = task.runs(run.pruner, 0.0, variant).get(run.seed)
         rows.append(
-            {"folder": run.path.parent.as_posix(), "name": run.name, "task": task.title, "setting": setting}
+            {"folder": run.path.parent.as_posix(), "name": run.name, "task": task.title, "setting": label(variant)}
             | {"pruner": pruner_title(run.pruner), "compression": f"{run.compression:g}", "seed": run.seed}
             | {"figure": f"{run.figures['metric']:.2f} {task.metric.title}", "density": f"{run.figures['density']:.4g}"}
             | {"commit": str(run.result.get("commit"))[:12], "data": str(run.settings.get("data_key", ""))[:12]}
             | {"files": ", ".join(f"{name} {sum_}" for name, sum_ in run.result["data"]["files"].items())}
-            | dict(zip(("versions", "machine"), made_with(run), strict=True))
-            | {"dense": dense_of.get(run.path, "")}
+            | made_with(run)
+            | {"dense": dense.path.as_posix() if dense else ""}
             | {"seconds": f"{sum(run.result.get('seconds', {}).values()):.0f}"}
             | {"configuration": kinds.index(_configuration(run))}
         )

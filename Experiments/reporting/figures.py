@@ -134,10 +134,10 @@ def answer_pictures(study: Study) -> list[Picture]:
 def _answer(task: Task, pair: Sequence[Task], axes: Axes) -> None:
     pruners = task.pruners()
     shown = [point for of in pair for pruner in of.pruners() for point in _curve_retained(of, pruner)[1]]
-    upright = [point for point in shown if point.mean >= FALLEN]
-    canvas.limits(axes, [end for point in upright for end in (point.low, point.high) if math.isfinite(end)] + [1.0])
+    ends = [end for point in shown if point.mean >= FALLEN for end in (point.mean, point.low, point.high)]
+    canvas.limits(axes, [*filter(math.isfinite, ends)])
     edge = axes.get_ylim()[0]
-    seeds = [len(retained(task, pruner, c)) for pruner in pruners for c in task.compressions(pruner=pruner)]
+    seeds = [point.count for pruner in pruners for point in _curve_retained(task, pruner)[1][1:]]
     for k, pruner in enumerate(pruners):
         look = style.look(pruner)
         x, found, _ = _curve_retained(task, pruner)
@@ -151,9 +151,8 @@ def _answer(task: Task, pair: Sequence[Task], axes: Axes) -> None:
         hollow[0].set_in_layout(False)
     axes.axhline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
     _density_axis(axes, "")
-    span_of = " to ".join(dict.fromkeys(str(of(seeds)) for of in (min, max)))
-    unlike = f"; {task.unlike_paper}" if task.unlike_paper else ""
-    _title(axes, task.title, f"{span_of} seeds a mark{unlike}")
+    counts = " to ".join(dict.fromkeys(f"{of(seeds)}" for of in (min, max)))
+    _title(axes, task.title, "; ".join(filter(None, [f"seeds of a mark: {counts}", task.unlike_paper])))
     canvas.legend(axes, columns=3)
 
 

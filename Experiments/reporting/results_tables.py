@@ -278,18 +278,19 @@ def _behind(run: Run) -> tuple[str, str, str]:
     return source if source == "real" else f"GENERATED {source}", counts, "; ".join(found.get("notes", []))
 
 
-def made_with(run: Run) -> tuple[str, str]:
+def made_with(run: Run) -> dict[str, str]:
     """Return the versions of the packages, and the device, threads and platform, that made a run."""
     packages = ", ".join(f"{name} {version}" for name, version in run.result["versions"].items() if version)
     machine = run.result.get("machine", {})
-    return packages, ", ".join(str(machine[key]) for key in ("gpu", "device", "threads", "platform") if key in machine)
+    device = ", ".join(str(machine[key]) for key in ("gpu", "device", "threads", "platform") if key in machine)
+    return {"versions": packages, "machine": device}
 
 
 def versions(runs: list[Run]) -> Table:
     """Return the table of code versions and machines that made the runs, one line per combination."""
     counts: Counter[tuple[str, str, str]] = Counter()
     for run in runs:
-        counts[str(run.result.get("commit")), *made_with(run)] += 1
+        counts[str(run.result.get("commit")), *made_with(run).values()] += 1
     header = ["commit", "runs", "versions", "device, threads, platform"]
     rows, records = [], []
     for (commit, packages, device), count in counts.items():

@@ -42,10 +42,9 @@ def settle(folder: Path, written: Iterable[Path]) -> Path:
         lines = (folder / MADE).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         lines = []
-    before = {name: sum_ for sum_, _, name in (line.partition("  ") for line in lines) if name not in now}
-    for name, sum_ in before.items():
+    for sum_, _, name in (line.partition("  ") for line in lines):
         path = folder / name
-        if Path(name).parts[:-1] not in {("tables",), ("figures",)} or not path.is_file():
+        if name in now or path.parent not in (folder / "tables", folder / "figures") or not path.is_file():
             continue
         if files.sha256(path) == sum_:
             path.unlink()

@@ -13,19 +13,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product, zip_longest
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from Utils import load
 from Utils.study.retained import retained
-from Utils.study.statistics import Differences, holm, interval, paired
+from Utils.study.statistics import FLIPPED, Differences, holm, paired
 from Utils.study.tasks import Task, pruner_title
 from Utils.wording import counted
 
 CHOSEN = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 FIRST, SECOND, MENDED = CHOSEN["first"], CHOSEN["second"], CHOSEN["mended"]
+SAID = CHOSEN["words"]
+INTERVALS = SAID["intervals"].format(flipped=FLIPPED)
 COMPRESSION, SEEDS, LEVEL = CHOSEN["compression"], CHOSEN["seeds"], CHOSEN["level"]
 MATCHED = load.MODELS[CHOSEN["matched"]]  # the networks that take texts and images
 KNOWN = {(row["dataset"], row["model"]): row["known"] for row in CHOSEN["tasks"]}  # seeds before it was named
+KINDS = CHOSEN["kinds"]
 PRUNER, SENSITIVITY = "GraSP less Rand", "retained, images less text"
 ABOVE, BELOW, NOT_SHOWN = "above 0", "below 0", "no difference shown"
 WORDS = {  # of a verdict in a sentence
@@ -82,13 +85,9 @@ def _asked(task: Task) -> bool:
 
 def named() -> list[tuple[str, str]]:
     """Return the question and the place of each contrast of answer.toml, with runs or without: Holm's family."""
-    of = [(load.dataset(dataset), model) for dataset, model in KNOWN]
-    kinds = [
-        (SENSITIVITY, f"{image.title} less {text.title}, {model}")
-        for (image, model), (text, other) in product(of, of)
-        if model == other and model in MATCHED and image.kind == "image" and text.kind == "text"
-    ]
-    return [*((PRUNER, f"{data.title}, {model}") for data, model in of), *kinds]
+    title = {dataset: load.dataset(dataset).title for dataset, _ in KNOWN}
+    found = [(PRUNER, f"{title[dataset]}, {model}") for dataset, model in KNOWN]
+    return found + [(SENSITIVITY, f"{title[image]} less {title[text]}, {model}") for image, text, model in KINDS]
 
 
 def beside(tasks: Sequence[Task]) -> list[tuple[Task | None, Task | None]]:
@@ -132,30 +131,28 @@ def _cut(task: Task, pruner: str) -> frozenset[str]:
 def of_kinds(tasks: Sequence[Task]) -> list[Primary]:
     """Return what images retain less what text retains (Rand, percent), for each pair of tasks of a matched network."""
     found = []
-    asked = [task for task in tasks if _asked(task) and task.model in MATCHED]
-    for image, text in product(asked, asked):
-        if image.model != text.model or (image.kind, text.kind) != ("image", "text"):
-            continue
-        by_seed = paired(*(retained(task, SECOND, COMPRESSION) for task in (image, text)))
-        if by_seed:
-            where = f"{image.data_title} less {text.data_title}, {image.model}"
-            points = {seed: 100.0 * value for seed, value in by_seed.items()}
-            sides = ", ".join(_side(task, points) for task in (image, text))
-            known = min(KNOWN[task.dataset, task.model] for task in (image, text))
+    by_record = {(task.dataset, task.model): task for task in tasks}
+    for *datasets, model in KINDS:
+        pair = [by_record[dataset, model] for dataset in datasets if (dataset, model) in by_record]
+        points = paired(*(_percent(task) for task in pair)) if len(pair) == 2 else {}
+        if points:
+            where = f"{' less '.join(task.data_title for task in pair)}, {model}"
+            known = min(KNOWN[dataset, model] for dataset in datasets)
+            sides = ", ".join(_side(task, points) for task in pair)
             found.append(Primary(points, SENSITIVITY, where, False, known, sides))
     return found
 
 
+def _percent(task: Task) -> dict[str, float]:
+    return {seed: 100.0 * value for seed, value in retained(task, SECOND, COMPRESSION).items()}
+
+
 def _side(task: Task, seeds: Iterable[str]) -> str:
     """Return what a task retains on these seeds, of how many weights."""
-    runs, values = task.runs(SECOND, COMPRESSION), retained(task, SECOND, COMPRESSION)
-    mean = interval(values[seed] for seed in seeds)
+    values, runs = _percent(task), task.runs(SECOND, COMPRESSION)
     parts = next(runs[seed].result["parameters"] for seed in seeds)
-    assert mean is not None  # there is a seed
-    return (
-        f"{task.data_title} retains {100.0 * mean.mean:.1f} % with {parts['prunable_kept']:,} of "
-        f"{parts['prunable']:,} prunable weights, which leaves {100.0 * parts['kept'] / parts['total']:.1f} % of all"
-    )
+    words = {"title": task.data_title, "retained": fmean(values[seed] for seed in seeds), **parts}
+    return SAID["side"].format(**words, left=100.0 * parts["kept"] / parts["total"])
 
 
 def primaries(tasks: Sequence[Task]) -> list[Primary]:
@@ -172,24 +169,29 @@ def primaries(tasks: Sequence[Task]) -> list[Primary]:
     ]
 
 
+def note(found: Sequence[Primary]) -> str:
+    """Return what is to be known of the contrasts that were found: when they were named, how they are judged."""
+    family, there = named(), {(one.question, one.where.replace(" SAMPLE", "")) for one in found}
+    bare = "; ".join(where for question, where in family if (question, where) not in there) or "none"
+    words = {"compression": COMPRESSION, "family": len(family), "seeds": SEEDS, "bare": f"Without runs yet: {bare}"}
+    return SAID["note"].format(**words, named=CHOSEN["named"], since=CHOSEN["since"], intervals=INTERVALS)
+
+
 def sentences(tasks: Sequence[Task]) -> list[str]:
     """Return the answer in five sentences, with the figures that they rest on."""
     found = primaries(tasks)
     pruners = [one for one in found if one.question == PRUNER]
-    kinds = [one for one in found if one.question == SENSITIVITY]
-    text, images = (_sorted([one for one in pruners if one.text == kind], PRUNER) for kind in (True, False))
     mended = {pruner_title(name): of_pruners(tasks, name, SECOND) for name in MENDED}
-    repairs = [f"{title} less Rand: {_listed(repaired)}" for title, repaired in mended.items()]
     without = [one.where for one in found if one.adjusted is None]
-    return [
-        f"With a tenth of the prunable weights, GraSP is, on text, {text}; and, on images, {images}.",
-        "On one network for both kinds, whose weights behind the input layer are pruned by Rand to a tenth, "
-        f"{_sorted(kinds, SENSITIVITY)}.",
-        f"GraSP with its score mended: {'; '.join(repairs)}.",
-        f"What masks leave where GraSP loses: {_why([one for one in pruners if one.mean < 0.0])}.",
-        f"Verdicts need {SEEDS} seeds{' and are missing for ' * bool(without)}{MANY.join(without)}; so few tasks and "
-        "networks say nothing about text and images in general.",
-    ]
+    words = {
+        "text": _sorted([one for one in pruners if one.text], PRUNER),
+        "images": _sorted([one for one in pruners if not one.text], PRUNER),
+        "kinds": _sorted([one for one in found if one.question == SENSITIVITY], SENSITIVITY),
+        "mended": "; ".join(f"{title} less Rand: {_listed(repaired)}" for title, repaired in mended.items()),
+        "why": _why([one for one in pruners if one.mean < 0.0]),
+        "missing": f" and are missing for {MANY.join(without)}" if without else "",
+    }
+    return [sentence.format(**words, seeds=SEEDS) for sentence in SAID["sentences"]]
 
 
 def _why(losses: Sequence[Primary]) -> str:
@@ -197,17 +199,12 @@ def _why(losses: Sequence[Primary]) -> str:
     parts = []
     for one in (one for one in losses if any(one.cut)):
         first, second = one.cut
-        rest = interval(value for seed, value in one.by_seed.items() if seed not in first | second)
-        others = "" if rest is None else f"; the other {rest.count} differ by {rest.mean:+.2f} points on average"
+        rest = [value for seed, value in one.by_seed.items() if seed not in first | second]
+        others = f"; the other {len(rest)} differ by {fmean(rest):+.2f} points on average" if rest else ""
         parts.append(f"on {len(first)} of {len(one.by_seed)} seeds of {one.where} (Rand's on {len(second)}{others})")
-    if parts:
-        cut = "classes that no weight reaches, of which one alone can ever be the answer,"
-        parts = [f"GraSP's leave {cut} {MANY.join(parts)}"]
-    if whole := [one.where for one in losses if not any(one.cut)]:
-        parts.append(
-            f"on {MANY.join(whole)} they leave every class, and GraSP loses all the same: why is not known yet"
-        )
-    return "; ".join(parts) or NO_RUNS
+    whole = [one.where for one in losses if not any(one.cut)]
+    found = [SAID[key].format(MANY.join(some)) for key, some in (("cut", parts), ("whole", whole)) if some]
+    return "; ".join(found) or NO_RUNS
 
 
 def _sorted(contrasts: Sequence[Primary], question: str) -> str:
