@@ -55,7 +55,8 @@ def test_pruners_by_hand(tmp_path):
     assert (first.where, second.where) == ("MNIST, fc", "AG News, text-classification")
     assert first.question == second.question == answer.PRUNER and not first.text and second.text
     assert first.mean == pytest.approx(1.0) and second.mean == pytest.approx(-2.0)
-    assert first.p == second.p == 2 / 2**12 and first.adjusted == second.adjusted == pytest.approx(4 / 2**12)
+    family = len(answer.named())
+    assert first.p == second.p == 2 / 2**12 and first.adjusted == second.adjusted == pytest.approx(2 * family / 2**12)
     assert (first.verdict, second.verdict) == ("above 0", "below 0")
 
 
@@ -65,7 +66,7 @@ def test_too_few_seeds_have_an_interval_and_no_verdict(tmp_path):
         assert (
             one.adjusted is None
             and one.verdict == "no verdict, 11 of 12 seeds"
-            and one.ends == pytest.approx((one.mean, one.mean))
+            and (one.interval.low, one.interval.high) == pytest.approx((one.mean, one.mean))
         )
     assert (
         "12 seeds and are missing for MNIST, fc, AG News, text-classification;" in answer.sentences(_tasks(tmp_path))[4]
@@ -77,7 +78,7 @@ def test_what_differs_by_chance_is_not_shown(tmp_path):
     curves = {"rand": {0.0: [90.0] * 12, 1.0: [80.0] * 12}, "grasp": {1.0: [80.0 + x for x in noise]}}
     stores.fill(tmp_path, "agnews", curves, **stores.TODAY["agnews"])
     (one,) = answer.primaries(_tasks(tmp_path))
-    assert one.verdict == "no difference shown" and one.adjusted == one.p > 0.5
+    assert one.verdict == "no difference shown" and one.adjusted == 1.0 and one.p > 0.5
 
 
 def test_kinds_are_compared_on_one_network_by_what_they_retain(tmp_path):
@@ -108,16 +109,80 @@ def test_other_tasks_are_not_asked(tmp_path):
 def test_sentences_and_table_have_the_figures(tmp_path):
     _fill(tmp_path, **stores.TODAY["mnist"])
     stores.fill(tmp_path, "agnews", {"grasp-abs": {1.0: [58.5] * 12}}, **stores.TODAY["agnews"])
-    text, images, kinds, mended, limits = answer.sentences(_tasks(tmp_path))
-    assert "worse than Rand on AG News, text-classification (-2.00 points, -2.00 to -2.00, 12 seeds)" in text
-    assert "better than Rand on MNIST, fc (+1.00 points" in images and "not known" in kinds
+    pruners, kinds, mended, _, limits = answer.sentences(_tasks(tmp_path))
+    text, images = pruners.split("; and, on images, ")
     assert (
-        "GraSPAbs less Rand comes to AG News, text-classification (+0.45 points" in mended and "missing" not in limits
+        "worse than Rand on AG News, text-classification (-2.00 points, -2.00 to -2.00, median -2.00, 12 seeds)" in text
     )
-    assert "GraSPLog less Rand comes to not known" in mended
+    assert "better than Rand on MNIST, fc (+1.00 points" in images and "not known (no runs yet)" in kinds
+    assert (
+        "GraSPAbs less Rand: AG News, text-classification (+0.45 points" in mended and "are missing for" not in limits
+    )
+    assert "GraSPLog less Rand: no runs yet" in mended
     table = answer_table(_tasks(tmp_path))
     assert [row[-1] for row in table.rows] == ["above 0", "below 0"]
     assert [record["mean"] for record in table.records] == [pytest.approx(1.0), pytest.approx(-2.0)]
+
+
+def test_the_table_says_how_many_seeds_there_were_before_a_contrast_was_named(tmp_path):
+    _fill(tmp_path, **stores.TODAY["mnist"])
+    table = answer_table(_tasks(tmp_path))
+    assert [(record["where"], record["known_before"]) for record in table.records] == [
+        ("MNIST, fc", 5), ("AG News, text-classification", 8),
+    ]  # fmt: skip
+    assert [row[6] for row in table.rows] == ["5 of 12", "8 of 12"]
+    assert "named on 2026-11-27 11:12 UTC" in table.note and "from 10 to 11.35 %" in table.note
+
+
+def test_the_family_is_what_is_named_whatever_the_store_has(tmp_path):
+    """A contrast's adjusted p is the same beside others and alone; those without runs are in the note."""
+    _fill(tmp_path / "both", **stores.TODAY["mnist"])
+    curves = {"rand": {1.0: [57.5] * 12}, "grasp": {1.0: [58.5 + 0.1 * k for k in range(12)]}}
+    stores.fill(tmp_path / "alone", "mnist", curves, **stores.TODAY["mnist"])
+    (alone,), both = (answer.primaries(_tasks(tmp_path / name)) for name in ("alone", "both"))
+    assert alone.adjusted == both[0].adjusted == pytest.approx(len(answer.named()) * 2 / 2**12)
+    named = answer.named()
+    assert len(named) == len(set(named)) == 14
+    note = answer_table(_tasks(tmp_path / "alone")).note
+    assert "for all 14 contrasts" in note and "p = 1" in note
+    listed = note.partition("Without runs yet: ")[2].partition(". ")[0].split("; ")
+    assert listed == [where for _, where in named if where != "MNIST, fc"]
+    assert {where for question, where in named if question == answer.SENSITIVITY} == {
+        f"{image} less AG News, {model}" for image in ("MNIST", "CIFAR-10") for model in ("mlp", "transformer")
+    }
+
+
+def test_what_masks_leave_stands_where_grasp_loses(tmp_path):
+    """Seed 2 cannot tell two classes apart, seed 1 lacks one, which the network can still answer by its bias."""
+    for seed, (grasp, alive) in enumerate([(79.5, [0, 1, 2]), (60.0, [0, 1]), (79.0, [0, 1, 2, 3])], start=1):
+        for pruner, value, left in (("grasp", grasp, alive), ("rand", 80.0, [0, 1, 2, 3])):
+            path = stores.add(tmp_path, "agnews", pruner, 1.0, seed, value, **stores.TODAY["agnews"])
+            result = json.loads((path / "result.json").read_text())
+            result["dead"]["classes"] = {"total": 4, "alive": left}
+            (path / "result.json").write_text(json.dumps(result))
+    why = answer.sentences(_tasks(tmp_path))[3]
+    assert "on 1 of 3 seeds of AG News, text-classification (Rand's on 0; the other 2 differ by -0.75 points" in why
+    stores.fill(tmp_path / "whole", "mnist", {"rand": {1.0: [80.0]}, "grasp": {1.0: [70.0]}}, **MATCHED)
+    for path in (tmp_path / "whole").rglob("result.json"):
+        result = json.loads(path.read_text())
+        result["dead"]["classes"] = {"total": 10, "alive": [*range(10)]}
+        path.write_text(json.dumps(result))
+    why = answer.sentences(_tasks(tmp_path / "whole"))[3]
+    assert "on MNIST, mlp they leave every class, and GraSP loses all the same: why is not known yet" in why
+
+
+def test_the_median_and_both_sides_stand_beside_the_mean(tmp_path):
+    """One of three seeds makes the mean: -1, -1, -22 have the mean -8 and the median -1."""
+    curves = {"rand": {1.0: [80.0] * 3}, "grasp": {1.0: [79.0, 79.0, 58.0]}}
+    stores.fill(tmp_path / "one", "agnews", curves, **stores.TODAY["agnews"])
+    (one,) = answer.primaries(_tasks(tmp_path / "one"))
+    assert (one.mean, one.median) == (-8.0, -1.0) and "median -1.00, 3 seeds" in one.words()
+    for dataset, value in (("agnews", 57.5), ("mnist", 11.35 + 0.75 * (90.0 - 11.35))):
+        stores.fill(tmp_path / "two", dataset, {"rand": {0.0: [90.0] * 2, 1.0: [value] * 2}}, **MATCHED)
+    (one,) = answer.primaries(_tasks(tmp_path / "two"))
+    sides = [f"{title} retains {share} % with 1,000 of 10,000 prunable weights" for title, share in (
+        ("MNIST", "75.0"), ("AG News", "50.0"))]  # fmt: skip
+    assert all(side in one.sides for side in sides), one.sides
 
 
 def test_the_best_epoch_is_chosen_on_validation(tmp_path):

@@ -6,10 +6,12 @@ import math
 import re
 
 import pytest
-from stores import add, fill
+from stores import TODAY, add, fill
 
 import main
-from Utils.study import claims, contrasts, paper, retained, runs, statements, tasks
+from Experiments.reporting import comparison_tables
+from Utils.study import answer, claims, contrasts, paper, retained, runs, statements, tasks
+from Utils.study.statistics import flip_interval
 
 
 @pytest.fixture
@@ -84,7 +86,8 @@ def test_seeds_that_are_missing_somewhere_do_no_harm(place):
     for seed in (7, 8, 9):
         add(place, "agnews", "rand", 2.0, seed, 25.0)
     found = retained.thresholds(by_data_set(place)["agnews"], "rand")[2]
-    assert found.low == found.high == found.value == pytest.approx(1.0 + (55 / 65 - 0.5) / (55 / 65))
+    assert found.value == pytest.approx(1.0 + (55 / 65 - 0.5) / (55 / 65))
+    assert (found.low, found.high) == (None, None) and found.text() == "1.41 (no interval: the seeds agree)"
 
 
 # Pairs.
@@ -96,6 +99,33 @@ def test_pruners_are_paired_by_seed(place):
     (found,) = contrasts.pruners(by_data_set(place)["agnews"])
     assert (found.what, found.compression, found.by_seed) == ("GraSP - Rand", 1.0, {"1": 1.0, "2": 1.5})
     assert found.interval.mean == 1.25 and found.p == found.smallest_p == 0.5 and len(found.runs) == 4
+
+
+def test_every_pruner_is_paired_with_rand(place):
+    """The user's own pruner as well, with its interval and p in the table."""
+    curves = {
+        name: {1.0: [90.0 + k, 91.0 + k, 92.0 + k]} for k, name in enumerate(("rand", "grasp-abs", "own.py:Best"))
+    }
+    fill(place, "agnews", curves)
+    found = contrasts.pruners(by_data_set(place)["agnews"])
+    assert [(one.pruner, one.what, one.interval.mean) for one in found] == [
+        ("grasp-abs", "GraSPAbs - Rand", 1.0), ("own.py:Best", "own.py:Best - Rand", 2.0),
+    ]  # fmt: skip
+    table = comparison_tables.contrast_table("pairs", "", found)
+    assert [(row["low"], row["high"], row["p"]) for row in table.records] == [(1.0, 1.0, 0.25), (2.0, 2.0, 0.25)]
+
+
+def test_pairs_claims_and_the_answer_have_one_interval(place):
+    """Of twelve seeds, of which two lose much, the sign-flip test shows a difference; Student's t would not."""
+    away = [-0.1 - 0.01 * k for k in range(10)] + [-22.0, -21.0]
+    curves = {"rand": {1.0: [90.0] * 12}, "grasp": {1.0: [90.0 + x for x in away]}}
+    fill(place, "agnews", curves, **TODAY["agnews"])
+    task = by_data_set(place)["agnews"]
+    (pair,), (first,) = contrasts.pruners(task), answer.primaries([task])
+    (stated,) = statements.compared(task, [("", ("grasp", 1.0), ("rand", 1.0))], 0.0)
+    ends = {(one.low, one.high) for one in (pair.interval, first.interval, stated.found)}
+    assert ends == {flip_interval([*pair.by_seed.values()])} and stated.verdict == FAILS
+    assert pair.interval.mean + pair.interval.half > 0.0 > pair.interval.high
 
 
 def test_pruners_are_paired_within_each_scope_and_kind_of_layer(place):
@@ -298,6 +328,7 @@ def test_compare_prints_and_writes_the_same(compared):
     stored = json.loads((report / "compare.json").read_text())
     beats = next(claim for claim in stored["claims"] if claim["claim"].startswith("GraSP beats"))
     assert (beats["verdict"], beats["statements"][0]["seeds"]) == (HOLDS, 3)
+    assert beats["statements"][0].keys() >= {"mean", "low", "high"} and stored["pairs"][0]["p"] == 0.25
     assert len(beats["runs"]) == 6 and all(run in text for run in beats["runs"])
     levels = {row["level"]: row["compression"] for row in stored["thresholds"] if row["pruner"] == "rand"}
     assert levels[0.5] == pytest.approx(2.0 * 0.5 / (1.0 - 23.0 / 65.0))
@@ -306,6 +337,7 @@ def test_compare_prints_and_writes_the_same(compared):
 
 def test_the_report_has_the_same_comparison(compared, place, tmp_path):
     alone, _ = compared
+    assert not (alone / "report.sha256").exists()
     whole = tmp_path / "whole"
     assert main.main(["--experiment", "report", "--store", str(place), "--report-dir", str(whole)]) == 0
     files = [path.relative_to(alone) for path in alone.rglob("*") if path.is_file()]

@@ -1,10 +1,12 @@
 """The report: its tables by independent sums, nothing else is touched, the same bytes each time."""
 
 import csv
+import hashlib
 import json
 import math
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -145,7 +147,39 @@ def test_the_store_is_only_read_and_nothing_is_written_elsewhere(reported):
     store, before, files = reported
     assert contents(store) == before
     assert {path.name for path in store.parent.iterdir()} == {"store", "report"}
-    assert all(re.fullmatch(r"(report\.html|compare\.(md|json))|(tables|figures)/[\w.-]+", name) for name in files)
+    assert all(
+        re.fullmatch(r"(report\.(html|sha256)|compare\.(md|json))|(tables|figures)/[\w.-]+", name) for name in files
+    )
+
+
+def test_files_that_a_report_no_longer_makes_are_removed_and_the_users_stay(tmp_path, capsys):
+    store, place = tmp_path / "store", tmp_path / "report"
+    add(store, "agnews", "rand", 0.0, 1, 90.0)
+    add(store, "agnews", "rand", 1.0, 1, 80.0)
+    first = report(store, place)
+    listed = dict(line.split("  ")[::-1] for line in first["report.sha256"].decode().splitlines())
+    assert listed == {
+        name: hashlib.sha256(content).hexdigest() for name, content in first.items() if name != "report.sha256"
+    }
+    mine = {"tables/mine.csv": "a", "figures/metric-mine.svg": "b", "notes.md": "c", "tables/results.txt": "d"}
+    for name, text in mine.items():
+        (place / name).write_text(text)
+    stale = [name for name in first if "agnews" in name]
+    (place / stale[0]).write_text("edited")
+    with (place / "report.sha256").open("a") as file:
+        file.write(
+            f"{hashlib.sha256(b'outside').hexdigest()}  ../outside\n{hashlib.sha256(b'c').hexdigest()}  notes.md\n"
+        )
+    (tmp_path / "outside").write_text("outside")
+    shutil.rmtree(store)
+    add(store, "mnist", "rand", 0.0, 1, 90.0)
+    add(store, "mnist", "rand", 1.0, 1, 80.0)
+    capsys.readouterr()
+    second = report(store, place)
+    assert len(stale) > 4 and not set(stale[1:]) & second.keys() and second[stale[0]] == b"edited"
+    assert f"{stale[0]} was of an earlier report and has changed" in capsys.readouterr().err
+    assert {name: second[name].decode() for name in mine} == mine and (tmp_path / "outside").read_text() == "outside"
+    assert second.keys() - mine.keys() - {stale[0]} == report(store, tmp_path / "anew").keys()
 
 
 def test_figures_are_whole_svg_and_png(reported):

@@ -93,7 +93,12 @@ def test_a_run_that_is_clicked_shows_what_its_own_files_say(made, page):
         kept = result["parameters"]
         assert float(shown["density"]) == kept["prunable_kept"] / kept["prunable"]
         assert shown["seed"] == str(config["seed"]) and shown["setting"] == "main"
-        assert shown["commit"] == result["commit"][:12] and shown["data files"] == config["data_key"][:12]
+        assert shown["commit"] == result["commit"][:12] and shown["data"] == config["data_key"][:12]
+        files = result["data"]["files"].items()
+        assert shown.get("data files (SHA-256)", "") == ", ".join(f"{name} {hash_}" for name, hash_ in files)
+        assert shown["machine"] == "cpu, 2"
+        dense = json.loads((Path(shown["retained against"]) / "config.json").read_text())
+        assert (dense["compression"], dense["seed"], dense["dataset"]) == (0.0, config["seed"], config["dataset"])
         settings = page.value(SHOWN.replace("> dl", "details dl"))
         assert {"lr": "0.001", "mask scope": "global", "post epochs": "10"}.items() <= settings.items()
         page.point("document.querySelector('h2')")

@@ -68,7 +68,10 @@ def compare(study: Study) -> Comparison:
 def _claim(claim: statements.Claim) -> dict:
     return {
         "claim": claim.name, "on": claim.where, "verdict": claim.verdict, "border": claim.border,
-        "statements": [{"text": s.text(), "verdict": s.verdict, **s.found.record} for s in claim.statements],
+        "statements": [
+            {"text": s.text(), "verdict": s.verdict, "seeds": s.found.count}
+            | _finite({"mean": s.found.mean, "low": s.found.low, "high": s.found.high}) for s in claim.statements
+        ],
         "runs": [run.path.as_posix() for run in claim.runs],
     }  # fmt: skip
 
@@ -95,16 +98,13 @@ def answer_table(tasks: Sequence[Task]) -> Table:
         mean, seeds = one.interval, len(one.by_seed)
         p = DASH if one.adjusted is None else f"{one.adjusted:.2g}"
         row = [one.question, one.where, f"{mean.mean:+.2f}", mean.ends(), f"{one.median:+.2f}", str(seeds)]
-        rows.append([*row, f"{min(one.known, seeds)} of {seeds}", p, one.verdict])
-        records.append(
-            {"question": one.question, "where": one.where, "mean": mean.mean, "low": mean.low, "high": mean.high}
-            | {"median": one.median, "seeds": seeds, "known_before": one.known}
-            | {"p": one.p, "p_adjusted": one.adjusted, "verdict": one.verdict}
-        )
+        rows.append([*row, f"{one.known} of {seeds}", p, one.verdict])
+        where: dict[str, object] = {"question": one.question, "where": one.where, "verdict": one.verdict}
+        numbers = {"mean": mean.mean, "low": mean.low, "high": mean.high, "median": one.median, "seeds": seeds}
+        records.append(where | numbers | {"known_before": one.known, "p": one.p, "p_adjusted": one.adjusted})
     header = ["question", "on", "mean, points", "95 % interval", "median", "seeds", "of them before it was named"]
-    return Table(
-        ANSWER, "The study's questions", [*header, "p, adjusted", "verdict"], rows, records, answer.note(found)
-    )
+    header += ["p, adjusted", "verdict"]
+    return Table(ANSWER, "The study's questions", header, rows, records, answer.note(found))
 
 
 def retained_table(tasks: Sequence[Task]) -> Table:

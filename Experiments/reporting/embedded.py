@@ -107,9 +107,6 @@ def text(content: object) -> str:
 def data(study: Study, header: Sequence[str]) -> dict[str, Any]:
     """Return all data of the page; header: that of the list of runs."""
     tasks = [task for task in study.tasks if any(map(task.pruners, task.variants))]
-    partners = {
-        one.name: other.name for pair in answer.beside(tasks) for one, other in (pair, pair[::-1]) if one and other
-    }
     shown = figures(tasks)
     numbers = {run.path: k for k, run in enumerate(study.runs)}
     points = _Points(shown, numbers)
@@ -132,9 +129,10 @@ def data(study: Study, header: Sequence[str]) -> dict[str, Any]:
         + [{"key": LAYERS, "title": "density by layer", "log": True, "note": SHARES}],
         "axes": [{"key": key, "title": title, "log": log} for key, (title, log) in AXES.items()],
         "start": {"tasks": _start(tasks), "compression": f"{answer.COMPRESSION:g}"},
+        "pairs": [[task.name for task in pair if task] for pair in answer.beside(tasks)],
         "tasks": [
-            {"name": task.name, "partner": partners.get(task.name, ""), "title": task.title}
-            | {"metric": f"{task.metric.title}, %", "unlike": task.unlike_paper, "lines": _lines(task)}
+            {"name": task.name, "title": task.title, "lines": _lines(task)}
+            | {"metric": f"{task.metric.title}, %", "unlike": task.unlike_paper}
             | {"layers": f"table-layers-{task.name}", "short": [*map(short, layer_names(task))]}
             for task in tasks
         ],

@@ -147,8 +147,8 @@ def _answer(task: Task, pair: Sequence[Task], axes: Axes) -> None:
         canvas.curve(axes, shifted, found, look.colour, look.marker, look.title)
         below = [at for at, point in zip(shifted, found, strict=True) if point.mean == edge]
         mark: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markerfacecolor": style.BACK}
-        hollow = axes.plot(below, [edge] * len(below), linestyle="none", markersize=5, clip_on=False, zorder=4, **mark)
-        hollow[0].set_in_layout(False)
+        mark |= {"linestyle": "none", "markersize": 5, "clip_on": False, "zorder": 4}
+        axes.plot(below, [edge] * len(below), **mark)[0].set_in_layout(False)
     axes.axhline(1.0, color=style.MUTED, linestyle=":", linewidth=1)
     _density_axis(axes, "")
     counts = " to ".join(dict.fromkeys(f"{of(seeds)}" for of in (min, max)))

@@ -103,19 +103,15 @@ def _answer(study: Study, comparison: Comparison, pictures: Sequence[Picture]) -
     lines = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in answer.sentences(study.tasks))
     drawn = _grid(pictures, "pairs")
     tables = _tables([table for table in comparison.tables if table.name == ANSWER])
-    return f'<ol class="answer">{lines}</ol>{_named(study)}{drawn}{_note("answer") if drawn else ""}{tables}'
+    note = f'<p class="note">{TEXTS["answer"]["words"]}</p>' if drawn else ""
+    return f'<ol class="answer">{lines}</ol>{_named(study)}{drawn}{note}{tables}'
 
 
 def _named(study: Study) -> str:
     """Return what the names of the study's networks and pruners mean, for those that do not say it themselves."""
-    models = {task.model: task.model for task in study.tasks}
-    pruners = {run.pruner: pruner_title(run.pruner) for run in study.runs}
-    words = [f"{title}: {NAMES[name]}" for name, title in (models | pruners).items() if name in NAMES]
+    names = dict.fromkeys([*(task.model for task in study.tasks), *(run.pruner for run in study.runs)])
+    words = [f"{pruner_title(name)}: {NAMES[name]}" for name in names if name in NAMES]
     return f'<p class="note">{html.escape("; ".join(words))}.</p>' if words else ""
-
-
-def _note(section: str) -> str:
-    return f'<p class="note">{TEXTS[section]["words"]}</p>'
 
 
 def _worded(section: str, content: str) -> str:

@@ -288,7 +288,7 @@ def made_with(run: Run) -> dict[str, str]:
 
 def versions(runs: list[Run]) -> Table:
     """Return the table of code versions and machines that made the runs, one line per combination."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+    counts: Counter[tuple[str, ...]] = Counter()
     for run in runs:
         counts[str(run.result.get("commit")), *made_with(run).values()] += 1
     header = ["commit", "runs", "versions", "device, threads, platform"]

@@ -31,12 +31,7 @@ KNOWN = {(row["dataset"], row["model"]): row["known"] for row in CHOSEN["tasks"]
 KINDS = CHOSEN["kinds"]
 PRUNER, SENSITIVITY = "GraSP less Rand", "retained, images less text"
 ABOVE, BELOW, NOT_SHOWN = "above 0", "below 0", "no difference shown"
-WORDS = {  # of a verdict in a sentence
-    PRUNER: {ABOVE: "better than Rand on", BELOW: "worse than Rand on", NOT_SHOWN: "not shown to differ on"},
-    SENSITIVITY: {
-        ABOVE: "text retains less:", BELOW: "images retain less:", NOT_SHOWN: "no difference is shown:",
-    },
-}  # fmt: skip
+WORDS = {PRUNER: SAID["pruner"], SENSITIVITY: SAID["sensitivity"]}  # of a verdict in a sentence
 MANY = ", "  # between contrasts
 NO_RUNS = "no runs yet"
 
@@ -117,7 +112,7 @@ def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) 
         by_seed = paired(*(task.values(pruner, COMPRESSION) for pruner in (first, second)))
         if by_seed:
             cut = tuple(_cut(task, pruner) & by_seed.keys() for pruner in (first, second))
-            known = KNOWN[task.dataset, task.model]
+            known = min(KNOWN[task.dataset, task.model], len(by_seed))
             found.append(Primary(by_seed, PRUNER, task.title, task.kind != "image", known, cut=cut))
     return found
 
@@ -161,12 +156,9 @@ def primaries(tasks: Sequence[Task]) -> list[Primary]:
     They are adjusted for all contrasts that are named, so that they do not depend on which of these have runs.
     """
     found = [*of_pruners(tasks), *of_kinds(tasks)]
-    tested = [one.p if len(one.by_seed) >= SEEDS else 1.0 for one in found]
-    adjusted = holm([*tested, *[1.0] * (len(named()) - len(found))])
-    return [
-        replace(one, adjusted=p) if len(one.by_seed) >= SEEDS else one
-        for one, p in zip(found, adjusted[: len(found)], strict=True)
-    ]
+    enough = [one for one in found if len(one.by_seed) >= SEEDS]
+    adjusted = iter(holm([*(one.p for one in enough), *[1.0] * (len(named()) - len(enough))]))
+    return [replace(one, adjusted=next(adjusted)) if one in enough else one for one in found]
 
 
 def note(found: Sequence[Primary]) -> str:

@@ -29,14 +29,10 @@ def questions(words: Mapping[str, str], tasks: list[Task]) -> list[Question]:
         for name, above, highest in RANGES:
             title = words["name"].format(pruner=pruner_title(pruner), range=name)
             asked = {task.name: more_sensitive(task, images, pruner, above, highest) for task in texts}
-            statements = partial(_of, asked)
+            statements = partial(lambda asked, task: asked.get(task.name, []), asked)
             question = Question(title, "text beside images", words["border"], lambda _: True, statements, sparse=True)
             found.append((question, any(asked.values())))
     return [question for question, some in found if some] or [question for question, _ in found[:1]]
-
-
-def _of(asked: Mapping[str, list[Statement]], task: Task) -> list[Statement]:
-    return asked.get(task.name, [])
 
 
 def more_sensitive(text: Task, images: list[Task], pruner: str, above: float, highest: float) -> list[Statement]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,12 +30,15 @@ def t_quantile(probability: float, freedom: float) -> float:
     low, high = 0.0, 1.0
     while below(high) < probability:
         low, high = high, 2.0 * high
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        if middle in (low, high):
-            break
-        low, high = (middle, high) if below(middle) < probability else (low, middle)
-    return high
+    return _border(low, high, lambda t: below(t) < probability)
+
+
+def _border(inside: float, outside: float, holds: Callable[[float], bool]) -> float:
+    """Return where `holds` ends between a place where it is true and one where it is not, by halving."""
+    for _ in range(60):
+        middle = 0.5 * (inside + outside)
+        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
+    return inside
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,6 @@ class Interval:
     @property
     def record(self) -> dict[str, float | None]:
         """Return the entries of a table's line of plain values."""
-        if self.flip is not None:
-            return {"mean": self.mean, "low": self.low, "high": self.high, "seeds": self.count}
         return {"mean": self.mean, "half_width": self.half, "seeds": self.count}
 
     def ends(self) -> str:
@@ -163,18 +164,12 @@ def flip_interval(values: Sequence[float]) -> tuple[float, float] | None:
     level = 1.0 - CONFIDENCE
     if smallest_p(len(values)) >= level:
         return None
-    mean = math.fsum(values) / len(values)
-    ends = []
-    for outside in (min(values), max(values)):
-        inside = mean  # not rejected; the extreme values are, for all the others lie on one side of them
-        for _ in range(40):
-            middle = 0.5 * (inside + outside)
-            if sign_flip(value - middle for value in values) < level:
-                outside = middle
-            else:
-                inside = middle
-        ends.append(inside)
-    return ends[0], ends[1]
+    mean = math.fsum(values) / len(values)  # not rejected; the extremes are, for all others lie on one side of them
+    low, high = (
+        _border(mean, outside, lambda centre: sign_flip(value - centre for value in values) >= level)
+        for outside in (min(values), max(values))
+    )
+    return low, high
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -263,7 +263,8 @@ function begin() {
   form.addEventListener("change", ({ target }) => {
     for (const name of Object.keys(options())) state[name] = form.elements[name].value;
     state.pruners = [...document.querySelectorAll("#pruners input:checked")].map((box) => box.value);
-    if (target.name === "task") state.beside = byName(DATA.tasks, state.task).partner || state.beside;
+    const pair = target.name === "task" && DATA.pairs.find((names) => names.includes(state.task));
+    if (pair) state.beside = pair.find((name) => name !== state.task) ?? state.beside;
     refresh(settle());
     history.replaceState(null, "", toFragment());
   });
