@@ -5,7 +5,9 @@ import random
 
 import pytest
 import stores
+from matplotlib.figure import Figure
 
+from Experiments.reporting import figures, style
 from Experiments.reporting.comparison_tables import answer_table
 from Utils.study import answer, runs, tasks
 from Utils.study.statistics import flip_interval, holm, sign_flip
@@ -183,6 +185,21 @@ def test_the_median_and_both_sides_stand_beside_the_mean(tmp_path):
     sides = [f"{title} retains {share} % with 1,000 of 10,000 prunable weights" for title, share in (
         ("MNIST", "75.0"), ("AG News", "50.0"))]  # fmt: skip
     assert all(side in one.sides for side in sides), one.sides
+
+
+def test_the_picture_is_not_stretched_by_what_guesses_and_cuts_no_bar(tmp_path):
+    """SynFlow at chance lies hollow at the lower edge; of the others all intervals lie within the panel."""
+    curves = {"rand": {0.0: [90.0] * 3, 1.0: [80.0, 84.0, 88.0]}, "synflow": {1.0: [25.0] * 3}}
+    stores.fill(tmp_path, "agnews", curves, **stores.TODAY["agnews"])
+    (task,) = _tasks(tmp_path)
+    axes = Figure().add_subplot()
+    figures._answer(task, [task], axes)
+    low, high = axes.get_ylim()
+    mean, half = 59.0 / 65.0, 4.302652729749 * 4.0 / 65.0 / 3.0**0.5
+    assert 0.5 < low < mean - half < mean + half < high and low < 1.0 < high
+    hollow = [line for line in axes.lines if line.get_markerfacecolor() == style.BACK and len(line.get_xdata())]
+    assert [[*line.get_ydata()] for line in hollow] == [[low]] and hollow[0].get_color() == style.look("synflow").colour
+    assert axes.get_title() == task.title and any(text.get_text() == "seeds of a mark: 3" for text in axes.texts)
 
 
 def test_the_best_epoch_is_chosen_on_validation(tmp_path):

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from reports import EVIL, contents, report, rows
 from stores import add, fill
 
 import main
+from Experiments.reporting import writing
 from Experiments.reporting.table import Table
 from Utils.study import paper
 
@@ -152,34 +152,32 @@ def test_the_store_is_only_read_and_nothing_is_written_elsewhere(reported):
     )
 
 
-def test_files_that_a_report_no_longer_makes_are_removed_and_the_users_stay(tmp_path, capsys):
-    store, place = tmp_path / "store", tmp_path / "report"
-    add(store, "agnews", "rand", 0.0, 1, 90.0)
-    add(store, "agnews", "rand", 1.0, 1, 80.0)
-    first = report(store, place)
-    listed = dict(line.split("  ")[::-1] for line in first["report.sha256"].decode().splitlines())
+def test_a_report_lists_its_own_files_with_their_checksums(reported):
+    listed = dict(line.split("  ")[::-1] for line in reported[2][writing.MADE].decode().splitlines())
     assert listed == {
-        name: hashlib.sha256(content).hexdigest() for name, content in first.items() if name != "report.sha256"
+        name: hashlib.sha256(content).hexdigest() for name, content in reported[2].items() if name != writing.MADE
     }
-    mine = {"tables/mine.csv": "a", "figures/metric-mine.svg": "b", "notes.md": "c", "tables/results.txt": "d"}
-    for name, text in mine.items():
-        (place / name).write_text(text)
-    stale = [name for name in first if "agnews" in name]
-    (place / stale[0]).write_text("edited")
-    with (place / "report.sha256").open("a") as file:
-        file.write(
-            f"{hashlib.sha256(b'outside').hexdigest()}  ../outside\n{hashlib.sha256(b'c').hexdigest()}  notes.md\n"
-        )
-    (tmp_path / "outside").write_text("outside")
-    shutil.rmtree(store)
-    add(store, "mnist", "rand", 0.0, 1, 90.0)
-    add(store, "mnist", "rand", 1.0, 1, 80.0)
-    capsys.readouterr()
-    second = report(store, place)
-    assert len(stale) > 4 and not set(stale[1:]) & second.keys() and second[stale[0]] == b"edited"
-    assert f"{stale[0]} was of an earlier report and has changed" in capsys.readouterr().err
-    assert {name: second[name].decode() for name in mine} == mine and (tmp_path / "outside").read_text() == "outside"
-    assert second.keys() - mine.keys() - {stale[0]} == report(store, tmp_path / "anew").keys()
+
+
+def test_files_that_a_report_no_longer_makes_are_removed_and_the_users_stay(tmp_path, capsys):
+    place, outside = tmp_path / "report", tmp_path / "outside"
+    own = ["tables/old.csv", "tables/old.md", "figures/old.svg", "tables/edited.md", "tables/kept.md"]
+    for name in (*own, "tables/mine.csv", "figures/mine.svg", "notes.md"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(name)
+    outside.write_text("notes.md")
+    writing.settle(place, [place / name for name in own])
+    (place / "tables" / "edited.md").write_text("by hand")
+    with (place / writing.MADE).open("a") as file:  # as nobody writes it
+        for name in ("notes.md", "../outside", "tables/../../outside", str(outside)):
+            file.write(f"{hashlib.sha256(b'notes.md').hexdigest()}  {name}\n")
+    writing.settle(place, [place / "tables" / "kept.md"])
+    left = {name for name in contents(place) if name != writing.MADE}
+    assert left == {"tables/edited.md", "tables/kept.md", "tables/mine.csv", "figures/mine.svg", "notes.md"}
+    assert outside.read_text() == "notes.md" and "edited.md was of an earlier report" in capsys.readouterr().err
+    assert (place / writing.MADE).read_text().split()[1:] == ["tables/kept.md"]
+    writing.settle(place, [])
+    assert (place / "tables" / "edited.md").is_file() and not (place / "tables" / "kept.md").exists()
 
 
 def test_figures_are_whole_svg_and_png(reported):

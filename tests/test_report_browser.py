@@ -40,6 +40,9 @@ def made(tmp_path_factory):
     fill(store, "agnews", {"grasp": {1.0: [70.0, 71.0]}}, shuffle=True, **TODAY["agnews"])
     add(store, "multi30k", "rand", 0.0, 1, 20.0, **TODAY["multi30k"])
     add(store, "multi30k", "rand", 1.0, 1, 5.0, name="<!--<script>", **TODAY["multi30k"])
+    for k, path in enumerate(sorted(store.rglob("result.json"))):
+        more = {"data": {"files": {"a.csv": f"{k:064x}", "b.csv": "f" * 64}}, "versions": {"torch": f"2.{k}"}}
+        path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
     assert main.main(["--experiment", "report", "--store", str(store), "--report-dir", str(place)]) == 0
     return SimpleNamespace(store=store, place=place, url=(place / "report.html").as_uri())
 
@@ -95,8 +98,10 @@ def test_a_run_that_is_clicked_shows_what_its_own_files_say(made, page):
         assert shown["seed"] == str(config["seed"]) and shown["setting"] == "main"
         assert shown["commit"] == result["commit"][:12] and shown["data"] == config["data_key"][:12]
         files = result["data"]["files"].items()
-        assert shown.get("data files (SHA-256)", "") == ", ".join(f"{name} {hash_}" for name, hash_ in files)
-        assert shown["machine"] == "cpu, 2"
+        assert shown["data files (SHA-256)"] == ", ".join(f"{name} {hash_}" for name, hash_ in files)
+        machine, versions = result["machine"], result["versions"].items()
+        assert shown["machine"] == f"{machine['device']}, {machine['threads']}"
+        assert shown["versions"] == ", ".join(f"{name} {version}" for name, version in versions)
         dense = json.loads((Path(shown["retained against"]) / "config.json").read_text())
         assert (dense["compression"], dense["seed"], dense["dataset"]) == (0.0, config["seed"], config["dataset"])
         settings = page.value(SHOWN.replace("> dl", "details dl"))
@@ -105,6 +110,17 @@ def test_a_run_that_is_clicked_shows_what_its_own_files_say(made, page):
         assert page.value(SHOWN) == shown, "what was clicked stays"
         seen.add((config["pruner"], config["seed"]))
     assert seen == {(pruner, seed) for pruner in ("rand", "grasp") for seed in (1, 2, 3)}
+
+
+def test_the_task_beside_follows_to_the_partner(page):
+    beside = "document.querySelector('select[name=beside]').value"
+    for task, partner in (("mnist-fc", "agnews-text-classification"), ("agnews-text-classification", "mnist-fc")):
+        alone(page, "multi30k-seq2seq")
+        assert page.value(beside) == "", "it has no partner"
+        page.choose("task", task)
+        assert page.value(beside) == partner
+        page.choose("beside", "multi30k-seq2seq")
+        assert page.value(beside) == "multi30k-seq2seq", "another may be chosen"
 
 
 def test_means_and_intervals_are_those_of_the_runs(page):
