@@ -11,7 +11,7 @@ from Experiments import building, checkpoint, finished, networks, results
 from Experiments.parts import Generators, Network, Progress
 from Layers.fast import unread
 from Pruners import dead
-from Utils import generator, load, metrics
+from Utils import console, generator, load, metrics
 from Utils.data import corpus
 from Utils.machine import memory
 from Utils.machine.clock import Clock
@@ -22,6 +22,7 @@ from Utils.training.descent import Descent
 from Utils.training.early import EarlyStopping
 from Utils.training.loss import CrossEntropy
 from Utils.training.train import train
+from Utils.wording import counted
 
 
 class Workshop:
@@ -141,7 +142,7 @@ class Workshop:
                 figures = self.evaluation.after_epoch(self.model, self.loss, epoch)
             record = {"source": self.data.source, "phase": phase, "epoch": epoch, "running_loss": value}
             self.stage.epoch(record | figures)
-            print(f"  epoch {epoch}/{epochs}: {results.epoch_words(value, figures)}", flush=True)
+            print(f"  epoch {epoch}/{epochs}: {results.epoch_words(value, figures, self.early.figure)}", flush=True)
             ends = self.early.ends(phase, epoch, whole, figures)
             self._did(phase, whole if ends else epoch)
             self._save()
@@ -183,6 +184,12 @@ class Workshop:
             progress.signal = {"before": before, "after": self._spread()}
             progress.dead = self._find_dead()
         print(results.dead_lines(progress.dead, self.data.classes), end="")
+        if args.never_empty:
+            rows = [mask.flatten(1).any(1) for mask, _ in self.pruner.masked_parameters if mask.dim() > 1]
+            if bare := sum(len(row) - int(row.sum()) for row in rows):
+                console.note(
+                    f"--never-empty: the compression cannot serve all: {counted(bare, 'unit')} without a weight"
+                )
         self._did("prune", self.calls["prune"])
         self._save()
 

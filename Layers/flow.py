@@ -6,15 +6,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from Layers.passing import Passing
-from Layers.reading import Over, Reading, of, replaced
-
-
-class Flow(Over):
-    """The way of reading in a linear flow."""
-
-    def __init__(self, before: Reading) -> None:
-        super().__init__(before)
-        self.flow = True
+from Layers.reading import Over, of, replaced
 
 
 @contextmanager
@@ -26,6 +18,6 @@ def linear_flow(model: nn.Module, mixing: bool = False) -> Iterator[None]:
     (Layers/passing.py).
     mixing: units that are normalised together reach each other, as they do through their mean and variance.
     """
-    readings = {module: Flow(of(module)) for module in model.modules() if hasattr(module, "reading")}
+    readings = {module: Over(of(module), flow=True) for module in model.modules() if hasattr(module, "reading")}
     with replaced(readings), Passing(mixing):
         yield

@@ -2,8 +2,8 @@
 
 A function that normalises, saturates or weighs would hide which weights a signal has passed: a normalised constant is
 zero, and a saturated unit has no slope. So a normalisation counts as mean 0 and variance 1 (but see `MIXING`), an
-activation other than ReLU as the identity. A gate, and attention, count as 1 and as the mean over positions; they still pass on a slope to
-what controls them. An embedding gets ones in one-hot space, as in Layers/embedding.py.
+activation other than ReLU as the identity. A gate, and attention, count as 1 and as the mean over positions; they still
+pass on a slope to what controls them. An embedding gets ones in one-hot space, as in Layers/embedding.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -111,7 +111,7 @@ def _of_groups(input: Tensor, num_groups: int, *_: Any, **__: Any) -> Tensor:
     return groups.mean(tuple(range(2, groups.dim())), keepdim=True).expand_as(groups).flatten(1, 2)
 
 
-def _along(input: Tensor, p: float = 2.0, dim: int = 1, *_: Any, **__: Any) -> Tensor:
+def _of_norm(input: Tensor, p: float = 2.0, dim: int = 1, *_: Any, **__: Any) -> Tensor:
     return input.mean(dim, keepdim=True)
 
 
@@ -119,7 +119,8 @@ def _mixed(form: Callable[..., Tensor], mean: Callable[..., Tensor], input: Tens
     return form(input + mean(input, *others, **options), *others, **options)
 
 
-MEANS = {F.layer_norm: _of_last, F.group_norm: _of_groups, F.normalize: _along}
+MEANS: dict[Any, Callable[..., Tensor]]
+MEANS = {F.layer_norm: _of_last, F.group_norm: _of_groups, F.normalize: _of_norm}
 # Of functions that normalise units together: each unit also passes on the mean of those that it is normalised with.
 MIXING = {function: partial(_mixed, FORMS[function], mean) for function, mean in MEANS.items()}
 

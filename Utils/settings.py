@@ -294,7 +294,8 @@ ROWS = (
         "scaled to --compression by one factor, none above 1", "global",
         choices=("mask scope", "MASK_SCOPES"), original=True, dense=False, acts=_by_scope,
     ),
-    Setting("layer_densities", "pruning", "", since=None, dense=False, acts=_by_scope),  # of that file, in its order
+    _operational("pruning", "mask_scope_path", "", "", None),  # of that file
+    Setting("layer_densities", "pruning", "", since=None, dense=False, acts=_by_scope),  # in its order
     _switch(
         "pruning", "never_empty",
         "keep the best weight of each unit first (an output of a layer, a word), as far as the compression allows",

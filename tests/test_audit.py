@@ -223,7 +223,8 @@ def moving(model: nn.Module) -> tuple[dict[str, list[bool]], dict[str, list[bool
     """Return which units of each layer change with the input, which change an output, and which outputs change."""
     data = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     held = [name for name, part in model.named_modules() if any(True for _ in part.parameters(recurse=False))]
-    usual, inward, outward = model(data), {}, {}
+    usual = model(data)
+    inward, outward = dict[str, list[bool]](), dict[str, list[bool]]()
     for name in held:
 
         def watch(_, __, output, name=name):
