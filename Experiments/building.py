@@ -127,11 +127,10 @@ def scope(args: Namespace, names: Sequence[str]) -> str | Scope:
             raise UserError(f'{file}: no density for {name}; a last line "*" = D is of all others')
         densities[name] = found[0][1]
         idle = [key for key in idle if key != found[0][0]]
-    if idle:
-        if fnmatch.filter(names, idle[0]):
-            raise UserError(f"{file}: lines before {idle[0]!r} take all that it matches; put it before them")
-        near = guess(idle[0], names)
-        raise UserError(f"{file}: {idle[0]!r} matches no prunable tensor{near}; there are {listed(names, 20)}")
+    for key in idle[:1]:
+        if fnmatch.filter(names, key):
+            raise UserError(f"{file}: lines before {key!r} take all that it matches; put it before them")
+        raise UserError(f"{file}: {key!r} matches no prunable tensor{guess(key, names)}; there are {listed(names, 20)}")
     return Scope(args.mask_scope, densities, args.never_empty, pattern)
 
 

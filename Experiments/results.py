@@ -11,7 +11,6 @@ from Utils.data.corpus import Corpus
 from Utils.wording import listed
 
 LONG = 40  # a table with more rows shows only the prunable tensors; result.json has all
-LISTED = 10  # most class names in one line
 LAYERS = 20  # layers with dead units that the console shows
 POINTS = {"init": "Init.", "pre_prune": "Pre-Prune", "post_prune": "Post-Prune", "final": "Final"}
 
@@ -32,7 +31,7 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
         lines.append(f"Dead: {count} of {whole} units of {len(further)} further layers, which result.json lists")
     alive, total = dead["classes"]["alive"], dead["classes"]["total"]
     if len(alive) < total:
-        names = listed([classes[k] for k in alive], LISTED) or "none"
+        names = listed([classes[k] for k in alive]) or "none"
         lines.append(
             f"Dead: only {len(alive)} of {total} classes still have an incoming weight ({names}): "
             f"test top-1 can reach {dead['accuracy_cap']:.2f} % at most"

@@ -184,12 +184,9 @@ class Workshop:
             progress.signal = {"before": before, "after": self._spread()}
             progress.dead = self._find_dead()
         print(results.dead_lines(progress.dead, self.data.classes), end="")
-        if args.never_empty:
-            rows = [mask.flatten(1).any(1) for mask, _ in self.pruner.masked_parameters if mask.dim() > 1]
-            if bare := sum(len(row) - int(row.sum()) for row in rows):
-                console.note(
-                    f"--never-empty: the compression cannot serve all: {counted(bare, 'unit')} without a weight"
-                )
+        masks = [mask.flatten(1) for mask, _ in self.pruner.masked_parameters if mask.dim() > 1]
+        if args.never_empty and (bare := sum(len(mask) - int(mask.any(1).sum()) for mask in masks)):
+            console.note(f"--never-empty: the compression cannot serve all: {counted(bare, 'unit')} without a weight")
         self._did("prune", self.calls["prune"])
         self._save()
 

@@ -86,10 +86,10 @@ def test_columns_that_are_named_are_taken():
 @pytest.mark.parametrize(
     ("header", "asked", "words"),
     [
-        ("a,b", {}, ["known as label or text", "(a, b)", "--label-column NAME --text-columns NAME"]),
+        ("a,b", {}, ["known as label or text", "(a, b)", "--label-column NAME and --text-columns NAME"]),
         ("a,b,label", {}, ["known as text", "--text-columns"]),
         ("3,Shares rise,Shares rose", {}, ["label or text", "first row was taken for the header", "a header above it"]),
-        ("3,Shares rise,label", {}, ["known as text;", "with --text-columns NAME"]),
+        ("3,Shares rise,label", {}, ["known as text;", "--text-columns NAME"]),
         ("label,text", {"label": "labl"}, ["'labl'", "did you mean label?"]),
         ("label,text,other", {"texts": ["nothing"]}, ["'nothing'", "label, text, other"]),
         ("label,text,label", {}, ["two columns", "'label'"]),

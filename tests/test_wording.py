@@ -18,8 +18,8 @@ def test_a_count_has_its_noun_in_the_right_number(number, words):
         (["a, b", "c"], "'a, b', c"),
         (["a", "b, c"], "a, 'b, c'"),
         ([",", "x"], "',', x"),
-        (list("abcdef"), "a, b, c, d, e, f"),
-        (list("abcdefg"), "a, b, c, d, e, f, ..."),
+        (list("abcdefghij"), "a, b, c, d, e, f, g, h, i, j"),
+        (list("abcdefghijk"), "a, b, c, d, e, f, g, h, i, j, ..."),
     ],
 )
 def test_names_are_listed_so_that_they_can_be_told_apart(names, words):

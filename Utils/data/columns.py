@@ -62,13 +62,11 @@ def find(where: str, header: Sequence[str], label: str | None = None, texts: Seq
         wanted = wanted or [name for name in header if name not in labels][:1] * len(labels)
     if len(header) == 1 and ";" in header[0]:
         raise UserError(f"{where}: its columns are separated by semicolons; save it with commas, or as .tsv")
-    asked = (labels, "label", "--label-column NAME"), (wanted, "text", "--text-columns NAME ...")
-    if missing := [(what, flag) for found, what, flag in asked if not found]:
-        whats, flags = zip(*missing, strict=True)
+    if missing := [what for what, found in (("label", labels), ("text", wanted)) if not found]:
         cells = listed([name[:40] for name in header], 20)
         raise UserError(
-            f"{where}: no column is known as {' or '.join(whats)}; the first row was taken for the header ({cells}); "
-            f"name columns with {' '.join(flags)}, or put a header above it"
+            f"{where}: no column is known as {' or '.join(missing)}; the first row was taken for the header ({cells}); "
+            f"name columns with --label-column NAME and --text-columns NAME ..., or put a header above it"
         )
     if labels[0] in wanted:
         raise UserError(f"{where}: column {labels[0]!r} cannot be both label and text")

@@ -116,8 +116,7 @@ def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
         if mask.shape != stored[key].shape:
             raise UserError(f"{path}: {key} has shape {list(stored[key].shape)}, its mask {list(mask.shape)}")
         stored[key[:-5]] = stored[key] * mask.to(stored.pop(key).dtype)
-        if not mask.all():
-            masked += 1
+        masked += int(not mask.all())
     if masked:
         console.note(
             f"{path}: {counted(masked, 'mask')} of torch.nn.utils.prune multiplied in; the weights are trained on"

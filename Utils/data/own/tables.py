@@ -48,12 +48,11 @@ def jsonl_rows(path: Path) -> Iterator[Fields]:
             continue
         try:
             found = json.loads(text)
+            wrong = "" if isinstance(found, dict) else 'not a JSON object, such as {"text": "...", "label": "..."}'
         except (ValueError, RecursionError) as error:
-            reason = getattr(error, "msg", None) or type(error).__name__
-            yield line, f"not JSON ({reason}); mend or remove it"
-            continue
-        if not isinstance(found, dict):
-            yield line, 'not a JSON object, such as {"text": "...", "label": "..."}'
+            wrong = f"not JSON ({getattr(error, 'msg', None) or type(error).__name__}); mend or remove it"
+        if wrong:
+            yield line, wrong
             continue
         if not header:
             header = list(found)
@@ -152,7 +151,9 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
     if not found.keys() & {"", "train"}:
         raise UserError(f"{table.path}: no row of column {table.columns.split!r} is for training")
     splits, held = parts.completed(found, targets, settings["split_seed"])
-    _check_trained(classes, targets[splits["train"]].tolist(), met)
+    for number in sorted(set(range(len(classes))).difference(targets[splits["train"]].tolist())):
+        path, line = met[classes[number]]
+        raise UserError(f"{path}:{line}: label {classes[number][:40]!r} is in no training row")
     words, encoded = encoding.finish(splits, [text.UNKNOWN])
     tensors: dict[str, Any] = {}
     for name, (ids, offsets) in encoded.items():
@@ -178,13 +179,6 @@ def _check_classes(table: Table, classes: Sequence[str], count: int) -> None:
             f"{table.path}: column {column!r} has {len(classes):,} different labels in {count:,} rows; name the column "
             f"of the labels with --label-column"
         )
-
-
-def _check_trained(classes: Sequence[str], trained: Sequence[int], first: Mapping[str, tuple[Path, int]]) -> None:
-    """Raise UserError for a class without training rows; first: where each label is met first."""
-    for number in sorted(set(range(len(classes))).difference(trained)):
-        path, line = first[classes[number]]
-        raise UserError(f"{path}:{line}: label {classes[number][:40]!r} is in no training row")
 
 
 def splits(prepared: Prepared) -> dict:
