@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from Experiments.reporting import canvas, speed, style
+from Experiments.reporting import benchmark, canvas, speed, style
 from Experiments.reporting.canvas import Picture
 from Experiments.reporting.results_tables import is_translation
 from Experiments.reporting.study import Study
@@ -32,6 +32,7 @@ def all_pictures(study: Study) -> dict[str, list[Picture]]:
             [(t.name, t.title, partial(_metric, t, "metric", t.metric.title)) for t in curves],
         ),
         "answer": answer_pictures(study),
+        "benchmark": benchmark.pictures(study.benchmark),
         "retained": retained_pictures(study),
         "layers": [picture for task in pruned for picture in _layers(task)],
         "bleu": [picture for task in pruned if is_translation(task) for picture in _orders(task)],

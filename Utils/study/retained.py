@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from Utils.study.statistics import CONFIDENCE
+from Utils.study.statistics import CONFIDENCE, resampled
 from Utils.study.tasks import MAIN, Task, Variant
 from Utils.wording import counted
 
 LEVELS = (0.95, 0.90, 0.50)
-DRAWS = 2_000  # samples of the bootstrap
 MIN_SEEDS = 3  # with fewer there is no interval and no verdict
 
 
@@ -89,14 +88,7 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
 
 
 def _draws(by_compression: Sequence[Mapping[str, float]], means: np.ndarray) -> np.ndarray:
-    """Return means over seeds drawn with replacement, [DRAWS, compressions], with the same seeds at every compression.
-
-    A compression without any of the drawn seeds keeps the mean of all its seeds.
-    """
+    """Return means over seeds drawn with replacement, [draws, compressions], with the same seeds at every compression."""
     seeds = sorted({seed for values in by_compression for seed in values})
-    table = np.array([[values.get(seed, np.nan) for values in by_compression] for seed in seeds])
-    there = ~np.isnan(table)
-    picked = np.random.default_rng(0).integers(len(seeds), size=(DRAWS, len(seeds)))
-    counts = there[picked].sum(axis=1)
-    sums = np.where(there, table, 0.0)[picked].sum(axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), means)
+    return resampled(np.array([[values.get(seed, np.nan) for values in by_compression] for seed in seeds]), means)
+

@@ -11,6 +11,7 @@ import numpy as np
 CONFIDENCE = 0.95
 ENUMERATED = 20  # a permutation test uses all 2^n signs up to this n; above, it draws DRAWN of them
 DRAWN = 100_000
+DRAWS = 2_000  # samples of a bootstrap
 
 
 def incomplete_beta(x: float, a: float, b: float) -> float:
@@ -203,3 +204,22 @@ def holm(values: Sequence[float]) -> list[float]:
 def smallest_p(count: int) -> float:
     """Return the smallest value of `sign_flip` for `count` differences, which occurs when all have one sign."""
     return min(1.0, 2.0 ** (1 - count)) if count <= ENUMERATED else 1.0 / (1 + DRAWN)
+
+
+def resampled(table: np.ndarray, means: np.ndarray, key: int = 0) -> np.ndarray:
+    """Return column means over rows drawn with replacement, [DRAWS, columns], the same rows for every column.
+
+    table: [rows, columns], NaN where there is no value. means: what a column without any drawn value keeps.
+    key: the seed of the draws.
+    """
+    there = ~np.isnan(table)
+    picked = np.random.default_rng(key).integers(len(table), size=(DRAWS, len(table)))
+    counts = there[picked].sum(axis=1)
+    sums = np.where(there, table, 0.0)[picked].sum(axis=1)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), means)
+
+
+def ends(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both ends of the 95 % interval of a bootstrap, by its percentiles along the first axis."""
+    low, high = np.quantile(drawn, [(1.0 - CONFIDENCE) / 2.0, (1.0 + CONFIDENCE) / 2.0], axis=0)
+    return low, high
