@@ -39,50 +39,36 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
     """Return all cells of these sweep files, in their order, or of the flags alone if there is no file.
 
     given: the values of the command line, see `override`.
-    The first setting of a table varies slowest, and before it the settings of the file's `order`, over all its tables.
+    The first setting of a table varies slowest. Before it come the settings of the file's `order`, over all its tables.
     Raises UserError that names the file and the setting.
     """
     parser = arguments.parser()
     parser.advice = ""
-    tables: list[tuple[str | None, Table]] = [(None, {})]
+    tables: list[tuple[str | None, Table]] = []
     orders: dict[str | None, list[str]] = {}
-    if files:
-        contents = {file: read(file, parser) for file in files}
-        tables = [(file, table) for file in files for table in contents[file][0]]
-        orders = {file: order for file, (_, order) in contents.items()}
+    for path in files:
+        found, orders[path] = read(path, parser)
+        tables += [(path, table) for table in found]
     result = []
     remarks: dict[str, None] = {}  # each once, not for every run
-    crossed = override(tables, given)
+    crossed = override(tables if files else [(None, {})], given)
     if (total := sum(math.prod(map(len, table.values())) for _, table in crossed)) > LARGE:
         console.note(f"this grid has {total:,} runs; checking them takes a while (Ctrl-C ends it)")
-    for file, table, chosen in _arranged(crossed, orders):
-        words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
-        try:
-            result.append(Cell(words, arguments.resolve(parser.parse_args(words), remarks.setdefault)))
-        except UserError as error:
-            varied = {key: value for key, value in chosen.items() if file is not None or len(table[key]) > 1}
-            where = ", ".join(f"{key} {_shown(value)}" for key, value in varied.items())
-            raise UserError(": ".join(filter(None, (file, where, str(error))))) from error
+    for file, table in crossed:
+        for values in itertools.product(*table.values()):
+            chosen = dict(zip(table, values, strict=True))
+            words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
+            try:
+                cell = Cell(words, arguments.resolve(parser.parse_args(words), remarks.setdefault))
+            except UserError as error:
+                varied = {key: value for key, value in chosen.items() if file is not None or len(table[key]) > 1}
+                where = ", ".join(f"{key} {_shown(value)}" for key, value in varied.items())
+                raise UserError(": ".join(filter(None, (file, where, str(error))))) from error
+            places = [table[key].index(chosen[key]) if key in table else 0 for key in orders.get(file, ())]
+            result.append(([*orders].index(file) if file else 0, places, cell))
     for remark in remarks:
         console.note(remark)
-    return result
-
-
-def _arranged(
-    crossed: Sequence[tuple[str | None, Table]], orders: Mapping[str | None, Sequence[str]]
-) -> list[tuple[str | None, Table, dict[str, Any]]]:
-    """Return (file, table, chosen values) of each run, those of a file in its order: a value's first place counts."""
-    runs = [
-        (file, table, dict(zip(table, values, strict=True)))
-        for file, table in crossed
-        for values in itertools.product(*table.values())
-    ]
-    first: dict[tuple, int] = {}
-    keys = []
-    for place, (file, _, chosen) in enumerate(runs):
-        named = [(file, key, repr(chosen.get(key))) for key in ("", *orders.get(file, ()))]  # "": the file itself
-        keys.append([first.setdefault(name, place) for name in named])
-    return [runs[place] for place in sorted(range(len(runs)), key=keys.__getitem__)]
+    return [cell for *_, cell in sorted(result, key=lambda one: one[:2])]
 
 
 def spelled(key: str, value: Any) -> list[str]:
@@ -97,7 +83,7 @@ def _shown(value: Any) -> str:
 
 
 def read(file: str, parser: Parser) -> tuple[list[Table], list[str]]:
-    """Return the tables of a sweep file and its order, the settings that vary slowest over all of them.
+    """Return the tables of a sweep file and its order, the settings that vary slowest over all tables.
 
     A table is a [[grid]] combined with the [settings], or the [settings] alone.
     """
@@ -111,7 +97,7 @@ def read(file: str, parser: Parser) -> tuple[list[Table], list[str]]:
         raise UserError(f"{file}: {key} is outside [settings] and [[grid]]; a sweep file has only these and an order")
     common, grids, order = content.get("settings", {}), content.get("grid", [{}]), content.get("order", [])
     if not isinstance(order, list) or not all(isinstance(key, str) and key in of_runs() for key in order):
-        raise UserError(f"{_line(file, 'order')}: order = {order!r}; it is a list of settings, the slowest first")
+        raise UserError(f"{_line(file, 'order')}: order is a list of settings, the slowest first")
     if not isinstance(common, dict) or not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UserError(f"{file}: settings is one table, [settings]; grid one or more, [[grid]]")
     if not common and not any(grids):

@@ -1,7 +1,7 @@
 """Retained performance, (metric - chance) / (dense - chance) of the same seed, and up to where a level is retained."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +72,9 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
         return []
     means = np.array([sum(values.values()) / len(values) for values in by_compression])
     curve = (means - task.chance) / (means[0] - task.chance)
-    drawn = _draws(by_compression, means) - task.chance
+    every = sorted({seed for values in by_compression for seed in values})
+    table = np.array([[values.get(seed, np.nan) for values in by_compression] for seed in every])
+    drawn = resampled(table) - task.chance
     curves = drawn[drawn[:, 0] > 0.0] / drawn[drawn[:, :1].ravel() > 0.0, :1]
     seeds = min(map(len, by_compression))
     result = []
@@ -85,10 +87,3 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
         value = crossing(compressions, curve.tolist(), level)
         result.append(Threshold(level, value, low, high, compressions[-1], seeds))
     return result
-
-
-def _draws(by_compression: Sequence[Mapping[str, float]], means: np.ndarray) -> np.ndarray:
-    """Return means over seeds drawn with replacement, [draws, compressions], with the same seeds at every compression."""
-    seeds = sorted({seed for values in by_compression for seed in values})
-    return resampled(np.array([[values.get(seed, np.nan) for values in by_compression] for seed in seeds]), means)
-

@@ -206,20 +206,12 @@ def smallest_p(count: int) -> float:
     return min(1.0, 2.0 ** (1 - count)) if count <= ENUMERATED else 1.0 / (1 + DRAWN)
 
 
-def resampled(table: np.ndarray, means: np.ndarray, key: int = 0) -> np.ndarray:
+def resampled(table: np.ndarray) -> np.ndarray:
     """Return column means over rows drawn with replacement, [DRAWS, columns], the same rows for every column.
 
-    table: [rows, columns], NaN where there is no value. means: what a column without any drawn value keeps.
-    key: the seed of the draws.
+    table: [rows, columns], NaN where there is no value. A column without any drawn value keeps the mean of all.
     """
-    there = ~np.isnan(table)
-    picked = np.random.default_rng(key).integers(len(table), size=(DRAWS, len(table)))
+    there, values = ~np.isnan(table), np.nan_to_num(table)
+    picked = np.random.default_rng(0).integers(len(table), size=(DRAWS, len(table)))
     counts = there[picked].sum(axis=1)
-    sums = np.where(there, table, 0.0)[picked].sum(axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), means)
-
-
-def ends(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both ends of the 95 % interval of a bootstrap, by its percentiles along the first axis."""
-    low, high = np.quantile(drawn, [(1.0 - CONFIDENCE) / 2.0, (1.0 + CONFIDENCE) / 2.0], axis=0)
-    return low, high
+    return np.where(counts, values[picked].sum(axis=1) / np.maximum(counts, 1), values.sum(axis=0) / there.sum(axis=0))
