@@ -75,8 +75,8 @@ def _ranks(found: Benchmark) -> Records:
     records = []
     for k in np.argsort(means, kind="stable"):
         way, ranks = found.ways[k], found.ranks[0, :, k]
-        kept = [cell.values([*found.ways, DENSE]) for cell in found.cells]
-        shares = [100.0 * np.nanmean(values[:, k] / values[:, -1]) for values in kept if not np.isnan(values).all()]
+        kept = [values[values[:, -1] > 0.0] for values in (cell.values([*found.ways, DENSE]) for cell in found.cells)]
+        shares = [100.0 * np.mean(values[:, k] / values[:, -1]) for values in kept if len(values)]
         record = {"way": way, "rank": means[k], "low": low[k], "high": high[k]}
         for name, values in (("text", ranks[~image]), ("images", ranks[image]), ("retained", shares)):
             record[name] = np.mean(values) if len(values) else None
