@@ -13,22 +13,33 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from Experiments.workshop import Workshop
+    from Utils.training.train import Update
 
 
-class MaskUpdates:
-    """The updates of one phase of training, as the settings of the group "dynamic masks" say.
+def due(
+    shop: Workshop, phase: str, epochs: int, densities: tuple[float, float] | None
+) -> Callable[[int, int], Update | None] | None:
+    """Return due(epoch from 1, batch from 1), see `train`, for a phase of training; None if its masks stay.
 
     phase: its name in the record.
     epochs: of the whole phase, by which the steps are counted, like the learning rate.
-    densities: gradual pruning's first and last density.
+    densities: the first and the last of the phase, for gradual pruning; without them, its masks stay.
     """
+    way, (kept, total) = shop.args.dynamic, shop.pruner.stats()
+    if way == "gradual" and densities and densities[1] < 1:
+        return MaskUpdates(shop, phase, epochs, densities).due
+    return MaskUpdates(shop, phase, epochs).due if way == "rigl" and kept < total else None
 
-    def __init__(self, shop: Workshop, phase: str, epochs: int, densities: tuple[float, float] | None) -> None:
+
+class MaskUpdates:
+    """The updates of a phase of training: gradual pruning with `densities`, RigL without them."""
+
+    def __init__(self, shop: Workshop, phase: str, epochs: int, densities: tuple[float, float] | None = None) -> None:
         self.shop, self.phase, self.densities = shop, phase, densities
         self.batches = len(shop.train_loader)
         self.end = max(1, round(shop.args.dynamic_end * epochs * self.batches))
 
-    def due(self, epoch: int, batch: int) -> Callable[[Any, Tensor], None] | None:
+    def due(self, epoch: int, batch: int) -> Update | None:
         """Return the update after a batch of an epoch, both from 1; None if there is none.
 
         RigL's last one is before `end`; gradual pruning's is there, wherever that lies in the interval.

@@ -7,8 +7,7 @@ from typing import Any, cast
 
 import torch
 
-from Experiments import building, checkpoint, finished, networks, results
-from Experiments.mask_updates import MaskUpdates
+from Experiments import building, checkpoint, finished, mask_updates, networks, results
 from Experiments.parts import Generators, Network, Progress
 from Layers.fast import unread
 from Pruners import dead
@@ -154,9 +153,6 @@ class Workshop:
         def log(epoch: int, batch: int, value: float) -> None:
             print(f"  epoch {epoch}, batch {batch}/{len(self.train_loader)}: loss {value:.6f}")
 
-        way, (kept, total) = self.args.dynamic, self.pruner.stats()
-        changes = (way == "gradual" and densities and densities[1] < 1) or (way == "rigl" and kept < total)
-        updates = MaskUpdates(self, phase, whole, densities) if changes else None
         with self.clock("train"), memory.peak(self.device, "train", self.progress.peaks):
             train(
                 cast(torch.nn.Module, torch.compile(self.model)) if self.args.compile else self.model,
@@ -171,7 +167,7 @@ class Workshop:
                 self.amp,
                 done=self.progress.done.get(phase, begun),
                 prepare=self.descent.preparation(whole, len(self.train_loader)),
-                due=updates.due if updates else None,
+                due=mask_updates.due(self, phase, whole, densities),
             )
 
     def prune(self, density: float) -> None:
