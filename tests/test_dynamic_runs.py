@@ -297,7 +297,7 @@ def test_levels_rewind_the_weights_and_keep_what_the_updates_found(ran):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ("--dynamic gradual --pruner rand", ["gradual", "magnitude", "not by rand"]),
+        ("--dynamic gradual --pruner rand", ["gradual", "--pruner mag", "not of rand"]),
         ("--dynamic gradual --post-epochs 0", ["--post-epochs 0"]),
         ("--dynamic gradual --dynamic-start 0.05", ["--dynamic-start 0.05", "keeps, 0.1"]),
         ("--dynamic gradual --prune-epochs 3", ["--prune-epochs"]),
@@ -346,7 +346,7 @@ def test_a_sweep_file_takes_them(tmp_path):
     cells = grid.cells([str(file)], {})
     found = [(cell.args.pruner, cell.args.dynamic, cell.args.dynamic_interval) for cell in cells]
     assert found == [("rand", "none", 100), ("rand", "rigl", 20), ("mag", "gradual", 20)]
-    with pytest.raises(UserError, match="not by rand"):
+    with pytest.raises(UserError, match="not of rand"):
         grid.cells([str(file)], {"pruner": ["rand"], "dynamic": ["gradual"]})
 
 

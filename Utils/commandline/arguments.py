@@ -57,7 +57,7 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     inits = [name for name, classes in load.INITS.items() if args.model_class in classes]
     defaults["init"] = inits[0] if inits else None
     if getattr(args, "dynamic", None) == "gradual":
-        defaults["pruner"] = "mag"
+        defaults["pruner"] = load.GRADUAL
     defaults["prune_epochs"] = load.ROUNDS.get(args.pruner, defaults["prune_epochs"])
     defaults["weight_decay"] = load.DECAYS.get(args.optimizer, defaults["weight_decay"])
     takers = {row.name: row.optimizer[0].split() for row in settings.ROWS if row.optimizer}

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 
+from Utils import load
 from Utils.commandline.parser import flag
 from Utils.errors import UserError
 
@@ -35,8 +36,10 @@ def check(args: Namespace) -> None:
             raise UserError(f"--dynamic {way} does not go together with {flag(name)}: {why}")
     if way != "gradual":
         return
-    if args.pruner != "mag":
-        raise UserError(f"--dynamic gradual prunes by magnitude, not by {args.pruner}; leave out --pruner, or say mag")
+    if args.pruner != load.GRADUAL:
+        raise UserError(
+            f"--dynamic gradual is of --pruner {load.GRADUAL}, not of {args.pruner}; leave out one of the two"
+        )
     if not args.post_epochs:
         raise UserError("--dynamic gradual prunes in the training after --pre-epochs; --post-epochs 0 leaves none")
     if args.dynamic_start < 10.0**-args.compression:
