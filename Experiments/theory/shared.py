@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Settings of a training: where only scores are looked at, nothing is trained.
 TRAINING = tuple(set(reach.IDLE) - {"expid", "result_dir", "force", "reinitialize", "pruner", "compression", "masks"})
+FEW = 500  # dots that an SVG draws one by one; more are a picture within it
 SALIENCY = "saliency"  # is compared with all pruners
 EXAMPLES = 32  # for scoring, if their number is not given: the law holds for any, and all is computed in float64
 LISTS: dict[str, dict[str, Any]] = {
@@ -141,7 +142,7 @@ def dots(axes: Any, points: Iterable[tuple[float, float]], **look: Any) -> None:
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     if shown := [(x, y) for x, y in points if x > 0.0 and y > 0.0]:
-        axes.loglog(*zip(*shown, strict=True), linestyle="none", **look)
+        axes.loglog(*zip(*shown, strict=True), linestyle="none", rasterized=len(shown) > FEW, **look)
         axes.minorticks_off()
         for axis in (axes.xaxis, axes.yaxis):
             low, high = axis.get_view_interval()
