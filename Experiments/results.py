@@ -88,6 +88,9 @@ def text(
         parts.append(f"{label} Sparsity: {kept}/{total} ({kept / total:.4f})")
     prunable = result["parameters"]["prunable"]
     parts.append(f"Prunable weights kept: {result['parameters']['prunable_kept']}/{prunable}")
+    for phase, columns in result.get("mask_updates", {}).items():
+        dropped, grown, count = sum(columns["dropped"]), sum(columns["grown"]), len(columns["step"])
+        parts.append(f"Mask updates in {phase}: {count}; weights dropped {dropped}, grown {grown}")
     seconds = ", ".join(f"{key} {value:.1f}" for key, value in result["seconds"].items())
     return "\n".join(parts) + "\n" + dead_lines(result["dead"], classes) + more + f"Seconds: {seconds}\n"
 

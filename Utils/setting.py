@@ -1,4 +1,4 @@
-"""What a setting of a run is: the columns of the rows in Utils/settings.py and Utils/pruning_settings.py."""
+"""The columns of the rows in Utils/settings.py and Utils/pruning_settings.py."""
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass

@@ -54,7 +54,7 @@ def rigl(weight: np.ndarray, mask: np.ndarray, slope: np.ndarray, fraction: floa
     stays = set(alive[: len(alive) - moved])
     free = sorted(set(range(flat.size)) - stays, key=lambda k: (-steep[k], k))
     new = np.zeros(flat.size)
-    new[[*stays, *free[:moved]]] = 1
+    new[np.array([*stays, *free[:moved]], dtype=int)] = 1
     return new.reshape(mask.shape)
 
 

@@ -94,7 +94,9 @@ class Hand:
             bias = self.model.get_parameter(name.replace("weight", "bias"))
             hidden = F.linear(hidden, weight, bias)
             hidden = hidden if name == list(weights)[-1] else hidden.relu()
-        return dict(zip(weights, torch.autograd.grad(F.cross_entropy(hidden, target), weights.values()), strict=True))
+        return dict(
+            zip(weights, torch.autograd.grad(F.cross_entropy(hidden, target), list(weights.values())), strict=True)
+        )
 
     def check(self, run) -> None:
         for name, weight in self.weights.items():

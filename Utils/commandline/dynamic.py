@@ -1,4 +1,4 @@
-"""What masks that change in training go together with."""
+"""Settings that masks which change in training do not go together with."""
 
 from argparse import Namespace
 
