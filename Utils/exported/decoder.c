@@ -19,6 +19,12 @@ enum { NARROW = 16, WIDE = 64, OUTPUTS = 6, WORDS = 16 * OUTPUTS, MANY = 10 * WO
 typedef float Run __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Whole __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint32_t Bytes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int16_t Short __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#ifdef __AVX512BW__
+#define PAIRS(a, b) (Whole) _mm512_madd_epi16((__m512i)(a), (__m512i)(b))
+#else
+#define PAIRS(a, b) (Whole) _mm256_madd_epi16((__m256i)(a), (__m256i)(b))
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* A matrix [outputs, inputs]; sparse if it has ends, of its rows: then columns says where the weights stand. The rows are
@@ -136,16 +142,14 @@ INLINE void dense(const Matrix *m, int64_t o, int64_t last, const float *x, floa
 /* sum + a b, of four numbers of 8 bits in each lane; those of a have no sign. */
 INLINE Whole dot(Whole sum, Whole a, Whole b)
 {
-#if defined(__AVX512VNNI__) && defined(__AVX512F__)
+#if defined(__AVX512VNNI__)
     return (Whole)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
 #elif defined(__AVXVNNI__) && !defined(__AVX512F__)
     return (Whole)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)b);
-#elif defined(__AVX2__) && !defined(__AVX512F__)
-    /* Products of neighbours may not be added in 16 bits: they would not fit. So every other number is taken at a time. */
-    const __m256i even = _mm256_set1_epi16(255), x = (__m256i)a, y = (__m256i)b;
-    __m256i first = _mm256_madd_epi16(_mm256_and_si256(x, even), _mm256_srai_epi16(_mm256_slli_epi16(y, 8), 8));
-    __m256i second = _mm256_madd_epi16(_mm256_srli_epi16(x, 8), _mm256_srai_epi16(y, 8));
-    return sum + (Whole)_mm256_add_epi32(first, second);
+#elif defined(__AVX512BW__) || (defined(__AVX2__) && !defined(__AVX512F__))
+    /* Two products of neighbours need not fit into 16 bits. So every other number is widened to them at a time. */
+    const Short evens = (Short)((Bytes)a & 0x00FF00FF), odds = (Short)((Bytes)a >> 8 & 0x00FF00FF);
+    return sum + PAIRS(evens, (Short)b << 8 >> 8) + PAIRS(odds, (Short)b >> 8);
 #else
     for (int k = 0; k < 32; k += 8)
         sum += (Whole)((Bytes)a << (24 - k) >> 24) * ((Whole)((Bytes)b << (24 - k)) >> 24);
