@@ -89,6 +89,9 @@ def text(
         parts.append(f"{label} Sparsity: {kept}/{total} ({kept / total:.4f})")
     prunable = result["parameters"]["prunable"]
     parts.append(f"Prunable weights kept: {result['parameters']['prunable_kept']}/{prunable}")
+    for phase, columns in result.get("mask_updates", {}).items():
+        dropped, grown, count = sum(columns["dropped"]), sum(columns["grown"]), len(columns["step"])
+        parts.append(f"Mask updates in {phase}: {count}; weights dropped {dropped}, grown {grown}")
     seconds = {**result["seconds"], "total": sum(result["seconds"].values())}
     more += f"Seconds: {', '.join(f'{key} {value:.1f}' for key, value in seconds.items())}\n"
     for last in list(points.values())[-1:]:
