@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from Experiments import building
 from Pruners import dynamic
+from Utils import console
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +39,9 @@ class MaskUpdates:
         self.shop, self.phase, self.densities = shop, phase, densities
         self.batches = len(shop.train_loader)
         self.end = max(1, round(shop.args.dynamic_end * epochs * self.batches))
+        if not densities and self.end <= shop.args.dynamic_interval:
+            words = f"updates end after step {self.end} of this training, so that none takes place"
+            console.note(f"--dynamic {shop.args.dynamic}: {words}; choose a smaller --dynamic-interval")
 
     def due(self, epoch: int, batch: int) -> Update | None:
         """Return the update after a batch of an epoch, both from 1; None if there is none.

@@ -371,3 +371,10 @@ def test_what_reads_runs_takes_such_a_run_by_its_last_masks(cli, ran, tmp_path, 
     stored.Run(place, run.config, result).check()
     with pytest.raises(ValueError, match="last update"):
         wrong.check()
+
+
+def test_a_training_that_ends_before_the_first_update_is_told(sample_data, tmp_path):
+    run = "--dataset mnist --model fc --pruner rand --compression 1 --post-epochs 1 --dynamic rigl"
+    code, _, told = ask(f"{run} --result-dir {tmp_path}", sample_data)
+    assert code == 0 and "so that none takes place; choose a smaller --dynamic-interval" in told
+    assert "note" not in ask(f"{run} --result-dir {tmp_path} --dynamic-interval 2", sample_data)[2]
