@@ -32,6 +32,7 @@ QUEUE = {
     "5_repeats": 2 * (TABLE + 4) + 2 * 2 * 2 * 3 + 5 * 7,
     "6_rest": 5 * 5 * 3 + 3,
     "7_benchmark": 2 * 12 * 2,
+    "8_sparse_translation": 3 * (1 + 2 + 2),
 }
 # The committed runs of earlier settings that each file has, alone and with the flags they were asked for by.
 FOUND = {
