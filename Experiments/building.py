@@ -20,9 +20,10 @@ from Utils.data import corpus
 from Utils.data.corpus import Corpus
 from Utils.data.examples import Examples, Part, resident
 from Utils.data.loader import Loader
-from Utils.errors import UserError
+from Utils.errors import UserError, guess
 from Utils.machine import seeds
 from Utils.training.prune import prune_loop, reinitialize
+from Utils.wording import listed
 
 
 def data(located: corpus.Located, args: Namespace, device: torch.device) -> Corpus:
@@ -87,9 +88,10 @@ def _model(loaded: Corpus, args: Namespace, device: torch.device) -> nn.Module:
     options = {} if args.init is None else {"init": args.init}
     model: Any = networks.network(args, loaded.shape, loaded.num_classes, **options)
     if args.pretrained:
+        from Models.guest import last_matrix
         from Utils.store import weights  # not needed by other runs
 
-        weights.load(model, weights.find("--pretrained", args.pretrained), name=args.model)
+        weights.load(model, weights.find("--pretrained", args.pretrained), False, args.model, last_matrix(model)[0])
     layout = getattr(model, "memory_format", None) if device.type == "cpu" and fast.used() else None
     model.to(device, memory_format=layout)
     generator.ignore_masks(model, args.ignore_masks)
@@ -117,15 +119,18 @@ def scope(args: Namespace, names: Sequence[str]) -> str | Scope:
     pattern = layout.numbers(args.pattern)
     if args.mask_scope in SCOPES and not args.never_empty and not pattern:
         return args.mask_scope
+    file = f"--mask-scope {getattr(args, 'mask_scope_path', layout.FILE)}"
     densities, idle = {}, [name for name, _ in args.layer_densities or ()]
     for name in names if args.layer_densities else ():
         found = [(key, value) for key, value in args.layer_densities if fnmatch.fnmatchcase(name, key)]
         if not found:
-            raise UserError(f'--mask-scope: the file has no density for {name}; a line "*" = D is of all others')
+            raise UserError(f'{file}: no density for {name}; a last line "*" = D is of all others')
         densities[name] = found[0][1]
         idle = [key for key in idle if key != found[0][0]]
-    if idle:
-        raise UserError(f"--mask-scope: {idle[0]!r} is the first match of none of {', '.join(names)}")
+    for key in idle[:1]:
+        if fnmatch.filter(names, key):
+            raise UserError(f"{file}: lines before {key!r} take all that it matches; put it before them")
+        raise UserError(f"{file}: {key!r} matches no prunable tensor{guess(key, names)}; there are {listed(names, 20)}")
     return Scope(args.mask_scope, densities, args.never_empty, pattern)
 
 

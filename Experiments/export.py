@@ -9,7 +9,7 @@ from Utils import load
 from Utils.commandline.kinds import path
 from Utils.commandline.parser import Parser, names
 from Utils.errors import UserError
-from Utils.export.formats import FORMATS, GENERAL, ONNX, VALUES, onnx_missing
+from Utils.export.formats import FORMATS, GENERAL, INT8, ONNX, REFERENCE, VALUES, onnx_missing
 
 # torch is imported only after the run has been found.
 
@@ -23,8 +23,9 @@ def flags(top: Parser) -> None:
     add("--format", required=True, metavar=names(forms), help=words)
     add(
         "--values", default=VALUES[0], metavar=names(VALUES),
-        help="type of the stored numbers: float16 takes half the room and rounds each to 11 significant bits; the "
-        "loaded model computes in float32 all the same (default: float32)",
+        help="type of the stored numbers: float16 takes half the room and rounds each to 11 significant bits, and the "
+        f"loaded model computes in float32 all the same; {INT8}, for --format {REFERENCE}, takes a quarter, has a "
+        "scale for each output of a matrix, and computes in whole numbers, but for convolutions (default: float32)",
     )  # fmt: skip
     add("--export-dir", type=path, metavar="DIR", help="where to write (default: the run's directory)")
 
@@ -33,6 +34,8 @@ def check(args: Namespace) -> Namespace:
     """Check the arguments."""
     load.known("format", args.format, (*FORMATS, *ONNX))
     load.known("type of values", args.values, VALUES)
+    if args.values == INT8 and args.format != REFERENCE:
+        raise UserError(f"--values {INT8} is for --format {REFERENCE}, whose matrices are whole")
     if args.format in ONNX and (missing := onnx_missing()):
         raise UserError(f"--format {args.format}: {missing}")
     return args

@@ -47,6 +47,8 @@ def check(args: Namespace) -> Namespace:
         arguments.leaves_weights(compression)
     if args.rewind_epochs > min(args.pre_epochs, args.post_epochs):
         raise UserError(f"--rewind-epochs {args.rewind_epochs} is beyond --pre-epochs or --post-epochs; choose less")
+    if args.dynamic_start < 1:
+        raise UserError("--dynamic-start is of a single shot; levels begin dense")
     if args.masks:
         raise UserError("--masks prunes at once, not in levels; leave it out")
     if args.expid and len(args.compression_list) * len(args.level_list) > 1:
@@ -71,17 +73,21 @@ def make(shop: Workshop) -> tuple[dict[str, Any], str]:
     This is algorithm 2 of Frankle et al. (2020, arXiv 1912.05671) with any pruner in place of magnitude. Level k of n
     prunes to density^(k / n). Every level after the first, and the training at the end, starts from the weights, the
     learning rate and the data order that the first level had after `rewind_epochs`.
+    Gradual pruning (--dynamic) reaches a level's density in its training. RigL changes the masks in each training after
+    the first pruning.
     """
     args, density = shop.args, 10.0**-shop.args.compression
     shop.measure("init")
-    shop.fit("level 1", args.rewind_epochs, of=args.pre_epochs)
+    densities = [density ** (level / args.levels) for level in range(args.levels + 1)]
+    shop.fit("level 1", args.rewind_epochs, of=args.pre_epochs, densities=(1.0, densities[1]))
     shop.mark()
     for level in range(1, args.levels + 1):
         print(f"Level {level} of {args.levels}: train to epoch {args.pre_epochs}, prune with {args.pruner}, rewind.")
-        shop.fit(f"level {level}", args.pre_epochs, begun=args.rewind_epochs)
+        ends = densities[level - 1], densities[level]
+        shop.fit(f"level {level}", args.pre_epochs, begun=args.rewind_epochs, densities=ends)
         if level == args.levels:
             shop.measure("pre_prune")
-        shop.prune(density ** (level / args.levels))
+        shop.prune(densities[level])
         shop.rewind()
     shop.measure("post_prune")
 

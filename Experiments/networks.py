@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -54,7 +53,7 @@ def stranger(settings: Namespace, input_shape: Sequence[int], num_classes: int) 
             own = name.removeprefix(load.TORCHVISION)
             load.known("network of torchvision", own, guest.names())
             made, words = guest.of_torchvision(own, shape, num_classes)
-            _tell(f"{name}: {words}; its weights are drawn, none are fetched")
+            console.note_once(f"{name}: {words}; its weights are drawn, none are fetched")
     batch = f"on a batch of two examples of shape {shape}"
     if len(shape) == 1:
         batch = "on two texts: forward gets an object with ids [N] and offsets [B], as nn.EmbeddingBag takes them"
@@ -65,9 +64,6 @@ def stranger(settings: Namespace, input_shape: Sequence[int], num_classes: int) 
     return made.train()
 
 
-_tell = functools.cache(console.note)  # once, where a command builds many networks
-
-
 def _masked(settings: Namespace, made: nn.Module, input_shape: Sequence[int]) -> nn.Module:
     """Give someone else's network masks. Raises UserError if it can have none, or no dead units can be searched for."""
     from Models import guest
@@ -76,7 +72,7 @@ def _masked(settings: Namespace, made: nn.Module, input_shape: Sequence[int]) ->
     with load.errors_of("--model", settings.model, "as it got masks"):
         guest.masked(made, settings.dense_classifier, settings.prune_embedding)
     if bare := guest.unmasked(made):
-        _tell(f"{settings.model}: weights without masks, which are not pruned: {', '.join(bare[:10])}")
+        console.note_once(f"{settings.model}: weights without masks, which are not pruned: {', '.join(bare[:10])}")
     with load.errors_of("--model", settings.model, "in the search for dead units, which runs it in float64"):
         dead.find(made, input_shape)
     return made

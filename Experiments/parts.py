@@ -52,6 +52,7 @@ class Progress:
     signal: dict[str, float] = field(default_factory=dict)  # signal before and after the last pruning
     dead: dict[str, Any] = field(default_factory=dict)  # report of the units that the last pruning disconnected
     peaks: dict[str, int] = field(default_factory=dict)  # phase: the most bytes in use
+    mask_updates: dict[str, dict[str, list[int]]] = field(default_factory=dict)  # phase: column: numbers, by update
     mark: State = field(default_factory=dict)  # weights, buffers and number of epochs at the mark
 
     def state(self) -> State:

@@ -8,9 +8,9 @@ import pandas as pd
 
 from Utils import quality
 from Utils.data.corpus import Corpus
+from Utils.wording import listed
 
 LONG = 40  # a table with more rows shows only the prunable tensors; result.json has all
-LISTED = 10  # most class names in one line
 LAYERS = 20  # layers with dead units that the console shows
 POINTS = {"init": "Init.", "pre_prune": "Pre-Prune", "post_prune": "Post-Prune", "final": "Final"}
 
@@ -31,7 +31,7 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
         lines.append(f"Dead: {count} of {whole} units of {len(further)} further layers, which result.json lists")
     alive, total = dead["classes"]["alive"], dead["classes"]["total"]
     if len(alive) < total:
-        names = ", ".join(classes[k] for k in alive[:LISTED]) + (", ..." if len(alive) > LISTED else "") or "none"
+        names = listed([classes[k] for k in alive]) or "none"
         lines.append(
             f"Dead: only {len(alive)} of {total} classes still have an incoming weight ({names}): "
             f"test top-1 can reach {dead['accuracy_cap']:.2f} % at most"
@@ -50,9 +50,9 @@ def described(args: Namespace, data: Corpus) -> dict[str, Any]:
     }
 
 
-def epoch_words(running_loss: float, found: Mapping[str, float]) -> str:
-    """Return one line with the losses and accuracies after an epoch of training."""
-    keys = ("test_loss", *(metric.key for metric in reversed(quality.METRICS)))
+def epoch_words(running_loss: float, found: Mapping[str, float], decisive: str = "") -> str:
+    """Return one line with the losses and accuracies after an epoch; decisive: the figure that may end the training."""
+    keys = (decisive, "test_loss", *(metric.key for metric in reversed(quality.METRICS)))
     shown = [f"{key.replace('_', ' ')} {found[key]:.4f}" for key in keys if key in found]
     return ", ".join([f"running loss {running_loss:.4f}", *shown])
 
@@ -74,13 +74,14 @@ def text(
     wide = pd.option_context("display.width", 200, "display.max_columns", None, "display.max_rows", None)
     with wide:
         train = pd.DataFrame({POINTS.get(point, point): figures for point, figures in points.items()}).T
+        train = train.round(4).to_string(na_rep="-")
         shown = table.drop(columns=["kept"])
         if len(shown) > LONG:
             shown = shown[shown["prunable"]].drop(columns=["prunable"])
         parts = [
             f"Data: {result['source'].upper()} {result['dataset']} ({rows}{words})",
             *(f"Data: {note}" for note in data["notes"]),
-            *([_points_words(result, train)] if points else []),
+            *([f"Train results ({result['source']} data; accuracies in percent):\n{train}"] if points else []),
             f"Prune results ({result['source']} data):\n{shown}",
         ]
     for label, figures in (("Parameter", result["parameters"]), ("FLOP", result["flops"])):
@@ -88,11 +89,13 @@ def text(
         parts.append(f"{label} Sparsity: {kept}/{total} ({kept / total:.4f})")
     prunable = result["parameters"]["prunable"]
     parts.append(f"Prunable weights kept: {result['parameters']['prunable_kept']}/{prunable}")
-    seconds = ", ".join(f"{key} {value:.1f}" for key, value in result["seconds"].items())
-    return "\n".join(parts) + "\n" + dead_lines(result["dead"], classes) + more + f"Seconds: {seconds}\n"
-
-
-def _points_words(result: Mapping[str, Any], train: pd.DataFrame) -> str:
-    """Return a table of the figures at each point, with a dash for figures not measured there."""
-    table = train.round(4).to_string(na_rep="-")
-    return f"Train results ({result['source']} data; accuracies in percent):\n{table}"
+    for phase, columns in result.get("mask_updates", {}).items():
+        dropped, grown, count = sum(columns["dropped"]), sum(columns["grown"]), len(columns["step"])
+        parts.append(f"Mask updates in {phase}: {count}; weights dropped {dropped}, grown {grown}")
+    seconds = {**result["seconds"], "total": sum(result["seconds"].values())}
+    more += f"Seconds: {', '.join(f'{key} {value:.1f}' for key, value in seconds.items())}\n"
+    for last in list(points.values())[-1:]:
+        judged, kept = quality.of(last), result["parameters"]["prunable_kept"] / max(1, prunable)
+        figure = f"{judged.title} {last[judged.key]:.2f}"
+        more += f"Result ({result['source']} data): {figure} with {100 * kept:.4g} % of the prunable weights\n"
+    return "\n".join(parts) + "\n" + dead_lines(result["dead"], classes) + more

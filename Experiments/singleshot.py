@@ -13,7 +13,7 @@ from Utils.commandline.parser import Parser
 if TYPE_CHECKING:
     from Experiments.workshop import Workshop
 
-GROUPS = ("run", "data", "translation", "training", "pruning")  # groups of settings
+GROUPS = ("run", "data", "translation", "training", "pruning", "dynamic masks")  # groups of settings
 
 
 def flags(top: Parser) -> None:
@@ -43,10 +43,11 @@ def make(shop: Workshop) -> tuple[dict[str, Any], str]:
     masks = f"Pruning with the masks of {args.masks}."
     whose = ", its authors' number" if load.ROUNDS.get(args.pruner) == args.prune_epochs else ""
     print(masks if args.masks else f"Pruning with {args.pruner} for {args.prune_epochs} epochs{whose}.")
-    shop.prune(10.0**-args.compression)
+    density = 10.0**-args.compression
+    shop.prune(args.dynamic_start if args.dynamic == "gradual" else density)
     shop.measure("post_prune")
 
     print(f"Post-Training for {args.post_epochs} epochs.")
-    shop.fit("post", args.post_epochs)
+    shop.fit("post", args.post_epochs, densities=(args.dynamic_start, density))
     shop.measure("final")
     return shop.result()

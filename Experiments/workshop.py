@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import torch
 
-from Experiments import building, checkpoint, finished, networks, results
+from Experiments import building, checkpoint, finished, mask_updates, networks, results
 from Experiments.parts import Generators, Network, Progress
 from Layers.fast import unread
 from Pruners import dead
-from Utils import generator, load, metrics
+from Utils import console, generator, load, metrics
 from Utils.data import corpus
 from Utils.machine import memory
 from Utils.machine.clock import Clock
@@ -22,6 +22,7 @@ from Utils.training.descent import Descent
 from Utils.training.early import EarlyStopping
 from Utils.training.loss import CrossEntropy
 from Utils.training.train import train
+from Utils.wording import counted
 
 
 class Workshop:
@@ -125,13 +126,16 @@ class Workshop:
                 progress.points[point] = self.evaluation.measure(self.model, self.loss, point, known)
             progress.latest = point
 
-    def fit(self, phase: str, epochs: int, begun: int = 0, of: int = 0) -> None:
+    def fit(
+        self, phase: str, epochs: int, begun: int = 0, of: int = 0, densities: tuple[float, float] | None = None
+    ) -> None:
         """Train up to epoch number `epochs` of this phase.
 
         After every epoch the model is evaluated, one line is printed and a checkpoint is saved. With `patience`, the
         phase may end earlier, and it ends with the weights of its best epoch.
         begun: the number of epochs that count as done when the phase starts.
         of: the number of epochs of the whole phase, if it is called again for the rest.
+        densities: the first and the last of the phase, if gradual pruning is to take place in it.
         """
 
         whole = of or epochs
@@ -141,7 +145,7 @@ class Workshop:
                 figures = self.evaluation.after_epoch(self.model, self.loss, epoch)
             record = {"source": self.data.source, "phase": phase, "epoch": epoch, "running_loss": value}
             self.stage.epoch(record | figures)
-            print(f"  epoch {epoch}/{epochs}: {results.epoch_words(value, figures)}", flush=True)
+            print(f"  epoch {epoch}/{epochs}: {results.epoch_words(value, figures, self.early.figure)}", flush=True)
             ends = self.early.ends(phase, epoch, whole, figures)
             self._did(phase, whole if ends else epoch)
             self._save()
@@ -164,6 +168,7 @@ class Workshop:
                 self.amp,
                 done=self.progress.done.get(phase, begun),
                 prepare=self.descent.preparation(whole, len(self.train_loader)),
+                due=mask_updates.due(self, phase, whole, densities),
             )
 
     def prune(self, density: float) -> None:
@@ -183,6 +188,9 @@ class Workshop:
             progress.signal = {"before": before, "after": self._spread()}
             progress.dead = self._find_dead()
         print(results.dead_lines(progress.dead, self.data.classes), end="")
+        masks = [mask.flatten(1) for mask, _ in self.pruner.masked_parameters if mask.dim() > 1]
+        if args.never_empty and (bare := sum(len(mask) - int(mask.any(1).sum()) for mask in masks)):
+            console.note(f"--never-empty: the compression cannot serve all: {counted(bare, 'unit')} without a weight")
         self._did("prune", self.calls["prune"])
         self._save()
 
@@ -204,7 +212,9 @@ class Workshop:
         args = self.args
         cost = None if args.masks else self.pruner.cost(self.prune_loader.sizes)
         rounds = args.prune_epochs * self.calls["prune"]
-        return {} if cost is None else {"scoring_steps": rounds * cost / args.train_batch_size}
+        changes = sum(len(columns["step"]) for columns in self.progress.mask_updates.values())
+        steps = changes * (args.dynamic == "rigl")  # a gradient each, of a training batch
+        return {} if cost is None else {"scoring_steps": rounds * cost / args.train_batch_size + steps}
 
     def mark(self) -> None:
         """Remember the weights, the running statistics and the number of epochs, for `rewind`."""
@@ -231,9 +241,12 @@ class Workshop:
     def result(self) -> tuple[dict[str, Any], str]:
         """Save the model; return (content of result.json, report for the console).
 
-        In a run that never prunes, `dead` reports the units that are dead from the start, and `signal` is absent.
+        In a run that never prunes, `dead` reports the units that are dead from the start, and `signal` is absent, as it
+        is of gradual pruning, which has no signal right after. `mask_updates` has the updates of each phase: their
+        steps, the weights kept after them, and the weights that they dropped and grew.
         """
         args, data, progress = self.args, self.data, self.progress
+        changed = progress.mask_updates
         if args.ignore_masks == "none":
             self.pruner.apply_mask()  # momentum from before pruning still moves masked weights
         table = metrics.summary(
@@ -249,8 +262,9 @@ class Workshop:
             "flops": flops,
             **progress.points,
             "per_tensor": table.to_dict("records"),
-            "dead": progress.dead or self._find_dead(),
-            **({"signal": signal.report(**progress.signal)} if progress.signal else {}),
+            "dead": (not changed and progress.dead) or self._find_dead(),
+            **({"signal": signal.report(**progress.signal)} if progress.signal and args.dynamic != "gradual" else {}),
+            **({"mask_updates": changed} if changed else {}),
             **self._scoring(),
             "kept_by_tie": self.pruner.by_tie / max(1, parameters["prunable_kept"]),
             "peak_memory": progress.peaks,

@@ -22,7 +22,6 @@ from torch.nn.parameter import UninitializedParameter
 from torch.nn.utils.prune import BasePruningMethod
 
 from Layers import layers
-from Layers.norm import LayerNorm
 from Layers.reading import PLAIN, Raw, of, replaced
 
 TABLES = (nn.Embedding, nn.EmbeddingBag)
@@ -151,8 +150,7 @@ def _change(module: Any, holders: dict[int, tuple[nn.Module, str]]) -> None:
     """Make a layer of another's, or one that shares the weight of another layer, an attached one."""
     found = {name: holders[id(p)] for name, p in module._parameters.items() if p is not None and id(p) in holders}
     tied = {name: holder for name, holder in found.items() if holder != (module, name)}
-    masks_itself = hasattr(type(module), "reading") and not isinstance(module, LayerNorm)
-    if not found or (masks_itself and not tied):
+    if not found or (hasattr(type(module), "reading") and not tied):
         return
     for name in tied:
         module._buffers.pop(f"{name}_mask", None)

@@ -1,12 +1,13 @@
 """Functions of torch in a linear flow, for layers of others: each passes its signal on.
 
 A function that normalises, saturates or weighs would hide which weights a signal has passed: a normalised constant is
-zero, and a saturated unit has no slope. So a normalisation counts as mean 0 and variance 1, an activation other than
-ReLU as the identity. A gate, and attention, count as 1 and as the mean over positions; they still pass on a slope to
-what controls them. An embedding gets ones in one-hot space, as in Layers/embedding.py.
+zero, and a saturated unit has no slope. So a normalisation counts as mean 0 and variance 1 (but see `MIXING`), an
+activation other than ReLU as the identity. A gate, and attention, count as 1 and as the mean over positions; they still
+pass on a slope to what controls them. An embedding gets ones in one-hot space, as in Layers/embedding.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,8 +102,35 @@ for form, names in ((_same, ACTIVATIONS), (_gate, GATES), (_softmax, ("softmax",
         FORMS |= {getattr(place, name): form for name in names if hasattr(place, name)}
 
 
+def _of_last(input: Tensor, normalized_shape: Sequence[int], *_: Any, **__: Any) -> Tensor:
+    return input.mean(tuple(range(-len(normalized_shape), 0)), keepdim=True)
+
+
+def _of_groups(input: Tensor, num_groups: int, *_: Any, **__: Any) -> Tensor:
+    groups = input.unflatten(1, (num_groups, -1))
+    return groups.mean(tuple(range(2, groups.dim())), keepdim=True).expand_as(groups).flatten(1, 2)
+
+
+def _of_norm(input: Tensor, p: float = 2.0, dim: int = 1, *_: Any, **__: Any) -> Tensor:
+    return input.mean(dim, keepdim=True)
+
+
+def _mixed(form: Callable[..., Tensor], mean: Callable[..., Tensor], input: Tensor, *others: Any, **options: Any):
+    return form(input + mean(input, *others, **options), *others, **options)
+
+
+MEANS: dict[Any, Callable[..., Tensor]]
+MEANS = {F.layer_norm: _of_last, F.group_norm: _of_groups, F.normalize: _of_norm}
+# Of functions that normalise units together: each unit also passes on the mean of those that it is normalised with.
+MIXING = {function: partial(_mixed, FORMS[function], mean) for function, mean in MEANS.items()}
+
+
 class Passing(TorchFunctionMode):
-    """A mode in which every function of `FORMS` passes its signal on."""
+    """A mode in which every function of `FORMS` passes its signal on; with `mixing`, those of `MIXING` in their way."""
+
+    def __init__(self, mixing: bool = False) -> None:
+        super().__init__()
+        self.forms = FORMS | MIXING if mixing else FORMS
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        return FORMS.get(function, function)(*args, **(kwargs or {}))
+        return self.forms.get(function, function)(*args, **(kwargs or {}))

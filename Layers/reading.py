@@ -66,8 +66,8 @@ class Raw(Reading):
 class Over(Reading):
     """A way that changes something of the way `before`, which it replaces for a while."""
 
-    def __init__(self, before: Reading) -> None:
-        self.before, self.flow = before, before.flow
+    def __init__(self, before: Reading, flow: bool = False) -> None:
+        self.before, self.flow = before, flow or before.flow
 
     def mask(self, module: nn.Module, name: str) -> Tensor | None:
         return self.before.mask(module, name)

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from Layers import layers
 from Layers.bags import Bags
 from Layers.embedding import Embedding, PatchEmbedding
-from Layers.norm import LayerNorm
 from Models.transformer import EncoderLayer, PositionalEncoding
 from Models.width import scaled
 
@@ -76,7 +75,7 @@ class _Matched(nn.Module):
             self.front = Words(input_shape[0], WIDTH)
         else:
             self.front = Patches(input_shape[0], WIDTH)
-        self.norm = LayerNorm(WIDTH)
+        self.norm = nn.LayerNorm(WIDTH)
         self.positions = PositionalEncoding(WIDTH, dropout=0.0)
 
     def vectors(self, data: Bags | Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from Layers.attention import MultiheadAttention
 from Layers.layers import Linear
-from Layers.norm import LayerNorm
 from Layers.reading import PLAIN
 
 
@@ -31,7 +30,7 @@ class EncoderLayer(_FeedForward):
     def __init__(self, width: int, heads: int, hidden: int, dropout: float) -> None:
         super().__init__(width, hidden, dropout)
         self.self_attn = MultiheadAttention(width, heads, dropout)
-        self.norm1, self.norm2 = LayerNorm(width), LayerNorm(width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
 
     def forward(self, source: Tensor, mask: Tensor) -> Tensor:
         source = self.norm1(source + self.dropout(self.self_attn(source, source, mask)))
@@ -69,7 +68,7 @@ class DecoderLayer(_FeedForward):
         super().__init__(width, hidden, dropout)
         self.self_attn = MultiheadAttention(width, heads, dropout)
         self.multihead_attn = MultiheadAttention(width, heads, dropout)
-        self.norm1, self.norm2, self.norm3 = LayerNorm(width), LayerNorm(width), LayerNorm(width)
+        self.norm1, self.norm2, self.norm3 = nn.LayerNorm(width), nn.LayerNorm(width), nn.LayerNorm(width)
 
     def forward(self, target: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         target = self.norm1(target + self.dropout(self.self_attn(target, target, causal=True)))
@@ -103,7 +102,7 @@ class Encoder(nn.Module):
     def __init__(self, layers: list[nn.Module], width: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.norm = LayerNorm(width)
+        self.norm = nn.LayerNorm(width)
 
     def forward(self, source: Tensor, mask: Tensor) -> Tensor:
         for layer in self.layers:

@@ -114,11 +114,12 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
 
     The network runs on an all-ones input (`shape` is its shape without the batch) with all kept weights positive. A
     unit's activation is then zero exactly if no path of kept weights leads to it. Its gradient is zero exactly if no
-    path leads on from it; for this, every unit is lifted above its ReLU's kink. A unit of a layer that is called more
-    than once is dead only if it is dead in every call.
+    path leads on from it; for this, every unit is lifted above its ReLU's kink. Units that a LayerNorm or GroupNorm
+    normalises together lead to each other. A unit of a layer that is called more than once is dead only if it is dead
+    in every call.
     """
     masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
-    with untouched(model), linear_flow(model), torch.enable_grad():
+    with untouched(model), linear_flow(model, mixing=True), torch.enable_grad():
         model.eval()
         stand_ins = _structure(model)
         for name, _ in model.named_parameters():
@@ -136,8 +137,8 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
         if output.data_ptr() == logits.data_ptr():
             continue  # the layer whose outputs are the classes, which are counted below
         dim = 1 if isinstance(module, CHANNELS_FIRST) else output.dim() - 1
-        if isinstance(module, nn.LayerNorm) and module.normalized_shape[-1] != output.shape[-1]:
-            dim = 1  # a subclass of torchvision's, for images
+        if isinstance(module, nn.LayerNorm) and module.normalized_shape != output.shape[-1:]:
+            dim = 1  # for images: of all pixels, or a subclass of torchvision's
         gradient = torch.zeros_like(output) if gradient is None else gradient
         for flags, signal in ((no_way_in, output.detach()), (no_way_out, gradient)):
             flags[name] = ~_any_but(signal != 0, dim) & flags.get(name, True)

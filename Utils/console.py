@@ -1,5 +1,6 @@
 """Messages to the user on standard error, separate from results."""
 
+import functools
 import io
 import sys
 
@@ -14,6 +15,9 @@ def print_anything() -> None:
 def note(text: str) -> None:
     """Print a remark."""
     print(f"note: {text}", file=sys.stderr, flush=True)
+
+
+note_once = functools.cache(note)  # where a command comes by several times
 
 
 def warn(text: str) -> None:

@@ -130,6 +130,8 @@ EXPORTERS = {
 }
 SCHEDULES = ("exponential", "linear")
 MASK_SCOPES = (*SCOPES, "erk")  # or a file of densities
+DYNAMIC = ("none", "gradual", "rigl")  # ways in which masks change in training
+GRADUAL = "mag"  # the pruner of gradual pruning
 ATTENTION = ("out", "all", "none")
 IGNORED = ("none", "attention", "all")  # layers trained and evaluated as if they had no masks
 PATH = re.compile(r"[/\\.~]")  # what a path has, and no name of a data set

@@ -1,62 +1,18 @@
 """The settings of a run, one row each: the flag, its meaning, and what the setting affects.
 
-This module imports nothing of the project. The command line, the name of a run, the sweep, its time estimate and the
-study all read these rows. So a new setting is one new row.
+The rows of pruning are in Utils/pruning_settings.py. These modules import nothing else of the project. The command
+line, the name of a run, the sweep, its time estimate and the study all read the rows. So a new setting is one new row.
 """
 
-from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-ALWAYS = object()  # as `since`: every stored run names the setting
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A setting of a run."""
-
-    name: str
-    group: str  # the title under which --help lists it
-    kind: str  # type of the value, a key of Utils.commandline.kinds.KINDS; "" if it has no flag
-    help: str = ""
-    default: Any = None  # a data set may override it (`by_data`); None if only the data set decides
-    metavar: str = "N"
-    choices: tuple[str, str] | None = None  # (what an entry is called, the registry in Utils.load that lists them)
-    families: str = ""  # the registry in Utils.load, names by family, that the help lists
-    words: int | str = 1  # number of words after the flag: an integer, "+" or "*"
-    alias: tuple[str, str] | None = None  # (a switch, the value that it is short for)
-    original: bool = False  # a flag of the published assignment; it may be abbreviated
-    by_data: bool = False  # data sets may have defaults of their own
-    own: bool = False  # accepted only by data sets that have a default for it
-    optimizer: tuple[str, str] | None = None  # (the optimizers that accept it, with blanks, an argument of the class)
-    since: Any = ALWAYS  # if the setting was added later: the value of all runs made before
-    operational: bool = False  # says where and how to run, so it is not part of a run's name
-    axis: bool = False  # varies within a study (task, pruner, seed), or does not affect the last epoch
-    dense: bool = True  # affects a run at compression 0 as well
-    late: bool = False  # takes effect only from pruning on, like the whole group "pruning"
-    # Whether it has an effect, by the values of all settings and what model and pruner have (commandline/acting.py)
-    acts: Callable[[Mapping[str, Any], Container[str]], bool] | None = None  # None: always
-    cost: str = ""  # "run": affects how long a run takes; "scoring": how long scoring takes
-
-
-def _operational(group: str, name: str, kind: str, text: str, default: Any, **more: Any) -> Setting:
-    return Setting(name, group, kind, text, default, operational=True, **more)
-
-
-def _switch(group: str, name: str, text: str, **more: Any) -> Setting:
-    return Setting(name, group, "switch", text, False, metavar="BOOL", **more)
+from Utils import pruning_settings
+from Utils.setting import ALWAYS, Setting, operational, switch, trains
 
 
 def _seed(name: str, text: str, **more: Any) -> Setting:
     return Setting(name, "run", "count", f"seed of the {text} (default: --seed)", None, axis=True, **more)
-
-
-def _trains(run: Mapping[str, Any], has: Container[str]) -> bool:
-    return bool(run["pre_epochs"] or run["post_epochs"])
-
-
-def _by_scope(run: Mapping[str, Any], has: Container[str]) -> bool:
-    return run["pattern"] == "none" and ("layers" in has or run["prune_bias"] or run["prune_embedding"])
 
 
 # fmt: off
@@ -66,23 +22,23 @@ ROWS = (
         "experiment", "experiment", "text", "the recipe; with --help: its flags", "singleshot",
         choices=("experiment", "EXPERIMENTS"), original=True,
     ),
-    _operational("experiment", "data_dir", "path", "where data is kept", "Data", metavar="DIR"),
-    _operational("experiment", "gpu", "count", "number of the GPU to use where there is one", 0, original=True),
-    _switch("experiment", "no_cuda", "use the CPU even if there is a GPU", operational=True, original=True),
-    _operational(
+    operational("experiment", "data_dir", "path", "where data is kept", "Data", metavar="DIR"),
+    operational("experiment", "gpu", "count", "number of the GPU to use where there is one", 0, original=True),
+    switch("experiment", "no_cuda", "use the CPU even if there is a GPU", operational=True, original=True),
+    operational(
         "experiment", "threads", "count", "threads of torch's arithmetic; 0: torch's own choice", 0, by_data=True,
     ),
-    _switch(
+    switch(
         "experiment", "plain",
         "compute every layer whole, as a textbook would: slower, the same results up to rounding", operational=True,
     ),
-    _operational(
+    operational(
         "run", "expid", "text", "name of the result's directory (default: made from all settings)", "",
         metavar="NAME", original=True,
     ),
-    _operational("run", "result_dir", "path", "where results are kept", "Results/data", metavar="DIR", original=True),
-    _switch("run", "force", "run again and replace the run that is stored under its name", operational=True),
-    _operational(
+    operational("run", "result_dir", "path", "where results are kept", "Results/data", metavar="DIR", original=True),
+    switch("run", "force", "run again and replace the run that is stored under its name", operational=True),
+    operational(
         "run", "workers", "count",
         "threads of the loader, which put batches together ahead of use (of a sweep: processes that make runs)", 0,
         original=True,
@@ -94,7 +50,7 @@ ROWS = (
         "prune_seed", "pruner's random draws", dense=False, late=True,
         acts=lambda run, has: not run["masks"] and ("draws" in has or run["shuffle"] or run["ties"] == "seeded"),
     ),
-    _switch("run", "verbose", "print the loss every 64 batches", operational=True, original=True),
+    switch("run", "verbose", "print the loss every 64 batches", operational=True, original=True),
     # Data
     Setting(
         "dataset", "data", "text",
@@ -109,7 +65,7 @@ ROWS = (
         "fetched, else the sample if there is one, with a warning",
         "auto", choices=("source", "SOURCES"), axis=True, cost="run",
     ),
-    _operational("data", "data_path", "", "", None),  # of the user's own data
+    operational("data", "data_path", "", "", None),  # of the user's own data
     Setting(
         "label_column", "data", "text", "column of the labels in a table of your own (default: found by its name)",
         metavar="NAME", own=True, since=None,
@@ -164,7 +120,7 @@ ROWS = (
         metavar="NAME", families="MODELS", original=True, axis=True, cost="run",
     ),
     Setting("model_sha256", "training", "", since=None),  # hash of the file that defines the model's class
-    _operational("training", "model_path", "", "", None),  # that file and the class
+    operational("training", "model_path", "", "", None),  # that file and the class
     Setting(
         "width", "training", "positive", "factor of the hidden widths, of networks that have one width to choose", 1.0,
         metavar="X", since=1.0, cost="run",
@@ -180,7 +136,7 @@ ROWS = (
         "start from the weights of a finished run (its directory), or of a .safetensors, .pt or .pth file",
         metavar="RUN", original=True,
     ),
-    _switch("training", "dense_classifier", "leave the last layer out of pruning", original=True),
+    switch("training", "dense_classifier", "leave the last layer out of pruning", original=True),
     Setting(
         "optimizer", "training", "text", "optimizer", "adam", choices=("optimizer", "OPTIMIZERS"),
         original=True, by_data=True,
@@ -225,7 +181,7 @@ ROWS = (
     Setting(
         "warmup_steps", "training", "count",
         "batches at the beginning of each training over which the learning rate rises linearly to its value", 0,
-        since=0, acts=lambda run, has: _trains(run, has) and run["warmup_steps"] > 1,
+        since=0, acts=lambda run, has: trains(run, has) and run["warmup_steps"] > 1,
     ),
     Setting(
         "weight_decay", "training", "number", "L2 penalty; of adamw the decoupled decay (default: 0; adamw: 0.01)", 0.0,
@@ -233,148 +189,38 @@ ROWS = (
     ),
     Setting(
         "clip_grad_norm", "training", "number", "largest norm of all gradients together in a step; 0: any", 0.0,
-        metavar="X", since=0.0, acts=_trains,
+        metavar="X", since=0.0, acts=trains,
     ),
     Setting(
         "label_smoothing", "training", "fraction",
         "share of the target that is spread over all classes, in the loss of training alone", 0.0,
-        metavar="X", since=0.0, acts=_trains,
+        metavar="X", since=0.0, acts=trains,
     ),
     Setting(
         "patience", "training", "count",
         "early stopping: a training ends after so many epochs without a lower loss on the validation examples, and "
         "goes back to the weights of its best epoch; 0: it never does", 0,
-        since=0, acts=_trains, cost="run",
+        since=0, acts=trains, cost="run",
     ),
     Setting(
         "amp", "training", "text",
         "number type of the products in training; scores and figures are always float32", "off",
         choices=("precision", "PRECISIONS"), alias=("quantization", "bf16"), since="off", cost="run",
     ),
-    _switch(
+    switch(
         "training", "compile", "compile the model for training (torch.compile; needs a C++ compiler)",
         since=False, cost="run",
     ),
-    # Pruning
-    Setting(
-        "pruner", "pruning", "text",
-        "how weights are scored; path/to/file.py:Class takes a class of your own. A round costs no training step with "
-        "rand and mag, one of a single example with synflow and synflow-l2, and on all examples for scoring one with "
-        "snip, snip-iter and force, 2 with ntk-sap, 3 (of several batches 4) with grasp, grasp-abs and grasp-log",
-        "rand",
-        choices=("pruner", "PRUNERS"), original=True, axis=True, dense=False, cost="scoring",
-    ),
-    Setting(
-        "masks", "pruning", "path",
-        "instead of scoring, take the masks of this finished run (its directory), and with them its settings of "
-        "pruning",
-        metavar="RUN", since=None, dense=False,
-    ),
-    Setting("pruner_sha256", "pruning", "", since=None, axis=True),  # hash of the file that defines the pruner's class
-    Setting(
-        "compression", "pruning", "number",
-        "power-of-ten exponent: the fraction 10^-C of the prunable weights is kept; 0 is dense", 0.0,
-        metavar="C", original=True, axis=True,
-    ),
-    Setting(
-        "prune_epochs", "pruning", "positive count",
-        "rounds of scoring and pruning on the way there (default: 1; as its authors have it, snip-iter: 7, force: 60, "
-        "synflow-l2: 100, ntk-sap: 20)", 1,
-        original=True, dense=False, cost="scoring",
-    ),
-    Setting(
-        "compression_schedule", "pruning", "text", "density over those rounds", "exponential",
-        choices=("compression schedule", "SCHEDULES"), original=True, dense=False,
-        acts=lambda run, has: run["prune_epochs"] > 1,
-    ),
-    Setting(
-        "mask_scope", "pruning", "text",
-        "rank all weights together (global), or each tensor by itself: at one density (local), at those of an "
-        "Erdos-Renyi kernel (erk), or at those of a .toml or .json FILE of names or patterns of tensors and densities, "
-        "scaled to --compression by one factor, none above 1", "global",
-        choices=("mask scope", "MASK_SCOPES"), original=True, dense=False, acts=_by_scope,
-    ),
-    Setting("layer_densities", "pruning", "", since=None, dense=False, acts=_by_scope),  # of that file, in its order
-    _switch(
-        "pruning", "never_empty",
-        "keep the best weight of each unit first (an output of a layer, a word), as far as the compression allows",
-        since=False, dense=False, acts=lambda run, has: run["pattern"] == "none",
-    ),
-    Setting(
-        "pattern", "pruning", "pattern",
-        "N:M keeps the best N of every M weights along a layer's input (of a convolution its input channels), at "
-        "density N/M; the kernels of GPUs take 2:4", "none", metavar="N:M", since="none", dense=False,
-    ),
-    Setting(
-        "ties", "pruning", "text", "which of equal scores stay: drawn by --prune-seed, or the first by position",
-        "seeded", choices=("way with ties", "TIES"), since="position", dense=False,
-    ),
-    Setting(
-        "prune_dataset_ratio", "pruning", "positive count",
-        "examples for scoring: this number times the classes, drawn at random from all",
-        original=True, own=True, dense=False, cost="scoring",
-        acts=lambda run, has: "examples" in has and not run["prune_dataset_size"],
-    ),
-    Setting(
-        "prune_dataset_size", "pruning", "positive count", "examples for scoring, in all",
-        by_data=True, since=None, dense=False, cost="scoring", acts=lambda run, has: "examples" in has,
-    ),
-    Setting(
-        "prune_dataset_balanced", "pruning", "switch",
-        "draw equally many examples of each class for scoring, as far as there are so many", metavar="BOOL", own=True,
-        since=False, dense=False, acts=lambda run, has: "examples" in has or not run["prune_dataset_balanced"],
-    ),
-    Setting(
-        "prune_batch_size", "pruning", "positive count", "examples a batch in scoring", 256,
-        original=True, by_data=True, dense=False,
-    ),
-    Setting(
-        "prune_augment", "pruning", "switch", "score on varied examples, as the training loader gives them",
-        metavar="BOOL", own=True, since=False, dense=False,
-    ),
-    Setting(
-        "prune_attention", "pruning", "text",
-        "which weights of an attention are prunable: its output projection, all four, none", "out",
-        choices=("attention to prune", "ATTENTION"), since="out", dense=False,
-        acts=lambda run, has: "attention" in has,
-    ),
-    Setting(
-        "ignore_masks", "pruning", "text",
-        "an ablation: train and measure attention's projections, or all layers, as if they had no masks, what was "
-        "pruned starting from zero, as torch.nn's Transformer does with masked projections", "none",
-        choices=("masks to ignore", "IGNORED"), since="none", dense=False,
-        acts=lambda run, has: "attention" in has or run["ignore_masks"] == "all",
-    ),
-    _switch("pruning", "prune_bias", "prune biases too", original=True, dense=False),
-    _switch(
-        "pruning", "prune_batchnorm", "prune BatchNorm scales too, in a network of others those of every norm",
-        original=True, dense=False, acts=lambda run, has: "batchnorm" in has,
-    ),
-    _switch(
-        "pruning", "prune_residual", "prune residual connections too", original=True, dense=False,
-        acts=lambda run, has: "residual" in has,
-    ),
-    _switch(
-        "pruning", "prune_embedding",
-        "prune what turns the input into vectors too: embeddings of words, and of image patches",
-        since=False, dense=False, acts=lambda run, has: "embedding" in has,
-    ),
-    _switch(
-        "pruning", "prune_train_mode", "score in train mode: batch statistics, dropout", original=True,
-        acts=lambda run, has: "examples" in has,
-    ),
-    _switch("pruning", "reinitialize", "draw new initial weights after pruning", original=True),
-    _switch("pruning", "shuffle", "permute each mask within its tensor after pruning", original=True, dense=False),
-    _switch("pruning", "invert", "reverse the order of the scores", original=True, dense=False),
+    *pruning_settings.ROWS,
     # The studies, not a run
-    _operational(
+    operational(
         "study", "store", "path",
         "result directories to read (default: Results/study and Results/data, those that exist)", None,
         metavar="DIR", words="+",
     ),
-    _operational("study", "report_dir", "path", "where to write", "Results/report", metavar="DIR"),
+    operational("study", "report_dir", "path", "where to write", "Results/report", metavar="DIR"),
     # A single run, beside others that train alike
-    _switch(
+    switch(
         "sharing", "share_pretraining",
         "keep the state after the epochs before pruning in --result-dir, and begin from one that a run with the same "
         "training has kept", operational=True,
@@ -426,13 +272,13 @@ def acting_when_dense(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def acting_before_pruning(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that affect a run before it prunes. Runs that agree in them have the same bits until then."""
-    late = {row.name for row in ROWS if row.late or row.group == "pruning"}
+    late = of_pruning() | {row.name for row in ROWS if row.late}
     return {name: value for name, value in config.items() if name not in late}
 
 
 def of_pruning() -> set[str]:
     """Return the names of the settings that say how a network is pruned, not how it is trained."""
-    return {row.name for row in ROWS if row.group == "pruning"}
+    return {row.name for row in pruning_settings.ROWS}
 
 
 def defaults(of_data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The mask auditor: what it says of masks that act, leak, are ignored or not reached, in any model."""
 
 import json
+from collections import Counter
 from functools import partial
 
 import calls
@@ -15,7 +16,7 @@ from torchvision.models import convnext, efficientnet, mobilenetv3, regnet
 
 import Layers
 from Layers import layers
-from Pruners import audit
+from Pruners import audit, dead
 
 FUSED = [f"encoder.linear{k}.weight" for k in (1, 2)]
 
@@ -190,6 +191,81 @@ def test_dead_units_under_anyones_masks():
         found = audit.disconnected(model, (8,)).report()
         assert found["units"]["0"] == {"units": 6, "no_way_in": 1, "no_way_out": 1, "dead": 2}
         assert found["classes"] == {"total": 4, "alive": [0, 1, 3]}
+
+
+class Normalised(nn.Module):
+    """A perceptron that divides by the norm of its units, with a function of torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.out = nn.Linear(5, 6), nn.Linear(6, 4)
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return self.out(nn.functional.normalize(self.inner(data), dim=1))
+
+
+NORMALISING = {
+    "layer": lambda: nn.Sequential(nn.Linear(5, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 4)),
+    "bare layer": lambda: nn.Sequential(
+        nn.Linear(5, 6), nn.LayerNorm(6, elementwise_affine=False), nn.Linear(6, 6), nn.Tanh(), nn.Linear(6, 4)
+    ),
+    "image": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 6, 2), nn.LayerNorm([6, 4]), nn.Tanh(), nn.Flatten(), nn.Linear(24, 4)
+    ),
+    "group": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 6, 2), nn.GroupNorm(2, 6), nn.Tanh(), nn.Conv1d(6, 4, 4), nn.Flatten()
+    ),
+    "function": Normalised,
+}
+
+
+def moving(model: nn.Module) -> tuple[dict[str, list[bool]], dict[str, list[bool]], list[bool]]:
+    """Return which units of each layer change with the input, which change an output, and which outputs change."""
+    data = torch.randn(8, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    held = [name for name, part in model.named_modules() if any(True for _ in part.parameters(recurse=False))]
+    usual = model(data)
+    inward, outward = dict[str, list[bool]](), dict[str, list[bool]]()
+    for name in held:
+
+        def watch(_, __, output, name=name):
+            inward[name] = ((output - output[:1]).abs() > 1e-9).transpose(0, 1).flatten(1).any(1).tolist()
+
+        def push(_, __, output, k=None):
+            moved = output.clone()
+            moved[:, k] += torch.linspace(0.1, 0.7, moved[:, k].numel(), dtype=torch.float64).view_as(moved[:, k])
+            return moved
+
+        hook = model.get_submodule(name).register_forward_hook(watch)
+        model(data)
+        hook.remove()
+        outward[name] = []
+        for k in range(len(inward[name])):
+            hook = model.get_submodule(name).register_forward_hook(partial(push, k=k))
+            outward[name].append(bool(((model(data) - usual).abs() > 1e-9).any()))
+            hook.remove()
+    return inward, outward, ((usual - usual[:1]).abs() > 1e-9).any(0).tolist()
+
+
+@pytest.mark.parametrize("kind", NORMALISING)
+def test_what_a_normalisation_lets_through_is_not_dead(kind):
+    """Against brute force: inputs are changed and units watched, units are changed and outputs watched."""
+    seen = Counter()
+    for seed in range(12):
+        model = Layers.attach(nets.drawn(seed, NORMALISING[kind])).double()
+        nets.mask_at_random(model, 0.35, seed)
+        for name, buffer in model.named_buffers():
+            if name.endswith("_mask") and buffer.dim() == 1:
+                buffer.fill_(1)
+        inward, outward, alive = moving(model)
+        found = dead.find(model, (5,))
+        assert found.alive == [k for k, moves in enumerate(alive) if moves]
+        for name in found.no_way_in:
+            assert (~found.no_way_in[name]).tolist() == inward[name], (seed, name)
+            assert (~found.no_way_out[name]).tolist() == outward[name], (seed, name)
+            seen["in"] += int(found.no_way_in[name].sum())
+            seen["out"] += int(found.no_way_out[name].sum())
+            seen["alive"] += int((~found.no_way_in[name] & ~found.no_way_out[name]).sum())
+    assert min(seen["in"], seen["alive"]) > 2 and (seen["out"] > 2 or "layer" not in kind)
 
 
 # Networks of others: no false alarm

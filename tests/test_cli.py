@@ -375,6 +375,15 @@ def test_the_printed_tables_are_the_record(full):
         a, b, share = re.search(rf"^{label} Sparsity: (\d+)/(\d+) \((\d\.\d{{4}})\)$", full.out, re.MULTILINE).groups()
         assert (int(a), int(b)) == (figures["kept"], figures["total"])
         assert float(share) == round(figures["kept"] / figures["total"], 4)
+    report = (full.path / "report.txt").read_text().splitlines()
+    spent = dict(re.findall(r"(\w+) ([\d.]+)", report[-2].removeprefix("Seconds: ")))
+    assert spent.keys() == {*result["seconds"], "total"}
+    assert float(spent["total"]) == pytest.approx(sum(result["seconds"].values()), abs=0.051)
+    share = 100 * result["parameters"]["prunable_kept"] / result["parameters"]["prunable"]
+    metric, key = ("BLEU", "bleu") if "bleu" in result["final"] else ("test accuracy", "test_top1")
+    best = f"{metric} {result['final'][key]:.2f} with {share:.4g} % of the prunable weights"
+    assert report[-1] == f"Result (sample data): {best}"
+    assert full.out.endswith(f"{report[-1]}\nSaved to {full.path}\n")
     table = full.out.split("Prune results (sample data):\n")[1].split("\nParameter Sparsity")[0].split("\n")[1:]
     assert [line.split()[1:3] for line in table] == [[row["module"], row["param"]] for row in result["per_tensor"]]
 

@@ -137,6 +137,33 @@ def test_other_files_and_hidden_ones_are_no_images(pets):
     assert described(folder).digest(folder) != before
 
 
+def test_folders_of_no_images_are_told(pets, capsys):
+    folder, _ = pets(count=3)
+    for name in ("cow", "a, b", ".hidden"):
+        (folder / name).mkdir()
+    (folder / "cow/notes.txt").write_text("x")
+    assert read(folder).lines["classes"] == ["cat", "dog"]
+    assert capsys.readouterr().err == f"note: {folder}: no images in 'a, b', cow, so no class\n"
+
+
+@pytest.mark.parametrize("place", ["", "cat", "0.png"])
+def test_a_split_without_class_folders_is_refused(pets, place):
+    """Its neighbours would be taken for the classes otherwise."""
+    folder, _ = pets("pets/train", 3)
+    (test := folder.parent / "test").mkdir()
+    picture(test / place) if place.endswith("png") else (test / place).mkdir(exist_ok=True)
+    with pytest.raises(UserError, match="no folder of a class with images is in it, as in train") as caught:
+        load.own_data(str(folder.parent))
+    assert str(caught.value).startswith(f"{test}: ")
+
+
+def test_classes_may_be_called_train_and_test(pets, tmp_path):
+    for name in ("train", "test"):
+        for k in range(3):
+            picture(tmp_path / f"x/{name}/{k}.png")
+    assert read(tmp_path / "x").lines["classes"] == ["test", "train"]
+
+
 @pytest.mark.parametrize("damage", ["no image", "cut off", "empty", "16 bits"])
 def test_an_image_that_cannot_be_read_is_named(pets, damage):
     folder, _ = pets(size=(40, 40))

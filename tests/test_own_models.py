@@ -13,7 +13,7 @@ import torch
 
 import main
 from Experiments import networks
-from Utils import exported, load
+from Utils import console, exported, load
 from Utils.errors import UserError
 from Utils.store import files
 
@@ -208,7 +208,7 @@ def test_sweeps_levels_and_the_report(cli, net, sample_data, tmp_path):
 
 
 def test_a_classifier_of_torchvision_is_fitted_to_the_data(cli):
-    networks._tell.cache_clear()
+    console.note_once.cache_clear()
     run = cli(f"{MNIST} --compression 1 --pruner mag --train-size 64 --model torchvision:shufflenet_v2_x0_5")
     assert run.config["model_class"] == "torchvision" and "-torchvision-shufflenet_v2_x0_5-mag-" in run.path.name
     assert "its first layer conv1.0 has inputs for 1 of 3 channels, fc has 10 outputs; its weights are drawn" in run.err

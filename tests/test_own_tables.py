@@ -21,6 +21,7 @@ from Utils.errors import UserError
 
 any_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 ASKED = {"label_column": None, "text_columns": None, "split_seed": None}
+HEADER = ["label", "text"]
 ROWS = [("pos", "good soup"), ("neg", "cold soup"), ("pos", "warm bread"), ("neg", "dry bread")]
 
 
@@ -85,9 +86,10 @@ def test_columns_that_are_named_are_taken():
 @pytest.mark.parametrize(
     ("header", "asked", "words"),
     [
-        ("a,b", {}, ["known as label", "a, b", "--label-column"]),
+        ("a,b", {}, ["known as label or text", "(a, b)", "--label-column NAME and --text-columns NAME"]),
         ("a,b,label", {}, ["known as text", "--text-columns"]),
-        ("3,Shares rise,Shares rose", {}, ["known as label", "first row has to name the columns"]),
+        ("3,Shares rise,Shares rose", {}, ["label or text", "first row was taken for the header", "a header above it"]),
+        ("3,Shares rise,label", {}, ["known as text;", "--text-columns NAME"]),
         ("label,text", {"label": "labl"}, ["'labl'", "did you mean label?"]),
         ("label,text,other", {"texts": ["nothing"]}, ["'nothing'", "label, text, other"]),
         ("label,text,label", {}, ["two columns", "'label'"]),
@@ -199,6 +201,52 @@ def test_a_field_longer_than_the_csv_module_takes_is_read(tmp_path):
     path = made(tmp_path / "x.csv", ["label", "text"], [("a", "word " * 40_000), ("b", "x")] * 2)
     prepared = read(path)
     assert prepared.tensors["train_ids"].numel() == 40_001
+
+
+@pytest.mark.parametrize("form", places.TABLES)
+def test_empty_rows_are_left_out_and_counted(tmp_path, form):
+    """The same as without them, but for a note; a row with a text and no label is not empty."""
+    empty = {
+        "csv": [",", " , ", "", "   "],
+        "tsv": ["\t", " \t ", ""],
+        "jsonl": ["{}", '{"label": null, "text": " "}', ""],
+    }
+    make = {"csv": ",".join, "tsv": "\t".join, "jsonl": lambda row: json.dumps(dict(zip(HEADER, row, strict=True)))}[
+        form
+    ]
+    lines = [*([] if form == "jsonl" else [make(HEADER)]), *map(make, ROWS)]
+    (whole := tmp_path / f"x.{form}").write_text("\n".join(lines), encoding="utf-8")
+    (holes := tmp_path / f"y.{form}").write_text(
+        "\n".join(line for pair in zip(lines, empty[form] * 3, strict=False) for line in pair), encoding="utf-8"
+    )
+    one, other = read(whole), read(holes)
+    assert one.words == other.words and all((one.tensors[name] == other.tensors[name]).all() for name in one.tensors)
+    count = sum(line != "" for line in (empty[form] * 3)[: len(lines)])
+    assert other.notes == [*one.notes, f"{count} empty rows left out"]
+
+
+@pytest.mark.parametrize("form", places.TABLES)
+def test_bad_rows_are_counted_and_the_first_is_named(tmp_path, form):
+    bad = {"csv": ["x", ",y", "a,b,c"], "tsv": ["x", "\ty"], "jsonl": ["[1]", "{", '{"text": "x"}', '{"label": ""}']}
+    make = {"csv": ",".join, "tsv": "\t".join, "jsonl": lambda row: json.dumps(dict(zip(HEADER, row, strict=True)))}[
+        form
+    ]
+    lines = [*([] if form == "jsonl" else [make(HEADER)]), *map(make, ROWS)]
+    for k in range(1, len(bad[form]) + 1):
+        (path := tmp_path / f"x.{form}").write_text("\n".join([*lines, *bad[form][:k], lines[-1]]), encoding="utf-8")
+        line = refusal(read, path)
+        assert line.startswith(f"{path}:{len(lines) + 1}: ")
+        assert line.endswith(f" ({k} rows are bad, this is the first)") == (k > 1)
+
+
+def test_an_empty_row_is_no_header(tmp_path):
+    path = made(tmp_path / "x.csv", ["", ""], [HEADER, *ROWS])
+    assert texts(read(path), "train") == texts(read(made(tmp_path / "y.csv", HEADER, ROWS)), "train")
+
+
+def test_classes_with_commas_are_told_apart(tmp_path):
+    prepared = read(made(tmp_path / "x.csv", HEADER, [(f"{label}, too", line) for label, line in ROWS]))
+    assert "2 classes ('neg, too', 'pos, too') from" in prepared.notes[0]
 
 
 # Splits.

@@ -67,6 +67,31 @@ def test_a_pattern_sets_the_compression(cli):
     assert again.path == run.path
 
 
+def test_a_compression_that_cannot_serve_every_unit_is_told(cli):
+    """Against the masks: the units whose weights have all gone."""
+    thin = cli(f"{FC} --compression 2.5 --never-empty")
+    bare = sum(int((mask.sum(1) == 0).sum()) for mask in thin.masks.values() if mask.ndim > 1)
+    told = f"note: --never-empty: the compression cannot serve all: {bare} units without a weight"
+    assert bare > 9 and told in thin.err.splitlines()
+    for flags in ("--never-empty", "--compression 2.5"):
+        assert "cannot serve" not in cli(f"{FC} {flags}").err
+
+
+FAULTS = {  # files of densities
+    "bad.json": '{"fc": 2}',
+    "word.toml": 'fc = "much"',
+    "dots.toml": "fc.weight = 0.5",
+    "cut.toml": "[x\n",
+    "twice.toml": "fc = 0.1\nfc = 0.2\n",
+    "list.json": "[0.1]",
+    "empty.toml": "# nothing",
+    "none.json": '{"nowhere": 0.1}',
+    "idle.json": '{"nowhere*": 0.1, "*": 0.1}',
+    "near.json": '{"3.wieght": 0.1, "*": 0.1}',
+    "late.json": '{"*": 0.1, "3.weight": 0.1}',
+}
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -76,20 +101,33 @@ def test_a_pattern_sets_the_compression(cli):
         ("--compression 1 --never-empty --shuffle", ["--shuffle", "--never-empty"]),
         ("--mask-scope erkk", ["'erkk'", "did you mean erk?"]),
         ("--mask-scope nothing.toml", ["nothing.toml", "No such file"]),
-        ("--mask-scope {bad}", ["bad.json", "above 0", "fc is 2"]),
-        ("--compression 1 --mask-scope {none}", ["no density for", "*"]),
-        ("--compression 1 --mask-scope {idle}", ["'nowhere*'", "first match"]),
+        ("--mask-scope {bad.json}", ["bad.json: fc is 2; expected a density above 0, at most 1"]),
+        ("--mask-scope {word.toml}", ['word.toml: fc is "much"; expected a density above 0']),
+        ("--mask-scope {dots.toml}", ['dots.toml: fc is {"weight": 0.5}; expected', "a name with dots needs quotes"]),
+        (
+            "--mask-scope {cut.toml}",
+            ["cut.toml: ", "(at line 1, column 3)", 'expected lines such as "fc.weight" = 0.1'],
+        ),
+        ("--mask-scope {twice.toml}", ["twice.toml: ", "overwrite a value (at line 2", "expected lines such as"]),
+        ("--mask-scope {list.json}", ["list.json: holds no densities; expected an object such as"]),
+        ("--mask-scope {empty.toml}", ["empty.toml: holds no densities; expected lines such as"]),
+        ("--compression 1 --mask-scope {none.json}", ["none.json: no density for 1.weight", "*"]),
+        (
+            "--compression 1 --mask-scope {idle.json}",
+            ["idle.json: 'nowhere*' matches no prunable tensor; there are 1."],
+        ),
+        ("--compression 1 --mask-scope {near.json}", ["near.json: '3.wieght' matches", "(did you mean 3.weight?)"]),
+        ("--compression 1 --mask-scope {late.json}", ["late.json: lines before '3.weight' take all that it matches"]),
     ],
 )
 def test_what_cannot_be_is_one_line(cli, tmp_path, sample_data, capsys, flags, words):
     import main
 
-    contents = {"bad": '{"fc": 2}', "none": '{"nowhere": 0.1}', "idle": '{"nowhere*": 0.1, "*": 0.1}'}
-    places = {name: tmp_path / f"{name}.json" for name in contents}
-    for name, place in places.items():
-        place.write_text(contents[name], encoding="utf-8")
+    for name, content in FAULTS.items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        flags = flags.replace(f"{{{name}}}", str(tmp_path / name))
     line = f"--dataset mnist --source sample --data-dir {sample_data} --result-dir {tmp_path / 'runs'} "
-    assert main.main((line + flags.format(**places)).split()) == 2
+    assert main.main((line + flags).split()) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and err.startswith("error: ") and all(word in err for word in words)
 

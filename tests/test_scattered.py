@@ -125,7 +125,7 @@ def test_a_compiler_that_fails_and_a_cache_that_cannot_be_written_are_no_errors(
         for name, value in (("CC", str(tmp_path / "cc")), ("XDG_CACHE_HOME", str(tmp_path / "cc"))):
             kernel.library.cache_clear()
             monkeypatch.setenv(name, value)
-            with pytest.warns(UserWarning, match="csr is used instead"):
+            with pytest.warns(UserWarning, match="torch's products are used instead"):
                 assert kernel.library() is None
             monkeypatch.delenv(name)
     finally:

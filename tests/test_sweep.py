@@ -122,6 +122,22 @@ def test_the_command_line_goes_before_the_file(sweep_file, flags, runs):
     assert len(found) == len(set(found)) and set(found) == {(*run, c) for run in runs for c in (0.5, 1.0)}
 
 
+def test_a_file_says_which_lists_are_gone_through_first_over_all_its_grids(sweep_file, tmp_path):
+    """By the places in the lists, not by size."""
+    file = sweep_file(
+        f"order = ['seed', 'compression']\n{TWO}seed = [3, 1]\n".replace("[0.5, 1]", "[1, 0.5]\nseed = [3, 1]")
+    )
+    found = chosen(
+        commandline.parse(["--experiment", "sweep", "--sweep-file", file]).cells, "seed", "compression", "pruner"
+    )
+    assert found == list(itertools.product((3, 1), (1, 0.5), ("snip", "rand", "synflow")))
+    (tmp_path / "more.toml").write_text("[settings]\npruner = ['mag', 'snip']\nseed = [3, 1]")
+    line = f"--experiment sweep --sweep-file {tmp_path / 'more.toml'} {file} --seed-list 1 3"
+    found = chosen(commandline.parse(line.split()).cells, "pruner", "seed")
+    assert found[:4] == [("mag", 1), ("mag", 3), ("snip", 1), ("snip", 3)] and found[4] == ("snip", 1)
+    assert [seed for _, seed in found[4:]] == [1] * 6 + [3] * 6  # the order of the command line
+
+
 def test_the_command_line_goes_before_the_file_in_all_else(sweep_file):
     line = f"--experiment sweep --sweep-file {sweep_file(TWO)} --post-epochs 0 --compression-list 0.5 2 --seed-list 4"
     found = chosen(commandline.parse(line.split()).cells, "pruner", "compression", "seed", "post_epochs")
@@ -180,6 +196,8 @@ def test_of_several_files_the_one_that_cannot_be_is_named(cli, two_files, tmp_pa
         ("[settings]\nmask-scope = 'local'\nmask_scope = 'global'", ["mask_scope", "twice"]),
         ("seed = 1", ["seed", "outside [settings]"]),
         ("grid = 3", ["[[grid]]"]),
+        ("order = ['sead']\n[settings]\nseed = [1, 2]", ["line 1: order", "list of settings"]),
+        ("order = 'seed'\n[settings]\nseed = [1, 2]", ["line 1: order", "list of settings"]),
         ("[settings]\npruner = ['rand', 'snipp']", ["pruner snipp", "did you mean snip?"]),
         ("[settings]\ndataset = 'agnew'", ["dataset agnew", "did you mean agnews?"]),
         ("[settings]\ndataset = ['agnews', 'mnist']\nmodel = 'fc'", ["dataset agnews, model fc", "does not take"]),

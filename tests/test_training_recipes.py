@@ -1,5 +1,6 @@
 """AdamW, warm-up, cosine, clipping, label smoothing and early stopping, against torch's own and by hand."""
 
+import re
 from argparse import Namespace
 
 import nets
@@ -247,7 +248,10 @@ def test_a_run_stops_early_and_reports_its_best_epoch(cli):
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 30 and "back to epoch" in run.out
     assert run.result["final"]["validation_loss"] == pytest.approx(losses[best], rel=1e-5)
+    shown = re.findall(r"  epoch \d+/30: running loss [\d.]+, validation loss ([\d.]+), test loss ", run.out)
+    assert shown == [f"{loss:.4f}" for loss in losses]  # what decides is on the screen
     plain = cli(f"{STOPPED} --patience 0 --post-epochs {best + 1}")
+    assert "running loss" in plain.out and "validation loss" not in plain.out
     assert all(np.array_equal(value, plain.tensors[name]) for name, value in run.tensors.items())
     assert "patience" not in plain.config and run.config["patience"] == 2
     refused = cli(f"{FC} --post-epochs 2 --patience 2")

@@ -237,3 +237,16 @@ def test_of_a_layer_that_is_called_twice_a_unit_counts_if_either_call_is_read():
     model.shared.weight_mask[2] = 0.0
     model.shared.weight_mask[2, 3] = 1.0  # which reads unit 3 of the first
     assert dead.find(model, (4,)).no_way_out["shared"].tolist() == [False, True, False, False]
+
+
+def test_units_that_only_a_layer_norm_reads_are_computed():
+    """The decoder's last sums lead to the logits by their mean and variance, though most are read by no word."""
+    model = nets.seq2seq(width=256, depth=1, hidden=256).eval()
+    nets.mask_at_random(model, 0.04)
+    model.generator.weight_mask[:, 3:] = 0.0
+    batch = nets.pair_batches(30, 29, [4])[0][0]
+    assert "SparsePart" in _parts(_noted(model, (30,))).values()
+    with torch.no_grad():
+        wanted = model(batch)
+        with fixed_masks(model):
+            torch.testing.assert_close(model(batch), wanted, atol=1e-5, rtol=1e-4)

@@ -118,6 +118,59 @@ def test_a_name_that_does_not_fit_comes_with_the_near_one(tmp_path, state, words
     assert all(word in message for word in words), message
 
 
+@pytest.mark.parametrize("outputs", [None, 1, 5])
+def test_a_backbone_is_taken_without_its_head(tmp_path, capsys, outputs):
+    """Of a file without one, or with one of other outputs: the head stays as it is, all else is the file's."""
+    source, model, path = theirs(), ours(), tmp_path / "x.pt"
+    state = {key: value for key, value in source.state_dict().items() if not key.startswith("3.")}
+    if outputs:
+        state |= {f"3.{key}": value for key, value in nn.Linear(3, outputs).state_dict().items()}
+    torch.save(state, path)
+    before = model[3].weight.clone()
+    weights.load(model, path, name="net", head="3")
+    assert torch.equal(model[3].weight, before) and torch.equal(model[0].weight, source[0].weight)
+    has = f"3 with {outputs} outputs" if outputs else "no 3"
+    assert capsys.readouterr().err == f"note: {path} has {has}: that of net is drawn, all else is from the file\n"
+    assert "is of another model" in refusal(state, path)  # unless the head is named
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"3.bias": None}, "no 3.bias"),  # a head in part is none
+        ({"3.weight": torch.ones(2, 4)}, "3.weight [2, 4]"),
+        ({"0.bias": None, "3.weight": None, "3.bias": None}, "no 0.bias"),
+        ({"3.weight": torch.ones(2, 3, dtype=torch.int64)}, "3.weight is int64"),
+        ({"head.weight": torch.ones(5, 3), "3.weight": None, "3.bias": None}, "has head.weight [5, 3]"),
+    ],
+)
+def test_a_file_that_differs_in_more_than_its_head_is_refused(tmp_path, capsys, change, words):
+    state = {key: value for key, value in {**theirs().state_dict(), **change}.items() if value is not None}
+    torch.save(state, tmp_path / "x.pt")
+    with pytest.raises(UserError, match=words.replace("[", "\\[")):
+        weights.load(ours(), tmp_path / "x.pt", head="3")
+    assert not capsys.readouterr().err
+
+
+def test_all_of_a_model_that_is_one_layer_is_no_backbone(tmp_path):
+    torch.save({}, tmp_path / "x.pt")
+    with pytest.raises(UserError):
+        weights.load(nn.Sequential(nn.Linear(3, 2)), tmp_path / "x.pt", head="0")
+
+
+def test_a_run_of_other_classes_begins_from_a_backbone(cli, tmp_path):
+    """Ten classes of digits, and the head of a thousand: its weights are those of a run that begins from nothing."""
+    dense = cli(f"{FC} --post-epochs 1")
+    state = {key: value for key, value in dense.tensors.items() if "_mask" not in key}
+    head = max({key.rpartition(".")[0] for key in state}, key=int)
+    state |= {f"{head}.weight": np.zeros((1000, 100), np.float32), f"{head}.bias": np.zeros(1000, np.float32)}
+    torch.save({key: torch.from_numpy(value.copy()) for key, value in state.items()}, tmp_path / "x.pt")
+    run, bare = cli(f"{FC} --pretrained {tmp_path}/x.pt --post-epochs 0"), cli(f"{FC} --post-epochs 0")
+    assert f"x.pt has {head} with 1,000 outputs: that of fc is drawn" in run.err
+    for name, value in run.tensors.items():
+        assert np.array_equal(value, (bare if name.startswith(f"{head}.") else dense).tensors[name]), name
+
+
 def test_a_run_begins_from_a_file_of_torchs(cli, tmp_path):
     """Its name is that of the content, so that the file may lie anywhere."""
     dense = cli(f"{FC} --post-epochs 1")

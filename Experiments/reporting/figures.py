@@ -1,6 +1,5 @@
 """The figures of a report."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 from functools import partial
@@ -8,9 +7,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from Experiments.reporting import canvas, speed, style
+from Experiments.reporting import benchmark, canvas, speed, style
 from Experiments.reporting.canvas import Picture
-from Experiments.reporting.results_tables import is_translation
 from Experiments.reporting.study import Study
 from Utils.study import answer
 from Utils.study.retained import retained
@@ -19,7 +17,6 @@ from Utils.study.tasks import Task, in_order
 
 FALLEN = 0.05  # retaining less than this fraction is no better than a guess; no axis is stretched for it
 STEP = 0.012  # fraction of the axis by which pruners are shifted, so that their bars do not overlap
-LABELLED = 45  # with more layers, not every one is labelled
 
 
 def all_pictures(study: Study) -> dict[str, list[Picture]]:
@@ -30,12 +27,11 @@ def all_pictures(study: Study) -> dict[str, list[Picture]]:
         "metric": canvas.with_whole(
             "metric",
             "Metric against compression",
-            [(t.name, t.title, partial(_metric, t, "metric", t.metric.title)) for t in curves],
+            [(t.name, t.title, partial(_metric, t)) for t in curves],
         ),
         "answer": answer_pictures(study),
+        "benchmark": benchmark.pictures(study.benchmark),
         "retained": retained_pictures(study),
-        "layers": [picture for task in pruned for picture in _layers(task)],
-        "bleu": [picture for task in pruned if is_translation(task) for picture in _orders(task)],
         "speed": speed.pictures(study.tasks),
     }
 
@@ -45,13 +41,13 @@ def _is_curve(task: Task) -> bool:
     return len(task.compressions()) + bool(task.runs("", 0.0)) > 1
 
 
-def _metric(task: Task, figure: str, words: str, axes: Axes) -> None:
+def _metric(task: Task, axes: Axes) -> None:
     pruners = task.pruners()
     everything: list[float] = []
     widest = max(task.compressions())
     for k, pruner in enumerate(pruners):
         look, shift = style.look(pruner), (k - (len(pruners) - 1) / 2) * STEP * widest
-        points = [(c, task.values(pruner, c, figure=figure)) for c in (0.0, *task.compressions(pruner=pruner))]
+        points = [(c, task.values(pruner, c)) for c in (0.0, *task.compressions(pruner=pruner))]
         points = [(c + (shift if c else 0.0), values) for c, values in points if values]
         for x, values in points:
             axes.plot([x] * len(values), [*values.values()], ".", color=look.colour, alpha=0.45, markersize=5)
@@ -65,7 +61,7 @@ def _metric(task: Task, figure: str, words: str, axes: Axes) -> None:
         axes.axhline(task.chance, color=style.MUTED, linestyle=":", linewidth=1)
         options: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7.5, "color": style.MUTED}
         axes.annotate("chance", (0.0, task.chance), (0, 2), **options)
-    axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{words}, %")
+    axes.set(xlabel="compression (density is 10 to its negative)", ylabel=f"{task.metric.title}, %")
     _title(axes, task.title, task.unlike_paper)
     canvas.legend(axes)
 
@@ -159,47 +155,3 @@ def _answer(task: Task, pair: Sequence[Task], axes: Axes) -> None:
 def short(layer: str) -> str:
     """Shorten a layer's name: `transformer.encoder.layers.0.linear1` -> `encoder.0.linear1`."""
     return layer.removeprefix("transformer.").replace(".layers.", ".")
-
-
-def _layers(task: Task) -> list[Picture]:
-    """Return the density by layer, one picture per compression; none if there is only one layer to prune."""
-    names = list(dict.fromkeys(name for member in task.members for name in member.run.layers()))
-    if len(names) < 2:
-        return []
-    height = 1.6 + 0.15 * min(len(names), 2 * LABELLED)
-    return [
-        canvas.picture(f"layers-{task.name}-c{c:g}", f"Density by layer at compression {c:g}: {task.title}",
-                       [partial(_densities, task, names, c)], height)
-        for c in task.compressions()
-    ]  # fmt: skip
-
-
-def _densities(task: Task, names: Sequence[str], c: float, axes: Axes) -> None:
-    series = {}
-    for pruner in task.pruners():
-        if each := [run.layers() for run in task.runs(pruner, c).values()]:
-            series[pruner] = [math.fsum(found.get(name, 0.0) for found in each) / len(each) for name in names]
-    least = min([value for values in series.values() for value in values if value > 0.0], default=1.0)
-    edge = least / 3.0
-    canvas.log(axes)
-    rows = range(len(names))
-    for pruner, values in series.items():
-        look = style.look(pruner)
-        mark: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": 4.5}
-        axes.plot([value or edge for value in values], rows, linewidth=0.8, label=look.title, **mark)
-        gone = [k for k in rows if values[k] == 0.0]
-        axes.plot([edge] * len(gone), gone, linestyle="none", markerfacecolor=style.BACK, **mark)
-    axes.axvline(10.0**-c, color=style.MUTED, linestyle=":", linewidth=1)
-    axes.set_xlim(edge / 1.5, 1.5)
-    every = -(-len(names) // LABELLED)
-    axes.set_yticks(list(rows)[::every], [short(name) for name in names][::every], fontsize=7)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("density; hollow: none is left")
-    axes.set_title(f"{task.title}: compression {c:g}", loc="right")  # names of layers may leave little room
-    canvas.legend(axes)
-
-
-def _orders(task: Task) -> list[Picture]:
-    """Return BLEU with n-grams up to each order, one panel per order."""
-    panels = [(str(n), f"BLEU-{n}", partial(_metric, task, f"bleu_{n}", f"BLEU-{n}")) for n in range(1, 5)]
-    return canvas.each(f"bleu-{task.name}", f"BLEU by n-gram order: {task.title}", panels)

@@ -41,6 +41,7 @@ def build(
     sections = {
         "answer": _answer(study, comparison, pictures["answer"]),
         "explore": _file(BROWSER / "explore.html") if found["series"]["points"] else "",
+        "benchmark": _worded("benchmark", _grid(pictures["benchmark"]) + _tables(tables["benchmark"])),
         "claims": _claims(study),
         "reached": _tables(tables["reached"]),
         "paper": f"<p>{html.escape(study.paper.note)}</p>{_tables(tables['paper'])}",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
-from Experiments.reporting import speed
+from Experiments.reporting import benchmark, speed
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import DASH, Table, spread
 from Utils.quality import METRICS
@@ -26,6 +26,7 @@ def all_tables(study: Study) -> dict[str, list[Table]]:
     return {
         "paper": [table for printed in study.paper.tables for table in beside_paper(printed, study.tasks)],
         "results": [results(study.tasks)],
+        "benchmark": benchmark.tables(study.benchmark),
         "reached": [further(study.tasks), reached(study.tasks), moved(study.tasks)],
         "layers": [layers(task) for task in study.tasks],
         "bleu": [bleu(task) for task in study.tasks if is_translation(task)],

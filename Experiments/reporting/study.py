@@ -4,7 +4,7 @@ from argparse import Namespace
 from dataclasses import dataclass
 from functools import cached_property
 
-from Utils.study import claims, paper, runs, statements, tasks
+from Utils.study import benchmark, claims, paper, runs, statements, tasks
 
 SAMPLES = "All runs are on GENERATED SAMPLES. These figures say nothing about the real data sets."
 
@@ -26,6 +26,11 @@ class Study:
     def tasks(self) -> list[tasks.Task]:
         """Return the tasks of the runs."""
         return tasks.group(self.runs)
+
+    @cached_property
+    def benchmark(self) -> benchmark.Benchmark:
+        """Return the benchmark, as far as its runs are there."""
+        return benchmark.of(self.tasks)
 
     @cached_property
     def claims(self) -> list[statements.Claim]:

@@ -39,11 +39,16 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
     """Return all cells of these sweep files, in their order, or of the flags alone if there is no file.
 
     given: the values of the command line, see `override`.
-    The first setting of a table varies slowest. Raises UserError that names the file and the setting.
+    The first setting of a table varies slowest. Before it come the settings of the file's `order`, over all its tables.
+    Raises UserError that names the file and the setting.
     """
     parser = arguments.parser()
     parser.advice = ""
-    tables: list[tuple[str | None, Table]] = [(file, table) for file in files for table in read(file, parser)]
+    tables: list[tuple[str | None, Table]] = []
+    orders: dict[str | None, list[str]] = {}
+    for path in files:
+        found, orders[path] = read(path, parser)
+        tables += [(path, table) for table in found]
     result = []
     remarks: dict[str, None] = {}  # each once, not for every run
     crossed = override(tables if files else [(None, {})], given)
@@ -54,14 +59,16 @@ def cells(files: Sequence[str], given: Mapping[str, list[Any]]) -> list[Cell]:
             chosen = dict(zip(table, values, strict=True))
             words = tuple(word for key, value in chosen.items() for word in spelled(key, value))
             try:
-                result.append(Cell(words, arguments.resolve(parser.parse_args(words), remarks.setdefault)))
+                cell = Cell(words, arguments.resolve(parser.parse_args(words), remarks.setdefault))
             except UserError as error:
                 varied = {key: value for key, value in chosen.items() if file is not None or len(table[key]) > 1}
                 where = ", ".join(f"{key} {_shown(value)}" for key, value in varied.items())
                 raise UserError(": ".join(filter(None, (file, where, str(error))))) from error
+            places = [table[key].index(chosen[key]) if key in table else 0 for key in orders.get(file, ())]
+            result.append(([*orders].index(file) if file else 0, places, cell))
     for remark in remarks:
         console.note(remark)
-    return result
+    return [cell for *_, cell in sorted(result, key=lambda one: one[:2])]
 
 
 def spelled(key: str, value: Any) -> list[str]:
@@ -75,23 +82,28 @@ def _shown(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def read(file: str, parser: Parser) -> list[Table]:
-    """Return the tables of a sweep file: each [[grid]] combined with the [settings], or the [settings] alone."""
+def read(file: str, parser: Parser) -> tuple[list[Table], list[str]]:
+    """Return the tables of a sweep file and its order, the settings that vary slowest over all tables.
+
+    A table is a [[grid]] combined with the [settings], or the [settings] alone.
+    """
     try:
         content = tomllib.loads(_text(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--sweep-file {file}: {getattr(error, 'strerror', None) or error}") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{file}: not TOML: {error}") from error
-    for key in sorted(content.keys() - {"settings", "grid"}):
-        raise UserError(f"{file}: {key} is outside [settings] and [[grid]]; a sweep file has only these")
-    common, grids = content.get("settings", {}), content.get("grid", [{}])
+    for key in sorted(content.keys() - {"settings", "grid", "order"}):
+        raise UserError(f"{file}: {key} is outside [settings] and [[grid]]; a sweep file has only these and an order")
+    common, grids, order = content.get("settings", {}), content.get("grid", [{}]), content.get("order", [])
+    if not isinstance(order, list) or not all(isinstance(key, str) and key in of_runs() for key in order):
+        raise UserError(f"{_line(file, 'order')}: order is a list of settings, the slowest first")
     if not isinstance(common, dict) or not isinstance(grids, list) or not all(isinstance(grid, dict) for grid in grids):
         raise UserError(f"{file}: settings is one table, [settings]; grid one or more, [[grid]]")
     if not common and not any(grids):
         raise UserError(f"{file} says nothing: [settings] of all runs, or [[grid]]s of lists to cross")
     shared = _table(file, "settings", common, parser)
-    return [shared | _table(file, f"grid {k}", grid, parser) for k, grid in enumerate(grids, start=1)]
+    return [shared | _table(file, f"grid {k}", grid, parser) for k, grid in enumerate(grids, start=1)], order
 
 
 def _text(file: str) -> str:

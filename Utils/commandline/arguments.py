@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from Utils import console, load, settings
-from Utils.commandline import acting, layout
+from Utils.commandline import acting, dynamic, layout
 from Utils.commandline.parser import Parser, flag
 from Utils.errors import UserError
 from Utils.machine.seeds import STREAMS
@@ -56,6 +56,8 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     args.optimizer = load.known("optimizer", optimizer, load.OPTIMIZERS)
     inits = [name for name, classes in load.INITS.items() if args.model_class in classes]
     defaults["init"] = inits[0] if inits else None
+    if getattr(args, "dynamic", None) == "gradual":
+        defaults["pruner"] = load.GRADUAL
     defaults["prune_epochs"] = load.ROUNDS.get(args.pruner, defaults["prune_epochs"])
     defaults["weight_decay"] = load.DECAYS.get(args.optimizer, defaults["weight_decay"])
     takers = {row.name: row.optimizer[0].split() for row in settings.ROWS if row.optimizer}
@@ -92,6 +94,7 @@ def resolve(args: Namespace, note: Callable[[str], object] = console.note, prune
     loose = [flag(name) for name in ("never_empty", "pattern") if getattr(args, name) not in (False, "none")]
     if args.shuffle and loose:
         raise UserError(f"--shuffle would undo {loose[0]}; leave out one of the two")
+    dynamic.check(args)
     return args
 
 
@@ -113,7 +116,8 @@ def _borrow(args: Namespace, note: Callable[[str], object]) -> None:
     from Utils.store import weights  # not needed by other runs
 
     theirs = weights.configuration("--masks", args.masks)
-    names = [name for name in sorted(settings.of_pruning()) if name not in ("masks", "ignore_masks", "reinitialize")]
+    own = ("masks", "ignore_masks", "reinitialize")
+    names = sorted(row.name for row in settings.ROWS if row.group == "pruning" and row.name not in own)
     given = [flag(name) for name in names if getattr(args, name, None) not in (None, theirs.get(name))]
     if given:
         note(f"{', '.join(given)}: without effect, the masks are those of {args.masks}")

@@ -57,6 +57,7 @@ count = _number(int, 0, False, "a whole number from 0")
 positive_count = _number(int, 1, False, "a whole number from 1")
 non_negative = _number(float, 0.0, False, "a number from 0 to 1e36")
 fraction = _number(float, 0.0, False, "a number from 0 to below 1", 1.0 - 1e-12)
+share = _number(float, 0.0, True, "a number above 0, at most 1", 1.0)
 positive = _number(float, 0.0, True, "a number above 0, at most 1e36")
 
 # The kinds that rows of Utils/settings.py name.
@@ -70,5 +71,6 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "positive count": positive_count,
     "number": non_negative,
     "fraction": fraction,
+    "share": share,
     "positive": positive,
 }

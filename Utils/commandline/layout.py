@@ -9,6 +9,7 @@ from pathlib import Path
 from Utils import load
 from Utils.errors import UserError
 
+EXPECTED = {".toml": 'lines such as "fc.weight" = 0.1', ".json": 'an object such as {"fc.weight": 0.1}'}
 FILE = "file"  # the value of --mask-scope in the record, whatever the file's name
 
 
@@ -27,14 +28,16 @@ def read(args: Namespace) -> None:
     try:
         content = (tomllib if kind == ".toml" else json).loads(Path(scope).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"--mask-scope {scope}: {getattr(error, 'strerror', None) or error}") from error
-    wrong = f"--mask-scope {scope}: not a table of names or patterns and densities above 0, at most 1"
+        reason = getattr(error, "strerror", None) or f"{error}; expected {EXPECTED[kind]}"
+        raise UserError(f"--mask-scope {scope}: {reason}") from error
     if not isinstance(content, dict) or not content:
-        raise UserError(wrong)
+        raise UserError(f"--mask-scope {scope}: holds no densities; expected {EXPECTED[kind]}")
     for name, density in content.items():
         if isinstance(density, bool) or not isinstance(density, int | float) or not 0 < density <= 1:
             quoted = "; a name with dots needs quotes" if isinstance(density, dict) else ""
-            raise UserError(f"{wrong}: {name} is {density}{quoted}")
+            wanted = f"expected a density above 0, at most 1{quoted}"
+            raise UserError(f"--mask-scope {scope}: {name} is {json.dumps(density, default=str)}; {wanted}")
+    args.mask_scope_path = scope
     args.mask_scope, args.layer_densities = FILE, [[name, float(density)] for name, density in content.items()]
 
 

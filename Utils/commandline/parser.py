@@ -19,6 +19,7 @@ NOTES = {
     "translation": "for data sets that are translated",
     "pruning": "the printed 'Parameter Sparsity' and 'FLOP Sparsity' are the fractions that REMAIN, as in the Synaptic "
     "Flow code",
+    "dynamic masks": "masks that change in training after pruning; in levels, in the training of each level",
 }
 # Flags of the published assignment that are no setting of a single run.
 ORIGINAL = ("pruner_list", "prune_epoch_list", "compression_list", "level_list", "quantization")

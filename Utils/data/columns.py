@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from Utils.errors import UserError, guess
+from Utils.wording import listed
 
 # What such columns are called, the likeliest first; lower case, "_" and "-" as blanks.
 LABELS = (
@@ -61,12 +62,12 @@ def find(where: str, header: Sequence[str], label: str | None = None, texts: Seq
         wanted = wanted or [name for name in header if name not in labels][:1] * len(labels)
     if len(header) == 1 and ";" in header[0]:
         raise UserError(f"{where}: its columns are separated by semicolons; save it with commas, or as .tsv")
-    for found, flag, what in ((labels, "--label-column NAME", "label"), (wanted, "--text-columns NAME ...", "text")):
-        if not found:
-            raise UserError(
-                f"{where}: none of its columns is known as {what} ({', '.join(header)}); name it with {flag}; the "
-                f"first row has to name the columns"
-            )
+    if missing := [what for what, found in (("label", labels), ("text", wanted)) if not found]:
+        cells = listed([name[:40] for name in header], 20)
+        raise UserError(
+            f"{where}: no column is known as {' or '.join(missing)}; the first row was taken for the header ({cells}); "
+            f"name columns with --label-column NAME and --text-columns NAME ..., or put a header above it"
+        )
     if labels[0] in wanted:
         raise UserError(f"{where}: column {labels[0]!r} cannot be both label and text")
     split = _first([name for name in header if name not in (*labels, *wanted)], SPLITS)

@@ -40,7 +40,8 @@ FORMATS = {
 ONNX = {"onnx": "compact", "onnx-dense": "dense"}  # graphs in the Open Neural Network Exchange: whose network they hold
 GENERAL = "onnx-dense"  # the format that holds any classifier
 GRAPH_ONLY = "graph"  # the kind of a draft that torch's own exporter makes into a graph
-VALUES = ("float32", "float16")  # types of the stored numbers, the default first
+INT8 = "int8"  # values of REFERENCE alone, whose matrices are whole
+VALUES = ("float32", "float16", INT8)  # types of the stored numbers, the default first
 REFERENCE = "dense"  # the format that speed is compared with
 MASKED = "masked"  # the model as it was trained, which is measured too; it is no format
 

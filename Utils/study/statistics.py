@@ -12,7 +12,8 @@ import numpy as np
 CONFIDENCE = 0.95
 ENUMERATED = 20  # a permutation test uses all 2^n signs up to this n; above, it draws DRAWN of them
 DRAWN = 100_000
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)
+DRAWS = 2_000  # samples of a bootstrap
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(64)  # of an integral
 FLIPPED = 12  # from so many pairs on, the interval of their mean is that of `sign_flip`, with fewer Student's t
 
 
@@ -189,3 +190,14 @@ def holm(values: Sequence[float]) -> list[float]:
 def smallest_p(count: int) -> float:
     """Return the smallest value of `sign_flip` for `count` differences, which occurs when all have one sign."""
     return min(1.0, 2.0 ** (1 - count)) if count <= ENUMERATED else 1.0 / (1 + DRAWN)
+
+
+def resampled(table: np.ndarray) -> np.ndarray:
+    """Return column means over rows drawn with replacement, [DRAWS, columns], the same rows for every column.
+
+    table: [rows, columns], NaN where there is no value. A column without any drawn value keeps the mean of all.
+    """
+    there, values = ~np.isnan(table), np.nan_to_num(table)
+    picked = np.random.default_rng(0).integers(len(table), size=(DRAWS, len(table)))
+    counts = there[picked].sum(axis=1)
+    return np.where(counts, values[picked].sum(axis=1) / np.maximum(counts, 1), values.sum(axis=0) / there.sum(axis=0))

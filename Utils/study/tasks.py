@@ -84,6 +84,12 @@ def ideal_settings(dataset: str) -> dict[str, str]:
     return {key: encoded(value) for key, value in usual.items() if value is not None}
 
 
+def stated(run: Run) -> dict[str, str]:
+    """Return the settings of a run that differ from the defaults of its data set and pruner, as JSON."""
+    ideal = _own(ideal_settings(run.settings["dataset"]), run.pruner)
+    return dict(_away(_part(run, False) + _part(run, True), ideal))
+
+
 def _own(ideal: Mapping[str, str], pruner: str) -> dict[str, str]:
     """Return the defaults with the number of rounds that this pruner has."""
     return {**ideal, ROUNDS: encoded(load.ROUNDS.get(pruner, json.loads(ideal[ROUNDS])))}

@@ -2,7 +2,7 @@
 
 import math
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -59,6 +59,23 @@ class Descent:
                 nn.utils.clip_grad_norm_([*moved, *more], most)
 
         return prepare if cosine or warm or most else None
+
+    def settle(self) -> None:
+        """Bring weights and state that are updated late to the present step, before others read or write them."""
+        if isinstance(self.optimizer, Adam):
+            self.optimizer.catch_up()
+
+    @torch.no_grad()
+    def clear(self, parameters: Sequence[Tensor], stay: Sequence[Tensor]) -> None:
+        """Set to zero the numbers that do not `stay`, of each parameter and of all that the optimizer remembers of it.
+
+        stay: boolean, shaped like the parameters, which must be settled.
+        """
+        for parameter, flags in zip(parameters, stay, strict=True):
+            memory = self.optimizer.state.get(parameter, {}).values()
+            averages = [value for value in memory if isinstance(value, Tensor) and value.shape == parameter.shape]
+            for tensor in (parameter, *averages):
+                tensor.masked_fill_(~flags, 0.0)
 
     def step(self) -> None:
         """End an epoch: the scheduler's step, from the rate that it has given."""

@@ -19,7 +19,7 @@ class EarlyStopping:
 
     def __init__(self, model: nn.Module, patience: int, splits: Container[str]) -> None:
         self.model, self.patience = model, patience
-        self.figure = next((f"{split}_loss" for split in SPLITS if split in splits), "")
+        self.figure = next((f"{split}_loss" for split in SPLITS if split in splits and patience), "")
         self.best: dict[str, Any] = {}
         if patience and not self.figure:
             raise UserError("--patience needs validation examples; hold some out with --validation-size N")

@@ -1,8 +1,9 @@
 """The training loop, the same for every task whose loader yields (data, target)."""
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.optim import Optimizer
 
 from Layers.fast import fixed_masks
 
+Update = Callable[[Any, Tensor], None]  # changes the masks, given the latest batch (data, target) on the device
 CHECK_EVERY = 64  # batches between two checks of the loss; on a GPU each check waits for it
 
 
@@ -35,18 +37,21 @@ def train_epoch(
     log: Callable[[int, float], None] | None = None,
     amp: torch.dtype | None = None,
     prepare: Callable[[int], None] | None = None,
+    due: Callable[[int], Update | None] | None = None,
 ) -> float:
     """Train for one pass over the loader; return the mean loss of its batches, weighted by their numbers of targets.
 
     log(batch, loss): called every 64 batches.
     amp: the number type of matrix products (torch.autocast); parameters and sums between layers keep theirs.
     prepare(batch from 0): called before each of the optimizer's steps, when the gradients are there.
-    Masks must not change during the epoch. Raises FloatingPointError, naming the batch, if a loss is not finite.
+    due(batch from 1): called after each step; returns what changes the masks then, or None.
+    Masks must not change in any other way. Raises FloatingPointError, naming the batch, if a loss is not finite.
     """
     model.train()
     losses: list[Tensor] = []
     sizes: list[int] = []
-    with fixed_masks(model):
+    with ExitStack() as fixed:
+        fixed.enter_context(fixed_masks(model))
         for data, target in dataloader:
             optimizer.zero_grad(set_to_none=True)
             data, target = data.to(device), target.to(device)
@@ -66,6 +71,10 @@ def train_epoch(
                 _finite(losses[-CHECK_EVERY:], len(losses) - CHECK_EVERY)
                 if log:
                     log(len(losses), losses[-1].item())
+            if due is not None and (update := due(len(losses))) is not None:
+                fixed.close()
+                update(data, target)
+                fixed.enter_context(fixed_masks(model))
     if hasattr(optimizer, "catch_up"):  # rows of embeddings that this epoch's last batches did not need
         optimizer.catch_up()
     if rest := len(losses) % CHECK_EVERY:
@@ -87,6 +96,7 @@ def train(
     amp: torch.dtype | None = None,
     done: int = 0,
     prepare: Callable[[int, int], None] | None = None,
+    due: Callable[[int, int], Update | None] | None = None,
 ) -> None:
     """Train up to epoch number `epochs`, of which `done` have been done before.
 
@@ -94,13 +104,15 @@ def train(
     If it returns true, the training ends.
     log(epoch, batch, loss): called every 64 batches.
     prepare(epoch from 1, batch from 0): called before each of the optimizer's steps.
+    due(epoch from 1, batch from 1): called after each step; returns what changes the masks then, or None.
     Raises FloatingPointError, naming the batch and the epoch, if a loss is not finite.
     """
     for epoch in range(done + 1, epochs + 1):
         watch = None if log is None else lambda batch, value, epoch=epoch: log(epoch, batch, value)
         before = None if prepare is None else partial(prepare, epoch)
+        after = None if due is None else partial(due, epoch)
         try:
-            value = train_epoch(model, loss, optimizer, dataloader, device, watch, amp, before)
+            value = train_epoch(model, loss, optimizer, dataloader, device, watch, amp, before, after)
         except FloatingPointError as error:
             raise FloatingPointError(f"{error} of epoch {epoch}; a lower --lr may help") from error
         scheduler.step()

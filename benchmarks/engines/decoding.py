@@ -21,7 +21,7 @@ from Layers.layers import masked
 from Layers.pairs import BOS, EOS
 from Utils import exported
 from Utils.export import package, translation
-from Utils.export.formats import FORMATS
+from Utils.export.formats import FORMATS, INT8, REFERENCE, VALUES
 from Utils.training import decode
 
 COMPRESSIONS = (0, 1, 2)
@@ -118,9 +118,10 @@ def case(compression: float, args: Namespace) -> dict[str, Any]:
     engines, found = theirs(model, args.threads), {}
     for batch, calls in EACH.items():
         ways: dict[str, Callable[[], list[list[int]]]] = {}
-        for name in FORMATS:
-            made = package.reduced(draft, name, translation)
-            about, tensors = package.package(made, name, {batch: partial(ours, source=source[:batch])})
+        for name in (*FORMATS, INT8):
+            format, values = (REFERENCE, INT8) if name == INT8 else (name, VALUES[0])
+            made = package.reduced(draft, format, translation)
+            about, tensors = package.package(made, format, {batch: partial(ours, source=source[:batch])}, values)
             ways[name] = partial(ours, exported.build(about, tensors, batch), source[:batch])
         ways |= {name: partial(way, source[:batch]) for name, way in engines.items()}
         said = {name: way() for name, way in ways.items()}

@@ -15,7 +15,7 @@ from Utils.data.own import parts, places
 from Utils.errors import UserError
 from Utils.machine import memory
 from Utils.store import files
-from Utils.wording import counted
+from Utils.wording import counted, listed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -127,7 +127,7 @@ def read(paths: Mapping[str, Path], folders: Mapping[str, str], settings: Mappin
         tensors |= {f"{split}_pixels": array, f"{split}_targets": torch.from_numpy(targets[numbers])}
     tensors["mean"], tensors["std"] = _statistics(tensors["train_pixels"])
     colours = "grey" if mode == "L" else "in colour"
-    note = f"{len(images):,} images {colours}, {len(classes)} classes ({parts.listed(classes)}); {fitted}; {held}"
+    note = f"{len(images):,} images {colours}, {len(classes)} classes ({listed(classes)}); {fitted}; {held}"
     return Prepared(
         tensors, {split: len(numbers) for split, numbers in splits.items()}, notes=[note], lines={"classes": classes}
     )

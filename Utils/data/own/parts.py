@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from Utils.errors import UserError
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 SEED = 1  # of the split, if the user gives none: it is the same in runs of all seeds, so that they share a test set
-LISTED = 6  # names in a sentence, at most
 HELD_OUT = 10  # one example in so many, of each class, is for testing
 
 
@@ -68,8 +67,3 @@ def completed(
         return splits, "splits as given"
     splits["test"] = splits.pop("val")
     return splits, "the validation split is the test split"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first of some names, in a sentence's form."""
-    return ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "")

@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from Utils import console
 from Utils.errors import UserError
+from Utils.wording import listed
 
 TABLES = ("csv", "tsv", "jsonl")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -75,17 +77,25 @@ def images(folder: Path) -> list[Path]:
 
 
 def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """Return the images of each folder in `folder` that has some, by the folder's name."""
+    """Return the images of each folder in `folder` that has some, by the folder's name, with a note on others."""
     inside = {entry.name: images(entry) for entry in _entries(folder) if entry.is_dir()}
+    bare = [name for name, paths in inside.items() if not paths]
+    if 0 < len(bare) < len(inside):
+        console.note_once(f"{folder}: no images in {listed(bare)}, so no class")
     return {name: paths for name, paths in inside.items() if paths}
 
 
 def image_folders(path: Path) -> dict[str, Path]:
-    """Return the folders of class folders by split; {"": path} if the class folders lie in `path` itself."""
+    """Return the folders of class folders by split; {"": path} if the class folders lie in `path` itself.
+
+    Raises UserError if the training split has class folders and another split has none.
+    """
     if not path.is_dir():
         return {}
     folders = by_split((entry for entry in _entries(path) if entry.is_dir()), lambda entry: entry.name)
-    if folders and all(class_folders(folder) for folder in folders.values()):
+    if folders and class_folders(folders["train"]):
+        for folder in [folder for folder in folders.values() if not class_folders(folder)]:
+            raise UserError(f"{folder}: no folder of a class with images is in it, as in train; fill or remove it")
         return folders
     return {"": path} if class_folders(path) else {}
 

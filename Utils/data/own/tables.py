@@ -14,13 +14,13 @@ from Utils.data.columns import Columns
 from Utils.data.dataset import PER_CLASS, Dataset, Prepared, RawFile
 from Utils.data.own import parts, places
 from Utils.errors import UserError
-from Utils.wording import counted
+from Utils.wording import counted, listed
 
 TOKENIZER = "basic_english"
 MANY = 20  # rows from which a column that differs nearly everywhere is no label
 OWN = ("label_column", "text_columns", "split_seed")
 
-Fields = tuple[int, Sequence[str]]  # line, fields
+Fields = tuple[int, Sequence[str] | str]  # line, fields; or what is wrong with them
 
 
 def _unquoted(field: str) -> str:
@@ -40,7 +40,7 @@ def tsv_rows(path: Path) -> Iterator[Fields]:
 def jsonl_rows(path: Path) -> Iterator[Fields]:
     """Yield the names in the first object of a .jsonl file, and then (line, values) of each object, in that order.
 
-    Raises UserError with the line for anything but an object with these names; further names are ignored.
+    In place of the values is what is wrong with anything but an object with these names; further names are ignored.
     """
     header: list[str] = []
     for line, text in reading.decoded(path):
@@ -48,17 +48,18 @@ def jsonl_rows(path: Path) -> Iterator[Fields]:
             continue
         try:
             found = json.loads(text)
+            wrong = "" if isinstance(found, dict) else 'not a JSON object, such as {"text": "...", "label": "..."}'
         except (ValueError, RecursionError) as error:
-            reason = getattr(error, "msg", None) or type(error).__name__
-            raise UserError(f"{path}:{line}: not JSON ({reason}); mend or remove it") from error
-        if not isinstance(found, dict):
-            raise UserError(f'{path}:{line}: not a JSON object, such as {{"text": "...", "label": "..."}}')
+            wrong = f"not JSON ({getattr(error, 'msg', None) or type(error).__name__}); mend or remove it"
+        if wrong:
+            yield line, wrong
+            continue
         if not header:
             header = list(found)
             yield line, header
-        if missing := [name for name in header if name not in found]:
-            raise UserError(f"{path}:{line}: no {missing[0]!r}, which the first line has; mend or remove it")
-        yield line, [_as_text(found[name]) for name in header]
+        missing = [name for name in header if found and name not in found]
+        wrong = f"no {missing[0]!r}, which the first line has; mend or remove it" if missing else ""
+        yield line, wrong or [_as_text(found.get(name)) for name in header]
 
 
 def _as_text(value: Any) -> str:
@@ -72,14 +73,20 @@ READERS = {"csv": reading.csv_rows, "tsv": tsv_rows, "jsonl": jsonl_rows}
 
 
 class Table:
-    """The rows of one file: its columns, and (line, label, text, split) of each row; a split of "" if it has none."""
+    """The rows of one file: its columns, and (line, label, text, split) of each row; a split of "" if it has none.
+
+    Empty rows are left out and counted. Raises UserError after the last row if some are bad: how many, and the first.
+    """
 
     def __init__(self, path: Path, label: str | None, texts: Sequence[str] | None) -> None:
         self.path = path
         self.rows = READERS[places.table_form(path)](path)
-        _, header = next(self.rows, (0, ()))
+        line, header = next((row for row in self.rows if any(map(str.strip, row[1]))), (0, ()))
+        if isinstance(header, str):
+            raise UserError(f"{path}:{line}: {header}")
         if not header:
             raise UserError(f"{path}: holds no rows")
+        self.empty = 0
         self.header = [name.strip() for name in header]
         self.columns = columns.find(str(path), self.header, label, texts)
 
@@ -87,19 +94,26 @@ class Table:
         chosen: Columns = self.columns
         label, texts = self.header.index(chosen.label), [self.header.index(name) for name in chosen.texts]
         split = self.header.index(chosen.split) if chosen.split is not None else None
+        bad, first = 0, ""
         for line, row in self.rows:
-            if len(row) != len(self.header):
-                raise UserError(
-                    f"{self.path}:{line}: {counted(len(row), 'column')}, but the first row names {len(self.header)}; "
-                    f"does a text with a separator lack its quotes?"
-                )
-            name = " ".join(row[label].split())
-            if not name:
-                raise UserError(f"{self.path}:{line}: no label in column {chosen.label!r}; mend or remove the row")
-            part = "" if split is None else places.split_of(row[split])
-            if part is None:
-                raise UserError(f"{self.path}:{line}: {row[split or 0][:20]!r} in column {chosen.split!r} is no split")
-            yield line, name, " ".join(row[place] for place in texts), part
+            if not any(field.strip() for field in row):
+                self.empty += 1
+                continue
+            if isinstance(row, str):
+                wrong = row
+            elif len(row) != len(self.header):
+                wrong = f"{counted(len(row), 'column')}, but the first row names {len(self.header)}; "
+                wrong += "does a text with a separator lack its quotes?"
+            elif not (name := " ".join(row[label].split())):
+                wrong = f"no label in column {chosen.label!r}; mend or remove the row"
+            elif (part := "" if split is None else places.split_of(row[split])) is None:
+                wrong = f"{row[split or 0][:20]!r} in column {chosen.split!r} is no split"
+            else:
+                yield line, name, " ".join(row[place] for place in texts), part
+                continue
+            bad, first = bad + 1, first or f"{self.path}:{line}: {wrong}"
+        if bad:
+            raise UserError(first + (f" ({bad:,} rows are bad, this is the first)" if bad > 1 else ""))
 
 
 def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping[str, Any]) -> Prepared:
@@ -115,18 +129,19 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
 
     encoding = Encoding(text.tokenizer(TOKENIZER))
     numbers: dict[str, int] = {}  # of the labels, in the order in which they are met
-    places_of: dict[int, tuple[Path, int]] = {}  # where each is met first
-    labels, rows, empty = array("i"), dict[str, array](), 0
+    met: dict[str, tuple[Path, int]] = {}  # where each is met first
+    labels, rows, empty, textless = array("i"), dict[str, array](), 0, 0
     for name, raw in tables.items():
         table = Table(paths[raw], settings["label_column"], settings["text_columns"])
         before = len(labels)
         for line, label, content, part in table:
             number = numbers.setdefault(label, len(numbers))
-            places_of.setdefault(number, (table.path, line))
+            met.setdefault(label, (table.path, line))
             rows.setdefault(name or part, array("q")).append(len(labels))
             labels.append(number)
-            empty += not content.strip()
+            textless += not content.strip()
             encoding.add(content)
+        empty += table.empty
         if len(labels) == before:
             raise UserError(f"{table.path}: has a first row with names, and no row after it")
     classes = parts.in_order(numbers)
@@ -136,8 +151,9 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
     if not found.keys() & {"", "train"}:
         raise UserError(f"{table.path}: no row of column {table.columns.split!r} is for training")
     splits, held = parts.completed(found, targets, settings["split_seed"])
-    met = {label: places_of[numbers[label]] for label in classes}
-    _check_trained(classes, targets[splits["train"]].tolist(), met)
+    for number in sorted(set(range(len(classes))).difference(targets[splits["train"]].tolist())):
+        path, line = met[classes[number]]
+        raise UserError(f"{path}:{line}: label {classes[number][:40]!r} is in no training row")
     words, encoded = encoding.finish(splits, [text.UNKNOWN])
     tensors: dict[str, Any] = {}
     for name, (ids, offsets) in encoded.items():
@@ -145,9 +161,10 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
         tensors[f"{name}_targets"] = torch.from_numpy(targets[splits[name]])
     chosen = table.columns
     of = " + ".join(map(repr, chosen.texts))
-    note = f"{len(labels):,} rows, {len(classes)} classes ({parts.listed(classes)}) from column {chosen.label!r}, "
+    note = f"{len(labels):,} rows, {len(classes)} classes ({listed(classes)}) from column {chosen.label!r}, "
     note += f"text from {of}{f', splits from {chosen.split!r}' if chosen.split else ''}; {held}"
-    notes = [note, *([f"{counted(empty, 'row')} without text"] if empty else [])]
+    more = {f"{counted(textless, 'row')} without text": textless, f"{counted(empty, 'empty row')} left out": empty}
+    notes = [note, *(words for words, number in more.items() if number)]
     count = {name: len(of) for name, of in splits.items()}
     return Prepared(tensors, count, {"text": words}, notes, {"classes": classes})
 
@@ -162,15 +179,6 @@ def _check_classes(table: Table, classes: Sequence[str], count: int) -> None:
             f"{table.path}: column {column!r} has {len(classes):,} different labels in {count:,} rows; name the column "
             f"of the labels with --label-column"
         )
-
-
-def _check_trained(classes: Sequence[str], trained: Sequence[int], first: Mapping[str, tuple[Path, int]]) -> None:
-    """Raise UserError for a class without training rows; first: where each label is met first."""
-    known = set(trained)
-    for number, label in enumerate(classes):
-        if number not in known:
-            path, line = first[label]
-            raise UserError(f"{path}:{line}: label {label[:40]!r} is in no training row")
 
 
 def splits(prepared: Prepared) -> dict:

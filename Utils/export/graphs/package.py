@@ -45,7 +45,7 @@ def made(draft: Draft, format: str, data: Corpus, values: str = "float32") -> tu
     """
     if draft.kind == GRAPH_ONLY and values != "float32":
         raise UserError(f"--values {values}: torch exports this model in float32 alone")
-    tensors = {name: storage.rounded(name, tensor, values) for name, tensor in draft.tensors.items()}
+    tensors = storage.numbers(draft, values)
     rounded = Draft(draft.kind, draft.program, tensors, draft.matrices, draft.tables)
     built: dict[str, Graph | traced.Traced] = MAKERS[draft.kind](rounded, data.shape, data.num_classes)
     names = {part: graph_file(format, part) for part in built}
