@@ -1,5 +1,6 @@
 """The figures of a report."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 from functools import partial
