@@ -170,7 +170,7 @@ def test_what_masks_leave_stands_where_grasp_loses(tmp_path):
         result["dead"]["classes"] = {"total": 10, "alive": [*range(10)]}
         path.write_text(json.dumps(result))
     why = answer.sentences(_tasks(tmp_path / "whole"))[3]
-    assert "on MNIST, mlp they leave every class, and GraSP loses all the same: why is not known yet" in why
+    assert "on MNIST, mlp they cut off none, or one at most, and GraSP loses all the same: why is not known yet" in why
 
 
 def test_the_median_and_both_sides_stand_beside_the_mean(tmp_path):

@@ -38,10 +38,8 @@ def settle(folder: Path, written: Iterable[Path]) -> Path:
     A file that MADE does not list is the user's. One that has changed since it was listed stays, with a warning.
     """
     now = {path.relative_to(folder).as_posix(): files.sha256(path) for path in written}
-    try:
-        lines = (folder / MADE).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        lines = []
+    made = folder / MADE
+    lines = made.read_text(encoding="utf-8", errors="replace").splitlines() if made.is_file() else []
     for sum_, _, name in (line.partition("  ") for line in lines):
         path = folder / name
         if name in now or path.parent not in (folder / "tables", folder / "figures") or not path.is_file():
@@ -50,4 +48,4 @@ def settle(folder: Path, written: Iterable[Path]) -> Path:
             path.unlink()
         else:
             console.warn(f"{path} was of an earlier report and has changed since; it is left, and no longer up to date")
-    return files.save_text(folder / MADE, "".join(f"{now[name]}  {name}\n" for name in sorted(now)))
+    return files.save_text(made, "".join(f"{now[name]}  {name}\n" for name in sorted(now)))

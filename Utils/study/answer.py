@@ -201,11 +201,11 @@ def _why(losses: Sequence[Primary]) -> str:
 
 def _sorted(contrasts: Sequence[Primary], question: str) -> str:
     """Return the contrasts in words, by verdict."""
-    verdicts = list(dict.fromkeys(one.verdict for one in contrasts))
-    parts = []
-    for verdict in verdicts:
-        words = WORDS[question].get(verdict, "without a verdict yet on")
-        parts.append(f"{words} {_listed([one for one in contrasts if one.verdict == verdict])}")
+    parts = (
+        f"{WORDS[question].get(verdict, 'without a verdict yet on')} "
+        + _listed([one for one in contrasts if one.verdict == verdict])
+        for verdict in dict.fromkeys(one.verdict for one in contrasts)
+    )
     return "; ".join(parts) or f"not known ({NO_RUNS})"
 
 

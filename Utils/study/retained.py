@@ -57,7 +57,7 @@ class Threshold:
     def text(self) -> str:
         """Return the threshold and its interval in words."""
         if self.low is None or self.high is None:
-            why = counted(self.seeds, "seed") if self.seeds < MIN_SEEDS else "the seeds agree"
+            why = "the seeds agree" if self.seeds >= MIN_SEEDS else counted(self.seeds, "seed")
             return f"{self._shown(self.value)} (no interval: {why})"
         if math.isinf(self.low):
             return f"{self._shown(self.value)} (all of the interval)"
