@@ -115,6 +115,12 @@ def test_every_pruner_is_paired_with_rand(place):
     assert [(row["low"], row["high"], row["p"]) for row in table.records] == [(1.0, 1.0, 0.25), (2.0, 2.0, 0.25)]
 
 
+def test_one_seed_has_no_ends(place):
+    fill(place, "agnews", {"rand": {1.0: [90.0]}, "grasp": {1.0: [91.0]}})
+    (row,) = comparison_tables.contrast_table("", "", contrasts.pruners(by_data_set(place)["agnews"])).records
+    assert (row["mean"], row["low"], row["high"], row["seeds"]) == (1.0, None, None, 1)
+
+
 def test_pairs_claims_and_the_answer_have_one_interval(place):
     """Of twelve seeds, of which two lose much, the sign-flip test shows a difference; Student's t would not."""
     away = [-0.1 - 0.01 * k for k in range(10)] + [-22.0, -21.0]

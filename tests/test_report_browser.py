@@ -41,8 +41,9 @@ def made(tmp_path_factory):
     add(store, "multi30k", "rand", 0.0, 1, 20.0, **TODAY["multi30k"])
     add(store, "multi30k", "rand", 1.0, 1, 5.0, name="<!--<script>", **TODAY["multi30k"])
     for k, path in enumerate(sorted(store.rglob("result.json"))):
-        more = {"data": {"files": {"a.csv": f"{k:064x}", "b.csv": "f" * 64}}, "versions": {"torch": f"2.{k}"}}
-        path.write_text(json.dumps({**json.loads(path.read_text()), **more}))
+        result = json.loads(path.read_text())
+        result["data"]["files"], result["versions"] = {"a.csv": f"{k:064x}", "b.csv": "f" * 64}, {"torch": f"2.{k}"}
+        path.write_text(json.dumps(result))
     assert main.main(["--experiment", "report", "--store", str(store), "--report-dir", str(place)]) == 0
     return SimpleNamespace(store=store, place=place, url=(place / "report.html").as_uri())
 

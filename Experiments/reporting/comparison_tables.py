@@ -101,7 +101,7 @@ def answer_table(tasks: Sequence[Task]) -> Table:
         rows.append([*row, f"{one.known} of {seeds}", p, one.verdict])
         where: dict[str, object] = {"question": one.question, "where": one.where, "verdict": one.verdict}
         numbers = {"mean": mean.mean, "low": mean.low, "high": mean.high, "median": one.median, "seeds": seeds}
-        records.append(where | numbers | {"known_before": one.known, "p": one.p, "p_adjusted": one.adjusted})
+        records.append(where | _finite(numbers) | {"known_before": one.known, "p": one.p, "p_adjusted": one.adjusted})
     header = ["question", "on", "mean, points", "95 % interval", "median", "seeds", "of them before it was named"]
     header += ["p, adjusted", "verdict"]
     return Table(ANSWER, "The study's questions", header, rows, records, answer.note(found))
@@ -158,7 +158,9 @@ def contrast_table(name: str, title: str, compared: Iterable[contrasts.Contrast]
         rows.append([*row, f"{mean.mean:+.2f}", mean.ends(), p, str(mean.count)])
         where = {**task.record, "setting": setting, "what": contrast.what, "pruner": contrast.pruner}
         numbers = {"compression": compression, "mean": mean.mean, "low": mean.low, "high": mean.high}
-        records.append(where | numbers | {"seeds": mean.count, "p": contrast.p, "smallest_p": contrast.smallest_p})
+        records.append(
+            where | _finite(numbers) | {"seeds": mean.count, "p": contrast.p, "smallest_p": contrast.smallest_p}
+        )
     header = ["task", "setting", "pruner", "compression", "difference", "its mean", "95 % interval", "p", "seeds"]
     note = (
         f"Differences of accuracy or BLEU, in points. {answer.INTERVALS} p, two-sided, of the sign-flip permutation "
