@@ -52,7 +52,10 @@ def settings(run: str, data_path: str | None = None, model_path: str | None = No
     if load.guest(config.model) == "own":
         config.model_path = model_path or f"{Path(run) / CODE}:{config.model.rpartition(':')[2]}"
         if load.own_model(config.model_path)[2] != config.model_sha256:
-            raise UserError(f"--model {config.model_path}: {run} was made with another file, {config.model}")
+            raise UserError(
+                f"--model {config.model_path}: {run} was made with another file, {config.model}, or with others than "
+                "it imports now; --model FILE.py:CLASS says where it lies"
+            )
     elif model_path is not None:
         raise UserError(f"--model {model_path}: {run} is a run of {config.model}, which has no file; leave it out")
     if data_path is not None:

@@ -68,11 +68,11 @@ def masked(model: nn.Module, dense_classifier: bool, embeddings: bool) -> nn.Mod
 
 def unmasked(model: nn.Module) -> list[str]:
     """Return the layers that have weights and no mask, in words: recurrent ones, parametrised ones, bare parameters."""
-    found = []
-    for path, part in model.named_modules():
-        masks = {name for name, _ in own_masks(part)}
+    found, parts = [], list(model.named_modules())
+    masked = {id(part._parameters.get(name)) for _, part in parts for name, _ in own_masks(part)}  # by whatever layer
+    for path, part in parts:
         count = sum(
-            p.numel() for name, p in part._parameters.items() if p is not None and p.dim() > 1 and name not in masks
+            p.numel() for p in part._parameters.values() if p is not None and p.dim() > 1 and id(p) not in masked
         )
         if count:
             found.append(f"{path or 'its own parameters'} ({type(part).__name__}, {count:,})")

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
-from Layers import layers, probe
+from Layers import calling, layers, probe
 from Layers.attached import CONVOLUTION
 from Layers.flow import linear_flow
 from Pruners.untouched import untouched
@@ -23,11 +22,11 @@ CHANNELS_FIRST = (CONVOLUTION, _NormBase, nn.GroupNorm, layers.Identity2d)
 
 
 def _structure(model: nn.Module) -> dict[str, Tensor]:
-    """Return replacements for parameters and running statistics that keep only the paths: float64, by name.
+    """Return replacements for parameters and buffers but masks that keep only the paths: float64, by name.
 
     A kept weight becomes 1 / (number of kept weights of its unit), so signals neither overflow nor vanish in deep
     networks. A pruned weight and every bias become 0. A BatchNorm becomes its masked scale. A parameter without a mask
-    counts as kept.
+    counts as kept, and of a model's own buffers the sign does not count.
     """
     stand_ins = {}
     for name, parameter in model.named_parameters():
@@ -47,6 +46,8 @@ def _structure(model: nn.Module) -> dict[str, Tensor]:
             stand_ins[name] = torch.zeros_like(buffer, dtype=torch.float64)
         elif name.endswith("running_var"):
             stand_ins[name] = torch.ones_like(buffer, dtype=torch.float64)
+        elif buffer.is_floating_point() and not name.endswith("_mask"):
+            stand_ins[name] = buffer.double().abs()
     return stand_ins
 
 
@@ -74,7 +75,7 @@ def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> 
     ]
     hooks = [module.register_forward_hook(note(name)) for name, module in holders]
     try:
-        return seen, functional_call(model, stand_ins, (data,))
+        return seen, calling.call(model, stand_ins, data)
     finally:
         for hook in hooks:
             hook.remove()

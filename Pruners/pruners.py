@@ -5,9 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from Layers import probe
+from Layers import calling, probe
 from Layers.fast import twice_differentiable
 from Layers.flow import linear_flow
 from Pruners.base import Pruner
@@ -35,7 +34,7 @@ def at(model: nn.Module, pairs: Sequence[tuple[Tensor, Tensor]], weights: Sequen
     names = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
     tensors = {names[id(mask)]: torch.ones_like(mask) for mask, _ in pairs}
     tensors |= {names[id(parameter)]: weight for (_, parameter), weight in zip(pairs, weights, strict=True)}
-    return functional_call(model, tensors, (data,))
+    return calling.call(model, tensors, data)
 
 
 class Rand(Pruner):
@@ -165,5 +164,5 @@ class SynFlow(Pruner):
             if name.endswith("running_var"):
                 linear[name] = self.size(linear[name])
         with linear_flow(model):
-            output = functional_call(model, linear, (cast(ones) if isinstance(ones, Tensor) else ones,))
+            output = calling.call(model, linear, cast(ones) if isinstance(ones, Tensor) else ones)
         return [f.detach() * g for f, g in zip(flow, gradients(output.sum(), flow), strict=True)]

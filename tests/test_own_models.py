@@ -10,6 +10,7 @@ import nets
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import main
 from Experiments import networks
@@ -285,3 +286,33 @@ def test_a_file_that_changes_in_the_run_is_not_stored_under_its_old_hash(net):
         networks.code(settings)
     with pytest.raises(UserError, match="has changed while the run began"):
         networks.stranger(settings, (1, 28, 28), 10)
+
+
+SHARING = """
+from torch import nn
+from sizes import WIDTH
+
+class Net(nn.Module):
+    def __init__(self, input_shape, num_classes):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(784, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.head, self.again = nn.Linear(WIDTH, num_classes), self.a
+        self.c.weight = self.b.weight
+    def forward(self, data):
+        return self.head(self.c(self.b(self.a(data.flatten(1)).relu()).relu()).relu())
+"""
+
+
+def test_shared_weights_and_layers_are_stored_and_what_a_file_imports_belongs_to_it(cli, tmp_path, capsys):
+    (tmp_path / "sharing.py").write_text(SHARING, encoding="utf-8")
+    (tmp_path / "sizes.py").write_text("WIDTH = 9\n", encoding="utf-8")
+    asked = f"--dataset mnist --model {tmp_path}/sharing.py:Net --pruner snip --compression 0.5"
+    run = cli(asked)
+    assert run.code == 0 and "without masks" not in run.err
+    stored = load_file(run.path / "model.safetensors")
+    assert stored["b.weight"].equal(stored["c.weight"]) and stored["a.weight"].equal(stored["again.weight"])
+    (tmp_path / "sizes.py").write_text("WIDTH = 12\n", encoding="utf-8")
+    other = cli(asked)
+    assert other.path != run.path and load_file(other.path / "model.safetensors")["a.weight"].shape == (12, 784)
+    measured = ["--experiment", "measure", "--run", str(run.path), "--model", f"{tmp_path}/sharing.py:Net"]
+    assert main.main(measured) == 2 and "or with others than it imports now" in capsys.readouterr().err

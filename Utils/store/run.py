@@ -224,8 +224,14 @@ class Stage:
         self.text("epochs.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in self.epochs))
 
     def model(self, name: str, model: Any) -> None:
-        """Write the weights and masks of a torch module as safetensors."""
+        """Write the weights and masks of a torch module as safetensors. What layers share is written for each."""
         from safetensors.torch import save
 
-        tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+        tensors: dict[str, Any] = {}
+        there: set[int] = set()
+        for key, value in model.state_dict().items():
+            tensors[key] = value.detach().cpu().contiguous()
+            if tensors[key].data_ptr() in there:
+                tensors[key] = tensors[key].clone()
+            there.add(tensors[key].data_ptr())
         files.write_bytes(self.path / name, save(tensors))
