@@ -69,8 +69,9 @@ def locate(config: Namespace, data_dir: Path) -> corpus.Located:
     """Find the corpus that the run was trained on. Raises UserError if the data directory holds other files."""
     located = corpus.locate(load.configured(config), data_dir, config.source, config.data_key)
     if located.key != config.data_key:
-        place = getattr(config, "data_path", None) or data_dir
-        raise UserError(f"{place} holds other {located.dataset.title} files than the run was made with")
+        own = getattr(config, "data_path", None)
+        named = "; a file's name counts, too" * (own is not None)
+        raise UserError(f"{own or data_dir} holds other {located.dataset.title} files than the run was made with{named}")
     return located
 
 
