@@ -70,8 +70,8 @@ def locate(config: Namespace, data_dir: Path) -> corpus.Located:
     located = corpus.locate(load.configured(config), data_dir, config.source, config.data_key)
     if located.key != config.data_key:
         own = getattr(config, "data_path", None)
-        named = "; a file's name counts, too" * (own is not None)
-        raise UserError(f"{own or data_dir} holds other {located.dataset.title} files than the run was made with{named}")
+        words = f"{own or data_dir} holds other {located.dataset.title} files than the run was made with"
+        raise UserError(f"{words}; a file's name counts, too" if own else words)
     return located
 
 

@@ -45,6 +45,15 @@ def divide(targets: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 def completed(
     given: Mapping[str, np.ndarray], targets: np.ndarray, seed: int | None
 ) -> tuple[dict[str, np.ndarray], str]:
+    """Return what `_split` returns; the words also say of how many classes a split has no example."""
+    splits, words = _split(given, targets, seed)
+    for name in ("train", "test"):
+        if missing := len(set(targets.tolist()) - set(targets[splits[name]].tolist())):
+            words += f"; of {missing} class{'es' * (missing > 1)} there is no {name} example"
+    return splits, words
+
+
+def _split(given: Mapping[str, np.ndarray], targets: np.ndarray, seed: int | None) -> tuple[dict[str, np.ndarray], str]:
     """Return the examples of each split, "train" and "test" among them, and where they come from, in words.
 
     given: the numbers of the examples by split; "" stands for examples of no split. Where no test split is given, the
