@@ -116,7 +116,7 @@ def test_convolutions_and_other_tensors_compute_in_float32():
     assert {name for name, value in tensors.items() if value.dtype == torch.int8} == set(draft.matrices)
     made = exported.build(about, tensors)
     kept = {name: joined(*exported.split(draft.tensors[name])) for name in draft.matrices}
-    forms = {name: "int8" for name, value in kept.items() if value.dim() == 2}
+    forms = {name: Rounded for name, value in kept.items() if value.dim() == 2}
     assert 0 < len(forms) < len(kept)
     wanted = exported.Network(draft.program, {**draft.tensors, **kept}, forms)(data)
     torch.testing.assert_close(made(data), wanted, atol=1e-6, rtol=1e-6)

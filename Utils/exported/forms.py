@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from . import kernel
 from .form import Form, block, output_size
-from .rounded import Rounded
 from .rows import Rows
 from .scattered import Scattered
 
@@ -123,6 +122,5 @@ def available(form: str) -> bool:
 
 LINEAR: dict[str, Callable[..., Form]]
 LINEAR = {"whole": Whole, "csr": CsrLinear, "block": Block, "scattered": _scattered(Rows, CsrLinear)}
-LINEAR["int8"] = Rounded
 CONV: dict[str, Callable[..., Form]]
 CONV = {"whole": Whole, "csr": CsrConv, "block": Block, "scattered": _scattered(Scattered, CsrConv)}

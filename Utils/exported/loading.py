@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .network import Network
-from .rounded import joined
+from .rounded import Rounded, joined
 from .translator import Translator
 from .unpacking import unpack
 
@@ -50,10 +50,10 @@ def build(
     tensors = {name: value for name, value in stored.items() if name not in parts}
     tensors |= {name: unpack(name, kept, stored) for name, kept in about["matrices"].items()}
     tensors = {name: value.to(device) for name, value in tensors.items()}
-    forms = {}
+    forms: dict[str, Any] = {}
     if torch.device(device).type == "cpu":
         forms = {name: nearest(kept["quickest"], batch_size) for name, kept in about["matrices"].items()}
-        forms |= {name: "int8" for name in scales if name in forms and tensors[name].dim() == 2}
+        forms |= {name: Rounded for name in scales if name in forms and tensors[name].dim() == 2}
         if nearest(about["layout"], batch_size, CHANNELS_FIRST) == CHANNELS_LAST:
             tensors = channels_last(tensors)
     return KINDS[about["kind"]](about["program"], tensors, forms).eval()
