@@ -119,7 +119,7 @@ def scope(args: Namespace, names: Sequence[str]) -> str | Scope:
     pattern = layout.numbers(args.pattern)
     if args.mask_scope in SCOPES and not args.never_empty and not pattern:
         return args.mask_scope
-    file = f"--mask-scope {getattr(args, 'mask_scope_path', layout.FILE)}"
+    file = f"--mask-scope {getattr(args, 'mask_scope_path', None) or layout.FILE}"
     densities, idle = {}, [name for name, _ in args.layer_densities or ()]
     for name in names if args.layer_densities else ():
         found = [(key, value) for key, value in args.layer_densities if fnmatch.fnmatchcase(name, key)]

@@ -21,7 +21,7 @@ from Utils.store import run as store
 
 # What may differ between two calls that mean the same run. All other flags are part of what is run.
 OPERATIONAL = {"data_dir", "result_dir", "expid", "force", "gpu", "no_cuda", "workers", "threads", "verbose"}
-OPERATIONAL |= {"plain", "share_pretraining", "data_path", "model_path"}
+OPERATIONAL |= {"plain", "share_pretraining", "data_path", "model_path", "mask_scope_path"}
 
 
 def arguments(*more: str) -> argparse.Namespace:

@@ -18,7 +18,7 @@ def read(args: Namespace) -> None:
 
     Raises UserError if it is no scope and no such file.
     """
-    scope = args.mask_scope
+    scope, args.mask_scope_path = args.mask_scope, getattr(args, "mask_scope_path", None)
     if scope in (None, FILE, *load.MASK_SCOPES):
         args.layer_densities = getattr(args, "layer_densities", None) if scope == FILE else None
         return
