@@ -68,7 +68,8 @@ class Service:
     def _load(self, message: dict[str, Any]) -> str:
         self.file = message["file"]
         found = plugin.read("--pruner-file", f"{message['file']}:{message['class']}")
-        if hashlib.sha256(found.content).hexdigest() != message["sha256"]:  # of this file alone
+        alone = hashlib.sha256(found.content).hexdigest()  # as the grader of a class has it
+        if message["sha256"] not in (found.sha256, alone):
             raise UserError(f"{found.path} has changed while it was graded; grade it again")
         self.kind = found.load()
         return self.kind.__name__
