@@ -44,9 +44,8 @@ class Threshold:
 
     level: float
     value: float  # infinite if it lies above `highest`
-    low: (
-        float | None
-    )  # ends of the 95 % interval, by bootstrap over seeds; None with fewer than MIN_SEEDS or without width
+    # The ends of the 95 % interval, by bootstrap over seeds; None with fewer than MIN_SEEDS or without width
+    low: float | None
     high: float | None
     highest: float  # highest measured compression
     seeds: int
