@@ -69,9 +69,8 @@ def locate(config: Namespace, data_dir: Path) -> corpus.Located:
     """Find the corpus that the run was trained on. Raises UserError if the data directory holds other files."""
     located = corpus.locate(load.configured(config), data_dir, config.source, config.data_key)
     if located.key != config.data_key:
-        own = getattr(config, "data_path", None)
-        words = f"{own or data_dir} holds other {located.dataset.title} files than the run was made with"
-        raise UserError(f"{words}; a file's name counts, too" if own else words)
+        place = getattr(config, "data_path", None) or data_dir
+        raise UserError(f"{place} holds other {located.dataset.title} files than the run was made with")
     return located
 
 

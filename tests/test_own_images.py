@@ -8,6 +8,7 @@ import torch
 from PIL import Image, ImageOps
 
 from Utils import load
+from Utils.data import corpus
 from Utils.data.own import folders
 from Utils.errors import UserError
 from Utils.machine import memory
@@ -253,3 +254,20 @@ def test_damaged_exif_is_as_none(pets):
     with Image.open(folder / "cat" / "0.png") as image:
         image.save(folder / "cat" / "0.png", exif=b"Exif\0\0MM\0*garbage")
     assert torch.equal(read(folder).tensors["train_pixels"], plain.tensors["train_pixels"])
+
+
+def test_what_folders_are_called_is_no_part_of_the_data_and_their_classes_are(tmp_path):
+    keys = []
+    for folder, classes in (("pets", ("cat", "dog")), ("animals", ("cat", "dog")), ("others", ("cat", "hound"))):
+        for name in classes:
+            pixels = np.full((5, 6), len(name[:3]) * (1 + (name == "cat")), np.uint8)
+            (tmp_path / folder / name).mkdir(parents=True)
+            Image.fromarray(pixels, "L").save(tmp_path / folder / name / "1.png")
+        keys.append(corpus.locate(described(tmp_path / folder), tmp_path).key)
+    assert keys[0] == keys[1] != keys[2]
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "pets").rename(tmp_path / "whole/training")
+    (tmp_path / "animals").rename(tmp_path / "whole/test")
+    before = corpus.locate(described(tmp_path / "whole"), tmp_path)
+    (tmp_path / "whole/training").rename(tmp_path / "whole/train")
+    assert corpus.locate(described(tmp_path / "whole"), tmp_path).key == before.key

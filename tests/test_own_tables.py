@@ -18,6 +18,7 @@ from Utils.data import columns, corpus, reading, text
 from Utils.data.encoding import Encoding
 from Utils.data.own import parts, places, tables
 from Utils.errors import UserError
+from Utils.study import runs
 
 any_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 ASKED = {"label_column": None, "text_columns": None, "split_seed": None}
@@ -381,14 +382,33 @@ def test_the_simplest_command_works_and_the_path_is_no_part_of_the_run(cli, revi
     assert cli(f"--dataset {moved} {REAL}", data=tmp_path / "data").path != first.path
 
 
+def test_a_renamed_file_is_the_same_data(cli, reviews, tmp_path):
+    data = tmp_path / "data"
+    first = cli(f"--dataset {reviews} {REAL}", data=data)
+    renamed = reviews.rename(tmp_path / "opinions.csv")
+    again = cli(f"--dataset {renamed} {REAL}", data=data)
+    assert "stored result" in again.err and list(first.path.parent.iterdir()) == [first.path]
+    second = cli(f"--dataset {renamed} {REAL} --seed 2", data=data)
+    assert second.path.name.startswith("opinions.csv-") and "preparing the raw files" not in second.err
+    assert {run.settings["dataset"] for run in runs.read([str(tmp_path / "results")])} == {"opinions.csv"}
+    forced = cli(f"--dataset {renamed} {REAL} --force", data=data)
+    assert forced.path == first.path and forced.config["dataset"] == "opinions.csv"
+    import main
+
+    export = ["--experiment", "export", "--run", str(first.path), "--format", "dense", "--dataset", str(renamed)]
+    assert main.main([*export, "--data-dir", str(tmp_path / "other")]) == 0
+    renamed.write_text(renamed.read_text() + "60,a new soup,pos\n")
+    assert main.main([*export, "--data-dir", str(tmp_path / "other")]) == 2
+
+
 def test_seeds_share_the_test_split_and_columns_can_be_named(cli, reviews, tmp_path):
-    runs = [
+    made_with = [
         cli(f"--dataset {reviews} {REAL} --post-epochs 0 {more}", data=tmp_path / "data")
         for more in ("", "--seed 2", "--split-seed 2", "--label-column sentiment --text-columns review id")
     ]
-    keys = [run.config["data_key"] for run in runs]
+    keys = [run.config["data_key"] for run in made_with]
     assert keys[0] == keys[1] and len(set(keys)) == 3
-    assert "from 'review' + 'id'" in runs[3].err
+    assert "from 'review' + 'id'" in made_with[3].err
 
 
 def test_a_sweep_a_report_and_an_export_work(cli, reviews, tmp_path):

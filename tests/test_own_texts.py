@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from Utils import load
-from Utils.data import text
+from Utils.data import corpus, text
 from Utils.data.own import places, texts
 from Utils.errors import UserError
 
@@ -123,3 +123,12 @@ def test_the_command_line_knows_them(cli, tmp_path):
     folder = write(tmp_path / "x", train_de=DE, train_en=EN)
     outcome = cli(f"--dataset {folder} --source real --test-set 2016_flickr", data=tmp_path / "data")
     assert outcome.code == 2 and "--test-set means nothing to x.pairs" in outcome.err
+
+
+def test_what_files_are_called_is_no_part_of_the_data_and_their_languages_are(tmp_path):
+    first = corpus.locate(described(write(tmp_path / "x", news_de=DE, news_en=EN)), tmp_path)
+    renamed = corpus.locate(described(write(tmp_path / "y", talks_de=DE, talks_en=EN)), tmp_path)
+    as_split = corpus.locate(described(write(tmp_path / "z", train_de=DE, train_en=EN)), tmp_path)
+    backwards = corpus.locate(described(tmp_path / "y", src="en", tgt="de"), tmp_path)
+    assert first.key == renamed.key and first.files.keys() == {"de", "en"}
+    assert len({first.key, as_split.key, backwards.key}) == 3

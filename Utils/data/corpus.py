@@ -34,14 +34,14 @@ class Located:
     dataset: Dataset
     data_dir: Path
     source: str  # "real" or "sample"
-    files: Mapping[str, str]  # sha256 of each raw file by path; {} for the sample
+    files: Mapping[str, str]  # sha256 of each raw file by what it is called; {} for the sample
 
     @property
     def key(self) -> str:
         """Return a hash that identifies the content."""
         identity: dict[str, Any] = {
             "format": FORMAT,
-            "dataset": self.dataset.name,
+            "dataset": self.dataset.identity,
             "preparation": dict(self.dataset.preparation),
             "files": dict(self.files) or {"sample": self.dataset.sample_version},
         }
@@ -50,7 +50,7 @@ class Located:
     @property
     def entry(self) -> Path:
         """Return the directory of the cache entry."""
-        return self.data_dir / "prepared" / f"{self.dataset.name}-{self.source}-{self.key}"
+        return self.data_dir / "prepared" / f"{self.dataset.identity}-{self.source}-{self.key}"
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -147,8 +147,8 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto", key: str | No
             )
             return sample
     try:
-        hashes = {path: (dataset.digest or files.sha256)(place) for path, place in sorted(located.paths.items())}
-        return replace(located, files=hashes)
+        hashed, places = dataset.digest or files.sha256, located.paths
+        return replace(located, files={raw.called or raw.path: hashed(places[raw.path]) for raw in dataset.raw})
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}; make it readable or remove it") from error
 
@@ -165,7 +165,7 @@ def _there(dataset: Dataset, place: Path) -> bool:
 def _newest_entry(dataset: Dataset, data_dir: Path, key: str | None = None) -> Located | None:
     """Return the latest cache entry of the real corpus, for a machine that has no raw files; key: with this one."""
     candidates = []
-    for meta in (data_dir / "prepared").glob(f"{dataset.name}-real-*/meta.json"):
+    for meta in (data_dir / "prepared").glob(f"{dataset.identity}-real-*/meta.json"):
         try:
             located = Located(dataset, data_dir, "real", files.read_json(meta)["files"])
             if located.entry == meta.parent and key in (None, located.key):

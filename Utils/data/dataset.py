@@ -28,6 +28,7 @@ class RawFile:
     md5: str = ""
     plain: str = ""  # md5 of the unzipped content, for a file that is published zipped
     others: tuple[str, ...] = ()  # other paths below the data directory where it is found, the likeliest first
+    called: str = ""  # what the identity of the data calls it, whatever its path is; "": its path
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,16 @@ class Dataset:
     # it is complete. Raises download.Unreachable if no server answers or the content is not the published one, and
     # UserError if a file cannot be written.
     fetch: Callable[[Path], None] | None = None
+
+    @property
+    def identity(self) -> str:
+        """Return its name, or of the user's own data its form alone: under another name it is the same data."""
+        return form(self.name)
+
+
+def form(name: str) -> str:
+    """Return what the name of the user's own data ends in; the whole name of any other data set."""
+    return name.rpartition(".")[2]
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from Utils import console
+from Utils.data.dataset import form
 from Utils.errors import UserError
 from Utils.store import files, lock, schema, seal
 
@@ -22,8 +23,12 @@ SHEET = "sheet.json"  # in the directory of a graded class, which lies among the
 
 
 def digest(config: Mapping[str, Any]) -> str:
-    """Return a hash of all settings, ten hexadecimal digits."""
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:10]
+    """Return a hash of all settings, ten hexadecimal digits. It does not depend on what a user's file is called."""
+    return hashlib.sha256(json.dumps(_content(config), sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _content(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, "dataset": form(config["dataset"])} if "dataset" in config else dict(config)
 
 
 def name(config: Mapping[str, Any]) -> str:
@@ -68,6 +73,14 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return config, result
 
 
+def _place(folder: Path, config: Mapping[str, Any]) -> Path:
+    """Return where the run with these settings is, or will be; the user's file may have had another name."""
+    place = folder / name(config)
+    if place.exists() or form(config["dataset"]) == config["dataset"]:
+        return place
+    return min(folder.glob(f"*-{digest(config)}"), default=place)
+
+
 class RunDirectory:
     """The directory of one run, `<result_dir>/<experiment>/<name>`."""
 
@@ -75,7 +88,8 @@ class RunDirectory:
         if expid and not re.fullmatch(r"[\w+-][\w.+-]*", expid):
             raise UserError(f"--expid {expid!r} names no directory; use letters, digits, '_', '+', '-' and inside '.'")
         self.config = dict(config)
-        self.path = Path(result_dir) / experiment / (expid or name(config))
+        folder = Path(result_dir) / experiment
+        self.path = folder / expid if expid else _place(folder, config)
         self.warned = False
 
     def stored(self) -> dict[str, Any] | None:
@@ -87,9 +101,8 @@ class RunDirectory:
             if not self.path.exists():
                 return None
         config, result = read(self.path)
-        differing = [
-            key for key in sorted(config.keys() | self.config.keys()) if config.get(key) != self.config.get(key)
-        ]
+        there, wanted = _content(config), _content(self.config)
+        differing = [key for key in sorted(there.keys() | wanted.keys()) if there.get(key) != wanted.get(key)]
         if differing:
             key = differing[0]
             raise UserError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from Utils import console, load, quality
 from Utils import settings as rows
+from Utils.data.dataset import form
 from Utils.errors import UserError
 from Utils.export.formats import MASKED, REFERENCE
 from Utils.machine.seeds import STREAMS
@@ -185,9 +186,13 @@ def read(stores: Iterable[str] | None, left_out: list[str] | None = None) -> lis
     folders = [Path(folder) for folder in (DEFAULT_STORES if stores is None else stores)]
     check_stores(stores or ())
     result: dict[tuple[str, str], Run] = {}
+    names: dict[tuple[str, str], str] = {}  # of data sets by form and content; the first, if a file was renamed
     for path in directories(folders):
         run = _read(path)
         if isinstance(run, Run):
+            dataset = run.settings["dataset"]
+            first = names.setdefault((form(dataset), run.settings.get("data_key", dataset)), dataset)
+            run = replace(run, settings={**run.settings, "dataset": first})
             result.setdefault((run.settings.get("experiment", path.parent.name), store.digest(run.settings)), run)
             continue
         console.warn(f"{path} is left out: {run}")

@@ -182,7 +182,8 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     chosen = {key: settings.get(key) for key in OWN}
     return Dataset(
         name=name, title=name, kind="image", model_class="default", model="conv",
-        raw=tuple(RawFile(folder) for folder in folders.values()), root=places.root(path), digest=digest,
+        raw=tuple(RawFile(folder, called=split or "images") for split, folder in folders.items()),
+        root=places.root(path), digest=digest,
         preparation={"pixels": "uint8", "orientation": "exif", **chosen}, configure=partial(dataset, name),
         read=partial(read, folders=folders, settings=chosen), splits=splits,
         shape=lambda prepared: tuple(prepared.tensors["train_pixels"].shape[1:]),

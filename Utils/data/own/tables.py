@@ -195,7 +195,8 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     chosen = {key: settings.get(key) for key in OWN}
     return Dataset(
         name=name, title=name, kind="text", model_class="nlp", model="text-classification",
-        raw=tuple(RawFile(raw) for raw in tables.values()), root=places.root(path), configure=partial(dataset, name),
+        raw=tuple(RawFile(raw, called=split or "table") for split, raw in tables.items()),
+        root=places.root(path), configure=partial(dataset, name),
         preparation={"tokenizer": TOKENIZER, "specials": ["<unk>"], "min_freq": 1, **chosen},
         read=partial(read, tables=tables, settings=chosen), splits=splits,
         shape=lambda prepared: (len(prepared.words["text"]),),

@@ -73,7 +73,12 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     seed = settings.get("split_seed")
     return Dataset(
         name=name, title=name, kind="translation", model_class="nlp", model="seq2seq",
-        raw=tuple(RawFile(raw) for pair in texts.values() for raw in pair), root=places.root(path),
+        raw=tuple(
+            RawFile(raw, called=f"{split}.{language}".lstrip("."))
+            for split, pair in texts.items()
+            for raw, language in zip(pair, (source, target), strict=True)
+        ),
+        root=places.root(path),
         evaluation="Utils.training.translation:Translation", configure=partial(dataset, name),
         preparation=parallel.preparation((source, target)) | {"split_seed": seed},
         read=partial(read, texts=texts, languages=(source, target), seed=seed), splits=parallel.splits,
