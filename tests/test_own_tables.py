@@ -265,10 +265,10 @@ def test_a_tenth_of_each_class_is_held_out_whatever_the_order(tmp_path):
 
 def test_classes_of_which_a_split_has_no_example_are_told():
     targets = np.array([0] * 20 + [1] + [2] * 20)
-    assert parts.completed({"": np.arange(41)}, targets, None)[1].endswith("; of 1 class there is no test example")
+    assert parts.completed("x", {"": np.arange(41)}, targets, None)[1].endswith("; of 1 class there is no test example")
     given = {"train": np.arange(10, 21), "test": np.arange(20)}
     words = "splits as given; of 1 class there is no train example; of 2 classes there is no test example"
-    assert parts.completed(given, targets, None)[1] == words
+    assert parts.completed("x", given, targets, None)[1] == words
 
 
 def test_files_of_a_folder_are_its_splits(tmp_path):

@@ -49,6 +49,9 @@ def find(where: str, header: Sequence[str], label: str | None = None, texts: Seq
 
     In a table of two columns, one that is known tells the other. `where` begins what a UserError says.
     """
+    for mark, words in ((";", "semicolons; save it with commas"), ("\t", "tabs; call it .tsv")):
+        if len(header) == 1 and mark in header[0]:
+            raise UserError(f"{where}: its columns are separated by {words}")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise UserError(f"{where}: two columns are called {twice[0]!r}; rename one of them")
@@ -60,8 +63,6 @@ def find(where: str, header: Sequence[str], label: str | None = None, texts: Seq
     if len(header) == 2:
         labels = labels or [name for name in header if name not in wanted][:1] * len(wanted[:1])
         wanted = wanted or [name for name in header if name not in labels][:1] * len(labels)
-    if len(header) == 1 and ";" in header[0]:
-        raise UserError(f"{where}: its columns are separated by semicolons; save it with commas, or as .tsv")
     if missing := [what for what, found in (("label", labels), ("text", wanted)) if not found]:
         cells = listed([name[:40] for name in header], 20)
         raise UserError(

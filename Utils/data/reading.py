@@ -51,7 +51,9 @@ def decoded(path: Path) -> Iterator[tuple[int, str]]:
         with opened(path) as file:
             yield from decoded_lines(path, file)
     except DAMAGE as error:
-        raise UserError(f"{path}: not a whole gzip file ({error}); remove it to have it fetched again") from error
+        raise UserError(
+            f"{path}: not a whole gzip file ({error}); remove it to have it fetched again, or put a whole one there"
+        ) from error
 
 
 def decoded_lines(name: object, file: Iterable[bytes]) -> Iterator[tuple[int, str]]:
@@ -89,7 +91,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            advice = "is the file cut off? fetch it again"
+            advice = "is a quote left open, or the file cut off?"
             if '\\"' in "".join(of_row):
                 advice = r'a quote inside a field is to be doubled (""), not written \"'
             raise UserError(f"{path}:{line}: not a whole CSV row ({error}); {advice}") from error

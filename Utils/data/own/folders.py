@@ -43,7 +43,9 @@ def _opened(path: Path) -> Image:
 
     try:
         image = Image.open(path)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path}: {str(error).rstrip(chr(46))}; make it smaller or remove it") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise UserError(f"{path}: not an image that can be read ({type(error).__name__}); mend or remove it") from error
     if image.mode.startswith(DEEP):
         raise UserError(f"{path}: more than 8 bits a pixel and channel; save it with 8")
@@ -109,7 +111,7 @@ def read(paths: Mapping[str, Path], folders: Mapping[str, str], settings: Mappin
             labels += [classes.index(label)] * len(inside)
         given[split] = np.arange(first, len(images))
     targets = np.array(labels)
-    splits, held = parts.completed(given, targets, settings["split_seed"])
+    splits, held = parts.completed(next(iter(paths.values())), given, targets, settings["split_seed"])
     trained = set(targets[splits["train"]].tolist())
     if len(classes) == 1 or len(trained) < len(classes):
         without = next((label for k, label in enumerate(classes) if k not in trained), classes[0])

@@ -43,10 +43,16 @@ def divide(targets: np.ndarray, seed: int) -> dict[str, np.ndarray]:
 
 
 def completed(
-    given: Mapping[str, np.ndarray], targets: np.ndarray, seed: int | None
+    where: object, given: Mapping[str, np.ndarray], targets: np.ndarray, seed: int | None
 ) -> tuple[dict[str, np.ndarray], str]:
-    """Return what `_split` returns; the words also say of how many classes a split has no example."""
-    splits, words = _split(given, targets, seed)
+    """Return what `_split` returns; the words also say of how many classes a split has no example.
+
+    `where` begins what a UserError says.
+    """
+    try:
+        splits, words = _split(given, targets, seed)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     for name in ("train", "test"):
         if missing := len(set(targets.tolist()) - set(targets[splits[name]].tolist())):
             words += f"; of {missing} class{'es' * (missing > 1)} there is no {name} example"

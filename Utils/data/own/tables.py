@@ -150,7 +150,7 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
     found = {name: np.asarray(of) for name, of in rows.items()}
     if not found.keys() & {"", "train"}:
         raise UserError(f"{table.path}: no row of column {table.columns.split!r} is for training")
-    splits, held = parts.completed(found, targets, settings["split_seed"])
+    splits, held = parts.completed(table.path, found, targets, settings["split_seed"])
     for number in sorted(set(range(len(classes))).difference(targets[splits["train"]].tolist())):
         path, line = met[classes[number]]
         raise UserError(f"{path}:{line}: label {classes[number][:40]!r} is in no training row")

@@ -34,7 +34,7 @@ def read(
     counts = [sum(1 for _ in rows(split)) for split in texts]
     ends = np.cumsum([0, *counts])
     given = {split: np.arange(a, b) for split, a, b in zip(texts, ends, ends[1:], strict=False)}
-    splits, held = parts.completed(given, np.zeros(ends[-1], np.int64), seed)
+    splits, held = parts.completed(next(iter(paths.values())), given, np.zeros(ends[-1], np.int64), seed)
     notes = [f"{sum(counts):,} pairs, from {languages[0]} into {languages[1]}; {held}"]
     for language in languages:
         if not text.has_rules(language):
