@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 IDLE = (
     "expid", "result_dir", "force", "verbose", "pre_epochs", "post_epochs", "optimizer", "lr", "lr_drops",
     "lr_drop_rate", "lr_scheduler", "warmup_steps", "clip_grad_norm", "label_smoothing", "patience", "weight_decay",
-    "adam_betas", "adam_eps", "amp", "compile", "reinitialize", "ignore_masks", "pruner", "compression", "masks",
+    "adam_betas", "adam_eps", "amp", "sparse_convolutions", "compile", "reinitialize", "ignore_masks", "pruner",
+    "compression", "masks",
 )  # fmt: skip
 WHERE = ("experiment", "report_dir")  # of the command, not of the masks
 HEADER = (

@@ -64,13 +64,28 @@ def set_up(args: Namespace) -> torch.device:
     if args.gpu and device.type == "cpu" and not args.no_cuda:
         console.note(f"--gpu {args.gpu}: there is no GPU here, so the CPU is used")
     seeds.settle(device)
-    fast.use(not args.plain)
+    fast.use(not args.plain, _convolution(args, device))
     if not args.plain:
         memory.keep_freed()
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(seeds.derive(args.data_seed, "noise"))
     return device
+
+
+def _convolution(args: Namespace, device: torch.device) -> Callable | None:
+    """Return the shortcut for convolutions that the run asks for, or None. Raises UserError if it has none here."""
+    if not args.sparse_convolutions:
+        return None
+    without = {"--plain": args.plain, "--compile": args.compile, f"--amp {args.amp}": args.amp != "off"}
+    without["a GPU"] = device.type != "cpu"
+    for words, there in without.items():
+        if there:
+            raise UserError(f"--sparse-convolutions does not go with {words}; leave one of them out")
+    from Utils.training import convolution
+
+    convolution.check()
+    return convolution.part
 
 
 def find(args: Namespace, located: corpus.Located) -> store.RunDirectory:

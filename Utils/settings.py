@@ -208,6 +208,12 @@ ROWS = (
         choices=("precision", "PRECISIONS"), alias=("quantization", "bf16"), since="off", cost="run",
     ),
     switch(
+        "training", "sparse_convolutions",
+        "compute convolutions of stride 1 that keep a fifth of their weights or less from these alone, in training and "
+        "evaluation (on a CPU, in float32; needs a C compiler)",
+        since=False, axis=True, dense=False, late=True, acts=lambda run, has: "convolutions" in has, cost="run",
+    ),
+    switch(
         "training", "compile", "compile the model for training (torch.compile; needs a C++ compiler)",
         since=False, cost="run",
     ),

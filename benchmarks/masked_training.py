@@ -5,8 +5,9 @@
 Both ways train equal copies of a network pruned at initialisation on the same drawn batches, in turn. The plain way
 multiplies masks into weights, computes every product whole and steps with torch's Adam; ours is the training of every
 run: channels that masks cut off and units that reach no output are left out, matrices of few weights are multiplied
-sparse (Layers/fast/fixed.py), and Adam takes no roots of zeros. Embeddings are stepped by rows on both sides. Beside
-the ratio stands how far the losses of the first steps are apart: rounding.
+sparse (Layers/fast/fixed.py), and Adam takes no roots of zeros; where a case says so, with --sparse-convolutions.
+Embeddings are stepped by rows on both sides. Beside the ratio stands how far the losses of the first steps are apart:
+rounding.
 """
 
 import copy
@@ -18,12 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import scaffold
+from Layers import fast
 from Layers.fast import fixed_masks, unread
 from Layers.pairs import BOS, EOS, Pairs
 from Layers.reading import of
 from Pruners import dead
 from Utils import generator, load
 from Utils.machine import memory
+from Utils.training import convolution
 from Utils.training.adam import Adam
 from Utils.training.loss import CrossEntropy
 from Utils.training.train import train_epoch
@@ -66,12 +69,15 @@ class Case(NamedTuple):
     rounds: int
     compression: float
     attention: str = "out"
+    sparse_convolutions: bool = False
 
 
 CASES = (
     Case(CIFAR, "lottery", "vgg16-bn", "synflow", 100, 1.0),
     Case(CIFAR, "lottery", "vgg16-bn", "synflow", 100, 2.0),
     Case(CIFAR, "lottery", "vgg16-bn", "rand", 1, 1.0),
+    Case(CIFAR, "lottery", "vgg16", "rand", 1, 1.0, sparse_convolutions=True),
+    Case(CIFAR, "lottery", "vgg16", "rand", 1, 2.0, sparse_convolutions=True),
     Case(CIFAR, "lottery", "resnet20", "rand", 1, 1.0),
     Case(MNIST, "default", "fc", "rand", 1, 1.0),
     Case(MNIST, "default", "conv", "rand", 1, 2.0),
@@ -123,6 +129,7 @@ def in_part(model: nn.Module) -> dict[str, int]:
 
 def measured(case: Case, rounds: int) -> dict[str, Any]:
     model = pruned(case)
+    fast.use(True, convolution.part if case.sparse_convolutions else None)
     batches = case.task.drawn(case.task.steps, 1)
     ways: dict[str, Callable[[], float]] = {}
     for name, train, kind in (("plain", plain, TorchsAdam), ("ours", ours, Adam)):

@@ -82,6 +82,7 @@ def test_what_a_model_is_said_to_lack_it_lacks(model_class, model):
         "batchnorm": any(isinstance(module, layers.BatchNorm1d | layers.BatchNorm2d) for module in modules),
         "residual": any(isinstance(module, layers.IDENTITIES) for module in modules),
         "embedding": any(isinstance(module, generator.EMBEDDINGS) for module in modules),
+        "convolutions": any(isinstance(module, layers.Conv2d) for module in modules),
         "layers": len(list(generator.masked_parameters(network))) > 1,
     }
     assert acting.traits(model_class, model, ()) == {name for name, there in here.items() if there}

@@ -4,24 +4,37 @@
 mask and computes the whole product. A shortcut is imported when it is first used.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+
+# (convolution, its mask) -> the computation that takes its place, or None
+Convolution = Callable[[nn.Module, Tensor], Callable | None]
 
 _used = True
+_convolution: Convolution | None = None
 
 
-def use(wanted: bool) -> None:
-    """Switch all shortcuts in this folder on or off, for the whole process."""
-    global _used
-    _used = wanted
+def use(wanted: bool, convolution: Convolution | None = None) -> None:
+    """Switch all shortcuts in this folder on or off, for the whole process.
+
+    convolution: one for convolutions from elsewhere, which goes before those of this folder.
+    """
+    global _used, _convolution
+    _used, _convolution = wanted, convolution
 
 
 def used() -> bool:
     """Return whether the shortcuts are switched on."""
     return _used
+
+
+def convolution(module: nn.Module, mask: Tensor) -> Callable | None:
+    """Return what the shortcut from elsewhere gives for this convolution."""
+    return None if _convolution is None else _convolution(module, mask)
 
 
 def fixed_masks(model: nn.Module) -> AbstractContextManager:

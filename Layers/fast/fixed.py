@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from Layers import layers
+from Layers import fast, layers
 from Layers.attention import MultiheadAttention
 from Layers.fast import unread
 from Layers.reading import Over, Reading, of, replaced
@@ -37,6 +37,8 @@ def _convolution(module: layers.Conv2d, mask: Tensor | None) -> Callable | None:
         return PatchPart()
     if mask is None:
         return None
+    if (found := fast.convolution(module, mask)) is not None:
+        return found
     part = ChannelPart(mask)
     return part if part.mask.numel() <= CHANNELS * mask.numel() else None
 

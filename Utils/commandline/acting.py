@@ -10,17 +10,19 @@ from typing import Any
 
 from Utils import load, settings
 
-OF_MODELS = {"attention", "batchnorm", "residual", "embedding", "layers"}  # layers: more than one that is prunable
+# layers: more than one that is prunable
+OF_MODELS = {"attention", "batchnorm", "residual", "embedding", "convolutions", "layers"}
 OF_PRUNERS = {"draws", "examples"}  # own random draws; scores that depend on training examples
 LACKS: dict[str, set[str]] = {  # pattern of the module:function of models and pruners; the first that fits counts
+    "Models.mlp:fc": {"attention", "batchnorm", "residual", "embedding", "convolutions"},
     "Models.mlp:*": {"attention", "batchnorm", "residual", "embedding"},
     "Models.*:vgg*_bn": {"attention", "residual", "embedding"},
     "Models.*:vgg*": {"attention", "batchnorm", "residual", "embedding"},
     "Models.*:*resnet*": {"attention", "embedding"},
-    "Models.matched:MatchedTransformer": {"batchnorm", "residual"},
-    "Models.matched:MatchedMLP": {"attention", "batchnorm", "residual"},
-    "Models.text:TextClassificationModel": {"attention", "batchnorm", "residual", "layers"},
-    "Models.seq2seq:Seq2SeqTransformer": {"batchnorm", "residual"},
+    "Models.matched:MatchedTransformer": {"batchnorm", "residual", "convolutions"},
+    "Models.matched:MatchedMLP": {"attention", "batchnorm", "residual", "convolutions"},
+    "Models.text:TextClassificationModel": {"attention", "batchnorm", "residual", "convolutions", "layers"},
+    "Models.seq2seq:Seq2SeqTransformer": {"batchnorm", "residual", "convolutions"},
     "Pruners.pruners:Rand": {"examples"},
     "Pruners.pruners:Mag": {"draws", "examples"},
     "Pruners.pruners:SNIP": {"draws"},

@@ -28,15 +28,23 @@ def lanes() -> int:
     return _library().lanes()
 
 
+def unroll() -> int:
+    """Return how many runs are computed together."""
+    return _library().unroll()
+
+
 def _library() -> ctypes.CDLL:
     found = library()
     assert found is not None  # nobody asks for the product where there is none
     return found
 
 
-def call(function: str, *arguments: Any) -> None:
-    """Call a function of the library. It gets the data of tensors, whole numbers of 64 bits, and all else as it is."""
-    _library()[function](*map(_plain, arguments))
+def call(function: str, *arguments: Any, of: ctypes.CDLL | None = None) -> None:
+    """Call a function of the library, or of another one.
+
+    It gets the data of tensors, whole numbers of 64 bits, and all else as it is.
+    """
+    (of or _library())[function](*map(_plain, arguments))
 
 
 def _plain(argument: Any) -> Any:
@@ -45,11 +53,15 @@ def _plain(argument: Any) -> Any:
     return ctypes.c_int64(argument) if isinstance(argument, int) else argument
 
 
-def product(input: Tensor, runs: Tensor, output: Tensor, tiles: int, weights: Sequence[Tensor]) -> None:
+def product(
+    input: Tensor, read: Tensor, written: Tensor, output: Tensor, tiles: int, weights: Sequence[Tensor]
+) -> None:
     """Write the sums to `output`, float32 [outputs, step], with torch's present threads.
 
-    input: float32, flat; all that is read lies in it. runs: int64 [runs], where they begin in a plane of the output,
-    and in the input less the tap. weights: bias, ends, taps and values, as kernel.c takes them.
+    input: float32, flat; all that is read lies in it. read, written: int64 [runs], where the runs begin in the input
+    less the tap, and in a plane of the output. weights: bias, ends, taps and values, as kernel.c takes them.
     """
-    shape = output.stride(0), len(output), tiles
-    call("scattered", input, runs, len(runs), torch.get_num_threads(), output, *shape, *weights)
+    threads = torch.get_num_threads()
+    held = output.new_empty(threads, len(output), unroll(), lanes())
+    shape = output.stride(0), held, len(output), tiles
+    call("scattered", input, read, written, len(read), threads, output, *shape, *weights)

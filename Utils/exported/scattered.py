@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from . import kernel
 from .form import Form, output_size
 
-TILE = 144  # places of a kernel times inputs: as many runs as the first-level cache holds are read, then read again
+TILE = 216  # places of a kernel times inputs: as many runs as the first-level cache holds are read, then read again
 PLACES = 2**31 - 1  # numbers of an input at most
 
 
@@ -36,7 +36,21 @@ class _Plan:
     columns: int
     high: int  # rows and columns of a phase
     wide: int
-    runs: Tensor  # the places of runs of numbers in a phase, with an output of ours in each
+    block: int  # of so many examples the numbers lie side by side: of a run's, or of all
+    read: Tensor  # where each run of numbers begins, in the phases and in the output
+    written: Tensor
+
+
+def arranged(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the places of the weights in [O, I, h, w] that are not 0, by tile of inputs and then by output.
+
+    Beside them is the number of weights of each tile and output, tile by tile.
+    """
+    (outputs, inputs), size = weight.shape[:2], weight.shape[2:].numel()
+    each = max(1, TILE // size)  # inputs of a tile
+    places = weight.flatten().nonzero().flatten()
+    tile = places // size % inputs // each * outputs + places // (size * inputs)
+    return places[tile.argsort(stable=True)], tile.bincount(minlength=-(-inputs // each) * outputs)
 
 
 class Scattered(Form):
@@ -50,32 +64,39 @@ class Scattered(Form):
         _, self.inputs, *self.kernel = weight.shape
         self.stride: Sequence[int] = self.how["stride"]
         self.padding: Sequence[int] = self.how["padding"]
-        each = max(1, TILE // (self.kernel[0] * self.kernel[1]))  # inputs of a tile
-        self.tiles = -(-self.inputs // each)
-        output, channel, row, column = weight.nonzero(as_tuple=True)
-        tile = channel // each * self.outputs + output
-        order = tile.argsort(stable=True)
-        ends = F.pad(tile.bincount(minlength=self.tiles * self.outputs).cumsum(0), (1, 0)).int()
-        place = ((channel * self.kernel[0] + row) * self.kernel[1] + column)[order].int()  # of each weight's input
-        values = weight[output, channel, row, column][order]
+        order, counts = arranged(weight)
+        self.tiles = len(counts) // self.outputs
+        ends = F.pad(counts.cumsum(0), (1, 0)).int()
+        place = (order % weight[0].numel()).int()  # of each weight's input
         # Taps: of each weight, the place of the number that it is multiplied with for the first output.
-        self.ends, self.values, self.place, self.taps = self.hold(ends, values, place, torch.empty_like(place))
+        self.ends, self.values, self.place, self.taps = self.hold(
+            ends, weight.flatten()[order], place, torch.empty_like(place)
+        )
         self.start = weight.new_zeros(self.outputs) if self.bias is None else self.bias
         self.plans: dict[torch.Size, _Plan] = {}  # of the latest shape, of which the taps are
 
     def __call__(self, data: Tensor) -> Tensor:
         if len(data) > (most := self.most(data)):
             return torch.cat([self(part) for part in data.split(most)])
-        if data.shape not in self.plans:
-            self.plans = {data.shape: self.plan(data)}
-        plan = self.plans[data.shape]
+        plan = self.planned(data)
         plane = plan.rows * plan.wide * len(data)
         found = data.new_empty(self.outputs, plane + -plane % kernel.lanes())
         kernel.product(
-            self.phases(data, plan), plan.runs, found, self.tiles, (self.start, self.ends, self.taps, self.values)
+            self.phases(data, plan),
+            plan.read,
+            plan.written,
+            found,
+            self.tiles,
+            (self.start, self.ends, self.taps, self.values),
         )
         shaped = found[:, :plane].view(self.outputs, plan.rows, plan.wide, len(data))[:, :, : plan.columns]
         return shaped.permute(3, 0, 1, 2)
+
+    def planned(self, data: Tensor) -> _Plan:
+        """Return the plan for the shape of `data`, which the taps belong to then."""
+        if data.shape not in self.plans:
+            self.plans = {data.shape: self.plan(data)}
+        return self.plans[data.shape]
 
     def most(self, data: Tensor) -> int:
         """Return how many examples can be computed together, as places are numbers of 32 bits."""
@@ -93,27 +114,37 @@ class Scattered(Form):
         row, channel = rest % self.kernel[0], rest // self.kernel[0]
         down, right = self.stride
         phase = (channel * down + row % down) * right + column % right
-        self.taps.copy_(((phase * high + row // down) * wide + column // right) * examples)
-        asked = torch.zeros(size[0], wide, examples, dtype=torch.bool)
-        asked[:, : size[1]] = True
         lanes = kernel.lanes()
-        runs = F.pad(asked.flatten(), (0, -asked.numel() % lanes)).view(-1, lanes).any(1).nonzero().flatten()
-        return _Plan(size[0], size[1], high, wide, runs * lanes)
+        block = lanes * max(1, kernel.unroll() // size[1])  # so that a few columns of a row fill the registers
+        block = next((block for block in (block, lanes) if examples % block == 0), examples)
+        self.taps.copy_(((phase * high + row // down) * wide + column // right) * block)
+        asked = torch.zeros(size[0], wide, block, dtype=torch.bool)
+        asked[:, : size[1]] = True
+        runs = F.pad(asked.flatten(), (0, -asked.numel() % lanes)).view(-1, lanes).any(1).nonzero().flatten() * lanes
+        blocks = torch.arange(examples // block).view(-1, 1)
+        read = blocks * (self.inputs * down * right * high * wide * block) + runs
+        written = blocks * block + runs // block * examples + runs % block
+        return _Plan(size[0], size[1], high, wide, block, read.flatten(), written.flatten())
 
     def phases(self, data: Tensor, plan: _Plan) -> Tensor:
-        """Return [B, C, H, W] as [C, phases, rows, columns, B], flat, with zeros around it and a run of them after."""
+        """Return [B, C, H, W] as [blocks, C, phases, rows, columns, block], flat.
+
+        There are zeros around it, and a run of them after it.
+        """
         (down, right), (top, left) = self.stride, self.padding
-        shape = self.inputs, plan.high * down, plan.wide * right, len(data)
+        blocks = len(data) // plan.block
+        shape = blocks, self.inputs, plan.high * down, plan.wide * right, plan.block
         size = math.prod(shape)
         flat = _scratch(size + kernel.lanes())
         whole = flat[:size].view(shape)
-        rows, columns = min(data.shape[2], shape[1] - top), min(data.shape[3], shape[2] - left)
-        part = data[:, :, :rows, :columns].permute(1, 2, 3, 0)
-        for border in (whole[:, :top], whole[:, top + rows :], whole[:, :, :left], whole[:, :, left + columns :]):
+        rows, columns = min(data.shape[2], shape[2] - top), min(data.shape[3], shape[3] - left)
+        part = data[:, :, :rows, :columns].unflatten(0, (blocks, plan.block)).permute(0, 2, 3, 4, 1)
+        planes = whole.flatten(0, 1)
+        for border in (planes[:, :top], planes[:, top + rows :], planes[:, :, :left], planes[:, :, left + columns :]):
             border.zero_()
         flat[size:] = 0
-        whole[:, top : top + rows, left : left + columns].copy_(part)
+        whole[:, :, top : top + rows, left : left + columns].copy_(part)
         if down == right == 1:
             return flat
-        apart = whole.view(self.inputs, plan.high, down, plan.wide, right, len(data)).permute(0, 2, 4, 1, 3, 5)
+        apart = planes.view(-1, plan.high, down, plan.wide, right, plan.block).permute(0, 2, 4, 1, 3, 5)
         return torch.cat([apart.flatten(), flat[-kernel.lanes() :]])
