@@ -1,6 +1,7 @@
 """Convolutions that cost what their masks leave: outputs and gradients against float64, and runs that train by them."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -29,9 +30,11 @@ def masked(inputs: int, outputs: int, size, padding, density: float, bias: bool 
     return module
 
 
-def wanted(module: layers.Conv2d, data, gradient):
+def wanted(module, data, gradient):
     """Output and gradients of data, weight and bias, by torch in float64."""
-    double = [None if x is None else x.detach().double().requires_grad_() for x in (data, module.weight, module.bias)]
+    double: list[Any] = [
+        None if x is None else x.detach().double().requires_grad_() for x in (data, module.weight, module.bias)
+    ]
     of_data, weight, bias = double
     output = F.conv2d(of_data, weight * module.weight_mask.double(), bias, padding=module.padding)
     return output, torch.autograd.grad(output, [x for x in double if x is not None], gradient.double())

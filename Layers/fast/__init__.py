@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 # (convolution, its mask) -> the computation that takes its place, or None
-Convolution = Callable[[nn.Module, Tensor], Callable | None]
+Convolution = Callable[[Any, Tensor], Callable | None]
 
 _used = True
 _convolution: Convolution | None = None
