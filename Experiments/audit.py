@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,16 +77,15 @@ def run(args: Namespace) -> int:
     import torch
 
     from Pruners import audit
-    from Utils.data.loader import Loader
 
-    batch = next(iter(Loader(data.test, EXAMPLES, length=EXAMPLES)))[0]
+    call = _call(data)
     try:
-        entries = audit.audit(model, lambda network: network(batch))
+        entries = audit.audit(model, call)
     except ValueError as error:
         raise UserError(f"{config.model} cannot be tried: {error}") from error
     if not entries:
         raise UserError(f"{config.model} has no masks, and no layer that could have one")
-    dead, lines = units(model, data)
+    dead, lines = units(model, data, call)
     name = Path(args.run).resolve().name if args.run else name_of(args, data)
     title = f"Masks of {f'run {name}' if args.run else f'{args.model} for {data.dataset.title}, as it is built'}"
     table = of(name, title, entries)
@@ -116,11 +115,19 @@ def fresh(args: Namespace) -> tuple[Namespace, Corpus, nn.Module]:
     torch.manual_seed(seeds.derive(args.init_seed, "init"))
     if load.guest(args.model):
         model = networks.stranger(args, data.shape, data.num_classes)
-        if any(audit.masks(model)):
+        if any(audit.masks(model, _call(data))):
             return args, data, model
         console.note(f"{args.model} has no masks of its own: those are tried that it gets here")
     options = {} if args.init is None else {"init": args.init}
     return args, data, networks.network(args, data.shape, data.num_classes, **options)
+
+
+def _call(data: Corpus) -> Callable[[nn.Module], Any]:
+    """Return the call of a model on a few test examples."""
+    from Utils.data.loader import Loader
+
+    batch = next(iter(Loader(data.test, EXAMPLES, length=EXAMPLES)))[0]
+    return lambda model: model(batch)
 
 
 def name_of(args: Namespace, data: Corpus) -> str:
@@ -130,19 +137,14 @@ def name_of(args: Namespace, data: Corpus) -> str:
     return f"{args.dataset}{'' if data.source == 'real' else '-sample'}-{model}-{store.digest(own)}"
 
 
-def units(model: nn.Module, data: Corpus) -> tuple[dict[str, Any] | None, str]:
-    """Return the report of the units that the masks cut off, and the same in words; None if it cannot be had."""
+def units(model: nn.Module, data: Corpus, call: Callable[[nn.Module], Any]) -> tuple[dict[str, Any], str]:
+    """Return the report of the units that the masks cut off, and the same in words."""
     import torch
 
     from Pruners import audit, dead
 
-    try:
-        cut = audit.disconnected(model, data.shape)
-    except Exception as error:  # the model's own code runs in float64, on an input of ones
-        reason = (str(error).splitlines() or [""])[0]
-        return None, f"Dead: not searched for, as the model does not run on ones in float64 ({reason})\n"
     counts = torch.bincount(data.test.targets.cpu(), minlength=data.num_classes).tolist()
-    found = {**cut.report(), "accuracy_cap": dead.accuracy_cap(cut.alive, counts)}
+    found, _ = dead.searched(lambda: audit.disconnected(model, data.shape, call), counts)
     return found, results.dead_lines(found, data.classes)
 
 

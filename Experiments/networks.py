@@ -21,7 +21,7 @@ def network(settings: Namespace, input_shape: Sequence[int], num_classes: int, *
     options: further arguments of the model. Raises UserError if the model does not take inputs of this shape.
     """
     if load.guest(settings.model):
-        return _masked(settings, stranger(settings, input_shape, num_classes), input_shape)
+        return _masked(settings, stranger(settings, input_shape, num_classes))
 
     from Layers import attach
     from Utils import generator
@@ -64,17 +64,14 @@ def stranger(settings: Namespace, input_shape: Sequence[int], num_classes: int) 
     return made.train()
 
 
-def _masked(settings: Namespace, made: nn.Module, input_shape: Sequence[int]) -> nn.Module:
-    """Give someone else's network masks. Raises UserError if it can have none, or no dead units can be searched for."""
+def _masked(settings: Namespace, made: nn.Module) -> nn.Module:
+    """Give someone else's network masks. Raises UserError if it can have none."""
     from Models import guest
-    from Pruners import dead
 
     with load.errors_of("--model", settings.model, "as it got masks"):
         guest.masked(made, settings.dense_classifier, settings.prune_embedding)
     if bare := guest.unmasked(made):
         console.note_once(f"{settings.model}: weights without masks, which are not pruned: {', '.join(bare[:10])}")
-    with load.errors_of("--model", settings.model, "in the search for dead units, which runs it in float64"):
-        dead.find(made, input_shape)
     return made
 
 

@@ -195,7 +195,8 @@ def drawn(
                 mask.fill_(1)
                 parameter.copy_(value)
         building.prune(model, CrossEntropy(), pruner, loader, device, args, 10.0**-compression)
-        cut = dead.find(model, data.shape, device)
+        with load.errors_of("--model", args.model, "in the search for dead units, which runs it in float64"):
+            cut = dead.find(model, data.shape, device)
         left = metrics.totals(metrics.summary(model, {}, flops, lambda module: False))[1]
         yield {
             "compression": compression, "classes": len(cut.alive), "emptied": len(cut.tensors),

@@ -17,6 +17,8 @@ POINTS = {"init": "Init.", "pre_prune": "Pre-Prune", "post_prune": "Post-Prune",
 
 def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
     """Describe the report of `Pruners.dead.find` in words, one finding per line."""
+    if "not_searched" in dead:
+        return f"Dead: not searched for, as {dead['not_searched']}\n"
     lines = []
     if dead["tensors"]:
         lines.append(f"Dead: no weight left in {', '.join(dead['tensors'])}")
@@ -36,7 +38,11 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
             f"Dead: only {len(alive)} of {total} classes still have an incoming weight ({names}): "
             f"test top-1 can reach {dead['accuracy_cap']:.2f} % at most"
         )
-    return "".join(f"{line}\n" for line in lines or ["Dead: nothing"])
+    if not lines:
+        lines.append("Dead: nothing" + " of what is called" * ("uncalled" in dead))
+    if "uncalled" in dead:
+        lines.append(f"Dead: no units searched for in layers that are never called: {listed(dead['uncalled'])}")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def described(args: Namespace, data: Corpus) -> dict[str, Any]:

@@ -122,8 +122,17 @@ class Workshop:
         progress = self.progress
         if point not in progress.points:
             known = {} if progress.latest is None else progress.points.get(progress.latest, {})
-            with self.clock("evaluate"):
-                progress.points[point] = self.evaluation.measure(self.model, self.loss, point, known)
+            try:
+                with self.clock("evaluate"):
+                    progress.points[point] = self.evaluation.measure(self.model, self.loss, point, known)
+            except FloatingPointError as error:
+                if self.stage.epochs:
+                    raise
+                bad = [name for name, parameter in self.model.named_parameters() if not parameter.isfinite().all()]
+                words = (
+                    f"the model gives no finite loss before any training{f': {bad[0]} is not finite' if bad else ''}"
+                )
+                raise FloatingPointError(words) from error
             progress.latest = point
 
     def fit(
@@ -202,10 +211,12 @@ class Workshop:
 
         Layers then skip the units that no output depends on.
         """
-        cut = dead.find(self.model, self.data.shape, self.device)
-        unread.note(self.model, cut.no_way_out)
         counts = torch.bincount(self.data.test.targets.cpu(), minlength=self.data.num_classes).tolist()
-        return {**cut.report(), "accuracy_cap": dead.accuracy_cap(cut.alive, counts)}
+        report, no_way_out = dead.searched(lambda: dead.find(self.model, self.data.shape, self.device), counts)
+        unread.note(self.model, no_way_out)
+        if "not_searched" in report:
+            console.note_once(f"dead units are not searched for, as {report['not_searched']}")
+        return report
 
     def _scoring(self) -> dict[str, float]:
         """Return the cost of all scores, in training steps of this run; nothing if the pruner does not say it."""

@@ -73,7 +73,8 @@ def _kind(stock: Any, masks: tuple[str, ...], ties: tuple[str, ...]) -> type[nn.
     members |= {f"{name}_mask": _mask_elsewhere(name) for name in ties}
     members |= {name: _on_parameters(name) for name in RESETS if hasattr(stock, name)}
     members |= {"_stock": stock, "_masked": masks, "_ties": ties, "__module__": __name__}
-    return type(f"Masked{stock.__name__}", (Attached, QUICK.get(stock, stock)), members)
+    quick = QUICK.get(stock, stock) if "weight" in masks else stock  # a hook makes the weight of others
+    return type(f"Masked{stock.__name__}", (Attached, quick), members)
 
 
 def _bare(stock: Any, masks: tuple[str, ...], ties: tuple[str, ...]) -> nn.Module:
@@ -92,9 +93,9 @@ def attach(
     share has one mask, which lies with the first of them; all others use it.
     The masks hold in train and eval mode, compiled or not, in copies, and wherever the weight is read. `layer.weight`
     is the product from then on, a new tensor, so that writing to it changes nothing; `model.named_parameters()` gives
-    the parameters. Recurrent and bilinear layers, and weights that torch.nn.utils.parametrize
-    makes, get no masks. Raises TypeError for what is no module, and ValueError, before anything is changed, for a layer
-    without a shape yet and for a script.
+    the parameters. Recurrent and bilinear layers, and weights that torch.nn.utils.parametrize or a hook (such as that
+    of spectral_norm) makes, get no masks. Raises TypeError for what is no module, and ValueError, before anything is
+    changed, for a layer without a shape yet and for a script.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"attach takes an instance of torch.nn.Module, not {model!r}")

@@ -47,9 +47,13 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: Any) ->
 
 def _heads(
     query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias, bias_k, bias_v, add_zero_attn,
-    dropout_p, out_proj_weight, out_proj_bias, *_, q_proj_weight=None, k_proj_weight=None, v_proj_weight=None, **__,
-) -> tuple[Tensor, None]:  # fmt: skip
-    """Compute what Layers/attention.py does in a linear flow: the value projection, with the slopes of the others."""
+    dropout_p, out_proj_weight, out_proj_bias, *_, q_proj_weight=None, k_proj_weight=None, v_proj_weight=None,
+    average_attn_weights=True, **__,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Compute what Layers/attention.py does in a linear flow: the value projection, with the slopes of the others.
+
+    The attention's weights are 1 over the number of keys, with the slopes of queries and keys.
+    """
     weights = (q_proj_weight, k_proj_weight, v_proj_weight) if in_proj_weight is None else in_proj_weight.chunk(3)
     biases = [None] * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
     positions = 0 if query.dim() == 2 or key.shape[1] == query.shape[1] else 1
@@ -57,7 +61,14 @@ def _heads(
     inputs = [part.detach() if part is value else part for part in (query, key)]
     q, k, v = (F.linear(*triple) for triple in zip([*inputs, value], weights, biases, strict=True))
     mean = (v + _ghost(k)).mean(positions, keepdim=True)
-    return F.linear(mean + _ghost(q), out_proj_weight, out_proj_bias), None
+    output = F.linear(mean + _ghost(q), out_proj_weight, out_proj_bias)
+    q, k = (F.linear(*triple) for triple in zip((query, key), weights[:2], biases[:2], strict=True))
+    if q.dim() == 3:
+        q, k = q.transpose(0, 1), k.transpose(0, 1)
+    shares = _softmax(q @ k.transpose(-2, -1), -1)
+    return output, shares if average_attn_weights else shares.unsqueeze(-3).expand(
+        *[-1] * (q.dim() - 2), num_heads, -1, -1
+    )
 
 
 def _layer_norm(input, normalized_shape, weight=None, bias=None, *_, **__) -> Tensor:

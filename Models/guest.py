@@ -75,7 +75,7 @@ def unmasked(model: nn.Module) -> list[str]:
             p.numel() for p in part._parameters.values() if p is not None and p.dim() > 1 and id(p) not in masked
         )
         if count:
-            found.append(f"{path or 'its own parameters'} ({type(part).__name__}, {count:,})")
+            found.append(f"{path or 'its own parameters'} ({getattr(part, '_stock', type(part)).__name__}, {count:,})")
     return found
 
 

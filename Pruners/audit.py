@@ -1,9 +1,9 @@
 """An audit of the masks of any model: whether each acts in the forward pass, by changing it and looking at the output.
 
-A mask is a buffer of zeros and ones of the shape of a parameter beside it: one of this project, of
-torch.nn.utils.prune, or what someone's own layer multiplies its weight by. A mask may be ignored because its layer is
-never called: torch.nn's attention reads the weight of its output projection, and a fused encoder those of all its
-layers, but only in eval mode without gradients. So each mask is tried in every mode.
+A mask is a buffer, or a parameter that is not trained, of zeros and ones, of the shape of a parameter beside it: one of
+this project, of torch.nn.utils.prune, or what someone's own layer multiplies its weight by. A mask may be ignored
+because its layer is never called: torch.nn's attention reads the weight of its output projection, and a fused encoder
+those of all its layers, but only in eval mode without gradients. So each mask is tried in every mode.
 """
 
 import copy
@@ -57,14 +57,19 @@ class Entry:
         return any(verdict in FAULTS for verdict in self.verdicts.values())
 
 
-def masks(model: nn.Module) -> Iterator[Found]:
+def masks(model: nn.Module, call: Callable[[nn.Module], Any] | None = None) -> Iterator[Found]:
     """Yield each mask of a model once, with the parameter beside it, or else the only one of its shape further below.
 
-    It is a buffer of zeros and ones. Its name says that it is a mask, or it has two dimensions at least.
+    It has zeros and ones alone. Its name says that it is a mask, or it is a buffer of two dimensions at least. That of
+    a layer below is named like the layer, or acts as a mask: what attention may see can have a weight's shape as well.
+    call: as of `audit`, to see what acts.
     """
     for path, module in model.named_modules():
-        for key, buffer in module.named_buffers(recurse=False):
-            if not ("mask" in key.lower() or buffer.dim() > 1) or not ((buffer == 0) | (buffer == 1)).all():
+        frozen = [(key, p) for key, p in module._parameters.items() if p is not None and not p.requires_grad]
+        for key, buffer in (*module.named_buffers(recurse=False), *frozen):
+            said = "mask" in key.lower()
+            is_one = said or (buffer.dim() > 1 and not isinstance(buffer, nn.Parameter))
+            if not is_one or not ((buffer == 0) | (buffer == 1)).all():
                 continue
             fits = [(path, module, name) for name, p in module._parameters.items() if _same(p, buffer)]
             named = [fit for fit in fits if key == f"{fit[2].removesuffix(PRUNED)}_mask"]
@@ -75,11 +80,23 @@ def masks(model: nn.Module) -> Iterator[Found]:
                 if _same(p, buffer)
             ]
             for where, holder, name in (named or fits or (below if len(below) == 1 else []))[:1]:
-                yield Found(where, holder, buffer, holder._parameters[name], name.removesuffix(PRUNED))
+                found = Found(where, holder, buffer, holder._parameters[name], name.removesuffix(PRUNED))
+                like = said and where.rpartition(".")[2] in key.split("_")
+                if named or fits or like or (call and _acts(model, call, found)):
+                    yield found
 
 
 def _same(parameter: Tensor | None, buffer: Tensor) -> bool:
-    return parameter is not None and parameter.shape == buffer.shape
+    return parameter is not None and parameter is not buffer and parameter.shape == buffer.shape
+
+
+def _acts(model: nn.Module, call: Callable[[nn.Module], Any], found: Found) -> bool:
+    """Return whether the output changes with this mask and does not with the weights under its zeros."""
+    with _moved(model, [found]):
+        try:
+            return Trial(model, call).verdict(found, "eval") == ACTS
+        except ValueError:  # the model cannot be tried
+            return False
 
 
 @contextmanager
@@ -95,6 +112,19 @@ def _with(*changes: tuple[Tensor, Tensor]) -> Iterator[None]:
         with torch.no_grad():
             for (tensor, _), value in zip(changes, before, strict=True):
                 tensor.copy_(value)
+
+
+@contextmanager
+def _moved(model: nn.Module, found: Sequence[Found]) -> Iterator[None]:
+    """Let every weight but these masks be a little larger or smaller in the body, so that none is zero."""
+    draw, fixed, moved = torch.Generator().manual_seed(0), {id(each.mask) for each in found}, []
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and id(parameter) not in fixed:
+            noise = torch.randn(parameter.shape, generator=draw).to(parameter)
+            least = 0.1 if parameter.dim() == 1 else 1e-3
+            moved.append((parameter, parameter.detach() + noise * (0.1 * parameter.detach().abs().mean() + least)))
+    with _with(*moved):
+        yield
 
 
 @contextmanager
@@ -167,15 +197,8 @@ def audit(model: nn.Module, call: Callable[[nn.Module], Any]) -> list[Entry]:
     with it. It `leaks` if moreover what it has set to zero reaches the output, is `ignored` if only its weight changes
     the output, and `not reached` if neither does. Raises ValueError as `Trial` does.
     """
-    found = list(masks(model))
-    draw = torch.Generator().manual_seed(0)
-    moved = []
-    for parameter in model.parameters():
-        if parameter.is_floating_point():
-            noise = torch.randn(parameter.shape, generator=draw).to(parameter)
-            least = 0.1 if parameter.dim() == 1 else 1e-3
-            moved.append((parameter, parameter.detach() + noise * (0.1 * parameter.detach().abs().mean() + least)))
-    with _with(*moved):
+    found = list(masks(model, call))
+    with _moved(model, found):
         trial = Trial(model, call)
         return [
             Entry(
@@ -188,16 +211,18 @@ def audit(model: nn.Module, call: Callable[[nn.Module], Any]) -> list[Entry]:
         ]
 
 
-def disconnected(model: nn.Module, shape: Sequence[int]) -> dead.Dead:
+def disconnected(model: nn.Module, shape: Sequence[int], call: Callable[[nn.Module], Any] | None = None) -> dead.Dead:
     """Find what the masks of any model disconnect (see `Pruners.dead.find`). The model is not changed.
 
+    call: as of `masks`.
     The search is made in a copy, in which the masks lie where those of this project do.
     """
     plain = [value for module in model.modules() for value in _plain(module).values()]
     twin = copy.deepcopy(model, {id(value): value.detach().clone() for value in plain})  # torch copies leaves alone
-    if any(not hasattr(type(found.module), "reading") for found in masks(model)):
+    known = list(masks(model, call))
+    if any(not hasattr(type(found.module), "reading") for found in known):
         attach(twin)
-    for found in masks(model):
+    for found in known:
         module = twin.get_submodule(found.path)
         if (mask := getattr(module, f"{found.attribute}_mask", None)) is not None:
             mask.copy_(found.mask)

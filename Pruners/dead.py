@@ -5,16 +5,18 @@ exporter may remove only what is disconnected for certain, so it follows the wei
 (Utils/export/reach.py). On the models of this project both say the same of each unit.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.utils._pytree import tree_map
 
 from Layers import calling, layers, probe
 from Layers.attached import CONVOLUTION
+from Layers.doubles import Doubles
 from Layers.flow import linear_flow
 from Pruners.untouched import untouched
 
@@ -51,29 +53,48 @@ def _structure(model: nn.Module) -> dict[str, Tensor]:
     return stand_ins
 
 
-def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> tuple[list, Tensor]:
-    """Run the model; return ([(name, module, output), ...], logits) for every layer with parameters.
+def _holders(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """Return the name and the layer of all units, of nested layers with parameters the inner ones.
 
-    lift: a number added to each of these outputs.
+    An attention's output is that of its last Linear, which torch's never calls.
     """
-    seen: list[tuple[str, nn.Module, Tensor]] = []
-
-    def note(name: str):
-        def hook(module: nn.Module, _, output: Any) -> Any:
-            first, *others = output if isinstance(output, tuple) else (output,)
-            seen.append((name, module, first + lift))
-            return (seen[-1][-1], *others) if others else seen[-1][-1]
-
-        return hook
-
-    # Of nested holders the inner ones: an attention's output is that of its last Linear, which torch's never calls.
-    holders = [
+    return [
         (f"{name}.out_proj".lstrip(".") if isinstance(module, nn.MultiheadAttention) else name, module)
         for name, module in model.named_modules()
         if isinstance(module, nn.MultiheadAttention)
         or (any(True for _ in module.parameters()) and not any(True for c in module.children() for _ in c.parameters()))
     ]
-    hooks = [module.register_forward_hook(note(name)) for name, module in holders]
+
+
+def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> tuple[list, Tensor]:
+    """Run the model; return ([(name, module, outputs), ...], logits) for every call of a layer with parameters.
+
+    outputs: all tensors that it returns, first of all the one with its units: a recurrent layer adds its last states.
+    lift: a number added to each of these outputs.
+    """
+    seen: list[tuple[str, nn.Module, list[Tensor]]] = []
+
+    def note(name: str):
+        def hook(module: nn.Module, _, output: Any) -> Any:
+            outputs: list[Tensor] = []
+
+            def lifted(part: Any) -> Any:
+                if not isinstance(part, Tensor) or not part.is_floating_point():
+                    return part
+                outputs.append(part + lift)
+                return outputs[-1]
+
+            if isinstance(module, nn.MultiheadAttention):  # its second output, the weights, has no units
+                output = (lifted(output[0]), *output[1:])
+            else:
+                output = tree_map(lifted, output)
+            if outputs:
+                seen.append((name, module, outputs))
+            return output
+
+        return hook
+
+    hooks = [module.register_forward_hook(note(name)) for name, module in _holders(model)]
     try:
         return seen, calling.call(model, stand_ins, data)
     finally:
@@ -90,9 +111,10 @@ class Dead:
     no_way_out: dict[str, Tensor]  # layer: flags [units], set if no path of kept weights leads on to an output
     classes: int  # number of outputs
     alive: list[int]  # indices of the outputs that a path reaches
+    uncalled: list[str] = field(default_factory=list)  # layers with masks that have no output: others read them
 
     def report(self) -> dict:
-        """Return the counts for result.json, in three entries.
+        """Return the counts for result.json, in three entries, and `uncalled` if there are such layers.
 
         tensors: the names of empty tensors.
         units: for each layer the number of its units, of those with no way in, with no way out, and with either.
@@ -107,7 +129,9 @@ class Dead:
                 "no_way_out": int(no_out.sum()),
                 "dead": int((no_in | no_out).sum()),
             }
-        return {"tensors": self.tensors, "units": units, "classes": {"total": self.classes, "alive": self.alive}}
+        uncalled = {"uncalled": self.uncalled} if self.uncalled else {}
+        classes = {"total": self.classes, "alive": self.alive}
+        return {"tensors": self.tensors, "units": units, "classes": classes, **uncalled}
 
 
 def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu") -> Dead:
@@ -120,7 +144,7 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
     in every call.
     """
     masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
-    with untouched(model), linear_flow(model, mixing=True), torch.enable_grad():
+    with untouched(model), linear_flow(model, mixing=True), Doubles(), torch.enable_grad():
         model.eval()
         stand_ins = _structure(model)
         for name, _ in model.named_parameters():
@@ -129,33 +153,69 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
         data = data.double() if isinstance(data, Tensor) and data.is_floating_point() else data
         reached, logits = _pass(model, stand_ins, data, 0.0)
         lifted, lifted_logits = _pass(model, stand_ins, data, 1.0)
-        outputs = [output for _, _, output in lifted]
-        gradients = torch.autograd.grad(lifted_logits.sum(), outputs, allow_unused=True)
+        outputs = [output for _, _, several in lifted for output in several]
+        slopes = torch.autograd.grad(lifted_logits.sum(), outputs, allow_unused=True) if outputs else ()
+    slope_of = {id(output): slope for output, slope in zip(outputs, slopes, strict=True) if slope is not None}
 
     no_way_in: dict[str, Tensor] = {}
     no_way_out: dict[str, Tensor] = {}
-    for (name, module, output), gradient in zip(reached, gradients, strict=True):
-        if output.data_ptr() == logits.data_ptr():
+    for (name, module, signals), (_, _, lifts) in zip(reached, lifted, strict=True):
+        if any(signal.data_ptr() == logits.data_ptr() for signal in signals):
             continue  # the layer whose outputs are the classes, which are counted below
-        dim = 1 if isinstance(module, CHANNELS_FIRST) else output.dim() - 1
-        if isinstance(module, nn.LayerNorm) and module.normalized_shape != output.shape[-1:]:
-            dim = 1  # for images: of all pixels, or a subclass of torchvision's
-        gradient = torch.zeros_like(output) if gradient is None else gradient
-        for flags, signal in ((no_way_in, output.detach()), (no_way_out, gradient)):
-            flags[name] = ~_any_but(signal != 0, dim) & flags.get(name, True)
+        gradients = [slope_of.get(id(output), torch.zeros_like(output)) for output in lifts]
+        for flags, parts in ((no_way_in, [signal.detach() for signal in signals]), (no_way_out, gradients)):
+            found = _set(module, parts)
+            if isinstance(module, nn.RNNBase) and flags is no_way_out:  # its units reach each other, step by step
+                found = found.any().expand_as(found)
+            flags[name] = ~found & flags.get(name, True)
     alive = _any_but(logits.detach() != 0, logits.dim() - 1)
+    called = {name for name, _, _ in reached}
     return Dead(
         [name.removesuffix("_mask") for name, mask in masks.items() if not mask.any()],
         no_way_in,
         no_way_out,
         alive.numel(),
         alive.nonzero().flatten().tolist(),
+        [name for name, module in _holders(model) if name not in called and any(layers.own_masks(module))],
     )
+
+
+def _set(module: nn.Module, outputs: Sequence[Tensor]) -> Tensor:
+    """Return, for each unit of a layer, whether any of its entries in these outputs is not zero.
+
+    An output of another size, such as the states of both directions, may stand for any unit.
+    """
+    found: Tensor | None = None
+    for output in outputs:
+        dim = 1 if isinstance(module, CHANNELS_FIRST) else output.dim() - 1
+        if isinstance(module, nn.LayerNorm) and module.normalized_shape != output.shape[-1:]:
+            dim = 1  # for images: of all pixels, or a subclass of torchvision's
+        flags = _any_but(output != 0, dim)
+        found = flags if found is None else found | (flags if flags.shape == found.shape else flags.any())
+    assert found is not None
+    return found
 
 
 def _any_but(flags: Tensor, dim: int) -> Tensor:
     """Return, for each index of `dim`, whether any entry is set."""
     return flags.transpose(0, dim).flatten(1).any(1)
+
+
+def searched(search: Callable[[], Dead], counts: Sequence[int]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return (report of a search with its `accuracy_cap`, the units of each layer with no way out).
+
+    counts: the number of test examples of each class.
+    The search calls a model in a way of its own, which one of somebody else's may not bear. Then the report has the
+    reason, `not_searched`, and of the classes the total.
+    """
+    try:
+        found = search()
+    except Exception as error:
+        reason = (
+            f"the model does not run on ones in float64, without saturation ({(str(error).splitlines() or [''])[0]})"
+        )
+        return {"not_searched": reason, "classes": {"total": len(counts)}}, {}
+    return {**found.report(), "accuracy_cap": accuracy_cap(found.alive, counts)}, found.no_way_out
 
 
 def accuracy_cap(alive: Sequence[int], class_counts: Sequence[int]) -> float:

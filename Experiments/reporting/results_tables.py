@@ -149,8 +149,9 @@ def reached(tasks: list[Task]) -> Table:
     for task in tasks:
         groups: dict[tuple[float, int], list[Run]] = {}
         for member in task.members:
-            alive = len(member.run.result["dead"]["classes"]["alive"])
-            groups.setdefault((member.run.compression, alive), []).append(member.run)
+            classes = member.run.result["dead"]["classes"]
+            if "alive" in classes:  # else dead units were not searched for
+                groups.setdefault((member.run.compression, len(classes["alive"])), []).append(member.run)
         cut = {c for c, alive in groups if alive < max(run.classes for run in groups[c, alive])}
         for c, alive in sorted(groups):
             if c not in cut or is_translation(task):

@@ -73,7 +73,8 @@ def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Mod
     if node.op == "call_module":
         module = model.get_submodule(str(node.target))
         kind = next((known for known in LAYERS if isinstance(module, known)), None)
-        step = None if kind is None else LAYERS[kind](module)
+        made = module._forward_pre_hooks or hasattr(module, "parametrizations")  # a weight that is no parameter
+        step = None if kind is None or made else LAYERS[kind](module)
     else:
         try:
             step = FUNCTIONS.get(node.target, lambda *_: None)(*node.args[len(sources) :], *node.kwargs.values())

@@ -120,7 +120,8 @@ def of_pruners(tasks: Sequence[Task], first: str = FIRST, second: str = SECOND) 
 def _cut(task: Task, pruner: str) -> frozenset[str]:
     """Return the seeds whose masks leave two classes or more that no weight reaches: one such can still be answered."""
     runs = task.runs(pruner, COMPRESSION).items()
-    return frozenset(seed for seed, run in runs if len(run.result["dead"]["classes"]["alive"]) < run.classes - 1)
+    alive = {seed: run.result["dead"]["classes"].get("alive") for seed, run in runs}  # absent if not searched for
+    return frozenset(seed for seed, run in runs if alive[seed] is not None and len(alive[seed]) < run.classes - 1)
 
 
 def of_kinds(tasks: Sequence[Task]) -> list[Primary]:
