@@ -39,9 +39,9 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
             f"test top-1 can reach {dead['accuracy_cap']:.2f} % at most"
         )
     if not lines:
-        lines.append("Dead: nothing" + " of what is called" * ("uncalled" in dead))
-    if "uncalled" in dead:
-        lines.append(f"Dead: no units searched for in layers that are never called: {listed(dead['uncalled'])}")
+        lines.append("Dead: nothing" + " in other layers" * ("unsearched" in dead))
+    if "unsearched" in dead:
+        lines.append(f"Dead: units not searched for in layers that are never called: {listed(dead['unsearched'])}")
     return "".join(f"{line}\n" for line in lines)
 
 

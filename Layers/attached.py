@@ -111,7 +111,7 @@ def attach(
             _take_over(module)
         masked = {name for name, _ in layers.own_masks(module)}
         for name, parameter in list(module.named_parameters(recurse=False)):
-            new = wanted and name not in masked and name.endswith(("weight", "bias"))
+            new = wanted and name.endswith(("weight", "bias")) and not hasattr(module, f"{name}_mask")
             if (new or name in masked) and id(parameter) not in holders:
                 holders[id(parameter)] = module, name
                 if new:

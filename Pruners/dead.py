@@ -79,7 +79,7 @@ def _pass(model: nn.Module, stand_ins: dict[str, Tensor], data, lift: float) -> 
             outputs: list[Tensor] = []
 
             def lifted(part: Any) -> Any:
-                if not isinstance(part, Tensor) or not part.is_floating_point():
+                if not isinstance(part, Tensor) or not part.is_floating_point() or part.dim() < 2:
                     return part
                 outputs.append(part + lift)
                 return outputs[-1]
@@ -111,10 +111,10 @@ class Dead:
     no_way_out: dict[str, Tensor]  # layer: flags [units], set if no path of kept weights leads on to an output
     classes: int  # number of outputs
     alive: list[int]  # indices of the outputs that a path reaches
-    uncalled: list[str] = field(default_factory=list)  # layers with masks that have no output: others read them
+    unsearched: list[str] = field(default_factory=list)  # layers with masks that give no output: others may read them
 
     def report(self) -> dict:
-        """Return the counts for result.json, in three entries, and `uncalled` if there are such layers.
+        """Return the counts for result.json, in three entries, and `unsearched` if there are such layers.
 
         tensors: the names of empty tensors.
         units: for each layer the number of its units, of those with no way in, with no way out, and with either.
@@ -129,9 +129,9 @@ class Dead:
                 "no_way_out": int(no_out.sum()),
                 "dead": int((no_in | no_out).sum()),
             }
-        uncalled = {"uncalled": self.uncalled} if self.uncalled else {}
+        unsearched = {"unsearched": self.unsearched} if self.unsearched else {}
         classes = {"total": self.classes, "alive": self.alive}
-        return {"tensors": self.tensors, "units": units, "classes": classes, **uncalled}
+        return {"tensors": self.tensors, "units": units, "classes": classes, **unsearched}
 
 
 def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu") -> Dead:
@@ -140,11 +140,12 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
     The network runs on an all-ones input (`shape` is its shape without the batch) with all kept weights positive. A
     unit's activation is then zero exactly if no path of kept weights leads to it. Its gradient is zero exactly if no
     path leads on from it; for this, every unit is lifted above its ReLU's kink. Units that a LayerNorm or GroupNorm
-    normalises together lead to each other. A unit of a layer that is called more than once is dead only if it is dead
-    in every call.
+    normalises together lead to each other, and so do those of a recurrent layer, from step to step. A unit of a layer
+    that is called more than once is dead only if it is dead in every call.
     """
     masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
-    with untouched(model), linear_flow(model, mixing=True), Doubles(), torch.enable_grad():
+    plain = torch.backends.cudnn.flags(enabled=False)  # cuDNN's recurrent layers have no gradients in eval mode
+    with untouched(model), linear_flow(model, mixing=True), Doubles(), torch.enable_grad(), plain:
         model.eval()
         stand_ins = _structure(model)
         for name, _ in model.named_parameters():
@@ -165,7 +166,7 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
         gradients = [slope_of.get(id(output), torch.zeros_like(output)) for output in lifts]
         for flags, parts in ((no_way_in, [signal.detach() for signal in signals]), (no_way_out, gradients)):
             found = _set(module, parts)
-            if isinstance(module, nn.RNNBase) and flags is no_way_out:  # its units reach each other, step by step
+            if isinstance(module, nn.RNNBase) and flags is no_way_out:
                 found = found.any().expand_as(found)
             flags[name] = ~found & flags.get(name, True)
     alive = _any_but(logits.detach() != 0, logits.dim() - 1)
@@ -211,9 +212,8 @@ def searched(search: Callable[[], Dead], counts: Sequence[int]) -> tuple[dict[st
     try:
         found = search()
     except Exception as error:
-        reason = (
-            f"the model does not run on ones in float64, without saturation ({(str(error).splitlines() or [''])[0]})"
-        )
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = f"the model does not run on ones in float64, without saturation ({said})"
         return {"not_searched": reason, "classes": {"total": len(counts)}}, {}
     return {**found.report(), "accuracy_cap": accuracy_cap(found.alive, counts)}, found.no_way_out
 

@@ -13,7 +13,7 @@ import Layers
 from Layers import layers, probe
 from Layers.attached import Attached
 from Layers.flow import linear_flow
-from Models import transformer
+from Models import guest, transformer
 from Pruners import dead
 from Pruners.pruners import GraSP, Mag, SynFlow
 from Utils import generator, metrics
@@ -233,6 +233,21 @@ def test_masks_of_torch_prune_are_taken_over():
 def test_what_cannot_have_masks_is_refused_in_a_line(model, words):
     with pytest.raises(ValueError, match=words):
         Layers.attach(model)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+@pytest.mark.parametrize("hook", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_a_weight_that_a_hook_makes_gets_no_mask_and_is_made_as_before(hook):
+    for layer, size in ((lambda: nn.Linear(4, 6), (3, 4)), (lambda: nn.Conv2d(4, 6, 3), (3, 4, 5, 5))):
+        stock, model = (nets.drawn(0, lambda layer=layer: nn.Sequential(hook(layer()), nn.ReLU())) for _ in range(2))
+        Layers.attach(model)
+        assert [name for name, _ in model.named_buffers() if name.endswith("_mask")] == ["0.bias_mask"]
+        assert len(guest.unmasked(model)) == 1 and type(stock[0]).__name__ in guest.unmasked(model)[0]
+        data = torch.randn(size, generator=torch.Generator().manual_seed(1))
+        assert model(data).equal(stock(data))
+        model[0].bias_mask.zero_()
+        stock[0].bias.data.zero_()
+        assert model.eval()(data).equal(stock.eval()(data))
 
 
 @pytest.mark.parametrize("model", [3, nn.Linear])

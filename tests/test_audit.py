@@ -268,6 +268,204 @@ def test_what_a_normalisation_lets_through_is_not_dead(kind):
     assert min(seen["in"], seen["alive"]) > 2 and (seen["out"] > 2 or "layer" not in kind)
 
 
+# What networks of others return and compute
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer of which one thing is read: [B, 4, 5] -> [B, 3]."""
+
+    def __init__(self, kind, options, read, width=6) -> None:
+        super().__init__()
+        self.cells, self.out, self.read = kind(5, 6, batch_first=True, **options), nn.Linear(width, 3), read
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return self.out(self.read(self.cells(data)))
+
+
+class Cell(nn.Module):
+    """A cell called once a step, of which the last state is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells, self.out = nn.LSTMCell(5, 6), nn.Linear(6, 3)
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        states = torch.zeros(len(data), 6), torch.zeros(len(data), 6)
+        for step in data.unbind(1):
+            states = self.cells(step, states)
+        return self.out(states[0])
+
+
+def both_ends(output: tuple) -> torch.Tensor:
+    return output[1].transpose(0, 1).flatten(1)
+
+
+RECURRENT = {
+    "outputs": partial(Recurrent, nn.GRU, {}, lambda output: output[0][:, -1]),
+    "state": partial(Recurrent, nn.GRU, {}, lambda output: output[1][-1]),
+    "long state": partial(Recurrent, nn.LSTM, {}, lambda output: output[1][0][-1]),
+    "cell state": partial(Recurrent, nn.LSTM, {}, lambda output: output[1][1][-1]),
+    "narrow": partial(Recurrent, nn.LSTM, {"proj_size": 2}, lambda output: output[1][1][-1]),
+    "both directions": partial(Recurrent, nn.RNN, {"bidirectional": True}, both_ends, 12),
+    "cells": Cell,
+}
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_units_of_a_recurrent_layer_that_something_reads_are_not_dead(kind):
+    """Against brute force: the biases of a unit are changed and the outputs watched."""
+    data = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(1))
+    for seed, kept in enumerate((1.0, 0.3, 0.0)):
+        model = Layers.attach(nets.drawn(seed, RECURRENT[kind])).eval()
+        draw = torch.Generator().manual_seed(seed)
+        model.out.weight_mask.copy_(torch.rand(model.out.weight.shape, generator=draw) < kept)
+        before, read = model(data), []
+        for k in range(6):
+            other = nets.drawn(seed, RECURRENT[kind]).eval()
+            with torch.no_grad():
+                for name, parameter in other.cells.named_parameters():
+                    if "bias" in name:
+                        parameter[k::6] += 1.0
+            other = Layers.attach(other)
+            other.out.weight_mask.copy_(model.out.weight_mask)
+            read.append(not torch.allclose(other(data), before))
+        found = dead.find(model, (4, 5)).no_way_out["cells"].tolist()
+        assert found == [not any(read)] * len(found) if len(found) != 6 else found == [not moves for moves in read]
+
+
+class Cast(nn.Module):
+    """A perceptron whose forward pass asks for numbers of some type, in some way."""
+
+    def __init__(self, cast) -> None:
+        super().__init__()
+        self.first, self.second, self.out, self.cast = nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 4), cast
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return self.out(self.cast(self.second(self.cast(self.first(data)))))
+
+
+def filled(hidden: torch.Tensor) -> torch.Tensor:
+    table = torch.zeros(len(hidden), 6)
+    table[:, :3] = hidden[:, :3]
+    table[:, 3:] += hidden[:, 3:].relu()
+    return table
+
+
+CASTS = {
+    "float": lambda hidden: hidden.float().relu(),
+    "half": lambda hidden: hidden.to(torch.half).relu(),
+    "type": lambda hidden: hidden.to(dtype=torch.float32) @ torch.eye(6),
+    "filled": filled,
+    "step": lambda hidden: (hidden > 0).float(),
+    "steps": lambda hidden: ((hidden > 0) & (hidden < 9)).to(torch.float32),
+    "gate": lambda hidden: hidden * (hidden > 0).float(),
+}
+
+
+@pytest.mark.parametrize("cast", CASTS)
+def test_numbers_that_a_forward_pass_asks_for_do_not_matter(cast):
+    """What leads on does so with any of these functions as with ReLU; what leads in with all but a gate alone."""
+    for seed in range(4):
+        found = []
+        for function in (CASTS[cast], torch.relu):
+            model = Layers.attach(nets.drawn(0, partial(Cast, function)))
+            nets.mask_at_random(model, 0.25, seed)
+            found.append(dead.find(model, (5,)))
+        mine, wanted = found
+        assert sum(flags.sum() for flags in wanted.no_way_out.values()) > 0
+        assert {name: flags.tolist() for name, flags in mine.no_way_out.items()} == {
+            name: flags.tolist() for name, flags in wanted.no_way_out.items()
+        }
+        if "step" not in cast:
+            assert mine.report() == wanted.report()
+
+
+class Weighs(nn.Module):
+    """Reads the weights of an attention alone."""
+
+    def __init__(self, **options) -> None:
+        super().__init__()
+        self.attention, self.fc = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(5, 3)
+        self.options = options
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.attention(self.first(data), data, data, **self.options)[1].flatten(1, -2).mean(1))
+
+
+@pytest.mark.parametrize("options", [{}, {"average_attn_weights": False}])
+def test_the_weights_of_an_attention_are_read(options):
+    model = nets.drawn(0, partial(Weighs, **options))
+    model.first = nn.Linear(8, 8)
+    found = dead.find(Layers.attach(model), (5, 8)).report()["units"]
+    assert {name: units["no_way_out"] for name, units in found.items()} == {"first": 0, "attention.out_proj": 8}
+    model.attention.in_proj_weight_mask[:8] = 0  # of the query
+    assert dead.find(model, (5, 8)).report()["units"]["first"]["no_way_out"] == 8
+
+
+class Apart(nn.Module):
+    """Reads its first weight without calling the layer; a buffer or a frozen parameter of the same shape is beside it.
+
+    use: what is made of (layer, buffer, data [B, 8]).
+    """
+
+    def __init__(self, name: str, use, frozen: bool = False) -> None:
+        super().__init__()
+        self.a, self.out, self.name, self.use = nn.Linear(8, 8), nn.Linear(8, 3), name, use
+        values = torch.tril(torch.ones(8, 8))
+        if frozen:
+            self.register_parameter(name, nn.Parameter(values, requires_grad=False))
+        else:
+            self.register_buffer(name, values)
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return self.out(self.use(self.a, getattr(self, self.name), data))
+
+
+class Unasked(Apart):
+    """Calls no layer at all."""
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return F.linear(self.use(self.a, getattr(self, self.name), data), self.out.weight, self.out.bias)
+
+
+def multiplied(layer: nn.Linear, mask: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+    return F.linear(data, layer.weight * mask, layer.bias)
+
+
+def attended(layer: nn.Linear, mask: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+    hidden = layer(data)
+    return (hidden.T @ hidden).masked_fill(mask == 0, -torch.inf).softmax(1).expand(len(data), -1, -1)[:, 1]
+
+
+APART = [
+    ("tril", attended, False, None),
+    ("attn_mask", attended, False, None),
+    ("attn_mask", attended, True, None),
+    ("tril", multiplied, False, "acts"),
+    ("mask", multiplied, False, "acts"),
+    ("mask", multiplied, True, "acts"),
+    ("a_mask", multiplied, True, "acts"),
+    ("mask_a", lambda layer, mask, data: layer(data), False, "ignored"),
+    ("a_mask", lambda layer, mask, data: layer(data), True, "ignored"),
+]
+
+
+@pytest.mark.parametrize(("name", "use", "frozen", "verdict"), APART)
+def test_a_mask_of_a_layer_below_is_named_like_it_or_acts(name, use, frozen, verdict):
+    model = nets.drawn(0, partial(Apart, name, use, frozen))
+    assert verdicts(model, torch.randn(4, 8)) == ({} if verdict is None else {"a.weight": [verdict] * 3})
+
+
+def test_units_of_a_layer_that_is_never_called_are_not_said_to_be_alive():
+    model = nets.drawn(0, partial(Apart, "a_mask", multiplied))
+    model.a_mask[3] = 0
+    found = audit.disconnected(model, (8,)).report()
+    assert found["unsearched"] == ["a"] and found["units"] == {}
+    found = audit.disconnected(nets.drawn(0, partial(Unasked, "a_mask", multiplied)), (8,)).report()
+    assert found["unsearched"] == ["a", "out"] and found["classes"] == {"total": 3, "alive": [0, 1, 2]}
+    assert "unsearched" not in dead.find(Layers.attach(nn.Sequential(nn.Linear(8, 3))), (8,)).report()
+
+
 # Networks of others: no false alarm
 
 

@@ -84,6 +84,26 @@ class Nothing(nn.Module):
     def forward(self, data):
         return data.flatten(1)[:, :10]
 
+class Names(nn.Module):
+    """Looks its inputs up, clamped, which the search for dead units takes for the identity."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.out = nn.Linear(4, num_classes)
+
+    def forward(self, images):
+        ids = (images.flatten(1)[:, :9].sum(1).abs().long()).clamp(0, 3)
+        return self.out(torch.eye(4)[ids])
+
+class Spectral(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.utils.spectral_norm(nn.Linear(784, 10)))
+
+class Infinite(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(784, 10))
+        nn.init.constant_(self[1].weight, float("inf"))
+
 class Plain:
     pass
 '''
@@ -270,6 +290,38 @@ def test_bad_input_is_one_line(cli, net, words, line):
 def test_weights_that_get_no_masks_are_named(cli, net):
     run = cli(f"--dataset mnist --model {net}:Recurs --pruner mag --compression 0.5")
     assert run.code == 0 and "weights without masks, which are not pruned: cells (GRU, 612)" in run.err
+
+
+def test_a_model_that_cannot_be_searched_for_dead_units_is_run_reported_and_audited(cli, net, sample_data, tmp_path):
+    console.note_once.cache_clear()
+    run = cli(f"{MNIST} --compression 0.5 --pruner mag --post-epochs 1 --model {net}:Names")
+    assert run.code == 0 and run.err.count("dead units are not searched for, as ") == 1
+    assert run.result["dead"].keys() == {"not_searched", "classes"} and run.result["dead"]["classes"] == {"total": 10}
+    words = "Dead: not searched for, as the model does not run on ones in float64, without saturation (index 9 is out"
+    assert words in (run.path / "report.txt").read_text(encoding="utf-8")
+    for command in (f"audit --run {run.path}", f"audit {MNIST} --source sample --model {net}:Names"):
+        code, out, _ = calls.ask(f"--experiment {command} --report-dir {tmp_path}/out", sample_data)
+        assert code == 0 and words in out
+    code, out, _ = calls.ask(
+        f"--experiment report --store {run.path.parent.parent} --report-dir {tmp_path}/report", sample_data
+    )
+    assert code == 0 and "1 run" in out
+    code, _, err = calls.ask(
+        f"--experiment reach {MNIST} --source sample --seeds 1 --model {net}:Names --report-dir {tmp_path}", sample_data
+    )
+    assert code == 2 and "in the search for dead units" in err
+
+
+def test_a_weight_that_a_hook_makes_is_trained_and_refused_by_the_export(cli, net, sample_data):
+    run = cli(f"{MNIST} --pruner mag --post-epochs 1 --compression 0.5 --prune-bias --model {net}:Spectral")
+    assert run.code == 0 and "weights without masks, which are not pruned: 1 (Linear, 7,840)" in run.err
+    code, _, err = calls.ask(f"--experiment export --format dense --run {run.path}", sample_data)
+    assert code == 2 and "export does not know the step 1, a Linear of this kind" in err
+
+
+def test_weights_that_are_not_finite_from_the_start_are_named(cli, net):
+    run = cli(f"{MNIST} --pruner mag --post-epochs 1 --model {net}:Infinite")
+    assert run.code == 2 and "gives no finite loss before any training: 1.weight is not finite" in run.err
 
 
 def test_another_file_than_the_runs_is_said_to_be_another(cli, net, tmp_path, capsys):

@@ -83,6 +83,9 @@ def test_runs_are_told_apart_by_the_classes_that_they_still_reach(tmp_path):
         whole = add(tmp_path / "store", "agnews", pruner, 1.0, seed, 92.0)
         result["dead"]["classes"]["alive"] = list(range(4))
         (whole / "result.json").write_text(json.dumps(result))
+    unknown = add(tmp_path / "store", "agnews", "mag", 2.0, 1, 92.0)
+    result["dead"] = {"not_searched": "why", "classes": {"total": 4}}
+    (unknown / "result.json").write_text(json.dumps(result))
     found = rows(report(tmp_path / "store", tmp_path / "report"), "reached")
     assert [(row["compression"], row["classes"], row["runs"], row["mean"], row["pruners"]) for row in found] == [
         ("2.0", "2", "2", "69.0", "Rand 1, GraSP 1"),
