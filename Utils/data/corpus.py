@@ -159,7 +159,7 @@ def _missing(located: Located) -> list[RawFile]:
 
 
 def _there(dataset: Dataset, place: Path) -> bool:
-    return place.is_dir() if dataset.digest else place.is_file()
+    return place.is_dir() if dataset.folders else place.is_file()
 
 
 def _newest_entry(dataset: Dataset, data_dir: Path, key: str | None = None) -> Located | None:
