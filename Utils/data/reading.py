@@ -60,7 +60,8 @@ def _whole(path: Path) -> Iterator[BinaryIO]:
         with opened(path) as file:
             yield file
     except DAMAGE as error:
-        raise UserError(f"{path}: not a whole gzip file ({error}); put a whole one there, or remove it if it was fetched") from error
+        advice = "put a whole one there, or remove it if it was fetched"
+        raise UserError(f"{path}: not a whole gzip file ({error}); {advice}") from error
 
 
 def sha256(path: Path) -> str:
