@@ -147,11 +147,8 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto", key: str | No
             )
             return sample
     try:
-        hashed, places, raws = (
-            dataset.digest or files.sha256,
-            located.paths,
-            sorted(dataset.raw, key=lambda raw: raw.path),
-        )
+        hashed, places = dataset.digest or files.sha256, located.paths
+        raws = sorted(dataset.raw, key=lambda raw: raw.path)
         return replace(located, files={raw.called or raw.path: hashed(places[raw.path]) for raw in raws})
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}; make it readable or remove it") from error
