@@ -1,6 +1,7 @@
 """Write a finished run's model in a form that needs no masks and no training code, and less space."""
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,12 @@ def run(args: Namespace) -> list[Path]:
 
         uses = {size: exporter.use(data, size, torch.device("cpu")) for size in measured.SIZES}
         about, stored = package.package(draft, args.format, uses, args.values)
-        export, size, write = exported.build(about, stored, package.CHECKED), storage.size(stored), package.write
+        export, size, write = (
+            exported.build(about, stored, package.CHECKED),
+            storage.size(stored),
+            partial(package.write, words=data.words),
+        )
+        about["preparation"] = package.preparation(data)
         user = "the folder Utils/exported loads them"
     difference = package.checked(model, export, data, draft.kind, args.values)
     about |= {"run": Path(args.run).resolve().name, "dataset": config.dataset, "largest_difference": difference}

@@ -1,7 +1,6 @@
 """Translate text with the model of a finished run."""
 
 import sys
-import unicodedata
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def _sentence(text: str) -> str:
 
 def _plain(line: str) -> str:
     """Return a line without surrounding white space, its letters composed, as they are in the corpora."""
-    return unicodedata.normalize("NFC", line.removeprefix("\ufeff")).strip()
+    return reading.composed(line.removeprefix("\ufeff")).strip()
 
 
 def settings(run: str, data_path: str | None = None, model_path: str | None = None) -> Namespace:

@@ -88,11 +88,12 @@ def masked_parameters(
 ) -> Iterator[MaskedParameter]:
     """Yield the (mask, parameter) pairs of every prunable module; biases only if `bias` is set.
 
-    A parameter that several modules share is yielded once.
+    A parameter that several modules share is yielded once, if all of them are prunable.
     """
-    seen: set[int] = set()
+    kinds = batchnorm, residual, attention, embedding
+    seen = {id(p) for module in model.modules() if not prunable(module, *kinds) for p in module.parameters(False)}
     for path, module in model.named_modules():
-        if prunable(module, batchnorm, residual, attention, embedding):
+        if prunable(module, *kinds):
             for name, parameter in module.named_parameters(recurse=False):
                 mask = getattr(module, f"{name}_mask", None)
                 if mask is not None and (not name.endswith("bias") or bias) and id(parameter) not in seen:

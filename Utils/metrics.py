@@ -1,6 +1,7 @@
 """Counts of parameters and multiply-adds: how many remain and how many there are."""
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -60,31 +61,37 @@ class _Reads(TorchFunctionMode):
 def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | str) -> dict[str, dict[str, int]]:
     """Count the multiply-adds of one example in the dense model: {module: {parameter: count}}.
 
-    Every module that holds parameters is listed. Counts follow the Synaptic Flow code. A Linear or Conv2d costs its
-    weights times the positions of its output, a bias one per unit and position. In a translation model one source and
-    one target position are counted. Attention's products without weights are not counted.
+    Every module that holds parameters is listed. Counts follow the Synaptic Flow code. Each time that it is called, a
+    Linear or Conv2d costs its weights times the positions of its output, a bias one per unit and position. In a
+    translation model one source and one target position are counted. Attention's products without weights are not
+    counted.
     """
-    total: dict[str, dict[str, int]] = {}
-    modules = dict(model.named_modules())
+    total: dict[str, dict[str, int]] = defaultdict(dict)
+    modules, inside = dict(model.named_modules()), Counter[str]()
 
     def count(name: str, inputs: tuple, output: Any) -> None:
         module = modules[name]
         first = output[0] if isinstance(output, tuple) else output
-        total[name] = _flops(module, inputs, first)
+        for parameter, flops in _flops(module, inputs, first).items():
+            total[name][parameter] = total[name].get(parameter, 0) + flops
         if isinstance(module, nn.MultiheadAttention):  # torch's own reads the weights of its last layer
             count(f"{name}.out_proj" if name else "out_proj", (), first)
 
-    hooks = [
-        module.register_forward_hook(lambda _, inputs, output, name=name: count(name, inputs, output))
-        for name, module in modules.items()
-        if any(True for _ in module.parameters(recurse=False))
-    ]
+    def leave(name: str, inputs: tuple, output: Any) -> None:
+        inside[name] -= 1
+        count(name, inputs, output)
+
+    hooks = []
+    for name, module in modules.items():
+        if any(True for _ in module.parameters(recurse=False)):
+            hooks.append(module.register_forward_pre_hook(lambda *_, name=name: inside.update([name])))
+            hooks.append(module.register_forward_hook(lambda _, i, o, name=name: leave(name, i, o)))
     try:
         with modes_kept(model), ExitStack() as stack:
             # Attached layers may be read from outside: each weight is then one tensor, by which it is known.
             if attached(model):
                 stack.enter_context(products_kept(model))
-                stack.enter_context(_Reads(model, count))
+                stack.enter_context(_Reads(model, lambda name, i, o: None if inside[name] else count(name, i, o)))
             model.eval()
             model(probe.ones(model, input_shape, device))
     finally:

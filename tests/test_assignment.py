@@ -23,6 +23,7 @@ from Experiments.handout.timed import Times
 from Experiments.sweeping.failures import Failures
 from Utils.commandline import arguments
 from Utils.export.formats import FORMATS, ONNX
+from Utils.store.run import RunDirectory
 
 SMOKE = PROFILES["smoke"]
 RUNS = 25
@@ -388,6 +389,20 @@ def test_a_blank_cell_says_why(held, sample_data):
     (path / "result.json").write_text(json.dumps({**RESULT, "final": {}}))
     found.look_again()
     assert entries.entry(found.of(CELL), entries.top1).text == "– (its files are damaged)"
+
+
+def test_a_stored_run_by_sparse_convolutions_fills_its_cell(held, tmp_path):
+    """It differs by rounding alone."""
+    cell = questions.Cell(VGG16, "rand", 1.0, 0, 10)
+    found = held()
+    run = found.singleshot(cell, 1, "off")
+    other = RunDirectory(str(tmp_path / "r"), "singleshot", run.directory.config | {"sparse_convolutions": True})
+    assert other.path != run.directory.path and found.wanted([cell]) == [run]
+    other.path.mkdir(parents=True)
+    (other.path / "config.json").write_text(json.dumps(other.config))
+    (other.path / "result.json").write_text(json.dumps({**RESULT, "final": {"test_top1": 10.5, "test_loss": 1.0}}))
+    found.look_again()
+    assert found.wanted([cell]) == [] and entries.entry(found.of(cell), entries.top1).text == "10.50"
 
 
 def test_stored_runs_of_another_precision_are_taken_and_labelled_but_never_mixed(held, tmp_path):

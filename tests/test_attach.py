@@ -200,6 +200,16 @@ def test_tied_weights_have_one_mask_and_count_once():
     assert list(table["flops"]) == [80, 100, 0]  # a product, and a table that is looked up
 
 
+def test_a_tied_weight_is_pruned_if_all_its_layers_are():
+    """Whichever layer comes first; an embedding's words are not pruned through the output layer that shares them."""
+    first, last = made("tied"), made("tied")
+    last.table = last._modules.pop("table")  # now the last
+    for model, name in ((first, "table.weight"), (last, "out.weight")):
+        Layers.attach(model)
+        assert [pair.name for pair in generator.masked_parameters(model)] == ["hidden.weight"]
+        assert {pair.name for pair in generator.masked_parameters(model, embedding=True)} == {"hidden.weight", name}
+
+
 def test_tied_layers_of_this_project_share_a_mask():
     model = nn.Sequential(layers.Linear(4, 4), nn.ReLU(), layers.Linear(4, 4), layers.Linear(4, 4, bias=False))
     model[2].weight = model[0].weight

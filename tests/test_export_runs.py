@@ -61,6 +61,9 @@ def test_an_export_of_a_run_gives_its_logits(run, format, sample_data):
     assert about["largest_difference"] <= 1e-5 * max(1.0, float(wanted.abs().max()))
     assert len(about["classes"]) == wanted.shape[1] and about["run"] == run.name
     assert set(load_file(run / f"model.{format}.safetensors")) >= set(about["matrices"])
+    words = run / f"model.{format}.words.json"
+    assert words.exists() is (not isinstance(batch, torch.Tensor)) and about["preparation"]
+    assert not words.exists() or len(json.loads(words.read_text())["text"]) == about["shape"][0]
 
 
 def test_the_loader_needs_nothing_else_of_the_project(run, sample_data, tmp_path, root):

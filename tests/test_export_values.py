@@ -211,7 +211,7 @@ def test_what_16_bits_cannot_hold_is_said_in_one_line_and_nothing_is_written(run
 
 def test_the_loader_reads_the_versions_it_knows(tmp_path):
     about, tensors = package.package(linear(torch.ones(1, 2)), "dense", {1: lambda model: model(torch.ones(1, 2))})
-    (path, _) = package.write(tmp_path, about, tensors)
+    (path, _) = package.write(tmp_path, about, tensors, {})
     for version in (2, 3, exported.VERSION):
         path.write_text(json.dumps({**about, "version": version}))
         assert exported.load(path)(torch.ones(1, 2)).item() == 2.0

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+import Layers
 from Layers import layers
 from Models.matched import MatchedMLP, MatchedTransformer
 from Models.mlp import conv, fc
@@ -81,6 +82,26 @@ def test_flops_of_strides_normalisation_and_residual_layers_by_hand():
 def test_flops_of_one_layer_by_hand(layer, weight, bias):
     """Of an input of four channels, 7 by 8."""
     assert metrics.flop(nn.Sequential(layer), (4, 7, 8), nets.CPU) == {"0": {"weight": weight, "bias": bias}}
+
+
+class Again(nn.Module):
+    """A convolution at 8x8 and at 2x2, and a matrix that is called three times and read once from outside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.c, self.h = nn.Conv2d(3, 3, 3, padding=1), nn.Linear(3, 3)
+
+    def forward(self, data):
+        data = self.c(nn.functional.avg_pool2d(self.c(data), 4)).mean((2, 3))
+        return nn.functional.linear(self.h(self.h(self.h(data))), self.h.weight)
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_layer_costs_each_of_its_calls(attached):
+    model = Layers.attach(Again()) if attached else Again()
+    found = metrics.flop(model, (3, 8, 8), nets.CPU)
+    assert found["c"] == {"weight": 81 * (64 + 4), "bias": 3 * (64 + 4)}
+    assert found["h"] == {"weight": 9 * (3 + attached), "bias": 3 * 3 + 3 * attached}
 
 
 def test_flop_leaves_no_trace():

@@ -2,9 +2,11 @@
 
 import csv
 import gzip
+import hashlib
 import io
 import itertools
 import json
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from Utils.data import columns, corpus, reading, text
 from Utils.data.encoding import Encoding
 from Utils.data.own import parts, places, tables
 from Utils.errors import UserError
-from Utils.study import runs
+from Utils.study import runs, tasks
 
 any_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 ASKED = {"label_column": None, "text_columns": None, "split_seed": None}
@@ -198,6 +200,49 @@ def test_values_of_jsonl_that_are_no_text_become_it(tmp_path):
     assert read(path).lines["classes"] == ["false", "true"]
 
 
+@given(units=st.lists(st.sampled_from([0x61, 0x20AC, 0xD83D, 0xDE00, 0xDC00]), min_size=1, max_size=4))
+@any_file
+def test_half_characters_of_jsonl_become_the_sign_for_lost_ones(tmp_path, units):
+    """As UTF-16 is decoded, unit by unit; in texts and labels alike, and they are counted."""
+    escaped, kept = "".join(f"\\u{unit:04x}" for unit in units), ""
+    for k, unit in enumerate(units):
+        if unit < 0xD800:
+            kept += chr(unit)
+        elif unit == 0xD83D:
+            follows = units[k + 1] if k + 1 < len(units) else 0
+            kept += chr(0x10000 + ((unit - 0xD800) << 10) + follows - 0xDC00) if follows >= 0xDC00 else "\ufffd"
+        elif not k or units[k - 1] != 0xD83D:
+            kept += "\ufffd"
+    rows = [f'{{"label": "{escaped}", "text": "one {escaped}"}}', '{"label": "z", "text": "two"}'] * 2
+    (path := tmp_path / "x.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    prepared = read(path)
+    assert set(prepared.lines["classes"]) == {kept, "z"} and f"one {kept}".split()[-1] in prepared.words["text"]
+    lost = ["2 rows with U+FFFD, which stands for a lost character"]
+    assert prepared.notes[1:] == (lost if "\ufffd" in kept else [])
+
+
+@pytest.mark.parametrize("form", places.TABLES)
+def test_letters_are_composed_in_texts_labels_and_names_of_columns(tmp_path, form):
+    """A table whose letters are decomposed in every other row, and in its names, is the one with composed letters."""
+    rows, found = [("großköpfig", "müde Möwe"), ("café", "Ärger 각 e")] * 3, []
+    for k in range(2):
+        shape = [
+            unicodedata.normalize("NFD" if k and n % 2 else "NFC", "\t".join(row)) for n, row in enumerate(rows * 2)
+        ]
+        header = [unicodedata.normalize("NFD" if k else "NFC", name) for name in ("Gefühl", "text")]
+        table = [row.split("\t") for row in shape]
+        path = tmp_path / f"{k}.{form}"
+        if form == "jsonl":
+            path.write_text("\n".join(json.dumps(dict(zip(header, row, strict=True))) for row in table))
+        else:
+            made(path, header, table, "excel" if form == "csv" else "excel-tab")
+        found.append(read(path))
+        assert read(path, label_column=unicodedata.normalize("NFD", "Gefühl")).words == found[k].words
+    one, other = found
+    assert one.lines == other.lines == {"classes": ["café", "großköpfig"]} and one.words == other.words
+    assert one.notes == other.notes and all(one.tensors[name].equal(value) for name, value in other.tensors.items())
+
+
 def test_a_field_longer_than_the_csv_module_takes_is_read(tmp_path):
     path = made(tmp_path / "x.csv", ["label", "text"], [("a", "word " * 40_000), ("b", "x")] * 2)
     prepared = read(path)
@@ -279,6 +324,29 @@ def test_files_of_a_folder_are_its_splits(tmp_path):
     assert [texts(prepared, split) for split in ("train", "test")] == [ROWS, ROWS[1:3]]
     assert prepared.notes[0].endswith("splits as given")
     assert "--split-seed" in refusal(read, tmp_path, split_seed=2)
+
+
+@given(
+    trained=st.sampled_from([["title", "text", "label"], ["label", "text"], ["title", "label"]]),
+    tested=st.permutations(["title", "Text", "text", "LABEL", "label", "id"]).map(lambda names: names[:3]),
+)
+@any_file
+def test_all_splits_are_read_by_the_names_of_the_training_files_columns(tmp_path, trained, tested):
+    """Another writing of a name will do where the name itself is missing; what is missing altogether is refused."""
+    cells = {"title": "soup", "text": "bread", "Text": "toast", "label": "pos", "LABEL": "neg", "id": "tea"}
+    every = [["soup bread toast tea" if name != "label" else label for name in trained] for label in ("pos", "neg")]
+    made(tmp_path / "train.csv", trained, every)
+    test = made(tmp_path / "test.csv", tested, [[cells[name] for name in tested]])
+    wanted = [name for name in ("label", "title", "text") if name in trained]
+    taken = [name if name in tested else next((n for n in tested if n.lower() == name), None) for name in wanted]
+    if None in taken:
+        words = (
+            f"no column is called {wanted[taken.index(None)]!r}, which train.csv has; there are: {', '.join(tested)}"
+        )
+        assert refusal(read, tmp_path) == f"{test}: {words}"
+        return
+    label, *texts_ = [cells[name] for name in taken]
+    assert texts(read(tmp_path), "test") == [(label, " ".join(texts_))]
 
 
 def test_without_a_test_file_the_validation_file_is_it(tmp_path):
@@ -401,6 +469,22 @@ def test_a_renamed_file_is_the_same_data(cli, reviews, tmp_path):
     assert main.main([*export, "--data-dir", str(tmp_path / "other")]) == 2
 
 
+def test_data_that_differ_are_two_tasks_of_a_report_whatever_they_are_called(cli, reviews, tmp_path):
+    data, store = tmp_path / "data", [str(tmp_path / "results")]
+    for more in ("", "--split-seed 2"):
+        cli(f"--dataset {reviews} {REAL} {more}", data=data)
+    assert {run.settings["dataset"] for run in runs.read(store)} == {"reviews.csv"}
+    reviews.write_text(reviews.read_text() + "60,a new soup,pos\n")
+    cli(f"--dataset {reviews} {REAL}", data=data)
+    cli(f"--dataset {reviews.rename(tmp_path / 'x.csv')} {REAL} --seed 2", data=data)
+    found = runs.read(store)
+    names = [(run.result["data"]["files"]["table"], run.settings["dataset"]) for run in found]
+    assert len(names) == 4 and Counter(Counter(names).values()) == {2: 2}  # two contents, each with a name of its own
+    assert len({name for _, name in names}) == 2
+    assert all(name.startswith("reviews-") and load.dataset(name).kind == "text" for _, name in names)
+    assert len(tasks.group(found)) == 2
+
+
 def test_seeds_share_the_test_split_and_columns_can_be_named(cli, reviews, tmp_path):
     made_with = [
         cli(f"--dataset {reviews} {REAL} --post-epochs 0 {more}", data=tmp_path / "data")
@@ -455,6 +539,28 @@ def test_what_cannot_be_is_refused_in_one_line(cli, reviews, tmp_path, arguments
     assert outcome.code == 2 and len(errors) == 1 and words in errors[0], errors
 
 
+@pytest.mark.parametrize(
+    ("files", "given", "words"),
+    [
+        ("a.png b.JPG", ".", "has images but no folder per class"),
+        ("my_train.tsv my_test.tsv", ".", "has my_test.tsv, my_train.tsv; call them train.tsv and test.tsv"),
+        ("train.de train.en", "train.de", "one half of a translation; give both as --dataset {tmp}"),
+        ("news.de.gz news.en.gz", "news.en.gz", "one half of a translation; give both as --dataset {tmp}/news"),
+        ("x.json", "x.json", "save it as .jsonl, one object a line"),
+        ("x.XLSX", "x.XLSX", "save it as a .csv file"),
+        ("x.zip", "x.zip", "unpack it"),
+    ],
+)
+def test_what_is_nearly_data_is_told_what_it_lacks(tmp_path, files, given, words):
+    for name in files.split():
+        (tmp_path / name).write_text("x")
+    path = tmp_path / given
+    line = refusal(load.own_data, str(path))
+    assert line.startswith(f"--dataset {path}: {words.format(tmp=tmp_path)}")
+    if "--dataset" in words:
+        assert load.own_data(line.rpartition(" ")[2])[0].endswith(".pairs")
+
+
 def test_a_name_is_short_and_plain(tmp_path):
     (folder := tmp_path / "my data, (2026)").mkdir()
     (tmp_path / ("x" * 90 + ".CSV")).write_text("")
@@ -496,6 +602,18 @@ def test_a_zipped_table_is_read_as_the_plain_one(tmp_path, form):
         assert load.own_data(str(zipped))[0].lower() == load.own_data(str(plain))[0]
 
 
+@given(level=st.integers(0, 9), moment=st.integers(0, 9**9))
+@any_file
+def test_how_a_table_is_packed_is_no_part_of_the_data(tmp_path, level, moment):
+    plain = made(tmp_path / "meals.csv", HEADER, ROWS)
+    (zipped := tmp_path / "meals.csv.gz").write_bytes(gzip.compress(plain.read_bytes(), level, mtime=moment))
+    one, other = (
+        corpus.locate(load._find(load.FORMS["csv"])("meals.csv", {**ASKED, "data_path": str(path)}), tmp_path)
+        for path in (plain, zipped)
+    )
+    assert one.key == other.key and one.files == {"table": hashlib.sha256(plain.read_bytes()).hexdigest()}
+
+
 def test_a_folder_of_zipped_splits_is_one_of_splits(tmp_path):
     for split, rows in (("train", ROWS), ("test", ROWS[:2])):
         made(tmp_path / f"{split}.csv", ["label", "text"], rows)
@@ -510,3 +628,5 @@ def test_a_zipped_table_that_is_cut_off_is_named(tmp_path):
     (tmp_path / "meals.csv.gz").write_bytes(content[:-9])
     message = refusal(read, tmp_path / "meals.csv.gz")
     assert "meals.csv.gz" in message and "not a whole gzip file" in message
+    described = load._find(load.FORMS["csv"])("meals.csv", {**ASKED, "data_path": str(tmp_path / "meals.csv.gz")})
+    assert refusal(corpus.locate, described, tmp_path) == message

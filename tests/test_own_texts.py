@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,17 @@ def test_splits_are_taken_where_they_are_given(tmp_path):
     assert all(zipped.tensors[name].equal(value) for name, value in prepared.tensors.items())
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_letters_are_composed_on_both_sides(tmp_path, side):
+    sides = [[f"größer als Möwe {k}" for k in range(20)], [f"café {k}" for k in range(20)]]
+    composed = read(write(tmp_path / "x", train_de=sides[0], train_en=sides[1]))
+    sides[side] = [unicodedata.normalize("NFD", line) for line in sides[side]]
+    other = read(write(tmp_path / "y", train_de=sides[0], train_en=sides[1]))
+    assert other.words == composed.words and other.lines == composed.lines
+    assert all(other.tensors[name].equal(value) for name, value in composed.tensors.items())
+    assert {"größer", "Möwe"} < set(other.words["de"]) and "café" in other.words["en"]
+
+
 def test_the_direction_is_the_users_or_into_english(tmp_path):
     folder = write(tmp_path / "x", train_de=DE, train_en=EN)
     for asked, wanted in (({}, ["de", "en"]), ({"src": "en"}, ["en", "de"]), ({"tgt": "de"}, ["en", "de"])):
@@ -109,7 +121,10 @@ def test_a_language_without_rules_has_general_ones(tmp_path):
 @pytest.mark.parametrize(
     ("english", "words"),
     [
-        (EN[:-1], "train.de:20: has no counterpart: train.en ends at line 19, train.de at line 20"),
+        (
+            EN[:-1],
+            "train.de:20: has no counterpart: train.en ends at line 19, train.de at line 20; complete the shorter file",
+        ),
         ([*EN, "more", "still"], "train.en:21: has no counterpart: train.de ends at line 20, train.en at line 22"),
         ([*EN[:4], "", *EN[5:]], "train.en:5: an empty line"),
         ([], "train.en: holds no lines"),
@@ -132,3 +147,7 @@ def test_what_files_are_called_is_no_part_of_the_data_and_their_languages_are(tm
     backwards = corpus.locate(described(tmp_path / "y", src="en", tgt="de"), tmp_path)
     assert first.key == renamed.key and first.files.keys() == {"de", "en"}
     assert len({first.key, as_split.key, backwards.key}) == 3
+    for path in (tmp_path / "y").iterdir():
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    assert corpus.locate(described(tmp_path / "y"), tmp_path).key == first.key

@@ -59,6 +59,19 @@ def test_a_model_with_such_a_name_of_its_own_keeps_it(tmp_path):
     assert torch.equal(model["module"][0].weight, theirs()[0].weight)
 
 
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_a_mask_beside_its_weight_is_multiplied_in(tmp_path, capsys, ending):
+    """One of ours or of anybody's, over weights that are not zero under it; a buffer of other values is none."""
+    state = {f"{name}.weight": torch.randn(3, 4) for name in "ab"} | {"a.weight_mask": torch.eye(3, 4).float()}
+    state["b.weight_mask"] = torch.full((3, 4), 2.0)
+    path = tmp_path / f"w.{ending}"
+    torch.save(state, path) if ending == "pt" else save_file(state, path)
+    model = nn.ModuleDict({name: nn.Linear(4, 3, bias=False) for name in "ab"})
+    weights.load(model, path)
+    assert model["a"].weight.equal(state["a.weight"] * state["a.weight_mask"])
+    assert model["b"].weight.equal(state["b.weight"]) and "1 mask multiplied in" in capsys.readouterr().err
+
+
 def test_what_torch_has_pruned_is_the_product(tmp_path):
     source = theirs()
     for module in (source[0], source[3]):

@@ -59,8 +59,11 @@ class Holdings:
     def _stored(self, run: plan.PlannedRun) -> Run | str:
         """Return the stored run, or the reason why it is missing."""
         damaged = False
-        others = (store.RunDirectory(place, "singleshot", run.directory.config) for place in self.args.store)
-        for held in (run.directory, *others):
+        first = run.directory
+        configs = (first.config, first.config | {"sparse_convolutions": True})  # which differ by rounding
+        places = (self.args.result_dir, *self.args.store)
+        others = (store.RunDirectory(place, "singleshot", config) for config in configs for place in places)
+        for held in (first, *(other for other in others if other.path != first.path)):
             if (result := held.whole()) is None:
                 damaged |= held.path.exists()
                 continue

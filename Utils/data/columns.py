@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from Utils.data.reading import composed
 from Utils.errors import UserError, guess
 from Utils.wording import listed
 
@@ -29,7 +30,7 @@ class Columns:
 
 
 def _plain(name: str) -> str:
-    return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
+    return " ".join(composed(name).lower().replace("_", " ").replace("-", " ").split())
 
 
 def _first(header: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -38,25 +39,29 @@ def _first(header: Sequence[str], known: Sequence[str]) -> list[str]:
     return [header[found[0][1]]] if found else []
 
 
-def _named(where: str, header: Sequence[str], name: str) -> str:
-    if name in header:
-        return name
-    raise UserError(f"{where}: no column is called {name!r}{guess(name, header)}; there are: {', '.join(header)}")
-
-
-def find(where: str, header: Sequence[str], label: str | None = None, texts: Sequence[str] | None = None) -> Columns:
-    """Return the columns to read; label, texts: those that the user names, None: to be found by their names.
+def find(
+    where: str, header: Sequence[str], label: str | None = None, texts: Sequence[str] | None = None, like: str = ""
+) -> Columns:
+    """Return the columns to read; label, texts: those that the user, or the file `like`, names; None: to be found.
 
     In a table of two columns, one that is known tells the other. `where` begins what a UserError says.
     """
+
+    def named(name: str) -> str:
+        same = [name] if name in header else [other for other in header if _plain(other) == _plain(name)]
+        if len(same) == 1:
+            return same[0]
+        hint = f", which {like} has" if like else guess(name, header)
+        raise UserError(f"{where}: no column is called {name!r}{hint}; there are: {', '.join(header)}")
+
     for mark, words in ((";", "semicolons; save it with commas"), ("\t", "tabs; call it .tsv")):
         if len(header) == 1 and mark in header[0]:
             raise UserError(f"{where}: its columns are separated by {words}")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise UserError(f"{where}: two columns are called {twice[0]!r}; rename one of them")
-    labels = [_named(where, header, label)] if label is not None else _first(header, LABELS)
-    wanted = [_named(where, header, name) for name in texts or ()]
+    labels = [named(label)] if label is not None else _first(header, LABELS)
+    wanted = [named(name) for name in texts or ()]
     rest = [name for name in header if name not in labels]
     if not wanted:
         wanted = [*_first(rest, HEADS), *_first(rest, TEXTS)]

@@ -148,7 +148,8 @@ def locate(dataset: Dataset, data_dir: Path, source: str = "auto", key: str | No
             return sample
     try:
         hashed, places = dataset.digest or files.sha256, located.paths
-        return replace(located, files={raw.called or raw.path: hashed(places[raw.path]) for raw in dataset.raw})
+        raws = sorted(dataset.raw, key=lambda raw: raw.path)
+        return replace(located, files={raw.called or raw.path: hashed(places[raw.path]) for raw in raws})
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}; make it readable or remove it") from error
 
@@ -159,7 +160,7 @@ def _missing(located: Located) -> list[RawFile]:
 
 
 def _there(dataset: Dataset, place: Path) -> bool:
-    return place.is_dir() if dataset.digest else place.is_file()
+    return place.is_dir() if dataset.folders else place.is_file()
 
 
 def _newest_entry(dataset: Dataset, data_dir: Path, key: str | None = None) -> Located | None:

@@ -75,7 +75,8 @@ class Dataset:
     configure: Callable[[Mapping[str, Any]], Dataset] | None = None
     # The folder that `path` of `raw` starts from, if it is not the data directory: the user's own data lies there.
     root: Path | None = None
-    digest: Callable[[Path], str] | None = None  # hash of a raw file's content, if it is a folder
+    digest: Callable[[Path], str] | None = None  # hash of a raw file's content, if not its SHA-256
+    folders: bool = False  # whether its raw files are folders
     # Unpacks all raw files from their archive, if it lies below the data directory.
     unpack: Callable[[Path], None] | None = None
     # Downloads all raw files below the data directory, if they have no url each. A file gets its final name only when

@@ -49,7 +49,7 @@ def lines(path: Path) -> Iterator[str]:
                 pass
             raise UserError(f"{path}:{number}: an empty line; each line needs a text, as its translation has one")
     if number == 0:
-        raise UserError(f"{path}: holds no lines; remove it to have it fetched again")
+        raise UserError(f"{path}: holds no lines; put a whole one there, or remove it if it was fetched")
 
 
 def pairs(source: Path, target: Path) -> Iterator[Pair]:
@@ -64,7 +64,7 @@ def pairs(source: Path, target: Path) -> Iterator[Pair]:
             longer, shorter = (source, target) if theirs is None else (target, source)
             raise UserError(
                 f"{longer}:{count + 1}: has no counterpart: {shorter.name} ends at line {count:,}, "
-                f"{longer.name} at line {count + rest:,}; fetch both again"
+                f"{longer.name} at line {count + rest:,}; complete the shorter file"
             )
         yield ours, theirs
         count += 1

@@ -1,10 +1,12 @@
 """Text files read line by line, plain or gzipped, with errors that name the file and the line."""
 
 import codecs
+import contextlib
 import csv
 import gzip
 import hashlib
 import io
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -47,13 +49,30 @@ def decoded(path: Path) -> Iterator[tuple[int, str]]:
     Lines end at line feeds only.
     Raises UserError for a damaged gzip file, and with the line for bytes that are not UTF-8.
     """
+    with _whole(path) as file:
+        yield from decoded_lines(path, file)
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """Open a file as `opened` does. Raises UserError if it is a gzip file that proves to be damaged."""
     try:
         with opened(path) as file:
-            yield from decoded_lines(path, file)
+            yield file
     except DAMAGE as error:
-        raise UserError(
-            f"{path}: not a whole gzip file ({error}); remove it to have it fetched again, or put a whole one there"
-        ) from error
+        advice = "put a whole one there, or remove it if it was fetched"
+        raise UserError(f"{path}: not a whole gzip file ({error}); {advice}") from error
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 hash of a file's content, unzipped. Raises UserError for a damaged gzip file."""
+    with _whole(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def composed(text: str) -> str:
+    """Return a text with its letters composed (NFC): one way to write "é", of two that look the same."""
+    return unicodedata.normalize("NFC", text)
 
 
 def decoded_lines(name: object, file: Iterable[bytes]) -> Iterator[tuple[int, str]]:

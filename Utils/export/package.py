@@ -77,12 +77,32 @@ def package(
     return {**about, "program": draft.program, "matrices": matrices, "layout": layout}, tensors
 
 
-def write(directory: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Path]:
-    """Write `model.<format>.json` and `.safetensors` into `directory`; return the two paths."""
+def preparation(data: Corpus) -> dict[str, Any]:
+    """Return how an input is made: the pixels' mean and deviation, or the tokenizer and the special words."""
+    found = {name: value for name, value in data.dataset.preparation.items() if isinstance(value, (str, int, list))}
+    for name in ("mean", "std"):
+        if (value := getattr(data.test, name, None)) is not None:
+            found[name] = [round(x, 6) for x in value.flatten().tolist()]
+    if "mean" in found:
+        found["formula"] = "(pixel - mean) / std by channel, pixels from 0 to 255"
+    return found
+
+
+def write(
+    directory: Path, about: Mapping[str, Any], tensors: Mapping[str, Tensor], words: Mapping[str, list[str]]
+) -> list[Path]:
+    """Write `model.<format>.json` and `.safetensors` into `directory`; return the paths.
+
+    words: vocabularies by name; if there are any, they are in a third file, `model.<format>.words.json`.
+    """
     path = directory / f"model.{about['format']}.json"
-    files.write_bytes(path.with_suffix(".safetensors"), content(tensors))
+    paths = [path, path.with_suffix(".safetensors")]
+    files.write_bytes(paths[1], content(tensors))
+    if words:
+        paths.append(path.with_suffix(".words.json"))
+        files.write_json(paths[2], words)
     files.write_json(path, about)
-    return [path, path.with_suffix(".safetensors")]
+    return paths
 
 
 def content(tensors: Mapping[str, Tensor]) -> bytes:

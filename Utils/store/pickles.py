@@ -177,5 +177,5 @@ def _laid(storage: Any, offset: Any, size: Any, stride: Any) -> Laid:
     count = of(Storage, storage).count
     end = offset + 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if 0 not in size and max(end, math.prod(size)) > count:
-        raise Refused("it has a tensor that is larger than its storage")
+        raise Refused("it has a tensor that is larger than its storage (expanded?); save it with .contiguous()")
     return Laid(storage, offset, size, stride)

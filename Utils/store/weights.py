@@ -58,7 +58,7 @@ def load(model: nn.Module, path: Path, masks: bool = False, name: str = "this mo
 
     The prefixes of torch's wrappers are left out, and what torch.nn.utils.prune has pruned is the product of its
     `<name>_orig` and `<name>_mask`.
-    masks: copy the masks too. A weight under a zero mask has no effect, whatever its value.
+    masks: copy the masks too; otherwise each is multiplied into its weight.
     name: of the model, for the error.
     head: the layer that stays as it is, with a note, if the file has none or one of another number of outputs.
     """
@@ -105,7 +105,9 @@ def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
         try:
             stored = load_file(path)
         except SafetensorError as error:
-            raise UserError(f"{path} is not a whole safetensors file ({error}); name another run") from error
+            raise UserError(
+                f"{path} is not a whole safetensors file ({error}); name a run, or a .safetensors, .pt or .pth file"
+            ) from error
     while prefix := next((one for one in WRAPPERS if stored and all(key.startswith(one) for key in stored)), None):
         if all(key.startswith(prefix) for key in wanted):
             break
@@ -117,10 +119,13 @@ def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
             raise UserError(f"{path}: {key} has shape {list(stored[key].shape)}, its mask {list(mask.shape)}")
         stored[key[:-5]] = stored[key] * mask.to(stored.pop(key).dtype)
         masked += int(not mask.all())
+    for key in [key for key in stored if key.endswith("_mask") and key not in wanted]:
+        weight, mask = stored.get(key[:-5]), stored[key]
+        if weight is not None and weight.shape == mask.shape and ((mask == 0) | (mask == 1)).all():
+            stored[key[:-5]] = weight * mask.to(weight.dtype)
+            masked += int(not stored[key[:-5]].equal(weight))
     if masked:
-        console.note(
-            f"{path}: {counted(masked, 'mask')} of torch.nn.utils.prune multiplied in; the weights are trained on"
-        )
+        console.note(f"{path}: {counted(masked, 'mask')} multiplied in; the weights are trained on")
     return stored
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -181,26 +182,41 @@ def read(stores: Iterable[str] | None, left_out: list[str] | None = None) -> lis
     """Read the runs `<store>/<experiment>/<name>/`, in order of stores and names; None: the default stores that exist.
 
     left_out: gets the directory of each run that is left out, with the reason; there is a warning of it as well.
-    Runs with equal settings count once. Raises UserError if a store does not exist, or if there is no run at all.
+    Runs with equal settings count once. The user's own data is called as by the first run on its content, with digits
+    behind it where other content has the same name: "rev-045850.csv". Raises UserError if a store does not exist, or if
+    there is no run at all.
     """
     folders = [Path(folder) for folder in (DEFAULT_STORES if stores is None else stores)]
     check_stores(stores or ())
-    result: dict[tuple[str, str], Run] = {}
-    names: dict[tuple[str, str], str] = {}  # of data sets by form and content; the first, if a file was renamed
+    found: list[tuple[tuple[str, str], Run]] = []  # each with the form and the content of its data set
     for path in directories(folders):
         run = _read(path)
         if isinstance(run, Run):
-            dataset = run.settings["dataset"]
-            first = names.setdefault((form(dataset), run.settings.get("data_key", dataset)), dataset)
-            run = replace(run, settings={**run.settings, "dataset": first})
-            result.setdefault((run.settings.get("experiment", path.parent.name), store.digest(run.settings)), run)
+            found.append((_content(run), run))
             continue
         console.warn(f"{path} is left out: {run}")
         if left_out is not None:
             left_out.append(f"{path.as_posix()}: {run}")
-    if not result:
+    if not found:
         raise UserError(f"no complete run below {', '.join(map(str, folders))}; make one, or name its --store")
+    names: dict[tuple[str, str], str] = {}
+    for content, run in found:
+        names.setdefault(content, run.settings["dataset"])
+    contents, result = Counter(names.values()), dict[tuple[str, str], Run]()
+    for content, run in found:
+        stem, _, kind = (name := names[content]).rpartition(".")
+        called = f"{stem}-{content[1][:6]}.{kind}" if contents[name] > 1 else name
+        run = replace(run, settings={**run.settings, "dataset": called})
+        result.setdefault((run.settings.get("experiment", run.path.parent.name), store.digest(run.settings)), run)
     return list(result.values())
+
+
+def _content(run: Run) -> tuple[str, str]:
+    """Return the form of the data set and a hash of its files; of what is not the user's own, the name alone."""
+    dataset = run.settings["dataset"]
+    if form(dataset) == dataset:
+        return dataset, ""
+    return form(dataset), store.digest(run.result.get("data", {}).get("files") or {"key": run.settings.get("data_key")})
 
 
 def directories(stores: Iterable[Path]) -> Iterator[Path]:

@@ -40,7 +40,10 @@ class _Side(Scattered):
     """A convolution with the weights that a mask leaves, whose values may change."""
 
     def __init__(self, numbers: Tensor, padding: tuple[int, ...]) -> None:
-        """numbers: of each weight its place in the layer's weight, from 1; 0 if the mask removes it. [O, I, h, w]"""
+        """Take what the mask leaves.
+
+        numbers: of each weight [O, I, h, w] its place in the layer's weight, from 1; 0 if the mask removes it.
+        """
         super().__init__(numbers.ne(0).float(), None, stride=(1, 1), padding=padding)
         self.places = numbers.flatten()[arranged(numbers)[0]] - 1
 

@@ -185,7 +185,7 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     return Dataset(
         name=name, title=name, kind="image", model_class="default", model="conv",
         raw=tuple(RawFile(folder, called=split or "images") for split, folder in folders.items()),
-        root=places.root(path), digest=digest,
+        root=places.root(path), digest=digest, folders=True,
         preparation={"pixels": "uint8", "orientation": "exif", **chosen}, configure=partial(dataset, name),
         read=partial(read, folders=folders, settings=chosen), splits=splits,
         shape=lambda prepared: tuple(prepared.tensors["train_pixels"].shape[1:]),

@@ -21,6 +21,9 @@ SPLITS = {
 }
 LANGUAGE = re.compile(r"(?P<stem>.+)\.(?P<language>[a-z]{2,3}([_-]\w+)?)")  # a parallel text, without .gz
 EXTENSIONS = {"csv", "tsv", "txt", "md", "zip", "gz", "tar", "tgz", "py", "log", "xml", "ini", "bak", "pdf"}
+# ending -> what to do with a file that is not read
+OTHERS = dict.fromkeys((".xlsx", ".xls", ".ods", ".parquet"), "save it as a .csv file")
+OTHERS |= {".json": "save it as .jsonl, one object a line"} | dict.fromkeys((".zip", ".tar", ".tgz"), "unpack it")
 LENGTH = 40  # of a name
 
 
@@ -137,6 +140,23 @@ def form(path: Path) -> str | None:
     return "pairs" if not path.is_file() and languages(path) else None
 
 
+def hint(path: Path) -> str:
+    """Return what to do about a file or folder that holds no data of a known form, if names tell it; else ""."""
+    if not path.is_dir():
+        both = _unzipped(path).with_suffix("")
+        if path.is_file() and languages(both):
+            return f"one half of a translation; give both as --dataset {path.parent if split_of(both.name) else both}"
+        return OTHERS.get(path.suffix.lower(), "") if path.is_file() else ""
+    inside = [entry for entry in _entries(path) if entry.is_file()]
+    if any(entry.suffix.lower() in IMAGES for entry in inside):
+        return "has images but no folder per class; put those of each class into one"
+    if found := [entry for entry in inside if table_form(entry)]:
+        ending = table_form(found[0])
+        names = listed([entry.name for entry in found])
+        return f"has {names}; call them train.{ending} and test.{ending}, or name one of them"
+    return ""
+
+
 def find(text: str) -> tuple[str, str] | None:
     """Return (name, absolute path) of the user's data, or None if nothing usable is there.
 
@@ -145,8 +165,11 @@ def find(text: str) -> tuple[str, str] | None:
     path = Path(text).expanduser().absolute()
     try:
         kind = form(path) if text else None
+        words = hint(path) if text and kind is None else ""
     except OSError as error:
         raise UserError(f"--dataset {text}: cannot read {error.filename}: {error.strerror}") from error
+    if words:
+        raise UserError(f"--dataset {text}: {words}")
     if kind is None:
         return None
     called = stem(path) if path.is_file() else path.name

@@ -48,6 +48,9 @@ def jsonl_rows(path: Path) -> Iterator[Fields]:
             continue
         try:
             found = json.loads(text)
+            if "\\u" in text:  # half of a character, as cutting leaves it, becomes U+FFFD
+                whole = json.dumps(found, ensure_ascii=False).encode("utf-16", "surrogatepass")
+                found = json.loads(whole.decode("utf-16", "replace"))
             wrong = "" if isinstance(found, dict) else 'not a JSON object, such as {"text": "...", "label": "..."}'
         except (ValueError, RecursionError) as error:
             wrong = f"not JSON ({getattr(error, 'msg', None) or type(error).__name__}); mend or remove it"
@@ -78,7 +81,7 @@ class Table:
     Empty rows are left out and counted. Raises UserError after the last row if some are bad: how many, and the first.
     """
 
-    def __init__(self, path: Path, label: str | None, texts: Sequence[str] | None) -> None:
+    def __init__(self, path: Path, label: str | None, texts: Sequence[str] | None, like: str = "") -> None:
         self.path = path
         self.rows = READERS[places.table_form(path)](path)
         line, header = next((row for row in self.rows if any(map(str.strip, row[1]))), (0, ()))
@@ -87,8 +90,8 @@ class Table:
         if not header:
             raise UserError(f"{path}: holds no rows")
         self.empty = 0
-        self.header = [name.strip() for name in header]
-        self.columns = columns.find(str(path), self.header, label, texts)
+        self.header = [reading.composed(name).strip() for name in header]
+        self.columns = columns.find(str(path), self.header, label, texts, like)
 
     def __iter__(self) -> Iterator[tuple[int, str, str, str]]:
         chosen: Columns = self.columns
@@ -104,12 +107,12 @@ class Table:
             elif len(row) != len(self.header):
                 wrong = f"{counted(len(row), 'column')}, but the first row names {len(self.header)}; "
                 wrong += "does a text with a separator lack its quotes?"
-            elif not (name := " ".join(row[label].split())):
+            elif not (name := reading.composed(" ".join(row[label].split()))):
                 wrong = f"no label in column {chosen.label!r}; mend or remove the row"
             elif (part := "" if split is None else places.split_of(row[split])) is None:
                 wrong = f"{row[split or 0][:20]!r} in column {chosen.split!r} is no split"
             else:
-                yield line, name, " ".join(row[place] for place in texts), part
+                yield line, name, reading.composed(" ".join(row[place] for place in texts)), part
                 continue
             bad, first = bad + 1, first or f"{self.path}:{line}: {wrong}"
         if bad:
@@ -130,9 +133,11 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
     encoding = Encoding(text.tokenizer(TOKENIZER))
     numbers: dict[str, int] = {}  # of the labels, in the order in which they are met
     met: dict[str, tuple[Path, int]] = {}  # where each is met first
-    labels, rows, empty, textless = array("i"), dict[str, array](), 0, 0
+    labels, rows, empty, textless, cut = array("i"), dict[str, array](), 0, 0, 0
+    trained = Table(paths[tables.get("train") or tables[""]], settings["label_column"], settings["text_columns"])
+    chosen = trained.columns
     for name, raw in tables.items():
-        table = Table(paths[raw], settings["label_column"], settings["text_columns"])
+        table = Table(paths[raw], chosen.label, chosen.texts, trained.path.name)
         before = len(labels)
         for line, label, content, part in table:
             number = numbers.setdefault(label, len(numbers))
@@ -140,17 +145,18 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
             rows.setdefault(name or part, array("q")).append(len(labels))
             labels.append(number)
             textless += not content.strip()
+            cut += "\ufffd" in label + content
             encoding.add(content)
         empty += table.empty
         if len(labels) == before:
             raise UserError(f"{table.path}: has a first row with names, and no row after it")
     classes = parts.in_order(numbers)
-    _check_classes(table, classes, len(labels))
+    _check_classes(trained, classes, len(labels))
     targets = np.argsort([numbers[label] for label in classes])[np.asarray(labels)]
     found = {name: np.asarray(of) for name, of in rows.items()}
     if not found.keys() & {"", "train"}:
-        raise UserError(f"{table.path}: no row of column {table.columns.split!r} is for training")
-    splits, held = parts.completed(table.path, found, targets, settings["split_seed"])
+        raise UserError(f"{trained.path}: no row of column {chosen.split!r} is for training")
+    splits, held = parts.completed(trained.path, found, targets, settings["split_seed"])
     for number in sorted(set(range(len(classes))).difference(targets[splits["train"]].tolist())):
         path, line = met[classes[number]]
         raise UserError(f"{path}:{line}: label {classes[number][:40]!r} is in no training row")
@@ -159,11 +165,11 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
     for name, (ids, offsets) in encoded.items():
         tensors |= {f"{name}_ids": torch.from_numpy(ids), f"{name}_offsets": torch.from_numpy(offsets)}
         tensors[f"{name}_targets"] = torch.from_numpy(targets[splits[name]])
-    chosen = table.columns
     of = " + ".join(map(repr, chosen.texts))
     note = f"{len(labels):,} rows, {len(classes)} classes ({listed(classes)}) from column {chosen.label!r}, "
     note += f"text from {of}{f', splits from {chosen.split!r}' if chosen.split else ''}; {held}"
     more = {f"{counted(textless, 'row')} without text": textless, f"{counted(empty, 'empty row')} left out": empty}
+    more[f"{counted(cut, 'row')} with U+FFFD, which stands for a lost character"] = cut
     notes = [note, *(words for words, number in more.items() if number)]
     count = {name: len(of) for name, of in splits.items()}
     return Prepared(tensors, count, {"text": words}, notes, {"classes": classes})
@@ -196,8 +202,8 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     return Dataset(
         name=name, title=name, kind="text", model_class="nlp", model="text-classification",
         raw=tuple(RawFile(raw, called=split or "table") for split, raw in tables.items()),
-        root=places.root(path), configure=partial(dataset, name),
-        preparation={"tokenizer": TOKENIZER, "specials": ["<unk>"], "min_freq": 1, **chosen},
+        root=places.root(path), digest=reading.sha256, configure=partial(dataset, name),
+        preparation={"tokenizer": TOKENIZER, "specials": ["<unk>"], "min_freq": 1, "normalised": "NFC", **chosen},
         read=partial(read, tables=tables, settings=chosen), splits=splits,
         shape=lambda prepared: (len(prepared.words["text"]),),
         classes=lambda prepared: prepared.lines["classes"],

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from Utils.data import parallel
+from Utils.data import parallel, reading
 from Utils.data.dataset import Dataset, Prepared, RawFile
 from Utils.data.own import parts, places
 from Utils.data.parallel import Pair
@@ -29,7 +29,8 @@ def read(
     from Utils.data import text
 
     def rows(split: str) -> Iterator[Pair]:
-        return parallel.pairs(*(paths[raw] for raw in texts[split]))
+        for ours, theirs in parallel.pairs(*(paths[raw] for raw in texts[split])):
+            yield reading.composed(ours), reading.composed(theirs)
 
     counts = [sum(1 for _ in rows(split)) for split in texts]
     ends = np.cumsum([0, *counts])
@@ -78,9 +79,9 @@ def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
             for split, pair in texts.items()
             for raw, language in zip(pair, (source, target), strict=True)
         ),
-        root=places.root(path),
+        root=places.root(path), digest=reading.sha256,
         evaluation="Utils.training.translation:Translation", configure=partial(dataset, name),
-        preparation=parallel.preparation((source, target)) | {"split_seed": seed},
+        preparation=parallel.preparation((source, target)) | {"split_seed": seed, "normalised": "NFC"},
         read=partial(read, texts=texts, languages=(source, target), seed=seed), splits=parallel.splits,
         shape=lambda prepared: (len(prepared.words[source]),),
         classes=lambda prepared: prepared.words[target],

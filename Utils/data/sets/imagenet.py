@@ -73,6 +73,7 @@ DATASET = Dataset(
     model="resnet18",
     raw=tuple(map(RawFile, FOLDERS.values())),
     digest=photographs.digest,
+    folders=True,
     preparation={"listed": 1},
     read=read,
     sample=sample,

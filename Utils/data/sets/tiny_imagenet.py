@@ -69,6 +69,7 @@ DATASET = Dataset(
     model="resnet18",
     raw=tuple(RawFile(folder, OF["archive"], OF["md5"]) for folder in FOLDERS.values()),
     digest=photographs.digest,
+    folders=True,
     preparation={"pixels": "uint8"},
     read=read,
     sample=sample,

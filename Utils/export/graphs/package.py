@@ -16,7 +16,7 @@ import onnxruntime
 
 from Utils.data.corpus import Corpus
 from Utils.errors import UserError
-from Utils.export import storage
+from Utils.export import package, storage
 from Utils.export.draft import Draft
 from Utils.export.formats import GRAPH_ONLY, graph_file
 from Utils.export.graphs import network, traced, translator
@@ -52,7 +52,7 @@ def made(draft: Draft, format: str, data: Corpus, values: str = "float32") -> tu
     use = USE[draft.kind].format(names.get("network"))
     about: dict[str, Any] = {"version": VERSION, "kind": draft.kind, "format": format, "values": values}
     about |= {"graphs": names, "opset": OPSET, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
-    about |= {"use": use, "inputs": {}, "outputs": {}, "preparation": preparation(data), "words": data.words}
+    about |= {"use": use, "inputs": {}, "outputs": {}, "preparation": package.preparation(data), "words": data.words}
     contents = {}
     for part, graph in built.items():
         ends = {side: _described(getattr(graph, side)) for side in ("inputs", "outputs")}
@@ -74,17 +74,6 @@ def _described(values: list[onnx.ValueInfoProto]) -> dict[str, str]:
         kind = value.type.tensor_type
         shape = ", ".join(dim.dim_param or str(dim.dim_value) for dim in kind.shape.dim)
         found[value.name] = f"{onnx.TensorProto.DataType.Name(kind.elem_type).lower()} [{shape}]: {value.doc_string}"
-    return found
-
-
-def preparation(data: Corpus) -> dict[str, Any]:
-    """Return how an input is made: the pixels' mean and deviation, or the tokenizer and the special words."""
-    found = {name: value for name, value in data.dataset.preparation.items() if isinstance(value, (str, int, list))}
-    for name in ("mean", "std"):
-        if (value := getattr(data.test, name, None)) is not None:
-            found[name] = [round(x, 6) for x in value.flatten().tolist()]
-    if "mean" in found:
-        found["formula"] = "(pixel - mean) / std by channel, pixels from 0 to 255"
     return found
 
 
