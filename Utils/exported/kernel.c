@@ -6,7 +6,7 @@
 #include <immintrin.h>
 #endif
 #ifdef _OPENMP
-#include <omp.h>
+int omp_get_thread_num(void);
 #else
 static int omp_get_thread_num(void) { return 0; }
 #endif
@@ -44,8 +44,8 @@ typedef struct {
 
 /* `count` runs of all outputs. They begin at in[...] in x less the tap, and at at[...] in y, an output's plane having
  * `step` floats; if `joined`, they lie side by side in x. From tile to tile the sums are in `held`, side by side, as
- * the caches would not hold so many places of y, which are written past them if `past`. Where there are few runs, each has several sums, as a multiplication
- * would wait for the one before. */
+ * the caches would not hold so many places of y, which are written past them if `past`. Where there are few runs, each
+ * has several sums, as a multiplication would wait for the one before. */
 static inline __attribute__((always_inline)) void
 some(int count, int each, int joined, const float *x, const int64_t *in, const int64_t *at, float *y, int64_t step,
      int past, Run *held, const Weights *of)

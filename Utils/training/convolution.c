@@ -3,7 +3,7 @@
  */
 #include <stdint.h>
 #ifdef _OPENMP
-#include <omp.h>
+int omp_get_thread_num(void);
 #else
 static int omp_get_thread_num(void) { return 0; }
 #endif
