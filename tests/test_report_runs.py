@@ -5,9 +5,10 @@ import json
 import pytest
 from stores import TODAY, add, fill
 
+from Experiments.reporting import results_tables
 from Utils import quality
 from Utils.errors import UserError
-from Utils.study import runs, tasks
+from Utils.study import paper, runs, tasks
 
 
 @pytest.fixture
@@ -213,6 +214,19 @@ def test_a_training_without_a_dense_run_is_not_main_beside_one_that_has_one(plac
     task = only_task(place)
     assert task.unlike_paper == "amp bf16" and task.values("rand", 1.0) == {"1": 83.0}
     assert task.values("synflow", 1.0) == {}
+
+
+def test_a_cell_that_only_another_precision_fills_says_which(place):
+    """Both ways around: what is main is in float32 here, and then in bf16, which has a dense run."""
+    more = {**TODAY["cifar10"], "model": "vgg16", "model_class": "lottery"}
+    add(place, "cifar10", "rand", 1.0, 1, 10.0, **more)
+    add(place, "cifar10", "grasp", 0.1, 1, 13.39, amp="bf16", **more)
+    for rand, grasp in (("", " bf16"), (" fp32", "")):
+        (table,) = results_tables.beside_paper(paper.read().image_table, [only_task(place)])
+        cells = {(row[0], name): cell for row in table.rows for name, cell in zip(table.header, row, strict=True)}
+        assert cells["1", "Rand, ours"] == f"10.00 (1){rand}"
+        assert cells["0.1", "GraSP, ours"] == f"13.39 (1){grasp}"
+        add(place, "cifar10", "rand", 0.0, 1, 86.0, amp="bf16", **more)
 
 
 def test_runs_of_the_defaults_before_are_apart_and_named(place):

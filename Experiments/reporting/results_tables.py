@@ -9,11 +9,12 @@ from typing import Any
 from Experiments.reporting import benchmark, speed
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import DASH, Table, spread
+from Utils import load
 from Utils.quality import METRICS
 from Utils.study.paper import PaperTable
 from Utils.study.runs import Run
 from Utils.study.statistics import Interval, interval
-from Utils.study.tasks import MAIN, Task, Variant, in_order, label, plain, pruner_title
+from Utils.study.tasks import MAIN, Task, Variant, encoded, in_order, label, plain, pruner_title
 
 SHOWN = 3  # example translations
 RUNS = ("directory", "task", "setting", "pruner", "compression", "seed", "figure", "commit")  # of the list of runs
@@ -62,11 +63,12 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
         row = [f"{c:g}"]
         for pruner in pruners:
             value = printed.cells.get((c, pruner))
-            mean = _figure(printed, task, pruner, c)
+            mean, precision = _figure(printed, task, pruner, c)
             if pruner in printed.pruners:
                 row.append(DASH if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:g}")
-            row.append(spread(mean, FORMS[printed.figure]))
-            records.append({"compression": c, "pruner": pruner, "paper": value, **_numbers(mean)})
+            row.append(" ".join(filter(None, (spread(mean, FORMS[printed.figure]), precision))))
+            where = {"compression": c, "pruner": pruner, "paper": value}
+            records.append({**where, **_numbers(mean), "precision": precision})
         rows.append(row)
     header = ["compression"]
     for pruner in pruners:
@@ -79,12 +81,19 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
     return Table(name, printed.title, header, rows, records, " ".join(filter(None, notes)))
 
 
-def _figure(printed: PaperTable, task: Task | None, pruner: str, compression: float) -> Interval | None:
-    """Return ours beside a cell of the paper's; the dense network's is the same for all pruners."""
+def _figure(printed: PaperTable, task: Task | None, pruner: str, compression: float) -> tuple[Interval | None, str]:
+    """Return ours beside a cell of the paper's; the dense network's is the same for all pruners.
+
+    If there is none in the task's precision, it is that of another precision, with its name.
+    """
     if task is None:
-        return None
+        return None, ""
     variant = printed.variant(pruner) if compression > 0.0 else MAIN
-    return interval(task.values(pruner, compression, variant, printed.figure).values())
+    for precision in ("", *load.PRECISIONS):
+        more = (("amp", encoded(precision)),) if precision else ()
+        if values := task.values(pruner, compression, tuple(sorted((*variant, *more))), printed.figure):
+            return interval(values.values()), precision.replace("off", "fp32")
+    return None, ""
 
 
 def _points(task: Task, variant: Variant = MAIN) -> Iterable[tuple[str, float]]:
