@@ -58,6 +58,7 @@ class Task(NamedTuple):
 
 
 CIFAR, MNIST = Task((3, 32, 32), 10, 64, 4), Task((1, 28, 28), 10, 64, 20)
+LONGER = Task((3, 32, 32), 10, 256, 8)  # for what arranges its weights before the first step of an epoch
 MULTI30K = Task((19214,), 10837, 128, 2)
 
 
@@ -76,8 +77,8 @@ CASES = (
     Case(CIFAR, "lottery", "vgg16-bn", "synflow", 100, 1.0),
     Case(CIFAR, "lottery", "vgg16-bn", "synflow", 100, 2.0),
     Case(CIFAR, "lottery", "vgg16-bn", "rand", 1, 1.0),
-    Case(CIFAR, "lottery", "vgg16", "rand", 1, 1.0, sparse_convolutions=True),
-    Case(CIFAR, "lottery", "vgg16", "rand", 1, 2.0, sparse_convolutions=True),
+    Case(LONGER, "lottery", "vgg16", "rand", 1, 1.0, sparse_convolutions=True),
+    Case(LONGER, "lottery", "vgg16", "rand", 1, 2.0, sparse_convolutions=True),
     Case(CIFAR, "lottery", "resnet20", "rand", 1, 1.0),
     Case(MNIST, "default", "fc", "rand", 1, 1.0),
     Case(MNIST, "default", "conv", "rand", 1, 2.0),
