@@ -68,11 +68,8 @@ def run(args: Namespace) -> list[Path]:
 
         uses = {size: exporter.use(data, size, torch.device("cpu")) for size in measured.SIZES}
         about, stored = package.package(draft, args.format, uses, args.values)
-        export, size, write = (
-            exported.build(about, stored, package.CHECKED),
-            storage.size(stored),
-            partial(package.write, words=data.words),
-        )
+        export, size = exported.build(about, stored, package.CHECKED), storage.size(stored)
+        write = partial(package.write, words=data.words)
         about["preparation"] = package.preparation(data)
         user = "the folder Utils/exported loads them"
     difference = package.checked(model, export, data, draft.kind, args.values)

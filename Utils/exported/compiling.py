@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+FOLDER = Path(__file__).parent  # of the headers
 FLAGS = ("-O3", "-march=native", "-fPIC")
 
 
@@ -56,7 +57,7 @@ def _compiled(sources: Sequence[Path], compiler: str, flags: Sequence[str]) -> P
     """Return the library's path. Raises OSError or CalledProcessError if it can be made nowhere."""
     made_by = str(Path(compiler).resolve().stat().st_mtime_ns)
     decides = "\0".join([compiler, made_by, *flags, _processor()]).encode()
-    code = b"\0".join(source.read_bytes() for source in sources)
+    code = b"\0".join(source.read_bytes() for source in (*sources, *sorted(FOLDER.glob("*.h"))))
     name = f"{hashlib.sha256(code + decides).hexdigest()[:32]}.so"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pruned-networks"
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def _compiled(sources: Sequence[Path], compiler: str, flags: Sequence[str]) -> P
         with tempfile.TemporaryDirectory(dir=cache) as place:
             made, parts = Path(place) / name, [str(Path(place) / f"{source.stem}.o") for source in sources]
             pairs = zip(sources, parts, strict=True)
-            compiling = [[compiler, *flags, "-c", "-o", part, str(source)] for source, part in pairs]
+            compiling = [[compiler, *flags, f"-I{FOLDER}", "-c", "-o", part, str(source)] for source, part in pairs]
             # OpenMP's functions are not linked: they are found in torch's library.
             linking = [compiler, "-shared", "-o", str(made), *parts]
             for words in (*compiling, linking):

@@ -4,19 +4,11 @@
  * lanes. w is 1, or a multiple of a register; each exported function is compiled for some such w.
  */
 #include <math.h>
-#include <stdint.h>
 #include <string.h>
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
 
-#ifdef __AVX512F__
-enum { LANES = 16, RUNS = 4 };
-#else
-enum { LANES = 8, RUNS = 2 };
-#endif
-enum { NARROW = 16, WIDE = 64, OUTPUTS = 6, WORDS = 16 * OUTPUTS, MANY = 10 * WORDS, PAD = 64 };
-typedef float Run __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#include "runs.h"
+
+enum { RUNS = LANES / 4, NARROW = 16, WIDE = 64, OUTPUTS = 6, WORDS = 16 * OUTPUTS, MANY = 10 * WORDS, PAD = 64 };
 typedef int32_t Whole __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef uint32_t Bytes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int16_t Short __attribute__((vector_size(4 * LANES), aligned(4), may_alias));

@@ -1,33 +1,20 @@
 /* Sums of a few numbers of many: y[o] = bias[o] + sum over k of weight[k] * x[tap[k] ...], for runs of floats that lie
  * side by side. What is not a weight costs nothing. The accumulators of UNROLL runs stay in registers.
  */
-#include <stdint.h>
-#ifdef __AVX__
-#include <immintrin.h>
-#endif
-#ifdef _OPENMP
-int omp_get_thread_num(void);
-#else
-static int omp_get_thread_num(void) { return 0; }
-#endif
+#include "runs.h"
 
 /* PAST_CACHES writes a run without reading the place into the caches first; until FENCE other threads may not see it. */
 #ifdef __AVX512F__
-enum { LANES = 16 };
 #define PAST_CACHES(place, run) _mm512_stream_ps((float *)(place), (__m512)(run))
-#else
-enum { LANES = 8 };
+#define FENCE _mm_sfence()
+#elif defined(__AVX__)
 #define PAST_CACHES(place, run) _mm256_stream_ps((float *)(place), (__m256)(run))
-#endif
-#ifdef __AVX__
 #define FENCE _mm_sfence()
 #else
-#undef PAST_CACHES
 #define PAST_CACHES(place, run) (*(place) = (run))
 #define FENCE
 #endif
 enum { UNROLL = 8, LARGE = 1 << 16 }; /* LARGE: runs of an output that the caches would not keep for its reader */
-typedef float Run __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 int lanes(void) { return LANES; }
 

@@ -41,18 +41,6 @@ class _Plan:
     written: Tensor
 
 
-def arranged(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the places of the weights in [O, I, h, w] that are not 0, by tile of inputs and then by output.
-
-    Beside them is the number of weights of each tile and output, tile by tile.
-    """
-    (outputs, inputs), size = weight.shape[:2], weight.shape[2:].numel()
-    each = max(1, TILE // size)  # inputs of a tile
-    places = weight.flatten().nonzero().flatten()
-    tile = places // size % inputs // each * outputs + places // (size * inputs)
-    return places[tile.argsort(stable=True)], tile.bincount(minlength=-(-inputs // each) * outputs)
-
-
 class Scattered(Form):
     """A convolution with each weight that is left, for many outputs at a time.
 
@@ -64,10 +52,14 @@ class Scattered(Form):
         _, self.inputs, *self.kernel = weight.shape
         self.stride: Sequence[int] = self.how["stride"]
         self.padding: Sequence[int] = self.how["padding"]
-        order, counts = arranged(weight)
-        self.tiles = len(counts) // self.outputs
-        ends = F.pad(counts.cumsum(0), (1, 0)).int()
-        place = (order % weight[0].numel()).int()  # of each weight's input
+        size = self.kernel[0] * self.kernel[1]
+        each = max(1, TILE // size)  # inputs of a tile
+        self.tiles = -(-self.inputs // each)
+        order = weight.flatten().nonzero().flatten()
+        tile = order // size % self.inputs // each * self.outputs + order // (size * self.inputs)
+        order = order[tile.argsort(stable=True)]
+        ends = F.pad(tile.bincount(minlength=self.tiles * self.outputs).cumsum(0), (1, 0)).int()
+        place = (order % (size * self.inputs)).int()  # of each weight's input
         # Taps: of each weight, the place of the number that it is multiplied with for the first output.
         self.ends, self.values, self.place, self.taps = self.hold(
             ends, weight.flatten()[order], place, torch.empty_like(place)

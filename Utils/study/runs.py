@@ -206,7 +206,8 @@ def read(stores: Iterable[str] | None, left_out: list[str] | None = None) -> lis
     for content, run in found:
         stem, _, kind = (name := names[content]).rpartition(".")
         called = f"{stem}-{content[1][:6]}.{kind}" if contents[name] > 1 else name
-        run = replace(run, settings={**run.settings, "dataset": called})
+        if called != run.settings["dataset"]:  # a run that is replaced has to read its figures again
+            run = replace(run, settings={**run.settings, "dataset": called})
         result.setdefault((run.settings.get("experiment", run.path.parent.name), store.digest(run.settings)), run)
     return list(result.values())
 

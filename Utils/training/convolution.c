@@ -1,20 +1,9 @@
 /* Gradients of a convolution's weights that are left. That of a weight is the sum of the products of its output's
  * gradient with what it has read, over all runs of floats that lie side by side.
  */
-#include <stdint.h>
-#ifdef _OPENMP
-int omp_get_thread_num(void);
-#else
-static int omp_get_thread_num(void) { return 0; }
-#endif
+#include "runs.h"
 
-#ifdef __AVX512F__
-enum { LANES = 16 };
-#else
-enum { LANES = 8 };
-#endif
 enum { UNROLL = 8, GROUP = 32 }; /* sums side by side; runs that are added up before the lanes of a sum are */
-typedef float Run __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 int group(void) { return GROUP; }
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from Layers import layers
 from Utils.errors import UserError
 from Utils.exported import compiling, kernel
-from Utils.exported.scattered import Scattered, arranged
+from Utils.exported.scattered import Scattered
 
 SOURCE = Path(__file__).with_suffix(".c")
 DENSITY = 0.2  # largest share of weights of the channels in use; above it, the whole product is quicker
@@ -44,8 +44,9 @@ class _Side(Scattered):
 
         numbers: of each weight [O, I, h, w] its place in the layer's weight, from 1; 0 if the mask removes it.
         """
-        super().__init__(numbers.ne(0).float(), None, stride=(1, 1), padding=padding)
-        self.places = numbers.flatten()[arranged(numbers)[0]] - 1
+        super().__init__(numbers, None, stride=(1, 1), padding=padding)
+        self.places = self.values.sub_(1)
+        self.values = torch.empty(len(self.places))
 
     def take(self, weight: Tensor, bias: Tensor | None = None) -> None:
         """Take the values of the layer's weight and bias."""
