@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from statistics import median
 from typing import Any
 
+from Experiments.handout.entries import precision
 from Experiments.reporting import benchmark, speed
 from Experiments.reporting.study import Study
 from Experiments.reporting.table import DASH, Table, spread
@@ -63,12 +64,12 @@ def _beside(printed: PaperTable, task: Task | None, name: str) -> Table:
         row = [f"{c:g}"]
         for pruner in pruners:
             value = printed.cells.get((c, pruner))
-            mean, precision = _figure(printed, task, pruner, c)
+            mean, other = _figure(printed, task, pruner, c)
             if pruner in printed.pruners:
                 row.append(DASH if value is None else f"{value:.2f}" if value >= 0.1 else f"{value:g}")
-            row.append(" ".join(filter(None, (spread(mean, FORMS[printed.figure]), precision))))
+            row.append(" ".join(filter(None, (spread(mean, FORMS[printed.figure]), other))))
             where = {"compression": c, "pruner": pruner, "paper": value}
-            records.append({**where, **_numbers(mean), "precision": precision})
+            records.append({**where, **_numbers(mean), "precision": other})
         rows.append(row)
     header = ["compression"]
     for pruner in pruners:
@@ -89,10 +90,10 @@ def _figure(printed: PaperTable, task: Task | None, pruner: str, compression: fl
     if task is None:
         return None, ""
     variant = printed.variant(pruner) if compression > 0.0 else MAIN
-    for precision in ("", *load.PRECISIONS):
-        more = (("amp", encoded(precision)),) if precision else ()
+    for amp in ("", *load.PRECISIONS):
+        more = (("amp", encoded(amp)),) if amp else ()
         if values := task.values(pruner, compression, tuple(sorted((*variant, *more))), printed.figure):
-            return interval(values.values()), precision.replace("off", "fp32")
+            return interval(values.values()), amp and precision(amp)
     return None, ""
 
 
