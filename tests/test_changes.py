@@ -5,7 +5,9 @@ import torch
 
 from Layers.pairs import BOS, EOS
 from Utils.data import changes
-from Utils.data.examples import Images, Part, Sentences, Texts, framed
+from Utils.data.examples import Images, Sentences, Texts, framed
+from Utils.data.photographs import Photographs
+from Utils.errors import UserError
 
 LENGTHS = [3, 1, 7, 2, 5]
 
@@ -132,9 +134,11 @@ def test_targets_stay_and_a_seed_repeats(name, make):
     assert len(one) == len(make())
 
 
-def test_an_unknown_kind_is_named():
-    with pytest.raises(TypeError, match="no rows of Part"):
-        changes.rows(Part(_texts(), torch.arange(2)))
+@pytest.mark.parametrize("name", changes.CHANGES)
+def test_inputs_that_stay_in_their_files_are_one_clear_line(name, tmp_path):
+    one = Photographs(["a.JPEG"], tmp_path, torch.zeros(1, dtype=torch.int64), torch.zeros(1), torch.ones(1))
+    with pytest.raises(UserError, match="stay in their files cannot be changed"):
+        _changed(name, one, 1)
 
 
 def test_rarity_is_the_logarithm_of_ranks():

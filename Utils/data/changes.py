@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from Utils.data.examples import Examples, Images, Sentences, Texts, framed, rows_of
+from Utils.errors import UserError
 
 TILE = 4  # rows and columns of an image's tile
 
@@ -35,8 +36,8 @@ class Rows:
 
 @singledispatch
 def rows(examples: Examples) -> Rows:
-    """Return the inputs of the examples as rows. Raises TypeError for examples of an unknown kind."""
-    raise TypeError(f"no rows of {type(examples).__name__}")
+    """Return the inputs of the examples as rows. Raises UserError for examples that are not held in memory."""
+    raise UserError("test inputs that stay in their files cannot be changed; choose a run on other data")
 
 
 @rows.register
