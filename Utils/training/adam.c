@@ -210,22 +210,20 @@ ALWAYS sum(int wide, const int64_t *indices, int64_t entries, const float *rows,
 }
 
 /* Bag b has the entries offsets[b] up to the next one's. Write to output, [bags, width], the sum or mean of the rows
- * that its indices name, to owner, [entries], the bag of each entry, and to scale, [bags], what an entry counts in its
- * bag. Return 0; -1 if offsets or indices are wrong. */
+ * that its indices name, and to scale, [bags], what an entry counts in its bag. Return 0; -1 if offsets or indices are
+ * wrong. */
 int64_t bags(const int64_t *indices, int64_t entries, const int64_t *offsets, int64_t bags, const float *rows,
-             int64_t height, int64_t width, int mean, int64_t *owner, float *scale, float *output, int threads)
+             int64_t height, int64_t width, int mean, float *scale, float *output, int threads)
 {
     for (int64_t b = 0; b < bags; b++) {
         int64_t end = b + 1 < bags ? offsets[b + 1] : entries;
         if ((b == 0 && offsets[b]) || offsets[b] > end || end > entries)
             return -1;
         scale[b] = mean && end > offsets[b] ? 1 / (float)(end - offsets[b]) : 1;
-        for (int64_t p = offsets[b]; p < end; p++) {
-            owner[p] = b;
-            if (indices[p] < 0 || indices[p] >= height)
-                return -1;
-        }
     }
+    for (int64_t p = 0; p < entries; p++)
+        if (indices[p] < 0 || indices[p] >= height)
+            return -1;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t b = 0; b < bags; b++) {
         int64_t begin = offsets[b], count = (b + 1 < bags ? offsets[b + 1] : entries) - begin, l = 0;
@@ -238,41 +236,29 @@ int64_t bags(const int64_t *indices, int64_t entries, const int64_t *offsets, in
     return 0;
 }
 
-/* Of some columns: what the entries of one row add to its gradient. */
-ALWAYS gather(int wide, const int64_t *order, int64_t entries, const int64_t *owner, const float *scale,
-              const float *gradient, int64_t width, float *output)
+/* The gradient of these sums or means, [height, width], where slopes, [bags, width], is that of an entry in each bag:
+ * a row's entries are added in their order, by one thread. owner, [entries], and ends, [height], are of any content. */
+void spread(const int64_t *indices, int64_t entries, const int64_t *offsets, int64_t bags, const float *slopes,
+            int64_t height, int64_t width, int64_t *owner, int64_t *ends, float *output, int threads)
 {
-    float sums[WIDE];
-    for (int l = 0; l < wide; l++)
-        sums[l] = 0;
-    for (int64_t k = 0; k < entries; k++) {
-        int64_t bag = owner[order[k]];
-        for (int l = 0; l < wide; l++)
-            sums[l] = fmaf(scale[bag], gradient[bag * width + l], sums[l]);
+    for (int64_t row = 0; row < height; row++)
+        ends[row] = 0;
+    for (int64_t p = 0; p < entries; p++)
+        ends[indices[p]]++;
+    for (int64_t row = 0, before = 0, count; row < height; row++, before += count) {
+        count = ends[row];
+        ends[row] = before; /* where its entries begin; each that is put there moves it on */
     }
-    for (int l = 0; l < wide; l++)
-        output[l] = sums[l];
-}
-
-/* The gradient of these sums or means by rows, written to output where a row has entries. order: the entries sorted by
- * their index. A row's entries are added in it, by one thread. */
-void spread(const int64_t *indices, int64_t entries, const int64_t *owner, const float *scale, const int64_t *order,
-            const float *gradient, int64_t width, float *output, int threads)
-{
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int t = 0; t < threads; t++) {
-        int64_t at = entries * t / threads, end = entries * (t + 1) / threads, next;
-        while (at > 0 && at < entries && indices[order[at]] == indices[order[at - 1]])
-            at++;
-        for (; at < end; at = next) {
-            int64_t row = indices[order[at]], l = 0;
-            for (next = at + 1; next < entries && indices[order[next]] == row;)
-                next++;
-            float *to = output + row * width;
-            for (; l + WIDE <= width; l += WIDE)
-                gather(WIDE, order + at, next - at, owner, scale, gradient + l, width, to + l);
-            if (l < width)
-                gather(width - l, order + at, next - at, owner, scale, gradient + l, width, to + l);
-        }
+    for (int64_t b = 0; b < bags; b++)
+        for (int64_t p = offsets[b], end = b + 1 < bags ? offsets[b + 1] : entries; p < end; p++)
+            owner[ends[indices[p]]++] = b;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 64)
+    for (int64_t row = 0; row < height; row++) {
+        int64_t begin = row ? ends[row - 1] : 0, count = ends[row] - begin, l = 0;
+        float *to = output + row * width;
+        for (; l + WIDE <= width; l += WIDE)
+            sum(WIDE, owner + begin, count, slopes + l, width, 1, to + l);
+        if (l < width)
+            sum(width - l, owner + begin, count, slopes + l, width, 1, to + l);
     }
 }

@@ -34,7 +34,6 @@ class Compiled(Rows):
         for name in state.keys() - {"step"}:
             state[name] = state[name].contiguous()
         super().begin_at(state, group)
-        self.bags: list[tuple[Tensor, ...]] = []  # of lookups since the last step: what their gradient needs
 
     def _tabulate(self, count: int) -> None:
         super()._tabulate(count)
@@ -94,38 +93,22 @@ class Compiled(Rows):
         to = self.limit.data_ptr(), loops.threads(value.numel())
         loops.library().finish(self.table, *before, *shares, self.step, *self._rule(self.step), *to)
 
-    def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
-        """Return the bags [B, d], a copy of a leaf whose gradient `_collect` gives to the rows.
-
-        Bags of a masked table, and maxima, are left to torch.
-        """
-        looked_up = self.pending and self.pending[-1][-1] is table and ids.dim() == 1 and mode != "max"
-        if not looked_up or offsets is None or offsets.dtype != torch.int64 or not offsets.numel():
-            return super().bag(ids, table, offsets, mode)
-        offsets, owner = offsets.contiguous(), torch.empty_like(ids)
+    def _bags(self, ids: Tensor, table: Tensor, offsets: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+        offsets = offsets.contiguous()
         bags, scale = table.new_empty(offsets.numel(), table.shape[1]), table.new_empty(offsets.numel())
         of = ids.data_ptr(), ids.numel(), offsets.data_ptr(), offsets.numel(), table.data_ptr(), *table.shape
-        to = owner.data_ptr(), scale.data_ptr(), bags.data_ptr(), loops.threads(ids.numel() * table.shape[1])
+        to = scale.data_ptr(), bags.data_ptr(), loops.threads(ids.numel() * table.shape[1])
         if loops.library().bags(*of, mode == "mean", *to):
-            return super().bag(ids, table, offsets, mode)  # which says what is wrong
-        self.bags.append((table, ids, owner, scale, bags.requires_grad_()))
-        return bags.clone()
+            return super()._bags(ids, table, offsets, mode)  # which says what is wrong
+        return bags, scale
 
-    def forget(self) -> None:
-        super().forget()
-        self.bags = []
-
-    def _collect(self) -> tuple[tuple[Tensor, ...], Tensor] | None:
-        for table, ids, owner, scale, bags in self.bags:
-            if bags.grad is None:
-                continue
-            gradient, slopes, order = torch.zeros_like(table), bags.grad.contiguous(), ids.sort().indices  # as torch
-            of = ids.data_ptr(), ids.numel(), owner.data_ptr(), scale.data_ptr(), order.data_ptr()
-            threads = loops.threads(ids.numel() * table.shape[1])
-            loops.library().spread(*of, slopes.data_ptr(), table.shape[1], gradient.data_ptr(), threads)
-            table.grad = gradient if table.grad is None else table.grad + gradient
-        self.bags = []
-        return super()._collect()
+    def _spread(self, ids: Tensor, offsets: Tensor, slopes: Tensor, rows: int) -> Tensor:
+        offsets, width = offsets.contiguous(), slopes.shape[1]
+        gradient, owner, ends = slopes.new_empty(rows, width), torch.empty_like(ids), ids.new_empty(rows)
+        of = ids.data_ptr(), ids.numel(), offsets.data_ptr(), offsets.numel(), slopes.data_ptr(), rows, width
+        to = owner.data_ptr(), ends.data_ptr(), gradient.data_ptr(), loops.threads(ids.numel() * width)
+        loops.library().spread(*of, *to)
+        return gradient
 
 
 def kind(weight: Tensor) -> type[Rows]:

@@ -23,8 +23,8 @@ SIGNATURES = {
     "distinct": "pnnppp",
     "begin": "ppnpnnpfpppi",
     "finish": "ppnppppffnnppi",
-    "bags": "pnpnpnnipppi",
-    "spread": "pnppppnpi",
+    "bags": "pnpnpnnippi",
+    "spread": "pnpnpnnpppi",
 }
 
 

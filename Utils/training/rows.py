@@ -112,6 +112,7 @@ class Rows:
         self.limit = torch.empty_like(self.weight)
         self.last = torch.empty(self.weight.shape[0], dtype=torch.int64)
         self.pending: list[tuple[Tensor, ...]] = []  # results of `begin` for lookups since the last step
+        self.bags: list[tuple[Tensor, ...]] = []  # of lookups since the last step: what their gradient needs
         self.current = True  # every row is up to date with the present step
         self.anchored = False  # the limits agree with the weight and with the learning rate `lr`
         self.lr = 0.0
@@ -199,10 +200,15 @@ class Rows:
 
     def forget(self) -> None:
         """Drop all lookups since the last step, with their gradients."""
-        self.pending = []
+        self.pending, self.bags = [], []
 
     def _collect(self) -> tuple[tuple[Tensor, ...], Tensor] | None:
         """Return what `begin` gave, and the gradient [U, d], for all differentiated lookups since the last step."""
+        for table, ids, offsets, scale, bags in self.bags:
+            if bags.grad is not None:
+                gradient = self._spread(ids, offsets, bags.grad * scale.unsqueeze(1), table.shape[0])
+                table.grad = gradient if table.grad is None else table.grad + gradient
+        self.bags = []
         lookups = [(lookup, lookup[-1].grad) for lookup in self.pending if lookup[-1].grad is not None]
         self.pending = []
         if len(lookups) < 2:
@@ -255,8 +261,36 @@ class Rows:
         self.last.index_fill_(0, rows, self.step)
 
     def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
-        """Return the bags [B, d] of the rows of `table` that `ids` [N] name, as torch's embedding_bag."""
-        return F.embedding_bag(ids, table, offsets, mode=mode)
+        """Return the bags [B, d] of the rows of `table` that `ids` [N] name, as torch's embedding_bag.
+
+        It is a copy of a leaf whose gradient `_collect` gives to the rows. Bags of a masked table, and maxima, are left
+        to torch.
+        """
+        looked_up = self.pending and self.pending[-1][-1] is table and ids.dim() == 1 and mode != "max"
+        if not looked_up or offsets is None or offsets.dtype != torch.int64 or not offsets.numel() or not ids.numel():
+            return F.embedding_bag(ids, table, offsets, mode=mode)
+        with torch.no_grad():
+            bags, scale = self._bags(ids, table, offsets, mode)
+        self.bags.append((table, ids, offsets, scale, bags.requires_grad_()))
+        return bags.clone()
+
+    def _bags(self, ids: Tensor, table: Tensor, offsets: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+        """Return the sums or means [B, d], and what an entry counts in its bag [B]."""
+        bags = F.embedding_bag(ids, table, offsets, mode=mode)
+        lengths = _lengths(offsets, ids).to(bags.dtype)
+        return bags, 1 / lengths.clamp_min(1) if mode == "mean" else torch.ones_like(lengths)
+
+    def _spread(self, ids: Tensor, offsets: Tensor, slopes: Tensor, rows: int) -> Tensor:
+        """Return the gradient of the rows [rows, d]: each is the sum of its entries' slopes, in their order.
+
+        slopes: of an entry in each bag, [B, d].
+        """
+        owner = torch.repeat_interleave(_lengths(offsets, ids))[ids.sort(stable=True).indices]
+        return torch.segment_reduce(slopes[owner], "sum", lengths=ids.bincount(minlength=rows))
+
+
+def _lengths(offsets: Tensor, ids: Tensor) -> Tensor:
+    return F.pad(offsets, (0, 1), value=ids.numel()).diff()
 
 
 class ByRows(Over):
