@@ -260,17 +260,19 @@ class Workshop:
         changed = progress.mask_updates
         if args.ignore_masks == "none":
             self.pruner.apply_mask()  # momentum from before pruning still moves masked weights
+        costs = metrics.flop(self.model, data.shape, self.device)
         table = metrics.summary(
             self.model,
             self.pruner.scores,
-            metrics.flop(self.model, data.shape, self.device),
+            costs,
             lambda module: generator.prunable(module, *building.prunable_kinds(args)),
         )
         parameters, flops = metrics.totals(table)
+        unknown = metrics.uncounted(self.model, costs)
         result = {
             **results.described(args, data),
             "parameters": parameters,
-            "flops": flops,
+            "flops": {**flops, **({"not_counted": unknown} if unknown else {})},
             **progress.points,
             "per_tensor": table.to_dict("records"),
             "dead": (not changed and progress.dead) or self._find_dead(),

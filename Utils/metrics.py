@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,16 +14,23 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from Layers import layers, probe
-from Layers.attached import CONVOLUTION, NORMS, Attached, attached
+from Layers.attached import CONVOLUTION, NORMS, TABLES, Attached, attached
 from Layers.attention import MultiheadAttention
 from Layers.fast.products import products_kept
 from Layers.modes import modes_kept
 from Layers.reading import of
 
+STEPS = (nn.RNNBase, nn.RNNCellBase, nn.Bilinear)  # layers all of whose parameters work once at each position
 
-def _flops(module: nn.Module, inputs: tuple, output: Tensor) -> dict[str, int]:
-    """Count the multiply-adds of one layer for one example, by parameter. A bias costs one per unit and position."""
-    size = output.numel()
+
+def _flops(module: nn.Module, inputs: tuple, named: Mapping[str, Any], output: Any) -> dict[str, int]:
+    """Count the multiply-adds of one layer for one example, by parameter; those that are not known are left out.
+
+    named: the inputs that were given by name. A bias costs one per unit and position.
+    """
+    while isinstance(output, tuple) and output:  # a recurrent layer's first is the data of all steps, packed or not
+        output = output[0]
+    size, inputs = output.numel() if isinstance(output, Tensor) else 0, (*inputs, *named.values())
     if isinstance(module, nn.Linear):
         flops = {"weight": size * module.in_features, "bias": size}
     elif isinstance(module, CONVOLUTION):
@@ -31,15 +39,24 @@ def _flops(module: nn.Module, inputs: tuple, output: Tensor) -> dict[str, int]:
     elif isinstance(module, (*NORMS, *layers.IDENTITIES)):
         flops = dict.fromkeys(("weight", "bias"), size)
     elif isinstance(module, (MultiheadAttention, nn.MultiheadAttention)):
-        each = size // module.embed_dim  # positions; each is taken to be a key and a value as well
-        flops = {name: each * p.numel() for name, p in module.named_parameters(recurse=False) if "proj" in name}
-    else:  # an embedding is looked up, which costs no multiplication
+        queries, key = size // module.embed_dim, named.get("key", inputs[1])
+        keys = key.numel() // key.shape[-1]  # and as many values
+        # in_proj is three of a size, one below the other; bias_k is one more key.
+        thirds = {"i": queries + 2 * keys, "q": 3 * queries, "b": 0}
+        own = module.named_parameters(recurse=False)
+        flops = {name: p.numel() * thirds.get(name[0], 3 * keys) // 3 for name, p in own}
+    elif isinstance(module, STEPS):
+        steps = size and size // output.shape[-1]
+        flops = {name: p.numel() * steps for name, p in module.named_parameters(recurse=False)}
+    elif isinstance(module, TABLES):  # looked up, which costs no multiplication
+        flops = {"weight": 0}
+    else:
         flops = {}
-    return {name: flops.get(name, 0) for name, _ in module.named_parameters(recurse=False)}
+    return {name: flops[name] for name, _ in module.named_parameters(recurse=False) if name in flops}
 
 
 class _Reads(TorchFunctionMode):
-    """A mode that calls `count(module's path, inputs, output)` for products with a layer's weight outside the layer."""
+    """A mode that calls `count(path, inputs, inputs by name, output)` for products with a layer's weight outside it."""
 
     def __init__(self, model: nn.Module, count: Callable) -> None:
         super().__init__()
@@ -52,8 +69,10 @@ class _Reads(TorchFunctionMode):
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         output = function(*args, **(kwargs or {}))
-        if function is F.linear and id(args[1]) in self.readers:
-            self.count(self.readers[id(args[1])], args, output)
+        if function is F.linear:
+            weight = (dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {}))["weight"]
+            if id(weight) in self.readers:
+                self.count(self.readers[id(weight)], args, {}, output)
         return output
 
 
@@ -61,43 +80,48 @@ class _Reads(TorchFunctionMode):
 def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | str) -> dict[str, dict[str, int]]:
     """Count the multiply-adds of one example in the dense model: {module: {parameter: count}}.
 
-    Every module that holds parameters is listed. Counts follow the Synaptic Flow code. Each time that it is called, a
-    Linear or Conv2d costs its weights times the positions of its output, a bias one per unit and position. In a
-    translation model one source and one target position are counted. Attention's products without weights are not
-    counted.
+    Parameters whose cost is not known, and those of layers that are never called, are left out. Counts follow the
+    Synaptic Flow code. Each time that it is called, a Linear or Conv2d costs its weights times the positions of its
+    output, a recurrent layer times its steps, a bias one per unit and position. In a translation model one source and
+    one target position are counted. Attention's products without weights are not counted.
     """
     total: dict[str, dict[str, int]] = defaultdict(dict)
     modules, inside = dict(model.named_modules()), Counter[str]()
 
-    def count(name: str, inputs: tuple, output: Any) -> None:
+    def count(name: str, inputs: tuple, named: Mapping[str, Any], output: Any) -> None:
         module = modules[name]
-        first = output[0] if isinstance(output, tuple) else output
-        for parameter, flops in _flops(module, inputs, first).items():
+        for parameter, flops in _flops(module, inputs, named, output).items():
             total[name][parameter] = total[name].get(parameter, 0) + flops
         if isinstance(module, nn.MultiheadAttention):  # torch's own reads the weights of its last layer
-            count(f"{name}.out_proj" if name else "out_proj", (), first)
+            count(f"{name}.out_proj" if name else "out_proj", (), {}, output)
 
-    def leave(name: str, inputs: tuple, output: Any) -> None:
+    def leave(name: str, _: nn.Module, *call: Any) -> None:
         inside[name] -= 1
-        count(name, inputs, output)
+        count(name, *call)
 
     hooks = []
     for name, module in modules.items():
         if any(True for _ in module.parameters(recurse=False)):
             hooks.append(module.register_forward_pre_hook(lambda *_, name=name: inside.update([name])))
-            hooks.append(module.register_forward_hook(lambda _, i, o, name=name: leave(name, i, o)))
+            hooks.append(module.register_forward_hook(partial(leave, name), with_kwargs=True))
     try:
         with modes_kept(model), ExitStack() as stack:
             # Attached layers may be read from outside: each weight is then one tensor, by which it is known.
             if attached(model):
                 stack.enter_context(products_kept(model))
-                stack.enter_context(_Reads(model, lambda name, i, o: None if inside[name] else count(name, i, o)))
+                stack.enter_context(_Reads(model, lambda name, *call: None if inside[name] else count(name, *call)))
             model.eval()
             model(probe.ones(model, input_shape, device))
     finally:
         for hook in hooks:
             hook.remove()
     return total
+
+
+def uncounted(model: nn.Module, flops: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return the names of the parameters whose multiply-adds are not known. flops: the result of `flop`."""
+    known = {id(model.get_submodule(path)._parameters[name]) for path, costs in flops.items() for name in costs}
+    return [name for name, parameter in model.named_parameters() if id(parameter) not in known]
 
 
 def summary(

@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 from collections import Counter
+from functools import partial
 
 import nets
 import numpy as np
@@ -13,9 +14,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import Layers
 from Layers import layers
+from Layers.attention import MultiheadAttention
 from Models.matched import MatchedMLP, MatchedTransformer
 from Models.mlp import conv, fc
 from Models.text import TextClassificationModel
@@ -93,7 +96,7 @@ class Again(nn.Module):
 
     def forward(self, data):
         data = self.c(nn.functional.avg_pool2d(self.c(data), 4)).mean((2, 3))
-        return nn.functional.linear(self.h(self.h(self.h(data))), self.h.weight)
+        return nn.functional.linear(self.h(self.h(self.h(data))), weight=self.h.weight)
 
 
 @pytest.mark.parametrize("attached", [False, True])
@@ -102,6 +105,87 @@ def test_a_layer_costs_each_of_its_calls(attached):
     found = metrics.flop(model, (3, 8, 8), nets.CPU)
     assert found["c"] == {"weight": 81 * (64 + 4), "bias": 3 * (64 + 4)}
     assert found["h"] == {"weight": 9 * (3 + attached), "bias": 3 * 3 + 3 * attached}
+
+
+class Calls(nn.Module):
+    """A layer that is called in some way on six positions: [B, 6, 4] -> whatever it returns."""
+
+    def __init__(self, layer, call):
+        super().__init__()
+        self.layer, self.call = layer, call
+
+    def forward(self, data):
+        return self.call(self.layer, data)
+
+
+def five_packed(layer, data):
+    return layer(pack_padded_sequence(data, torch.tensor([5]), batch_first=True, enforce_sorted=False))[1]
+
+
+def cell_by_cell(cell, data):
+    state = None
+    for step in data.unbind(1):
+        state = cell(step, state)
+    return state
+
+
+GATES = {nn.RNN: 1, nn.GRU: 3, nn.LSTM: 4}
+CALLS = {  # multiply-adds by hand: those of a step or position, times how many there are
+    **{
+        f"{kind.__name__}{' packed' * (steps == 5)}": (
+            partial(kind, 4, 5, 2, batch_first=True, bidirectional=True),
+            five_packed if steps == 5 else lambda layer, data: layer(data)[0],
+            steps * 2 * gates * 5 * ((4 + 5 + 2) + (10 + 5 + 2)),
+        )
+        for kind, gates in GATES.items()
+        for steps in (5, 6)
+    },
+    "cells": (lambda: nn.LSTMCell(4, 5), cell_by_cell, 6 * 4 * 5 * (4 + 5 + 2)),
+    "bilinear": (lambda: nn.Bilinear(4, 4, 3), lambda layer, data: layer(data, data), 6 * (3 * 4 * 4 + 3)),
+    "cross": (
+        lambda: nn.MultiheadAttention(4, 2, batch_first=True),
+        lambda layer, data: layer(data[:, :1], data, data)[0],
+        (1 + 6 + 6 + 1) * 20,  # a query, keys, values, an output
+    ),
+    "cross by name": (
+        lambda: nn.MultiheadAttention(4, 2, kdim=3, vdim=2, bias=False, batch_first=True),
+        lambda layer, data: layer(value=data[..., :2], key=data[..., :3], query=data[:, :2]),
+        2 * 16 + 6 * 12 + 6 * 8 + 2 * 16,
+    ),
+    "of this project": (
+        lambda: MultiheadAttention(4, 2),
+        lambda layer, data: layer(data[:, :2], memory=data),
+        (2 + 6 + 6 + 2) * 20,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("attached", [False, True])
+def test_flops_of_steps_and_of_attention_to_something_else_by_hand(name, attached):
+    make, call, cost = CALLS[name]
+    model = Calls(make(), call)
+    found = metrics.flop(Layers.attach(model) if attached else model, (6, 4), nets.CPU)
+    assert sum(sum(costs.values()) for costs in found.values()) == cost
+    assert metrics.uncounted(model, found) == []
+
+
+def test_parameters_of_no_known_cost_are_named():
+    """A scale that a network applies itself, a weight that a hook makes, and a layer that returns a table."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.first = nn.Parameter(torch.ones(4)), nn.Linear(4, 4)
+            self.hooked = nn.utils.spectral_norm(nn.Linear(4, 3))
+
+        def forward(self, data):
+            return {"logits": self.hooked(self.first(data) * self.scale)}
+
+    model = nn.Sequential(Scaled())
+    found = metrics.flop(model, (4,), nets.CPU)
+    assert found == {"0.first": {"weight": 16, "bias": 4}, "0.hooked": {"bias": 3}}
+    assert metrics.uncounted(model, found) == ["0.scale", "0.hooked.weight_orig"]
 
 
 def test_flop_leaves_no_trace():

@@ -315,6 +315,7 @@ def test_a_model_that_cannot_be_searched_for_dead_units_is_run_reported_and_audi
 def test_a_weight_that_a_hook_makes_is_trained_and_refused_by_the_export(cli, net, sample_data):
     run = cli(f"{MNIST} --pruner mag --post-epochs 1 --compression 0.5 --prune-bias --model {net}:Spectral")
     assert run.code == 0 and "weights without masks, which are not pruned: 1 (Linear, 7,840)" in run.err
+    assert "FLOPs do not count what uses of these cost: 1.weight_orig\n" in run.out
     code, _, err = calls.ask(f"--experiment export --format dense --run {run.path}", sample_data)
     assert code == 2 and "export does not know the step 1, a Linear of this kind" in err
 
