@@ -200,7 +200,7 @@ def drawn(
         left = metrics.totals(metrics.summary(model, {}, flops, lambda module: False))[1]
         yield {
             "compression": compression, "classes": len(cut.alive), "emptied": len(cut.tensors),
-            "flop_sparsity": left["kept"] / left["total"],
+            "flop_sparsity": left["kept"] / max(1, left["total"]),
             "signal": signal.share(signal.spread(model, inputs(), device), dense),
             "kept_by_tie": pruner.by_tie / max(1, pruner.stats()[0]),
         }  # fmt: skip

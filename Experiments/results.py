@@ -92,7 +92,7 @@ def text(
         ]
     for label, figures in (("Parameter", result["parameters"]), ("FLOP", result["flops"])):
         kept, total = figures["kept"], figures["total"]
-        parts.append(f"{label} Sparsity: {kept}/{total} ({kept / total:.4f})")
+        parts.append(f"{label} Sparsity: {kept}/{total} ({kept / max(1, total):.4f})")
     if unknown := result["flops"].get("not_counted"):
         parts.append(f"FLOPs do not count what uses of these cost: {listed(unknown)}")
     prunable = result["parameters"]["prunable"]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from Layers import layers
+from Layers.attached import attach
 from Layers.bags import Bags
 from Layers.reading import Raw
 from Pruners import dead
@@ -257,6 +258,44 @@ def test_drafts_leave_the_model_as_it_was():
     assert not model.training
 
 
+class Reads(nn.Module):
+    """A perceptron that multiplies by the weights of its layers itself; `last` is what it does with the last one."""
+
+    def __init__(self, last):
+        super().__init__()
+        self.first, self.second, self.out = nn.Linear(48, 6), nn.Linear(6, 6), nn.Linear(6, 10)
+        self.last = last
+
+    def forward(self, data):
+        hidden = torch.relu(nn.functional.linear(data.flatten(1), self.first.weight, self.first.bias))
+        return self.last(torch.relu(self.second(hidden)), self.out)
+
+
+def linear(hidden, layer):
+    return nn.functional.linear(hidden, weight=layer.weight)
+
+
+def product(hidden, layer):
+    return hidden @ layer.weight.T
+
+
+@torch.no_grad()
+def test_a_weight_that_forward_reads_itself_is_exported_and_the_model_left_as_it_was():
+    model, data = attach(nets.drawn(0, Reads, linear)).eval(), examples((3, 4, 4))
+    nets.mask_at_random(model, 0.4)
+    before = set(vars(model))
+    for _ in range(2):
+        whole = trace.draft(model)
+        for draft in (whole, dead_units.compact(whole, zeros((3, 4, 4)))):
+            assert near(exported.Network(draft.program, draft.tensors, {})(data), model(data))
+    model.last = product
+    with pytest.raises(
+        UserError, match="matmul with a tensor that forward reads itself, such as the weight of a layer"
+    ):
+        trace.draft(model)
+    assert set(vars(model)) == before
+
+
 class Doubtful(nn.Module):
     """Branches on what it is given: nothing that a list of operations can say."""
 
@@ -275,12 +314,16 @@ class Doubtful(nn.Module):
             return self.fc(data) + torch.zeros(int(data.shape[0]), 2)
         if self.kind == "number":
             return self.fc(data) + 1.0
+        if self.kind == "own":
+            return self.fc.weight
+        if self.kind == "fixed":
+            return data + self.fc(torch.ones(1, 4)) @ torch.ones(2, 4)
         if self.kind == "twice":
             return self.fc(data), data
         return self.fc(self.fc.weight @ data.T)
 
 
-@pytest.mark.parametrize("kind", ["branch", "sine", "weight", "loop", "size", "number", "twice"])
+@pytest.mark.parametrize("kind", ["branch", "sine", "weight", "loop", "size", "number", "twice", "own", "fixed"])
 def test_a_model_beyond_the_operations_is_refused_in_one_line(kind):
     with pytest.raises(UserError, match="export does not know") as refused:
         trace.draft(Doubtful(kind))

@@ -223,6 +223,22 @@ def run_of(place, sample_data, source):
 
 
 @needs_onnx
+@torch.no_grad()
+def test_a_network_that_reads_a_weight_itself_goes_out_after_other_formats(sample_data, tmp_path):
+    run = run_of(
+        tmp_path,
+        sample_data,
+        "from torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.out = nn.Linear(784, 10)\n\n"
+        "    def forward(self, data):\n        return data.flatten(1) @ self.out.weight.T + self.out.bias\n",
+    )
+    code, out, err = ask(f"--experiment export --run {run} --format sparse", sample_data)
+    assert (code, out) == (2, "") and "a tensor that forward reads itself" in err and "_constant" not in err
+    code, out, err = ask(f"--experiment export --run {run} --format onnx-dense", sample_data)
+    assert (code, err) == (0, "") and "largest difference" in out and (run / "model.dense.onnx").is_file()
+
+
+@needs_onnx
 def test_a_size_that_the_exporter_has_fixed_is_one_line(sample_data, tmp_path):
     run = run_of(
         tmp_path,

@@ -129,8 +129,8 @@ def checked(model: nn.Module, export: nn.Module, data: Corpus, kind: str, values
         if kind != GRAPH_ONLY:
             raise
         raise UserError(
-            f"the graph that torch makes of this model computes something else on {CHECKED} examples; a size that "
-            "forward takes by len() or int() is fixed in it: take it from x.shape"
+            f"the graph that torch makes of this model computes something else on {CHECKED} examples. If forward "
+            "takes a size by len() or int(), that is fixed in the graph: take it from x.shape"
         ) from error
 
 

@@ -6,6 +6,7 @@ an entry to `LAYERS` or `FUNCTIONS`.
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections import Counter
 from collections.abc import Callable
@@ -42,30 +43,37 @@ class Unknown(UserError):
 
 def draft(model: nn.Module) -> Draft:
     """Return the draft of a network in eval mode, [B, ...] -> [B, classes]. Raises Unknown if it is not supported."""
+    root = copy.copy(model)  # what forward reads itself becomes an attribute
     try:
-        graph = _Tracer().trace(model)
+        graph = _Tracer().trace(root)
     except Exception as error:  # tracing runs the model's own code, which may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise Unknown(f"what {type(model).__name__} does with its input ({reason})") from error
     found = Draft("network", [], {})
     named: dict[fx.Node, str] = {}  # the value that a node gives
+    read: dict[fx.Node, Tensor] = {}  # what forward reads itself: a weight, or what it makes of one
     with torch.no_grad():
         for node in graph.nodes:
             if node.op == "output":
-                if not isinstance(node.args[0], fx.Node):
-                    raise Unknown(f"the several outputs of {type(model).__name__}")
+                if not isinstance(node.args[0], fx.Node) or node.args[0] in read:
+                    raise Unknown(f"what {type(model).__name__} returns")
                 found.program.append({"output": named[node.args[0]]})
+            elif node.op == "get_attr":
+                read[node] = operator.attrgetter(str(node.target))(root)
             else:
-                named[node] = _lower(found, node, named, model)
+                named[node] = _lower(found, node, named, read, model)
     result = _fold_scales(found, found.program.pop()["output"])
     if not found.program or found.program[-1]["output"] != result:
         raise Unknown(f"a {type(model).__name__} that computes what it does not return")
     return found
 
 
-def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Module) -> str:
+def _lower(
+    found: Draft, node: fx.Node, named: dict[fx.Node, str], read: dict[fx.Node, Tensor], model: nn.Module
+) -> str:
     """Add the operation of a node to the program and return the name of its value."""
-    sources = [named[arg] for arg in node.args if isinstance(arg, fx.Node)]
+    sources = [named[arg] for arg in node.args if isinstance(arg, fx.Node) and arg in named]
+    given = any(arg in read for arg in node.all_input_nodes)
     if node.op == "placeholder":
         return "data"
     if node.op == "call_function" and node.target is getattr:
@@ -74,16 +82,20 @@ def _lower(found: Draft, node: fx.Node, named: dict[fx.Node, str], model: nn.Mod
         module = model.get_submodule(str(node.target))
         kind = next((known for known in LAYERS if isinstance(module, known)), None)
         made = module._forward_pre_hooks or hasattr(module, "parametrizations")  # a weight that is no parameter
-        step = None if kind is None or made else LAYERS[kind](module)
+        step = None if kind is None or made or given else LAYERS[kind](module)
     else:
         try:
-            step = FUNCTIONS.get(node.target, lambda *_: None)(*node.args[len(sources) :], *node.kwargs.values())
+            others = (*node.args[len(sources) :], *node.kwargs.values())
+            known = (read.get(arg, arg) if isinstance(arg, fx.Node) else arg for arg in others)
+            step = FUNCTIONS.get(node.target, lambda *_: None)(*known)
         except TypeError:  # a known function with arguments that its entry does not take
             step = None
     if step is None:
         what = getattr(node.target, "__name__", node.target)
         if node.op == "call_module":
             what = f"{node.target}, a {getattr(module, '_stock', type(module)).__name__} of this kind"
+        if given:
+            what = f"{what} with a tensor that forward reads itself, such as the weight of a layer"
         raise Unknown(f"the step {what}")
     if not step:
         return sources[0]
@@ -110,6 +122,13 @@ def _given(**tensors: Tensor | None) -> dict[str, Tensor]:
 
 def _linear(module: nn.Linear | nn.Conv2d) -> dict[str, Any]:
     return {"op": "linear", "tensors": _given(**{name: layers.masked(module, name) for name in ("weight", "bias")})}
+
+
+def _read(weight: Tensor, bias: Tensor | None = None) -> dict[str, Any] | None:
+    """Return the product with a weight that forward reads itself."""
+    tensors = _given(weight=weight, bias=bias)
+    known = all(isinstance(tensor, Tensor) for tensor in tensors.values()) and weight.dim() == 2
+    return {"op": "linear", "tensors": tensors} if known else None
 
 
 def _conv(module: nn.Conv2d) -> dict[str, Any] | None:
@@ -173,6 +192,7 @@ LAYERS: dict[type[nn.Module], Callable[[Any], dict[str, Any] | None]] = {
 """Type of layer: function that returns the operation with its tensors, {} for the identity, None if unsupported."""
 
 FUNCTIONS: dict[Any, Callable[..., dict[str, Any] | None]] = {
+    F.linear: _read,
     F.relu: lambda inplace=False: {"op": "relu"},
     torch.relu: lambda: {"op": "relu"},
     "relu": lambda: {"op": "relu"},

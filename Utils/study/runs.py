@@ -71,7 +71,7 @@ class Run:
             "metric": final[self.metric.key],
             "density": parameters["prunable_kept"] / parameters["prunable"],
             "parameter_sparsity": parameters["kept"] / parameters["total"],
-            "flop_sparsity": flops["kept"] / flops["total"],
+            "flop_sparsity": flops["kept"] / max(1, flops["total"]),
             **{f"final_{key}": value for key, value in final.items()},
         }
         if (best := self.best_epoch) is not None and self.metric.key in best:
