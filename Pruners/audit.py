@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from Layers.attached import attach
 from Pruners import dead
@@ -21,7 +22,9 @@ from Pruners.untouched import untouched
 
 ACTS, LEAKS, IGNORED, UNREACHED = "acts", "leaks", "ignored", "not reached"
 FAULTS = (LEAKS, IGNORED)
-ROUNDING = 1e-5  # largest change of an output, relative to the largest output, that says nothing
+# Largest change of an output that says nothing, as shares of how much examples differ and of the largest output. A deep
+# network's outputs may differ by a billionth alone, beside its last bias.
+ROUNDING = {torch.float64: (1e-11, 1e-14), torch.float32: (0.0, 1e-5)}
 MODES = {"train": (True, True), "eval": (False, True), "inference": (False, False)}  # training, with gradients
 PRUNED = "_orig"  # the end of a parameter's name in torch.nn.utils.prune
 
@@ -171,9 +174,12 @@ class Trial:
 
     def changes(self, mode: str, *changes: tuple[Tensor, Tensor]) -> bool:
         """Return whether the output changes, by more than rounding, if these tensors have these values."""
+        usual = self.usual[mode]
         with _with(*changes):
-            moved = (self.run(mode) - self.usual[mode]).abs().max()
-        return not moved <= ROUNDING * self.usual[mode].abs().max()
+            moved = (self.run(mode) - usual).abs().max()
+        of_spread, of_largest = ROUNDING.get(usual.dtype, ROUNDING[torch.float32])
+        spread = (usual.double() - usual.double().mean(0)).abs().max()
+        return not moved <= of_spread * spread + of_largest * usual.abs().max()
 
     def verdict(self, found: Found, mode: str) -> str:
         """Return what becomes of a mask in this mode."""
@@ -189,14 +195,34 @@ class Trial:
         return UNREACHED
 
 
+def _wide(value: Any) -> Any:
+    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """Return a copy in float64, which takes inputs of any floating type."""
+    plain = [value for module in model.modules() for value in _plain(module).values()]  # torch copies leaves alone
+    twin = copy.deepcopy(model, {id(value): _wide(value.detach().clone()) for value in plain})
+    twin.register_forward_pre_hook(lambda _, inputs: tree_map(_wide, inputs))
+    return twin.double()
+
+
 def audit(model: nn.Module, call: Callable[[nn.Module], Any]) -> list[Entry]:
     """Try each mask of a model in each mode.
 
     call: calls the model on a batch, and returns its output, a tensor.
-    In the trial every weight is moved a little, so that none is zero, and set back. A mask `acts` if the output changes
-    with it. It `leaks` if moreover what it has set to zero reaches the output, is `ignored` if only its weight changes
-    the output, and `not reached` if neither does. Raises ValueError as `Trial` does.
+    The trial is of a copy in float64, unless the model computes in another type alone. There every weight is moved a
+    little, so that none is zero. A mask `acts` if the output changes with it. It `leaks` if moreover what it has set to
+    zero reaches the output, is `ignored` if only its weight changes the output, and `not reached` if neither does.
+    Raises ValueError as `Trial` does.
     """
+    try:
+        return _audit(_twin(model), call)
+    except Exception:  # the model's own code may raise anything at another type
+        return _audit(model, call)
+
+
+def _audit(model: nn.Module, call: Callable[[nn.Module], Any]) -> list[Entry]:
     found = list(masks(model, call))
     with _moved(model, found):
         trial = Trial(model, call)
@@ -217,8 +243,7 @@ def disconnected(model: nn.Module, shape: Sequence[int], call: Callable[[nn.Modu
     call: as of `masks`.
     The search is made in a copy, in which the masks lie where those of this project do.
     """
-    plain = [value for module in model.modules() for value in _plain(module).values()]
-    twin = copy.deepcopy(model, {id(value): value.detach().clone() for value in plain})  # torch copies leaves alone
+    twin = _twin(model)
     known = list(masks(model, call))
     if any(not hasattr(type(found.module), "reading") for found in known):
         attach(twin)

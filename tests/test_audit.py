@@ -1,5 +1,6 @@
 """The mask auditor: what it says of masks that act, leak, are ignored or not reached, in any model."""
 
+import copy
 import json
 from collections import Counter
 from functools import partial
@@ -140,6 +141,31 @@ def test_what_nothing_reaches_is_no_fault():
     assert set(entries["unused.weight"].verdicts.values()) == {"not reached"}
     assert set(entries["0.weight"].verdicts.values()) == {"not reached"} and not entries["0.weight"].fault
     assert set(entries["2.weight"].verdicts.values()) == {"acts"} and entries["2.weight"].kept == 0
+
+
+def test_a_mask_that_changes_the_output_by_a_billionth_acts():
+    """Against brute force in float64: a deep network of sigmoids, with one layer of no weights."""
+
+    def deep() -> nn.Sequential:
+        return nn.Sequential(*(part for _ in range(14) for part in (nn.Linear(8, 8), nn.Sigmoid())), nn.Linear(8, 3))
+
+    model = Layers.attach(nets.drawn(0, deep))
+    model[4].weight_mask.zero_()
+    truth, data = copy.deepcopy(model).double(), TOKENS.double()
+    usual, wanted = truth(data), {}
+    for name, mask in truth.named_buffers():
+        mask.copy_(1 - mask)
+        wanted[name.removesuffix("_mask")] = "not reached" if truth(data).equal(usual) else "acts"
+        mask.copy_(1 - mask)
+    assert Counter(wanted.values()) == {"not reached": 4, "acts": 26}
+    assert verdicts(model) == {name: [verdict] * 3 for name, verdict in wanted.items()}
+
+
+@pytest.mark.parametrize("cast", ["float", "to"])
+def test_a_network_that_computes_in_one_type_alone_is_tried_in_it(cast):
+    change = torch.Tensor.float if cast == "float" else lambda hidden: hidden.to(torch.float32)
+    found = verdicts(Layers.attach(nets.drawn(0, partial(Cast, change))), torch.randn(4, 5))
+    assert set(map(tuple, found.values())) == {("acts",) * 3} and len(found) == 6
 
 
 def test_the_model_is_left_as_it_was():
