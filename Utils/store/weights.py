@@ -15,7 +15,9 @@ from Utils.wording import counted
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TORCH = (".pt", ".pth")  # files of torch.save; others are safetensors
+TORCH = (".pt", ".pth")  # files of torch.save
+BEGINS = (b"PK\3\4", b"\x80")  # and what such a file begins with, whatever it is called
+POINTER = b"version https://git-lfs"  # what the place of a file that Git LFS has not fetched begins with
 WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
 
 
@@ -97,7 +99,12 @@ def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     masked = 0
-    if path.suffix in TORCH:
+    with path.open("rb") as file:
+        begin = file.read(len(POINTER))
+    if begin == POINTER:
+        raise UserError(f"{path} is a pointer of Git LFS, not the file itself; fetch that with `git lfs pull`")
+    plain = begin[8:9] == b"{"  # after the length of a safetensors file's header
+    if path.suffix in TORCH or (begin.startswith(BEGINS) and not plain):
         from Utils.store import torchfile  # not needed for our own files
 
         stored = torchfile.read(path)
@@ -105,9 +112,8 @@ def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
         try:
             stored = load_file(path)
         except SafetensorError as error:
-            raise UserError(
-                f"{path} is not a whole safetensors file ({error}); name a run, or a .safetensors, .pt or .pth file"
-            ) from error
+            what = f"whole safetensors file ({error})" if plain else ".safetensors, .pt or .pth file"
+            raise UserError(f"{path} is not a {what}; name a run, or a .safetensors, .pt or .pth file") from error
     while prefix := next((one for one in WRAPPERS if stored and all(key.startswith(one) for key in stored)), None):
         if all(key.startswith(prefix) for key in wanted):
             break
