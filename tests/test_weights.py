@@ -40,7 +40,7 @@ def refusal(state: dict, path) -> str:
     return message
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "model.", "net.backbone."])
 @pytest.mark.parametrize("suffix", ["pt", "pth", "safetensors"])
 def test_a_plain_model_is_taken_as_torch_calls_its_parts(tmp_path, prefix, suffix):
     """Against torch's own wrappers' names."""
@@ -152,13 +152,24 @@ def test_a_mask_of_another_shape_makes_no_product(tmp_path):
     ("state", "words"),
     [
         ({"net.0.weight": torch.ones(1)}, ["no 0.bias"]),
-        ({f"net.{key}": value for key, value in theirs().state_dict().items()}, ["no 0.bias (but net.0.bias)"]),
+        (
+            {f"net.{key}": value for key, value in theirs().state_dict().items()} | {"loss.weight": torch.ones(2)},
+            ["no 0.bias (but net.0.bias)"],
+        ),
         ({**theirs().state_dict(), "3.wieght": torch.ones(2)}, ["has 3.wieght [2]", "net has no 3.wieght"]),
     ],
 )
 def test_a_name_that_does_not_fit_comes_with_the_near_one(tmp_path, state, words):
     message = refusal(state, tmp_path / "x.pt")
     assert all(word in message for word in words), message
+
+
+def test_a_file_of_old_torch_has_no_batches_counted(tmp_path):
+    source, model = theirs().eval(), ours().eval()
+    torch.save({k: v for k, v in source.state_dict().items() if k != "1.num_batches_tracked"}, tmp_path / "x.pt")
+    weights.load(model, tmp_path / "x.pt")
+    data = torch.randn(5, 4)
+    assert torch.equal(model(data), source(data))
 
 
 @pytest.mark.parametrize("outputs", [None, 1, 5])
