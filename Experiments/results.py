@@ -8,6 +8,7 @@ import pandas as pd
 
 from Utils import quality
 from Utils.data.corpus import Corpus
+from Utils.training import signal
 from Utils.wording import listed
 
 LONG = 40  # a table with more rows shows only the prunable tensors; result.json has all
@@ -106,4 +107,7 @@ def text(
         judged, kept = quality.of(last), result["parameters"]["prunable_kept"] / max(1, prunable)
         figure = f"{judged.title} {last[judged.key]:.2f}"
         more += f"Result ({result['source']} data): {figure} with {100 * kept:.4g} % of the prunable weights\n"
-    return "\n".join(parts) + "\n" + dead_lines(result["dead"], classes) + more
+    lines = dead_lines(result["dead"], classes)
+    if signal.died(result.get("signal", {})):
+        lines += "Dead: the output is the same for every input, so nothing more is learnt; other seeds may train\n"
+    return "\n".join(parts) + "\n" + lines + more

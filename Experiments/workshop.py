@@ -1,5 +1,6 @@
 """The object that a recipe works with: data, model, optimizer and pruner of one run, and the steps of an experiment."""
 
+import contextlib
 from argparse import Namespace
 from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
@@ -206,6 +207,12 @@ class Workshop:
     def _spread(self) -> float:
         return signal.spread(self.model, self.evaluation.inputs(), self.device)
 
+    def _signals(self) -> dict[str, float | None]:
+        end = None
+        with self.clock("evaluate"), contextlib.suppress(FloatingPointError):  # the run is over: nothing is lost
+            end = self._spread()
+        return signal.report(**self.progress.signal, end=end)
+
     def _find_dead(self) -> dict[str, Any]:
         """Report the dead units of the pruned model and the highest test accuracy that it can still reach.
 
@@ -276,7 +283,7 @@ class Workshop:
             **progress.points,
             "per_tensor": table.to_dict("records"),
             "dead": (not changed and progress.dead) or self._find_dead(),
-            **({"signal": signal.report(**progress.signal)} if progress.signal and args.dynamic != "gradual" else {}),
+            **({"signal": self._signals()} if progress.signal and args.dynamic != "gradual" else {}),
             **({"mask_updates": changed} if changed else {}),
             **self._scoring(),
             "kept_by_tie": self.pruner.by_tie / max(1, parameters["prunable_kept"]),

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from Utils.data import corpus, download
+from Utils import load as registry
+from Utils.data import corpus, download, nearby
 from Utils.data.dataset import RawFile
 from Utils.data.sets import agnews, mnist
 from Utils.errors import UserError
@@ -261,6 +262,23 @@ def test_what_is_near_and_of_no_use_is_named(data, asked, near, capsys):
     assert f"; {data / near} is near, but" in message and "mnist" not in message and "\n" not in message
     corpus.locate(NEWS, data, "auto")
     assert f"{data / near} is near" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "own"),
+    [
+        ("mnist", "FashionMNIST", "mnist.zip"),
+        ("cifar10", "cifar-100-python", "CIFAR10.zip"),
+        ("imagenet", "tiny-imagenet-200", "ImageNet.tar"),
+        ("fashionmnist", "MNIST", "fashion_mnist-master"),
+    ],
+)
+def test_the_folder_of_another_data_set_is_not_near(tmp_path, name, other, own):
+    data = registry.dataset(name)
+    (tmp_path / other).mkdir()
+    assert nearby.words(data, tmp_path, data.raw[0]) == ""
+    (tmp_path / own).mkdir()
+    assert nearby.words(data, tmp_path, data.raw[0]).startswith(f"; {tmp_path / own} is near, but")
 
 
 def test_nothing_is_near_where_nothing_is(data, asked):

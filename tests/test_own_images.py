@@ -165,6 +165,26 @@ def test_classes_may_be_called_train_and_test(pets, tmp_path):
     assert read(tmp_path / "x").lines["classes"] == ["test", "train"]
 
 
+@pytest.mark.parametrize("names", ["seg_train/seg_train seg_test/seg_test", "train_images test_images", "my-train dev"])
+def test_folders_that_are_nearly_called_like_splits_are_no_classes(pets, tmp_path, names):
+    for name in names.split():
+        pets(f"x/{name}", 3)
+    first = ", ".join(sorted(name.partition("/")[0] for name in names.split()))
+    with pytest.raises(UserError) as caught:
+        load.own_data(str(tmp_path / "x"))
+    assert str(caught.value).startswith(f"--dataset {tmp_path / 'x'}: {first} look like splits")
+
+
+def test_classes_with_such_names_and_folders_in_classes_stay(pets, tmp_path):
+    for name in ("train_station/0.png", "train_station/old/1.png", "test_tube/new/0.png", "test_tube/old/0.png"):
+        picture(tmp_path / "x" / name)
+    assert read(tmp_path / "x").lines["classes"] == ["test_tube", "train_station"]
+    for name in ("cat", "dog"):
+        picture(tmp_path / f"y/{name}/2019/0.png")
+        picture(tmp_path / f"y/{name}/2020/0.png")
+    assert read(tmp_path / "y").lines["classes"] == ["cat", "dog"]
+
+
 @pytest.mark.parametrize("damage", ["no image", "cut off", "empty", "16 bits"])
 def test_an_image_that_cannot_be_read_is_named(pets, damage):
     folder, _ = pets(size=(40, 40))

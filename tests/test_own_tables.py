@@ -73,6 +73,10 @@ def refusal(call, *arguments, **more) -> str:
         ("target,ids,date,text", "target", "text"),
         ("v1,text", "v1", "text"),  # of two columns, one tells the other
         ("class,v2", "class", "v2"),
+        ("v1,v2,,,", "v1", "v2"),  # columns without a name do not count
+        ("Unnamed: 0,v1,v2,Unnamed: 3", "v1", "v2"),
+        ("qid,question_text,target", "target", "question_text"),
+        ("id,airline_sentiment,text", "airline_sentiment", "text"),
     ],
 )
 def test_columns_are_found_by_their_names(header, label, wanted):
@@ -84,6 +88,9 @@ def test_columns_that_are_named_are_taken():
     header = ["a", "b", "label", "text", "split"]
     found = columns.find("file", header, "a", ["text", "b"])
     assert (found.label, found.texts, found.split) == ("a", ("text", "b"), "split")
+    for named in ("Text", "text"):
+        assert columns.find("file", ["Text", "text", "label"], None, [named]).texts == (named,)
+    assert columns.find("file", ["Class", "class", "text"], "class").label == "class"
 
 
 @pytest.mark.parametrize(
@@ -96,6 +103,8 @@ def test_columns_that_are_named_are_taken():
         ("label,text", {"label": "labl"}, ["'labl'", "did you mean label?"]),
         ("label,text,other", {"texts": ["nothing"]}, ["'nothing'", "label, text, other"]),
         ("label,text,label", {}, ["two columns", "'label'"]),
+        ("label,Text,text", {}, ["'Text' and 'text'", "two spellings"]),
+        ("Label,label,text", {"texts": ["text"]}, ["'Label' and 'label'", "two spellings"]),
         ("label,text", {"texts": ["label"]}, ["'label'", "both"]),
     ],
 )
@@ -198,6 +207,32 @@ def test_values_of_jsonl_that_are_no_text_become_it(tmp_path):
     rows = [{"label": k % 2 == 1, "text": "a b", "n": None} for k in range(4)]
     (path := tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     assert read(path).lines["classes"] == ["false", "true"]
+
+
+def jsonl(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_list_of_texts_is_its_words_and_nan_is_as_null(tmp_path):
+    rows = [{"label": a, "text": b} for a, b in [*ROWS, ("pos", None)]]
+    plain = read(jsonl(tmp_path / "a.jsonl", rows))
+    split = [{**row, "text": row["text"].split() if row["text"] else float("nan")} for row in rows]
+    other = read(jsonl(tmp_path / "b.jsonl", split))
+    assert other.words == plain.words and other.notes == plain.notes
+    assert all(other.tensors[name].equal(value) for name, value in plain.tensors.items())
+
+
+@given(
+    further=st.lists(st.dictionaries(st.sampled_from(["n", "id"]), st.none() | st.just([1])), min_size=4, max_size=4)
+)
+@any_file
+def test_fields_that_are_not_read_may_be_missing_in_any_line(tmp_path, further):
+    rows = [{"label": a, "text": b} for a, b in ROWS]
+    plain = read(jsonl(tmp_path / "a.jsonl", rows))
+    other = read(jsonl(tmp_path / "b.jsonl", [{**row, **more} for row, more in zip(rows, further, strict=True)]))
+    assert other.words == plain.words and other.notes == plain.notes
+    assert all(other.tensors[name].equal(value) for name, value in plain.tensors.items())
 
 
 @given(units=st.lists(st.sampled_from([0x61, 0x20AC, 0xD83D, 0xDE00, 0xDC00]), min_size=1, max_size=4))
@@ -349,6 +384,23 @@ def test_all_splits_are_read_by_the_names_of_the_training_files_columns(tmp_path
     assert texts(read(tmp_path), "test") == [(label, " ".join(texts_))]
 
 
+def test_folders_with_a_table_each_and_files_in_one_part_are_splits(tmp_path):
+    """As `datasets` lays them out; the data is that of train.csv and test.csv."""
+    names = {"plain": "{}.csv", "folders": "{}/data.csv", "parts": "{}-00000-of-00001.csv"}
+    keys, found = set(), []
+    for folder, name in names.items():
+        for split, rows in (("train", ROWS), ("test", ROWS[1:3])):
+            (path := tmp_path / folder / name.format(split)).parent.mkdir(parents=True, exist_ok=True)
+            made(path, HEADER, rows)
+        where = load.own_data(str(tmp_path / folder))[1]
+        data = load._find(load.FORMS["csv"])("x.csv", {**ASKED, "data_path": where})
+        keys.add(corpus.locate(data, tmp_path).key)
+        found.append(read(tmp_path / folder))
+    assert len(keys) == 1 and [texts(prepared, "test") for prepared in found] == [ROWS[1:3]] * 3
+    (tmp_path / "folders/test/more.csv").write_text("x")
+    assert "has folders test, train; each needs" in refusal(load.own_data, str(tmp_path / "folders"))
+
+
 def test_without_a_test_file_the_validation_file_is_it(tmp_path):
     for name, rows in (("training", ROWS), ("dev", ROWS[:1])):
         made(tmp_path / f"{name}.csv", ["label", "text"], rows)
@@ -399,6 +451,12 @@ def test_a_bad_table_is_refused_with_file_and_line(tmp_path, content, place, wor
         ('{"label": 1, "text": "a"}\n\n[1]\n', ":3", "not a JSON object"),
         ('{"label": 1, "text": "a"}\n{"text": "a"}\n', ":2", "no 'label'"),
         ('{"label": 1, "text": "a"}\n{"label": null, "text": "a"}\n', ":2", "no label"),
+        ('{"label": 1, "text": "a"}\n{"label": NaN, "text": "a"}\n', ":2", "no label in column 'label'"),
+        ('{"label": 1, "text": "a"}\n{"label": 1}\n', ":2", "no 'text', which the first line has"),
+        ('{"label": 1, "data": {"text": "a"}}\n', ":1", "column 'data' holds an object"),
+        ('{"label": 1, "text": ["a", ["b"]]}\n', ":1", "column 'text' holds a list of other things"),
+        ('{"label": [1], "text": "a"}\n', ":1", "column 'label' holds a list of other things"),
+        ('{"label": ["b"], "text": "a"}\n', ":1", "column 'label' holds a list, which is no label"),
         ("[" * 100_000, ":1", "not JSON"),
     ],
 )
@@ -545,6 +603,8 @@ def test_what_cannot_be_is_refused_in_one_line(cli, reviews, tmp_path, arguments
         ("a.png b.JPG", ".", "has images but no folder per class"),
         ("my_train.tsv my_test.tsv", ".", "has my_test.tsv, my_train.tsv; call them train.tsv and test.tsv"),
         ("train.de train.en", "train.de", "one half of a translation; give both as --dataset {tmp}"),
+        ("test.csv dev.csv", ".", "has dev.csv, test.csv and no train.csv to train on"),
+        ("hub/train.csv", ".", "its data lies deeper; give --dataset {tmp}/hub"),
         ("news.de.gz news.en.gz", "news.en.gz", "one half of a translation; give both as --dataset {tmp}/news"),
         ("x.json", "x.json", "save it as .jsonl, one object a line"),
         ("x.XLSX", "x.XLSX", "save it as a .csv file"),
@@ -553,12 +613,13 @@ def test_what_cannot_be_is_refused_in_one_line(cli, reviews, tmp_path, arguments
 )
 def test_what_is_nearly_data_is_told_what_it_lacks(tmp_path, files, given, words):
     for name in files.split():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     path = tmp_path / given
     line = refusal(load.own_data, str(path))
     assert line.startswith(f"--dataset {path}: {words.format(tmp=tmp_path)}")
     if "--dataset" in words:
-        assert load.own_data(line.rpartition(" ")[2])[0].endswith(".pairs")
+        assert load.own_data(line.rpartition(" ")[2])[0].endswith((".pairs", ".csv"))
 
 
 def test_a_name_is_short_and_plain(tmp_path):

@@ -78,6 +78,17 @@ def test_splits_are_taken_where_they_are_given(tmp_path):
     assert all(zipped.tensors[name].equal(value) for name, value in prepared.tensors.items())
 
 
+@pytest.mark.parametrize("half", ["test_de", "dev_en", "train_en"])
+def test_half_of_a_split_is_refused(tmp_path, half):
+    """Also of the training split, in whose place the other pair would be trained on."""
+    whole = "test" if half.startswith("train") else "train"
+    folder = write(tmp_path / "x", **{f"{whole}_de": DE, f"{whole}_en": EN, half: DE, "eval_sh": ["exit"]})
+    half = folder / half.replace("_", ".")
+    assert refusal(load.own_data, str(folder)).startswith(f"{half}: has no counterpart in another language")
+    half.unlink()
+    assert described(folder).kind == "translation"
+
+
 @pytest.mark.parametrize("side", [0, 1])
 def test_letters_are_composed_on_both_sides(tmp_path, side):
     sides = [[f"größer als Möwe {k}" for k in range(20)], [f"café {k}" for k in range(20)]]

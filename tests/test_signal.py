@@ -115,7 +115,8 @@ def test_the_result_holds_it_before_and_after(ran, sample_data, command):
         ran(command.replace("rand --compression 1", "mag").replace("rand --compression 0.5", "mag")),
     )
     found = run.result["signal"]
-    assert found.keys() == {"before", "after", "kept"} and found["kept"] == found["after"] / found["before"]
+    assert found.keys() == {"before", "after", "kept", "end"} and found["kept"] == found["after"] / found["before"]
+    assert found["end"] == found["after"]  # nothing was trained
     for made, value in ((run, found["after"]), (dense, found["before"])):
         model, data = stored(made, sample_data)
         loader = load.dataloader(data, 50, False, length=1_000)
@@ -168,3 +169,28 @@ def test_of_several_levels_the_first_network_is_the_dense_one(ran):
     levels, one = ran(LEVELS), ran(LEVELS.replace("--level-list 2", "--level-list 1"))
     assert levels.result["signal"]["before"] == one.result["signal"]["before"]
     assert levels.result["signal"]["after"] != one.result["signal"]["after"]
+
+
+DYING = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.fc = nn.Linear(784, num_classes)
+        self.register_buffer("steps", torch.zeros(()))
+
+    def forward(self, data):
+        self.steps += self.training
+        return self.fc(data.flatten(1)) * (self.steps < LAST)
+"""
+
+
+@pytest.mark.parametrize(("last", "gone"), [(3, True), (10**6, False)])
+def test_a_network_that_dies_in_training_is_named(cli, tmp_path, last, gone):
+    (tmp_path / "net.py").write_text(DYING.replace("LAST", str(last)))
+    run = cli(f"--dataset mnist --model {tmp_path / 'net.py'}:Net --pruner rand --compression 0.5 --post-epochs 1")
+    assert run.result["signal"]["after"] > 0 and (run.result["signal"]["end"] == 0) == gone
+    assert ("Dead: the output is the same for every input" in (run.path / "report.txt").read_text()) == gone

@@ -1,6 +1,7 @@
 """Weights and masks from elsewhere: what they are called there, what is refused, and what a run makes of them."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def refusal(state: dict, path) -> str:
     return message
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "model.", "net.backbone."])
 @pytest.mark.parametrize("suffix", ["pt", "pth", "safetensors"])
 def test_a_plain_model_is_taken_as_torch_calls_its_parts(tmp_path, prefix, suffix):
     """Against torch's own wrappers' names."""
@@ -50,6 +51,35 @@ def test_a_plain_model_is_taken_as_torch_calls_its_parts(tmp_path, prefix, suffi
     data = torch.randn(5, 4)
     assert torch.equal(model.eval()(data), source.eval()(data))
     assert all((mask == 1).all() for key, mask in model.state_dict().items() if key.endswith("_mask"))
+
+
+@pytest.mark.parametrize("save", [torch.save, partial(torch.save, _use_new_zipfile_serialization=False), save_file])
+@pytest.mark.parametrize("ending", ["ckpt", "bin", "safetensors"])
+def test_a_file_is_read_by_what_it_begins_with(tmp_path, save, ending):
+    source, model, path = theirs(), ours(), tmp_path / f"x.{ending}"
+    save(source.state_dict(), path)
+    weights.load(model, path)
+    assert torch.equal(model[0].weight, source[0].weight)
+    header = "a" * (128 - len('{"":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'))
+    save_file({header: torch.ones(1)}, path)  # of a length that begins as a pickle does
+    assert path.read_bytes()[:1] == b"\x80" and list(weights._read(path, ())) == [header]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is not a .safetensors, .pt or .pth file; name a run"),
+        (b"<!DOCTYPE html><html>not found</html>", "is not a .safetensors, .pt or .pth file; name a run"),
+        (b"\x08\0\0\0\0\0\0\0{", "is not a whole safetensors file ("),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "is a pointer of Git LFS"),
+    ],
+)
+def test_a_file_of_no_weights_is_told_what_it_is(tmp_path, content, words):
+    for ending in ("ckpt", "safetensors", *(["pt"] if b"git-lfs" in content else [])):
+        (path := tmp_path / f"x.{ending}").write_bytes(content)
+        with pytest.raises(UserError) as caught:
+            weights.load(ours(), path)
+        assert str(caught.value).startswith(f"{path} {words}") and "\n" not in str(caught.value)
 
 
 def test_a_model_with_such_a_name_of_its_own_keeps_it(tmp_path):
@@ -122,13 +152,24 @@ def test_a_mask_of_another_shape_makes_no_product(tmp_path):
     ("state", "words"),
     [
         ({"net.0.weight": torch.ones(1)}, ["no 0.bias"]),
-        ({f"net.{key}": value for key, value in theirs().state_dict().items()}, ["no 0.bias (but net.0.bias)"]),
+        (
+            {f"net.{key}": value for key, value in theirs().state_dict().items()} | {"loss.weight": torch.ones(2)},
+            ["no 0.bias (but net.0.bias)"],
+        ),
         ({**theirs().state_dict(), "3.wieght": torch.ones(2)}, ["has 3.wieght [2]", "net has no 3.wieght"]),
     ],
 )
 def test_a_name_that_does_not_fit_comes_with_the_near_one(tmp_path, state, words):
     message = refusal(state, tmp_path / "x.pt")
     assert all(word in message for word in words), message
+
+
+def test_a_file_of_old_torch_has_no_batches_counted(tmp_path):
+    source, model = theirs().eval(), ours().eval()
+    torch.save({k: v for k, v in source.state_dict().items() if k != "1.num_batches_tracked"}, tmp_path / "x.pt")
+    weights.load(model, tmp_path / "x.pt")
+    data = torch.randn(5, 4)
+    assert torch.equal(model(data), source(data))
 
 
 @pytest.mark.parametrize("outputs", [None, 1, 5])

@@ -1,5 +1,7 @@
 """Recognition of the columns of a table that are labels, texts and splits, by what the header calls them."""
 
+import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,14 +12,16 @@ from Utils.wording import listed
 # What such columns are called, the likeliest first; lower case, "_" and "-" as blanks.
 LABELS = (
     "label", "class", "category", "sentiment", "target", "class index", "class name", "label text", "topic", "intent",
-    "emotion", "polarity", "rating", "stars", "score", "labels", "y",
+    "emotion", "polarity", "rating", "stars", "score", "labels", "y", "airline sentiment", "v1",
 )  # fmt: skip
 TEXTS = (
     "text", "review", "sentence", "review text", "content", "comment", "tweet", "message", "document", "body",
     "description", "short description", "comment text", "article", "question", "utterance", "abstract", "email",
+    "question text",
 )  # fmt: skip
 HEADS = ("title", "headline", "subject", "heading", "summary")  # what goes before a text
 SPLITS = ("split", "fold", "partition", "subset")
+NAMELESS = re.compile(r"(Unnamed: \d+)?")  # as pandas calls them
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ def find(
 ) -> Columns:
     """Return the columns to read; label, texts: those that the user, or the file `like`, names; None: to be found.
 
-    In a table of two columns, one that is known tells the other. `where` begins what a UserError says.
+    In a table of two columns, one that is known tells the other; of more, those without a name do not count. `where`
+    begins what a UserError says.
     """
 
     def named(name: str) -> str:
@@ -57,7 +62,7 @@ def find(
     for mark, words in ((";", "semicolons; save it with commas"), ("\t", "tabs; call it .tsv")):
         if len(header) == 1 and mark in header[0]:
             raise UserError(f"{where}: its columns are separated by {words}")
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise UserError(f"{where}: two columns are called {twice[0]!r}; rename one of them")
     labels = [named(label)] if label is not None else _first(header, LABELS)
@@ -65,9 +70,10 @@ def find(
     rest = [name for name in header if name not in labels]
     if not wanted:
         wanted = [*_first(rest, HEADS), *_first(rest, TEXTS)]
-    if len(header) == 2:
-        labels = labels or [name for name in header if name not in wanted][:1] * len(wanted[:1])
-        wanted = wanted or [name for name in header if name not in labels][:1] * len(labels)
+    bare = header if len(header) == 2 else [name for name in header if not NAMELESS.fullmatch(name)]
+    if len(bare) == 2:
+        labels = labels or [name for name in bare if name not in wanted][:1] * len(wanted[:1])
+        wanted = wanted or [name for name in bare if name not in labels][:1] * len(labels)
     if missing := [what for what, found in (("label", labels), ("text", wanted)) if not found]:
         cells = listed([name[:40] for name in header], 20)
         raise UserError(
@@ -76,5 +82,12 @@ def find(
         )
     if labels[0] in wanted:
         raise UserError(f"{where}: column {labels[0]!r} cannot be both label and text")
+    found = (*(labels if label is None else ()), *(() if texts else wanted))
+    for name, other in itertools.product(found, header):
+        if other not in (*labels, *wanted) and _plain(other) == _plain(name):
+            raise UserError(
+                f"{where}: columns {name!r} and {other!r} have one name in two spellings; rename one, or choose with "
+                f"--label-column or --text-columns"
+            )
     split = _first([name for name in header if name not in (*labels, *wanted)], SPLITS)
     return Columns(labels[0], tuple(wanted), split[0] if split else None)

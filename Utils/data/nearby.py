@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from Utils import load
 from Utils.data.dataset import Dataset, RawFile
 
 MOST = 3  # that are named
@@ -27,14 +28,17 @@ def words(dataset: Dataset, data_dir: Path, missing: RawFile) -> str:
     """Return what is near the missing file, as the end of a sentence; "" if there is nothing.
 
     That is, in its folder, what has its name with another ending; in the data directory, what has the name of the data
-    set or of its folder.
+    set or of its folder, but not the longer one of another data set.
     """
     known = {data_dir / path for raw in dataset.raw for path in (raw.path, *raw.others)}
     known |= {parent for path in known for parent in path.parents if parent != data_dir}
     place = data_dir / missing.path
     found = _like(place.parent, {_letters(place.name.split(".")[0])}, known) if place.parent != data_dir else []
     top = {_letters(name) for name in (dataset.name, dataset.title, Path(missing.path).parts[0])}
-    found += _like(data_dir, top, known)
+    longer = {_letters(name) for name in load.DATASETS if any(word in _letters(name) for word in top)} - top
+    found += [
+        entry for entry in _like(data_dir, top, known) if not any(name in _letters(entry.name) for name in longer)
+    ]
     if not found:
         return ""
     named = ", ".join(str(path) for path in found[:MOST])

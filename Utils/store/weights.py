@@ -15,8 +15,9 @@ from Utils.wording import counted
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TORCH = (".pt", ".pth")  # files of torch.save; others are safetensors
-WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before each name
+TORCH = (".pt", ".pth")  # files of torch.save
+BEGINS = (b"PK\3\4", b"\x80")  # and what such a file begins with, whatever it is called
+POINTER = b"version https://git-lfs"  # what the place of a file that Git LFS has not fetched begins with
 
 
 def find(flag: str, location: str) -> Path:
@@ -56,7 +57,7 @@ def configuration(flag: str, location: str) -> dict[str, Any]:
 def load(model: nn.Module, path: Path, masks: bool = False, name: str = "this model", head: str = "") -> None:
     """Copy the weights of a .safetensors, .pt or .pth file into `model`; UserError if they do not fit it.
 
-    The prefixes of torch's wrappers are left out, and what torch.nn.utils.prune has pruned is the product of its
+    What a wrapper puts before all names is left out, and what torch.nn.utils.prune has pruned is the product of its
     `<name>_orig` and `<name>_mask`.
     masks: copy the masks too; otherwise each is multiplied into its weight.
     name: of the model, for the error.
@@ -79,6 +80,8 @@ def _fitting(model: nn.Module, path: Path, name: str, among: Callable[[str], boo
     """Return the tensors of a file of those names that are `among` the ones to load; UserError if they do not fit."""
     wanted = {key: value for key, value in model.state_dict().items() if among(key)}
     stored = {key: value for key, value in _read(path, wanted.keys()).items() if among(key)}
+    old = [key for key in wanted if key.endswith("num_batches_tracked") and key not in stored]  # of torch before 0.4.1
+    wanted = {key: value for key, value in wanted.items() if key not in old}
     own = [key for key in wanted if head and key.startswith(f"{head}.")]
     outputs = {stored[key].shape[:1] for key in own if key in stored}
     fresh = 0 < len(own) < len(wanted) and len(outputs) < 2 and outputs != {wanted[own[0]].shape[:1]}
@@ -97,7 +100,12 @@ def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     masked = 0
-    if path.suffix in TORCH:
+    with path.open("rb") as file:
+        begin = file.read(len(POINTER))
+    if begin == POINTER:
+        raise UserError(f"{path} is a pointer of Git LFS, not the file itself; fetch that with `git lfs pull`")
+    plain = begin[8:9] == b"{"  # after the length of a safetensors file's header
+    if path.suffix in TORCH or (begin.startswith(BEGINS) and not plain):
         from Utils.store import torchfile  # not needed for our own files
 
         stored = torchfile.read(path)
@@ -105,13 +113,10 @@ def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
         try:
             stored = load_file(path)
         except SafetensorError as error:
-            raise UserError(
-                f"{path} is not a whole safetensors file ({error}); name a run, or a .safetensors, .pt or .pth file"
-            ) from error
-    while prefix := next((one for one in WRAPPERS if stored and all(key.startswith(one) for key in stored)), None):
-        if all(key.startswith(prefix) for key in wanted):
-            break
-        stored = {key.removeprefix(prefix): value for key, value in stored.items()}
+            what = f"whole safetensors file ({error})" if plain else ".safetensors, .pt or .pth file"
+            raise UserError(f"{path} is not a {what}; name a run, or a .safetensors, .pt or .pth file") from error
+    prefix = _wrapping(stored, wanted)
+    stored = {key.removeprefix(prefix): value for key, value in stored.items()}
     for key in [key for key in stored if key.endswith("_orig") and key not in wanted]:
         if (mask := stored.get(f"{key[:-5]}_mask")) is None:
             raise UserError(f"{path}: {key} has no {key[:-5]}_mask beside it")
@@ -127,6 +132,18 @@ def _read(path: Path, wanted: Collection[str]) -> dict[str, Tensor]:
     if masked:
         console.note(f"{path}: {counted(masked, 'mask')} multiplied in; the weights are trained on")
     return stored
+
+
+def _wrapping(stored: Collection[str], wanted: Collection[str]) -> str:
+    """Return what stands before all names, as DataParallel, torch.compile or Lightning put it; "" if some are ours."""
+    prefix, names = "", list(stored)
+    while not any(name.removesuffix("_orig") in wanted for name in names):
+        first = {name.partition(".")[0] for name in names}
+        if len(first) != 1 or not all("." in name for name in names):
+            return ""
+        prefix += f"{first.pop()}."
+        names = [name.partition(".")[2] for name in names]
+    return prefix
 
 
 def _check(path: Path, stored: Mapping[str, Tensor], wanted: Mapping[str, Tensor], name: str) -> None:

@@ -37,8 +37,8 @@ def _unzipped(path: Path) -> Path:
 
 
 def stem(path: Path) -> str:
-    """Return the name of a file without its ending, and without .gz."""
-    return _unzipped(path).stem
+    """Return the name of a file without its ending, without .gz, and without what numbers the only part of it."""
+    return _unzipped(path).stem.removesuffix("-00000-of-00001")
 
 
 def table_form(path: Path) -> str:
@@ -65,12 +65,24 @@ def _entries(path: Path) -> list[Path]:
     return sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "__")))
 
 
+def _folders(path: Path) -> dict[str, Path]:
+    return by_split((entry for entry in _entries(path) if entry.is_dir()), lambda entry: entry.name)
+
+
 def tables(path: Path) -> dict[str, Path]:
-    """Return the table at `path` as {"": path}, or those of a folder by split; empty if there is none."""
+    """Return the table at `path` as {"": path}, or those of a folder by split; empty if there is none.
+
+    Without tables in the folder itself, folders called after splits count, each with a table and nothing else in it.
+    """
     if path.is_file():
         return {"": path} if table_form(path) else {}
-    entries = _entries(path) if path.is_dir() else []
-    return by_split(entry for entry in entries if entry.is_file() and table_form(entry))
+    if not path.is_dir():
+        return {}
+    if found := [entry for entry in _entries(path) if entry.is_file() and table_form(entry)]:
+        return by_split(found)
+    inside = {split: _entries(folder) for split, folder in _folders(path).items()}
+    alone = all(len(files) == 1 and files[0].is_file() and table_form(files[0]) for files in inside.values())
+    return {split: files[0] for split, files in inside.items()} if alone else {}
 
 
 def images(folder: Path) -> list[Path]:
@@ -91,22 +103,30 @@ def class_folders(folder: Path) -> dict[str, list[Path]]:
 def image_folders(path: Path) -> dict[str, Path]:
     """Return the folders of class folders by split; {"": path} if the class folders lie in `path` itself.
 
-    Raises UserError if the training split has class folders and another split has none.
+    Raises UserError if the training split has class folders and another split has none, and for folders of folders
+    that are called nearly like splits, such as seg_train and seg_test.
     """
     if not path.is_dir():
         return {}
-    folders = by_split((entry for entry in _entries(path) if entry.is_dir()), lambda entry: entry.name)
+    folders = _folders(path)
     if folders and class_folders(folders["train"]):
         for folder in [folder for folder in folders.values() if not class_folders(folder)]:
             raise UserError(f"{folder}: no folder of a class with images is in it, as in train; fill or remove it")
         return folders
-    return {"": path} if class_folders(path) else {}
+    found = class_folders(path)
+    like = {split: name for name in found for word in re.split("[^a-z]+", name.lower()) if (split := split_of(word))}
+    train = like.get("train", "")
+    if train and len(like) > 1 and path / train not in {image.parent for image in found[train]}:
+        words = "look like splits, not classes; call them train and test, with the folders of the classes right in them"
+        raise UserError(f"--dataset {path}: {listed(sorted(like.values()))} {words}")
+    return {"": path} if found else {}
 
 
 def languages(path: Path) -> dict[str, dict[str, Path]]:
     """Return the parallel texts by split and language. `path` is their folder, or what their names begin with.
 
-    The split is "" if the names give none. Raises UserError if a folder holds several texts, and none for training.
+    The split is "" if the names give none. Raises UserError if a folder holds several texts, and none for training, or
+    half of a split.
     """
     folder, prefix = (path, None) if path.is_dir() else (path.parent, path.name)
     texts: dict[str, dict[str, Path]] = {}
@@ -114,9 +134,13 @@ def languages(path: Path) -> dict[str, dict[str, Path]]:
         match = LANGUAGE.fullmatch(entry.name.removesuffix(".gz"))
         if match and match["language"] not in EXTENSIONS and entry.is_file():
             texts.setdefault(match["stem"], {}).setdefault(match["language"], entry)
+    halves = [half for stem, files in texts.items() if len(files) == 1 and split_of(stem) for half in files.items()]
     texts = {stem: files for stem, files in texts.items() if len(files) > 1}
     if prefix is not None:
         return {"": texts[prefix]} if prefix in texts else {}
+    for language, half in halves:
+        if any(language in files for files in texts.values()):
+            raise UserError(f"{half}: has no counterpart in another language; add it, or remove this file")
     splits = by_split(map(Path, texts))
     if splits:
         return {split: texts[named.name] for split, named in splits.items()}
@@ -153,8 +177,14 @@ def hint(path: Path) -> str:
     if found := [entry for entry in inside if table_form(entry)]:
         ending = table_form(found[0])
         names = listed([entry.name for entry in found])
+        if all(split_of(stem(entry)) for entry in found):
+            return f"has {names} and no train.{ending} to train on; add it, or name one of them"
         return f"has {names}; call them train.{ending} and test.{ending}, or name one of them"
-    return ""
+    if folders := _folders(path):
+        names = listed([folder.name for folder in folders.values()])
+        return f"has folders {names}; each needs class folders with images, or one table and nothing else"
+    within = [entry for entry in _entries(path) if entry.is_dir()]
+    return f"its data lies deeper; give --dataset {within[0]}" if len(within) == 1 and form(within[0]) else ""
 
 
 def find(text: str) -> tuple[str, str] | None:

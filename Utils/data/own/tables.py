@@ -20,7 +20,17 @@ TOKENIZER = "basic_english"
 MANY = 20  # rows from which a column that differs nearly everywhere is no label
 OWN = ("label_column", "text_columns", "split_seed")
 
+DECODER = json.JSONDecoder(parse_constant=lambda name: name.replace("NaN", ""))  # NaN is pandas' null
+
 Fields = tuple[int, Sequence[str] | str]  # line, fields; or what is wrong with them
+
+
+class Words(str):
+    """The words of a list, which make a text and no label."""
+
+
+class Wrong(str):
+    """A fault, in the place of the value that has it."""
 
 
 def _unquoted(field: str) -> str:
@@ -40,14 +50,14 @@ def tsv_rows(path: Path) -> Iterator[Fields]:
 def jsonl_rows(path: Path) -> Iterator[Fields]:
     """Yield the names in the first object of a .jsonl file, and then (line, values) of each object, in that order.
 
-    In place of the values is what is wrong with anything but an object with these names; further names are ignored.
+    In place of the values is what is wrong with anything but an object; further names are ignored.
     """
     header: list[str] = []
     for line, text in reading.decoded(path):
         if not text.strip():
             continue
         try:
-            found = json.loads(text)
+            found = DECODER.decode(text.strip())
             if "\\u" in text:  # half of a character, as cutting leaves it, becomes U+FFFD
                 whole = json.dumps(found, ensure_ascii=False).encode("utf-16", "surrogatepass")
                 found = json.loads(whole.decode("utf-16", "replace"))
@@ -60,16 +70,18 @@ def jsonl_rows(path: Path) -> Iterator[Fields]:
         if not header:
             header = list(found)
             yield line, header
-        missing = [name for name in header if found and name not in found]
-        wrong = f"no {missing[0]!r}, which the first line has; mend or remove it" if missing else ""
-        yield line, wrong or [_as_text(found.get(name)) for name in header]
+        lost = "no {!r}, which the first line has; mend or remove it" if found else ""
+        yield line, [_as_text(found[name], name) if name in found else Wrong(lost.format(name)) for name in header]
 
 
-def _as_text(value: Any) -> str:
-    """Return a JSON value as text: null is none, and what is no text is written as JSON writes it."""
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _as_text(value: Any, name: str) -> str:
+    """Return a JSON value as text: null is none, and a number or truth value is written as JSON writes it."""
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return Words(" ".join(value))
+    if isinstance(value, (list, dict)):
+        kind = "an object" if isinstance(value, dict) else "a list of other things than texts"
+        return Wrong(f"column {name!r} holds {kind}, which is neither a text nor a label")
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 READERS = {"csv": reading.csv_rows, "tsv": tsv_rows, "jsonl": jsonl_rows}
@@ -97,6 +109,7 @@ class Table:
         chosen: Columns = self.columns
         label, texts = self.header.index(chosen.label), [self.header.index(name) for name in chosen.texts]
         split = self.header.index(chosen.split) if chosen.split is not None else None
+        used = [place for place in (label, *texts, split) if place is not None]
         bad, first = 0, ""
         for line, row in self.rows:
             if not any(field.strip() for field in row):
@@ -107,6 +120,10 @@ class Table:
             elif len(row) != len(self.header):
                 wrong = f"{counted(len(row), 'column')}, but the first row names {len(self.header)}; "
                 wrong += "does a text with a separator lack its quotes?"
+            elif unfit := next((row[place] for place in used if isinstance(row[place], Wrong)), ""):
+                wrong = unfit
+            elif isinstance(row[label], Words):
+                wrong = f"column {chosen.label!r} holds a list, which is no label"
             elif not (name := reading.composed(" ".join(row[label].split()))):
                 wrong = f"no label in column {chosen.label!r}; mend or remove the row"
             elif (part := "" if split is None else places.split_of(row[split])) is None:
@@ -197,12 +214,14 @@ def splits(prepared: Prepared) -> dict:
 def dataset(name: str, settings: Mapping[str, Any]) -> Dataset:
     """Return the description of the table at settings["data_path"]; without a path, of one that has been prepared."""
     path = settings.get("data_path")
-    tables = {split: place.name for split, place in places.tables(Path(path)).items()} if path else {}
+    root = places.root(path)
+    found = places.tables(Path(path)) if path else {}
+    tables = {split: place.relative_to(root or "").as_posix() for split, place in found.items()}
     chosen = {key: settings.get(key) for key in OWN}
     return Dataset(
         name=name, title=name, kind="text", model_class="nlp", model="text-classification",
         raw=tuple(RawFile(raw, called=split or "table") for split, raw in tables.items()),
-        root=places.root(path), digest=reading.sha256, configure=partial(dataset, name),
+        root=root, digest=reading.sha256, configure=partial(dataset, name),
         preparation={"tokenizer": TOKENIZER, "specials": ["<unk>"], "min_freq": 1, "normalised": "NFC", **chosen},
         read=partial(read, tables=tables, settings=chosen), splits=splits,
         shape=lambda prepared: (len(prepared.words["text"]),),

@@ -33,16 +33,10 @@ def raw_files(name: str, folder: str) -> tuple[RawFile, ...]:
     return tuple(result)
 
 
-def array(path: Path, file: RawFile) -> np.ndarray:
-    """Return the uint8 array of an IDX file, zipped or not.
-
-    Raises UserError for a file that is not whole, and for one that is not the published one, as far as that is known:
-    the checksum of what is zipped is not published with every file.
-    """
+def array(path: Path) -> np.ndarray:
+    """Return the uint8 array of an IDX file, zipped or not. Raises UserError for a file that is not whole."""
     import numpy as np
 
-    if file.plain and not reading.published(file, path):
-        raise UserError(f"{path} is not the published file (md5 {file.md5}); remove it to have it fetched again")
     try:
         with reading.opened(path) as opened:
             content = opened.read()
@@ -67,10 +61,14 @@ def prepare(splits: Mapping[str, tuple[np.ndarray, np.ndarray]], notes: Sequence
 
 
 def read(paths: Mapping[str, Path], raw: Sequence[RawFile], classes: int) -> Prepared:
-    """Read and prepare the raw files. Raises UserError if a file is not the published one, or not such a file."""
-    arrays = [array(paths[file.path], file) for file in raw]
+    """Read and prepare the raw files. Files that are not the published ones are used, with a remark in `notes`.
+
+    Raises UserError for a file that is not whole or does not fit its neighbour.
+    """
+    arrays = [array(paths[file.path]) for file in raw]
     for images, labels, file in zip(arrays[::2], arrays[1::2], raw[1::2], strict=True):
-        if images.shape != (len(labels), SIDE, SIDE) or labels.ndim != 1 or labels.max(initial=0) >= classes:
+        fits = labels.ndim == 1 and labels.size and images.shape == (len(labels), SIDE, SIDE)
+        if not fits or labels.max() >= classes:
             raise UserError(f"{paths[file.path]}: not the labels of its images, or not 0 to {classes - 1}")
     notes = [
         f"{paths[file.path].name} is not the published file; its {len(found):,} entries are used as they are"
