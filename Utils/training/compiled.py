@@ -103,7 +103,7 @@ class Compiled(Rows):
         return bags, scale
 
     def _spread(self, ids: Tensor, offsets: Tensor, slopes: Tensor, rows: int) -> Tensor:
-        offsets, width = offsets.contiguous(), slopes.shape[1]
+        offsets, slopes, width = offsets.contiguous(), slopes.contiguous(), slopes.shape[1]
         gradient, owner, ends = slopes.new_empty(rows, width), torch.empty_like(ids), ids.new_empty(rows)
         of = ids.data_ptr(), ids.numel(), offsets.data_ptr(), offsets.numel(), slopes.data_ptr(), rows, width
         to = owner.data_ptr(), ends.data_ptr(), gradient.data_ptr(), loops.threads(ids.numel() * width)

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from Layers.embedding import Embedding, EmbeddingBag
@@ -112,7 +113,6 @@ class Rows:
         self.limit = torch.empty_like(self.weight)
         self.last = torch.empty(self.weight.shape[0], dtype=torch.int64)
         self.pending: list[tuple[Tensor, ...]] = []  # results of `begin` for lookups since the last step
-        self.bags: list[tuple[Tensor, ...]] = []  # of lookups since the last step: what their gradient needs
         self.current = True  # every row is up to date with the present step
         self.anchored = False  # the limits agree with the weight and with the learning rate `lr`
         self.lr = 0.0
@@ -200,15 +200,10 @@ class Rows:
 
     def forget(self) -> None:
         """Drop all lookups since the last step, with their gradients."""
-        self.pending, self.bags = [], []
+        self.pending = []
 
     def _collect(self) -> tuple[tuple[Tensor, ...], Tensor] | None:
         """Return what `begin` gave, and the gradient [U, d], for all differentiated lookups since the last step."""
-        for table, ids, offsets, scale, bags in self.bags:
-            if bags.grad is not None:
-                gradient = self._spread(ids, offsets, bags.grad * scale.unsqueeze(1), table.shape[0])
-                table.grad = gradient if table.grad is None else table.grad + gradient
-        self.bags = []
         lookups = [(lookup, lookup[-1].grad) for lookup in self.pending if lookup[-1].grad is not None]
         self.pending = []
         if len(lookups) < 2:
@@ -263,16 +258,12 @@ class Rows:
     def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
         """Return the bags [B, d] of the rows of `table` that `ids` [N] name, as torch's embedding_bag.
 
-        It is a copy of a leaf whose gradient `_collect` gives to the rows. Bags of a masked table, and maxima, are left
-        to torch.
+        Maxima are left to torch.
         """
-        looked_up = self.pending and self.pending[-1][-1] is table and ids.dim() == 1 and mode != "max"
-        if not looked_up or offsets is None or offsets.dtype != torch.int64 or not offsets.numel() or not ids.numel():
+        known = offsets is not None and offsets.dtype == torch.int64 and offsets.numel() and ids.numel()
+        if not known or ids.dim() != 1 or mode == "max":
             return F.embedding_bag(ids, table, offsets, mode=mode)
-        with torch.no_grad():
-            bags, scale = self._bags(ids, table, offsets, mode)
-        self.bags.append((table, ids, offsets, scale, bags.requires_grad_()))
-        return bags.clone()
+        return _Bags.apply(table, self, ids, offsets, mode)
 
     def _bags(self, ids: Tensor, table: Tensor, offsets: Tensor, mode: str) -> tuple[Tensor, Tensor]:
         """Return the sums or means [B, d], and what an entry counts in its bag [B]."""
@@ -289,6 +280,21 @@ class Rows:
         return torch.segment_reduce(slopes[owner], "sum", lengths=ids.bincount(minlength=rows))
 
 
+class _Bags(torch.autograd.Function):
+    """Sum the rows of each bag: (table [U, d], Rows, ids [N], offsets [B], mode) -> [B, d]."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Rows, ids: Tensor, offsets: Tensor, mode: str) -> Tensor:
+        bags, scale = rows._bags(ids, table, offsets, mode)
+        ctx.of, ctx.scale, ctx.height, ctx.spread = (ids, offsets), scale, len(table), rows._spread
+        return bags
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.spread(*ctx.of, slopes * ctx.scale.unsqueeze(1), ctx.height), None, None, None, None
+
+
 def _lengths(offsets: Tensor, ids: Tensor) -> Tensor:
     return F.pad(offsets, (0, 1), value=ids.numel()).diff()
 
@@ -302,17 +308,22 @@ class ByRows(Over):
     def __init__(self, rows: Rows, before: Reading) -> None:
         super().__init__(before)
         self.rows = rows
+        self.served: Tensor | None = None  # the latest table of rows
 
     def table(self, module: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
         replaced = self.rows.parameter is not module.weight  # by functional_call
         if not replaced and torch.is_grad_enabled() and module.weight.requires_grad:
             rows, table, indices = self.rows.look_up(ids)
             mask = self.mask(module, "weight")
-            return table if mask is None else table * mask[rows], indices
+            self.served = table if mask is None else table * mask[rows]
+            return self.served, indices
         self.settle()
         return self.before.table(module, ids)
 
     def bag(self, ids: Tensor, table: Tensor, offsets: Tensor | None, mode: str) -> Tensor:
+        if table is not self.served:
+            return super().bag(ids, table, offsets, mode)
+        self.served = None
         return self.rows.bag(ids, table, offsets, mode)
 
     def whole_table(self) -> Reading:
