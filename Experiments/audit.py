@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from Experiments import finished, networks, results
+from Experiments import finished, networks
 from Utils import console, load, settings
 from Utils.commandline import arguments
 from Utils.commandline.kinds import path
@@ -141,6 +141,7 @@ def units(model: nn.Module, data: Corpus, call: Callable[[nn.Module], Any]) -> t
     """Return the report of the units that the masks cut off, and the same in words."""
     import torch
 
+    from Experiments import results
     from Pruners import audit, dead
 
     counts = torch.bincount(data.test.targets.cpu(), minlength=data.num_classes).tolist()

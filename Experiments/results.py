@@ -8,11 +8,11 @@ import pandas as pd
 
 from Utils import quality
 from Utils.data.corpus import Corpus
-from Utils.training import signal
 from Utils.wording import listed
 
 LONG = 40  # a table with more rows shows only the prunable tensors; result.json has all
 LAYERS = 20  # layers with dead units that the console shows
+GONE = 1e-6  # share of the dense network's signal at which nothing is left: float32's resolution, and some
 POINTS = {"init": "Init.", "pre_prune": "Pre-Prune", "post_prune": "Post-Prune", "final": "Final"}
 
 
@@ -44,6 +44,12 @@ def dead_lines(dead: Mapping[str, Any], classes: Sequence[str]) -> str:
     if "unsearched" in dead:
         lines.append(f"Dead: units not searched for in layers that are never called: {listed(dead['unsearched'])}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _died(signal: Mapping[str, float | None]) -> bool:
+    """Tell whether a run ended with one output for all inputs, as far as float32 can tell."""
+    before, end = signal.get("before"), signal.get("end")
+    return before is not None and end is not None and end <= GONE * before
 
 
 def described(args: Namespace, data: Corpus) -> dict[str, Any]:
@@ -108,6 +114,6 @@ def text(
         figure = f"{judged.title} {last[judged.key]:.2f}"
         more += f"Result ({result['source']} data): {figure} with {100 * kept:.4g} % of the prunable weights\n"
     lines = dead_lines(result["dead"], classes)
-    if signal.died(result.get("signal", {})):
+    if _died(result.get("signal", {})):
         lines += "Dead: the output is the same for every input, so nothing more is learnt; other seeds may train\n"
     return "\n".join(parts) + "\n" + lines + more

@@ -1,9 +1,8 @@
 """The object that a recipe works with: data, model, optimizer and pruner of one run, and the steps of an experiment."""
 
-import contextlib
 from argparse import Namespace
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, cast
 
 import torch
@@ -209,7 +208,7 @@ class Workshop:
 
     def _signals(self) -> dict[str, float | None]:
         end = None
-        with self.clock("evaluate"), contextlib.suppress(FloatingPointError):  # the run is over: nothing is lost
+        with self.clock("evaluate"), suppress(FloatingPointError):  # the run is over: nothing is lost
             end = self._spread()
         return signal.report(**self.progress.signal, end=end)
 

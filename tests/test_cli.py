@@ -825,7 +825,8 @@ def test_help_and_refusals_do_not_wait_for_torch(root):
     """Nor for numpy and pandas, which take their time too."""
     code = (
         "import contextlib, io, sys, main\n"
-        "for arguments in (['--help'], ['--dataset', 'agnew'], ['--compression', 'nan']):\n"
+        "audit = ['--experiment', 'audit', '--help']\n"
+        "for arguments in (['--help'], audit, ['--dataset', 'agnew'], ['--compression', 'nan']):\n"
         "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
         "        assert main.main(arguments) == 2\n"
         "print(sorted({'torch', 'numpy', 'pandas', 'torchtext'} & sys.modules.keys()))\n"

@@ -1,7 +1,7 @@
 """The signal of a network: how much its output varies with its input."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from Layers.fast import fixed_masks
 from Layers.modes import modes_kept
 
 INPUTS = 1_000  # number of test inputs
-GONE = 1e-6  # share of the dense network's signal at which nothing is left: float32's resolution, and some
 
 
 @torch.no_grad()
@@ -49,9 +48,3 @@ def share(after: float, before: float) -> float | None:
 def report(before: float, after: float, end: float | None) -> dict[str, float | None]:
     """Return the signal before and after pruning, the fraction that is kept, and that at the end, as in result.json."""
     return {"before": before, "after": after, "kept": share(after, before), "end": end}
-
-
-def died(found: Mapping[str, float | None]) -> bool:
-    """Tell from such a report whether the run ended with one output for all inputs, as far as float32 can tell."""
-    before, end = found.get("before"), found.get("end")
-    return before is not None and end is not None and end <= GONE * before
