@@ -22,8 +22,8 @@ def ones(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
         return model.ones_input()
     table = next((part for part in model.modules() if isinstance(part, (nn.Embedding, nn.EmbeddingBag))), None)
     if table is not None and len(shape) <= 1:
-        words = table.num_embeddings if isinstance(table, nn.EmbeddingBag) else WORDS
-        ids = torch.arange(words, device=device) % table.num_embeddings
+        known = min((table.num_embeddings, *shape))  # a table may have more rows than there are words, for padding
+        ids = torch.arange(known if isinstance(table, nn.EmbeddingBag) else WORDS, device=device) % known
         return Bags(ids, ids[:1])
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
     return torch.ones([1, *shape], device=device, dtype=dtype)

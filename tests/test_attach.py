@@ -12,6 +12,7 @@ from torch.nn.utils import prune
 import Layers
 from Layers import layers, probe
 from Layers.attached import Attached
+from Layers.bags import Bags
 from Layers.flow import linear_flow
 from Models import guest, transformer
 from Pruners import dead
@@ -395,3 +396,19 @@ def test_nothing_of_a_whole_network_is_dead_behind_a_function_that_saturates_or_
     assert (units["no_way_in"], units["no_way_out"]) == (1, 0 if mixes else 1)
     with linear_flow(model), torch.no_grad():
         assert model(probe.ones(model, (50,))).isfinite().all()
+
+
+@pytest.mark.parametrize("table", [nn.Embedding(6, 4), nn.EmbeddingBag(6, 4)], ids=lambda table: type(table).__name__)
+def test_a_table_with_one_row_more_for_padding_sees_known_words_alone(table):
+    class Shifts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.out = table, nn.Linear(4, 2)
+
+        def forward(self, text: Bags) -> torch.Tensor:
+            offsets = [text.offsets] if isinstance(table, nn.EmbeddingBag) else []
+            return self.out(self.table(text.ids + 1, *offsets)[:1])
+
+    model = Layers.attach(Shifts())
+    assert probe.ones(model, (5,)).ids.unique().tolist() == [0, 1, 2, 3, 4]
+    assert metrics.flop(model, (5,), "cpu")["out"] == {"weight": 8, "bias": 2}
