@@ -21,3 +21,15 @@ class Bags:
 
     def __len__(self) -> int:
         return self.offsets.numel()
+
+    def padded(self, length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the texts side by side: ids [B, length], 0 after a text's end, and `real` [B, length], False there.
+
+        length: words of a text that are taken; as many as the longest has, if None.
+        """
+        whole = torch.as_tensor(self.ids.shape[0], device=self.offsets.device)  # a size, which tracing follows
+        ends = torch.cat([self.offsets[1:], whole.view(1)])
+        taken = (ends - self.offsets).max() if length is None else length
+        index = self.offsets.unsqueeze(1) + torch.arange(taken, device=self.offsets.device)  # type: ignore[arg-type]
+        real = index < ends.unsqueeze(1)
+        return self.ids[torch.minimum(index, whole - 1)] * real, real

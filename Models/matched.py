@@ -35,10 +35,8 @@ class Words(nn.Module):
         self.embedding = Embedding(vocabulary, width)
 
     def forward(self, data: Bags) -> tuple[Tensor, Tensor]:
-        ends = torch.cat([data.offsets[1:], data.offsets.new_tensor([data.ids.numel()])])
-        index = data.offsets.unsqueeze(1) + torch.arange(POSITIONS, device=data.offsets.device)
-        real = index < ends.unsqueeze(1)
-        return self.embedding(data.ids[index.clamp_max(data.ids.numel() - 1)]) * real.unsqueeze(2), real
+        ids, real = data.padded(POSITIONS)
+        return self.embedding(ids) * real.unsqueeze(2), real
 
 
 class Patches(nn.Module):

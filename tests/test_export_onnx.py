@@ -169,19 +169,39 @@ class Words(nn.Module):
         return self.out(self.norm(self.bag(data.ids, data.offsets)))
 
 
+class Attends(nn.Module):
+    """A text classifier of torch's own attention over real words: to itself in a Transformer, and to a mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = nn.Embedding(40, 8), nn.Linear(8, 10)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.pool = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, text):
+        ids, real = text.padded()
+        found = self.encoder(self.table(ids), src_key_padding_mask=~real) * real.unsqueeze(2)
+        mean = found.sum(1, keepdim=True) / real.sum(1).view(-1, 1, 1)
+        return self.out(self.pool(query=mean, key=found, value=found, key_padding_mask=~real)[0].squeeze(1))
+
+
+TEXTS = {"words": Words, "attends": Attends}
+
+
 def unknown(name):
     """A masked model of unknown parts in eval mode, and the shape of its inputs."""
     torch.manual_seed(0)
-    shape = (40,) if name == "words" else (3, 8, 8) if name == "patches" else (3, 32, 32)
+    shape = (40,) if name in TEXTS else (3, 8, 8) if name == "patches" else (3, 32, 32)
     of_torchvision = {"mobilenet": "mobilenet_v3_small", "shuffle": "shufflenet_v2_x0_5"}
-    made = Words() if name == "words" else Patches() if name == "patches" else None
+    made = TEXTS[name]() if name in TEXTS else Patches() if name == "patches" else None
     model = attach(made or guest.of_torchvision(of_torchvision[name], shape, 10)[0])
     nets.mask_at_random(model, 0.5)
     return model.eval(), shape
 
 
 @needs_onnx
-@pytest.mark.parametrize("name", ["words", "patches", "mobilenet", "shuffle"])
+@pytest.mark.parametrize("name", ["words", "attends", "patches", "mobilenet", "shuffle"])
 @torch.no_grad()
 def test_any_classifier_has_a_dense_graph_with_its_masks_multiplied_in(name):
     """The model itself keeps its masks and its mode, and its logits are those of the graph, whatever the batch."""
@@ -194,7 +214,7 @@ def test_any_classifier_has_a_dense_graph_with_its_masks_multiplied_in(name):
     graph = traced.graphs(draft, shape, 10)["network"].model("x", {})
     found = session.KINDS[draft.kind]({"network": graph.SerializeToString()})
     for count in (1, 7):
-        data = nets.text_batches(40, 10, (count,))[0][0] if name == "words" else examples(shape, count)
+        data = nets.text_batches(40, 10, (count,))[0][0] if name in TEXTS else examples(shape, count)
         assert near(found(data), model(data)) and found(data).shape == (count, 10)
     assert all(hasattr(module, f"{key}_mask") for module in model.modules() for key in getattr(module, "_masked", ()))
 

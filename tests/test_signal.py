@@ -188,6 +188,12 @@ class Net(nn.Module):
 """
 
 
+def test_other_seeds_are_not_advised_where_no_class_has_a_weight(cli, tmp_path):
+    run = cli("--dataset mnist --model fc --pruner rand --compression 7 --post-epochs 1")
+    report = (run.path / "report.txt").read_text()
+    assert run.result["signal"]["end"] == 0 and "only 0 of 10 classes" in report and "other seeds" not in report
+
+
 @pytest.mark.parametrize(("last", "gone"), [(3, True), (10**6, False)])
 def test_a_network_that_dies_in_training_is_named(cli, tmp_path, last, gone):
     (tmp_path / "net.py").write_text(DYING.replace("LAST", str(last)))

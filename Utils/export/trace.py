@@ -47,7 +47,7 @@ def draft(model: nn.Module) -> Draft:
     try:
         graph = _Tracer().trace(root)
     except Exception as error:  # tracing runs the model's own code, which may raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
         raise Unknown(f"what {type(model).__name__} does with its input ({reason})") from error
     found = Draft("network", [], {})
     named: dict[fx.Node, str] = {}  # the value that a node gives

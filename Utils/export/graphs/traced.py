@@ -51,9 +51,20 @@ class Traced:
         return self.made
 
 
+def _values_apart(_: nn.Module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
+    """Give attention values of their own: where they are the keys' tensor too, torch fixes a text's length."""
+    inputs, named = (*inputs[:2], *(values.view_as(values) for values in inputs[2:3]), *inputs[3:]), dict(named)
+    if "value" in named:
+        named["value"] = named["value"].view_as(named["value"])
+    return inputs, named
+
+
 def draft(model: nn.Module) -> Draft:
     """Return a draft that only `graphs` reads: its program is a copy of the model, masks multiplied in."""
     plain = release(copy.deepcopy(model)).eval()
+    for part in plain.modules():
+        if isinstance(part, nn.MultiheadAttention):
+            part.register_forward_pre_hook(_values_apart, with_kwargs=True)
     return Draft(GRAPH_ONLY, plain, {name: value.detach() for name, value in plain.state_dict().items()})
 
 
