@@ -1,5 +1,6 @@
 """Functions that build the data, the loaders, the model and the pruner of a run from its settings."""
 
+import copy
 import fnmatch
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from Experiments import networks
 from Layers import fast
@@ -104,6 +106,23 @@ def _pruner(model: nn.Module, args: Namespace) -> Any:
         raise UserError(f"nothing of {args.model} is prunable with these settings; leave --dense-classifier out")
     make = Pruner if args.masks else load.pruner(args.pruner, args.pruner_sha256)
     return make(masked, seed=seeds.derive(args.prune_seed, "prune"), ties=args.ties)
+
+
+def no_lone_example(model: nn.Module, loader: Loader, flag: str, device: torch.device) -> None:
+    """Raise UserError if a batch of `loader`, whose size `flag` sets, has one example, and a norm needs two."""
+    if 1 not in loader.sizes or not any(isinstance(part, _BatchNorm) for part in model.modules()):
+        return
+    data, _ = loader.examples.arrange(loader.indices[:1], None)(0, 1)
+    with torch.random.fork_rng([device.index] if device.type == "cuda" else []), torch.no_grad():
+        try:
+            copy.deepcopy(model).train()(data.to(device))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            words = (
+                f"of {len(loader.indices):,} examples the last batch would have one, which has no spread for BatchNorm"
+            )
+            raise UserError(f"{flag} {loader.batch_size}: {words}; take another number") from error
 
 
 def prunable_kinds(args: Namespace) -> tuple[bool, bool, str, bool]:

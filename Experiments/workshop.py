@@ -52,6 +52,10 @@ class Workshop:
         self.evaluation = load.evaluation(self.data.dataset)(self.data, args, device)
         print(f"Creating {args.model_class}-{args.model} model.")
         self.model, self.pruner = building.model_and_pruner(self.data, args, device)
+        if args.pre_epochs or args.post_epochs:
+            building.no_lone_example(self.model, self.train_loader, "--train-batch-size", device)
+        if args.prune_train_mode:
+            building.no_lone_example(self.model, self.prune_loader, "--prune-batch-size", device)
         self.descent = Descent(self.model, args)
         self.loss, self.train_loss = CrossEntropy(), CrossEntropy(args.label_smoothing)
         self.early = EarlyStopping(self.model, args.patience, self.data.splits)
@@ -129,10 +133,8 @@ class Workshop:
                 if self.stage.epochs:
                     raise
                 bad = [name for name, parameter in self.model.named_parameters() if not parameter.isfinite().all()]
-                words = (
-                    f"the model gives no finite loss before any training{f': {bad[0]} is not finite' if bad else ''}"
-                )
-                raise FloatingPointError(words) from error
+                why = f"{bad[0]} is not finite" if bad else "an example makes it, such as an empty one"
+                raise FloatingPointError(f"the model gives no finite loss before any training: {why}") from error
             progress.latest = point
 
     def fit(

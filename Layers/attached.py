@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._guards import TracingContext
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd as CONVOLUTION
 from torch.nn.parameter import UninitializedParameter
@@ -35,6 +36,7 @@ class Attached(nn.Module):
     """The base class of all layers that have got masks from `attach`. Copies and pickles keep them."""
 
     reading = PLAIN
+    torchdynamo_force_dynamic = True  # else a compiler takes parameters from their dict, past the properties
     _stock: type[nn.Module]
     _masked: tuple[str, ...]  # parameters that have a mask, its own or that of a tied one
     _ties: tuple[str, ...]  # those of them whose mask lies with another layer
@@ -45,7 +47,15 @@ class Attached(nn.Module):
 
 
 def _product(name: str) -> property:
-    return property(lambda self: of(self).weight(self, name))
+    def product(self: Attached) -> Any:
+        # Torch 2.3's compiler would compute what it finds read outside a layer now, and keep it as a constant. (When it
+        # runs a whole layer to trace it, a mode is active.) This makes it leave the reading to Python.
+        traced = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
+        if not traced and TracingContext.try_get() is not None:
+            raise torch._dynamo.exc.Unsupported("a masked weight is read outside its layer")
+        return of(self).weight(self, name)
+
+    return property(product)
 
 
 def _mask_elsewhere(name: str) -> property:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(slots=True)
@@ -25,11 +26,11 @@ class Bags:
     def padded(self, length: int | None = None) -> tuple[Tensor, Tensor]:
         """Return the texts side by side: ids [B, length], 0 after a text's end, and `real` [B, length], False there.
 
-        length: words of a text that are taken; as many as the longest has, if None.
+        length: words of a text that are taken; as many as the longest has, if None, but one at least.
         """
         whole = torch.as_tensor(self.ids.shape[0], device=self.offsets.device)  # a size, which tracing follows
         ends = torch.cat([self.offsets[1:], whole.view(1)])
-        taken = (ends - self.offsets).max() if length is None else length
+        taken = (ends - self.offsets).max().clamp_min(1) if length is None else length
         index = self.offsets.unsqueeze(1) + torch.arange(taken, device=self.offsets.device)  # type: ignore[arg-type]
         real = index < ends.unsqueeze(1)
-        return self.ids[torch.minimum(index, whole - 1)] * real, real
+        return F.pad(self.ids, (0, 1))[torch.where(real, index, whole)], real

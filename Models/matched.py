@@ -123,8 +123,9 @@ class MatchedTransformer(_Matched):
 
     def forward(self, data: Bags | Tensor) -> Tensor:
         hidden, real = self.vectors(data)
+        seen = real | ~real.any(1, keepdim=True)  # a text without words attends to its zeros: to nothing would be NaN
         for layer in self.layers:
-            hidden = layer(hidden, real[:, None, None, :])
+            hidden = layer(hidden, seen[:, None, None, :])
         return self.fc(_mean(hidden, real))
 
 

@@ -185,6 +185,49 @@ def test_a_compiled_model_follows_its_masks(name):
                 torch.testing.assert_close(compiled(data), model(data))
 
 
+class Own(nn.Module):
+    """A network that does with its layer's weight what `use` does: read it from outside, in the common ways."""
+
+    def __init__(self, use) -> None:
+        super().__init__()
+        self.layer, self.other, self.use = nn.Linear(6, 6), nn.Linear(6, 6), use
+        if use == "tied":
+            self.other.weight = self.layer.weight
+
+    def forward(self, data: torch.Tensor) -> torch.Tensor:
+        return self.other(self.layer(data).relu()) if self.use == "tied" else self.use(self, self.layer(data).relu())
+
+
+OUTSIDE = {
+    "linear": lambda net, data: nn.functional.linear(data, net.layer.weight, net.layer.bias),
+    "transposed": lambda net, data: data @ net.layer.weight.t(),
+    "standardised": lambda net, data: data @ ((net.layer.weight - net.layer.weight.mean()) / net.layer.weight.std()),
+    "tied": "tied",
+}
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("use", OUTSIDE)
+def test_a_compiled_model_masks_the_weights_that_it_reads_itself(use, backend):
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    data, model = torch.randn(3, 6), Layers.attach(Own(OUTSIDE[use]))
+    compiled = torch.compile(model, backend=backend)
+    for density in (0.7, 0.3):
+        nets.mask_at_random(model, density)
+        gradients = []
+        for net in (compiled, model):
+            model.zero_grad()
+            output = net(data)
+            output.square().sum().backward()
+            gradients.append([output.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)])
+        for found, wanted in zip(*gradients, strict=True):
+            torch.testing.assert_close(found, wanted)
+        with torch.no_grad():
+            model.layer._parameters["weight"].mul_(1.5)
+            torch.testing.assert_close(compiled(data), model(data))
+
+
 def test_tied_weights_have_one_mask_and_count_once():
     """80 weights of the table, which the output shares, beside 100 and 8: not 160 in place of 80."""
     model = Layers.attach(made("tied"))

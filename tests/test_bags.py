@@ -17,3 +17,8 @@ def test_texts_side_by_side_are_those_of_a_list(length):
     expected = pad_sequence([*texts, torch.zeros(9, dtype=torch.int64)], batch_first=True)[:-1, :wide]
     assert torch.equal(ids, expected) and ids.dtype == torch.int64
     assert torch.equal(real, torch.arange(wide) < sizes.unsqueeze(1))
+
+
+def test_texts_without_words_have_one_place():
+    ids, real = Bags(torch.zeros(0, dtype=torch.int64), torch.zeros(2, dtype=torch.int64)).padded()
+    assert ids.tolist() == [[0], [0]] and real.tolist() == [[False], [False]]

@@ -14,7 +14,7 @@ TEXT, DIGIT, PHOTO = (50,), (1, 28, 28), (3, 32, 32)
 
 def _bags(texts):
     lengths = torch.tensor([len(text) for text in texts])
-    return Bags(torch.tensor([word for text in texts for word in text]), lengths.cumsum(0) - lengths)
+    return Bags(torch.tensor([word for text in texts for word in text], dtype=torch.int64), lengths.cumsum(0) - lengths)
 
 
 @pytest.mark.parametrize("make", BOTH)
@@ -43,6 +43,17 @@ def test_a_text_counts_by_its_first_32_words_wherever_it_is_in_a_batch(make):
         assert len(text) < POSITIONS or torch.equal(model(_bags([other])), model(_bags([text])))
         changed = [(text[0] + 1) % 50, *text[1:]]
         assert not torch.allclose(model(_bags([changed])), together[k], atol=1e-4)
+
+
+@pytest.mark.parametrize("make", BOTH)
+def test_a_text_without_words_is_an_example_like_others(make):
+    model = nets.drawn(0, make, TEXT, 4).eval()
+    texts = [[3, 1], [], [2]]
+    together = model(_bags(texts))
+    together.sum().backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+    for k, text in enumerate(texts):
+        assert torch.allclose(model(_bags([text])), together[k], atol=1e-6) and together.isfinite().all()
 
 
 @pytest.mark.parametrize("make", BOTH)

@@ -104,6 +104,19 @@ class Infinite(nn.Sequential):
         super().__init__(nn.Flatten(), nn.Linear(784, 10))
         nn.init.constant_(self[1].weight, float("inf"))
 
+class Normed(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(784, 10), nn.BatchNorm1d(10))
+
+class Empty(nn.Sequential):
+    """A network that makes no number of some digits, as a mean of no words would be."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(784, 10))
+
+    def forward(self, data):
+        return super().forward(data) * (data.flatten(1)[:, 400:401] < 1).float().log()
+
 class Plain:
     pass
 '''
@@ -267,6 +280,15 @@ def test_a_residual_network_of_torchvision_is_exported():
         ("mnist --model {}:Colour", "RuntimeError on a batch of two examples of shape [1, 28, 28]: "),
         ("mnist --model {}:Two", "it returns a tuple, not one tensor of logits"),
         ("mnist --model {}:Needs", "missing 1 required positional argument: 'width'"),
+        (
+            "mnist --model {}:Normed --train-size 257 --post-epochs 1",
+            "--train-batch-size 256: of 257 examples the last batch would have ",
+        ),
+        (
+            "mnist --model {}:Normed --pruner snip --prune-train-mode true --prune-dataset-size 9 --prune-batch-size 4",
+            "--prune-batch-size 4: of 9 examples the last batch would have one, which has no spread for BatchNorm",
+        ),
+        ("mnist --model {}:Empty", "no finite loss before any training: an example makes it, such as an empty one"),
         ("mnist --model {}:Nothing", "Nothing has no layer that can have a mask"),
         ("mnist --model {}:Plain", "Plain is no torch.nn.Module"),
         ("mnist --model {}:Absent", "has no class Absent; it has: "),
@@ -364,8 +386,11 @@ def test_shared_weights_and_layers_are_stored_and_what_a_file_imports_belongs_to
     assert run.code == 0 and "without masks" not in run.err
     stored = load_file(run.path / "model.safetensors")
     assert stored["b.weight"].equal(stored["c.weight"]) and stored["a.weight"].equal(stored["again.weight"])
+    measured = ["--experiment", "measure", "--run", str(run.path), "--model", f"{tmp_path}/sharing.py:Net"]
+    assert main.main([*measured, "--repeats", "1"]) == 0
+    figures = json.loads((run.path / "measurement.json").read_text(encoding="utf-8"))["formats"]["masked"]
+    assert figures["parameters"] == (784 * 9 + 9) + (9 * 9 + 9) + 9 + (9 * 10 + 10)
     (tmp_path / "sizes.py").write_text("WIDTH = 12\n", encoding="utf-8")
     other = cli(asked)
     assert other.path != run.path and load_file(other.path / "model.safetensors")["a.weight"].shape == (12, 784)
-    measured = ["--experiment", "measure", "--run", str(run.path), "--model", f"{tmp_path}/sharing.py:Net"]
     assert main.main(measured) == 2 and "or with others than it imports now" in capsys.readouterr().err

@@ -36,7 +36,10 @@ def formats(
     # the tensors of the loaded model, and "multiply_adds" those of the matrices for one example (missing if torch's own
     # exporter alone can export the model). "seconds" and "examples_per_second" are by batch size; see _add.
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in SIZES}
-    state = model.state_dict()
+    once = {
+        name for names in (model.named_parameters(), model.named_buffers()) for name, _ in names
+    }  # of shared ones one
+    state = {name: value for name, value in model.state_dict().items() if name in once}
     found: dict[str, dict[str, Any]] = {
         MASKED: {
             "parameters": package.parameters(state),

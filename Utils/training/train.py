@@ -114,7 +114,8 @@ def train(
         try:
             value = train_epoch(model, loss, optimizer, dataloader, device, watch, amp, before, after)
         except FloatingPointError as error:
-            raise FloatingPointError(f"{error} of epoch {epoch}; a lower --lr may help") from error
+            advice = "a lower --lr may help, unless an example of it alone is the cause, such as an empty one"
+            raise FloatingPointError(f"{error} of epoch {epoch}; {advice}") from error
         scheduler.step()
         if after_epoch(epoch, value):
             return
