@@ -48,7 +48,7 @@ def run(args: Namespace) -> dict[str, Any]:
         name = max(unlike, key=unlike.__getitem__)
         console.warn(
             f"the repeats of {name} differ by a factor of {unlike[name]:.1f}: measure again while the machine does "
-            "nothing else, or with --threads 1"
+            "nothing else" + (", or with --threads 1" if torch.get_num_threads() > 1 else "")
         )
     for reason in dict.fromkeys(left_out.values()):
         names = " and ".join(name for name, why in left_out.items() if why == reason)

@@ -174,7 +174,9 @@ def own_data(text: str) -> tuple[str, str | None]:
         return found
     if not PATH.search(text) and not Path(text).exists():
         known("data set", text, DATASETS)
-    there = "holds no data of a known form" if Path(text).exists() else "no such file or folder, nor a data set's name"
+    there = "no such file or folder, nor a data set's name"
+    if (path := Path(text).expanduser()).exists():
+        there = f"holds no data of a known form{_find('Utils.data.own.places:unread')(path)}"
     raise UserError(
         f"--dataset {text}: {there}; it takes a .csv, .tsv or .jsonl file, a folder of class folders with images, a "
         f"folder with train.de and train.en (any two languages), or one of {', '.join(DATASETS)}"

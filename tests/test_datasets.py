@@ -95,6 +95,34 @@ def test_labels_count_from_0_or_from_1_in_the_whole_corpus(file, tmp_path):
     assert "labels counted from 0" in prepared.notes[1]
 
 
+@pytest.mark.parametrize("train", ["12", "13", "23", "32", "123"])
+@pytest.mark.parametrize("test", ["0123", "1234", "12", "2"])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_where_labels_begin_is_told_by_both_splits(tmp_path, train, test, swapped):
+    """A 0 or a 4 of either; without any, they are as published, and a note says so."""
+    labels = (test, train) if swapped else (train, test)
+    paths = {raw.path: tmp_path / Path(raw.path).name for raw in agnews.RAW}
+    for path, of in zip(paths.values(), labels, strict=True):
+        path.write_text("".join(f"{label},a\n" for label in of))
+    prepared = agnews.read(paths)
+    first = 0 if "0" in train + test else 1
+    for split, of in zip(("train", "test"), labels, strict=True):
+        assert prepared.tensors[f"{split}_targets"].tolist() == [int(label) - first for label in of]
+    told = "labels counted from 0" in prepared.notes[0], "no 0 and no 4 is among them" in prepared.notes[0]
+    assert told == ("0" in test, not set("04") & set(test))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "wrong"), [("14", "230", "test.csv:3: label '0'"), ("01", "24", "test.csv:2: label '4'")]
+)
+def test_labels_from_0_and_from_1_are_refused(tmp_path, train, test, wrong):
+    paths = {raw.path: tmp_path / Path(raw.path).name for raw in agnews.RAW}
+    for path, of in zip(paths.values(), (train, test), strict=True):
+        path.write_text("".join(f"{label},a\n" for label in of))
+    with pytest.raises(UserError, match=wrong):
+        agnews.read(paths)
+
+
 def test_a_quote_that_is_not_doubled_is_said_with_its_row(file):
     message = refusal(file('"1","fine"\n"2","she said \\"no\\" twice"\n'))
     assert message.startswith(":2: not a whole CSV row") and 'is to be doubled ("")' in message

@@ -80,7 +80,7 @@ def test_the_loader_needs_nothing_else_of_the_project(run, sample_data, tmp_path
         "from safetensors.torch import load_file, save_file\n"
         "parts = load_file('batch.safetensors')\n"
         "batch = parts['images'] if 'images' in parts else types.SimpleNamespace(**parts)\n"
-        "save_file({'logits': exported.load('model.sparse.json', 64)(batch)}, 'logits.safetensors')\n"
+        "save_file({'logits': exported.load('model.sparse.json', 64)(batch).contiguous()}, 'logits.safetensors')\n"
         "import sys; assert not {'Utils', 'Layers', 'Models'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path / "away", check=True, env={"PATH": ""})
@@ -99,13 +99,15 @@ def test_compact_and_sparse_are_smaller_than_dense(run, sample_data):
     assert sizes["sparse"] < sizes["dense"]
 
 
-def test_repeats_that_differ_are_warned_of(run, sample_data, monkeypatch):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_repeats_that_differ_are_warned_of(run, sample_data, monkeypatch, threads):
     slow = {"1": {"lowest": 0.1, "highest": 0.15}, "64": {"lowest": 0.2, "highest": 0.6}}
     assert measure.unsteady({"seconds": slow}) == pytest.approx(3.0)
     monkeypatch.setattr(measure, "STEADY", 0.5)
     monkeypatch.setattr(measured, "SECONDS", 0.0005)
-    code, _, err = ask(f"--experiment measure --run {run} --repeats 1", sample_data)
+    code, _, err = ask(f"--experiment measure --run {run} --repeats 1 --threads {threads}", sample_data)
     assert code == 0 and "differ by a factor of 1.0: measure again" in err and err.count("\n") == 1
+    assert ("--threads 1" in err) == (threads > 1)
 
 
 def test_a_measurement_is_kept_with_the_run(run, sample_data, monkeypatch):

@@ -147,6 +147,45 @@ def test_folders_of_no_images_are_told(pets, capsys):
     assert capsys.readouterr().err == f"note: {folder}: no images in 'a, b', cow, so no class\n"
 
 
+def test_files_that_may_be_images_and_are_not_read_are_named(pets, capsys):
+    folder, _ = pets(count=3)
+    for name in ("cat/p.heic", "dog/old/IMG_0001", "cat/Thumbs.db", "LICENSE", "dog/README", "cat/.x.heic"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes((folder / "cat/0.png").read_bytes())
+    picture(folder / "alone.png")
+    assert sum(read(folder).rows.values()) == 6
+    assert capsys.readouterr().err.splitlines() == [
+        f"note: {folder}: 1 file is not read: alone.png (in no folder of a class)",
+        f"note: {folder}: 2 files are not read: cat/p.heic, dog/old/IMG_0001 (no image of a known form)",
+    ]
+
+
+def test_images_beside_the_folders_of_splits_are_named(pets, capsys):
+    pets("pets/training", 3)
+    folder = pets("pets/test", 2)[0].parent
+    picture(folder / "other/1.png")
+    for name in ("x.heic", "labels.csv.md", "notes/a.txt"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    assert read(folder).rows == {"train": 6, "test": 4}
+    assert (
+        capsys.readouterr().err
+        == f"note: {folder}: 2 files are not read: other/1.png, x.heic (beside test, training)\n"
+    )
+
+
+@pytest.mark.parametrize("where", ["", "a", "train/a", "test/a"])
+def test_folders_without_any_image_that_is_read_name_one_that_is_not(pets, tmp_path, where):
+    if where.startswith("test"):
+        pets("x/train", 3)
+    (tmp_path / "x" / where).mkdir(parents=True)
+    (tmp_path / "x" / where / "p.heic").write_text("x")
+    with pytest.raises(UserError) as caught:
+        load.own_data(str(tmp_path / "x"))
+    named = f"{where.removeprefix('test/')}/p.heic".lstrip("/")
+    assert f"({named} is no image of a known form)" in str(caught.value)
+
+
 @pytest.mark.parametrize("place", ["", "cat", "0.png"])
 def test_a_split_without_class_folders_is_refused(pets, place):
     """Its neighbours would be taken for the classes otherwise."""

@@ -113,6 +113,24 @@ def test_columns_that_cannot_be_found_are_refused(header, asked, words):
     assert line.startswith("file.csv: ") and all(word in line for word in words), line
 
 
+def test_keys_of_json_that_cannot_be_found_are_no_header(tmp_path):
+    line = refusal(tables.Table, jsonl(tmp_path / "x.jsonl", [{"a": "x", "b": "y"}]), None, None)
+    assert line.endswith(
+        "x.jsonl: no key is known as label or text; the first object has a, b; name keys with --label-column NAME and "
+        "--text-columns NAME ..."
+    )
+
+
+@pytest.mark.parametrize("text", ["", '"'])
+def test_training_rows_without_any_word_are_refused(tmp_path, text):
+    """Blank, or of characters that the tokenizer drops; the test rows have words."""
+    for split, words in (("train", text), ("test", "a b")):
+        jsonl(tmp_path / f"{split}.jsonl", [{"text": words, "label": label} for label in "xy"])
+    assert refusal(read, tmp_path) == (
+        f"{tmp_path / 'train.jsonl'}: no training row has a word in 'text'; name other columns with --text-columns"
+    )
+
+
 # Rows.
 
 

@@ -81,12 +81,13 @@ def test_tensors_are_those_that_were_saved(tmp_path, read, form, under):
         assert found[name].dtype == value.dtype and torch.equal(found[name], value), name
 
 
-def test_a_state_dict_of_modules_is_read(tmp_path, read):
-    """An OrderedDict with version numbers beside it."""
+def test_a_state_dict_of_modules_is_read(tmp_path, read, capsys):
+    """An OrderedDict with version numbers beside it; of two, a note says which."""
     model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3))
     torch.save({"model": model.state_dict(), "ema": model.state_dict()}, tmp_path / "x.pt")
     found = read(tmp_path / "x.pt")
     assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
+    assert capsys.readouterr().err == f"note: {tmp_path / 'x.pt'}: of its sets of tensors (model, ema), model is read\n"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,10 @@ def test_a_state_dict_of_modules_is_read(tmp_path, read):
         ({}, "no tensors"),
         ({"a": torch.ones(1), "b": 2}, "'b'"),
         ({"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}, "several sets of tensors (a, b)"),
+        (
+            {name: {"w": torch.ones(1)} for name in ("model", "state_dict")},
+            "several sets of tensors (model, state_dict)",
+        ),
         ([torch.ones(1)], "list"),
         ({"a": torch.ones(1).to_sparse()}, "_rebuild_sparse_tensor"),
     ],

@@ -44,12 +44,17 @@ def _first(header: Sequence[str], known: Sequence[str]) -> list[str]:
 
 
 def find(
-    where: str, header: Sequence[str], label: str | None = None, texts: Sequence[str] | None = None, like: str = ""
+    where: str,
+    header: Sequence[str],
+    label: str | None = None,
+    texts: Sequence[str] | None = None,
+    like: str = "",
+    keys: bool = False,
 ) -> Columns:
     """Return the columns to read; label, texts: those that the user, or the file `like`, names; None: to be found.
 
     In a table of two columns, one that is known tells the other; of more, those without a name do not count. `where`
-    begins what a UserError says.
+    begins what a UserError says. keys: the header is no row, but the keys of the first object.
     """
 
     def named(name: str) -> str:
@@ -76,10 +81,10 @@ def find(
         wanted = wanted or [name for name in bare if name not in labels][:1] * len(labels)
     if missing := [what for what, found in (("label", labels), ("text", wanted)) if not found]:
         cells = listed([name[:40] for name in header], 20)
-        raise UserError(
-            f"{where}: no column is known as {' or '.join(missing)}; the first row was taken for the header ({cells}); "
-            f"name columns with --label-column NAME and --text-columns NAME ..., or put a header above it"
-        )
+        words = f"{where}: no {'key' if keys else 'column'} is known as {' or '.join(missing)}; "
+        words += f"the first object has {cells}; " if keys else f"the first row was taken for the header ({cells}); "
+        words += f"name {'keys' if keys else 'columns'} with --label-column NAME and --text-columns NAME ..."
+        raise UserError(words + ("" if keys else ", or put a header above it"))
     if labels[0] in wanted:
         raise UserError(f"{where}: column {labels[0]!r} cannot be both label and text")
     found = (*(labels if label is None else ()), *(() if texts else wanted))

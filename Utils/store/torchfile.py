@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from Utils import console
 from Utils.errors import UserError
 from Utils.store.pickles import Laid, Refused, Storage, of, run
+from Utils.wording import listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +34,7 @@ DAMAGE = (
 def read(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a state dict by name, on the CPU, whatever device they were saved from.
 
-    A checkpoint may hold the state dict under one of `NESTED`, or as its only one.
+    A checkpoint may hold the state dict under one of `NESTED`, or as its only one; a note says which of several it is.
     Raises UserError of one line for a file that is damaged, or that holds anything that tensors do not need.
     """
     try:
@@ -64,7 +66,7 @@ def _zipped(path: Path) -> dict[str, Tensor]:
         if f"{top}byteorder" in names and archive.read(f"{top}byteorder") != b"little":
             raise Refused("its numbers are not little-endian")
         found = run(io.BytesIO(archive.read(programs[0])))
-        return _built(found, lambda storage: archive.read(f"{top}data/{storage.key}"))
+        return _built(path, found, lambda storage: archive.read(f"{top}data/{storage.key}"))
 
 
 def _plain(path: Path) -> dict[str, Tensor]:
@@ -87,7 +89,7 @@ def _plain(path: Path) -> dict[str, Tensor]:
         def content(storage: Storage) -> bytes:
             return stream[places[storage.key] : places[storage.key] + storage.count * _itemsize(storage.kind)]
 
-        return _built(found, content)
+        return _built(path, found, content)
 
 
 def _storages(found: Any) -> Iterator[Storage]:
@@ -108,13 +110,13 @@ def _itemsize(kind: str) -> int:
     return getattr(torch, kind).itemsize
 
 
-def _built(found: Any, content: Callable[[Storage], bytes]) -> dict[str, Tensor]:
+def _built(path: Path, found: Any, content: Callable[[Storage], bytes]) -> dict[str, Tensor]:
     """Return the tensors of the state dict in `found`; content: returns the bytes of a storage."""
     import torch
 
     storages: dict[Storage, Tensor] = {}
     tensors = {}
-    for name, laid in _state_dict(found).items():
+    for name, laid in _state_dict(path, found).items():
         storage = laid.storage
         if storage not in storages:
             numbers = bytearray(content(storage))
@@ -126,7 +128,7 @@ def _built(found: Any, content: Callable[[Storage], bytes]) -> dict[str, Tensor]
     return tensors
 
 
-def _state_dict(found: Any) -> dict[str, Laid]:
+def _state_dict(path: Path, found: Any) -> dict[str, Laid]:
     """Return the tensors by name: `found` itself, or what a checkpoint has under one of its names."""
     if isinstance(found, Laid):
         raise Refused("it holds one tensor without a name")
@@ -137,8 +139,11 @@ def _state_dict(found: Any) -> dict[str, Laid]:
         other = next((key for key, value in found.items() if not isinstance(value, Laid)), None)
         raise Refused("it holds no tensors" if other is None else f"{str(other)[:40]!r} in it is no tensor")
     known = [name for name in NESTED if name in inside] or list(inside)
-    if len(inside) > 1 and known == list(inside):
-        raise Refused(f"it holds several sets of tensors ({', '.join(str(key)[:20] for key in inside)})")
+    names = listed([str(key)[:20] for key in inside])
+    if len(known) > 1:
+        raise Refused(f"it holds several sets of tensors ({names})")
+    if len(inside) > 1:
+        console.note_once(f"{path}: of its sets of tensors ({names}), {known[0]} is read")
     return inside[known[0]]
 
 

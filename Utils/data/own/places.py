@@ -9,7 +9,7 @@ from pathlib import Path
 
 from Utils import console
 from Utils.errors import UserError
-from Utils.wording import listed
+from Utils.wording import counted, listed
 
 TABLES = ("csv", "tsv", "jsonl")
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -20,7 +20,9 @@ SPLITS = {
     "test": ("test", "testing", "eval"),
 }
 LANGUAGE = re.compile(r"(?P<stem>.+)\.(?P<language>[a-z]{2,3}([_-]\w+)?)")  # a parallel text, without .gz
-EXTENSIONS = {"csv", "tsv", "txt", "md", "zip", "gz", "tar", "tgz", "py", "log", "xml", "ini", "bak", "pdf"}
+EXTENSIONS = {"csv", "tsv", "txt", "md", "zip", "gz", "tar", "tgz", "py", "log", "xml", "ini", "bak", "pdf", "db"}
+# endings of what lies beside images and is none
+BESIDE = EXTENSIONS | {"json", "jsonl", "yaml", "yml", "html", "rst", "ipynb", "pt", "pth", "ckpt", "safetensors"}
 # ending -> what to do with a file that is not read
 OTHERS = dict.fromkeys((".xlsx", ".xls", ".ods", ".parquet"), "save it as a .csv file")
 OTHERS |= {".json": "save it as .jsonl, one object a line"} | dict.fromkeys((".zip", ".tar", ".tgz"), "unpack it")
@@ -85,19 +87,46 @@ def tables(path: Path) -> dict[str, Path]:
     return {split: files[0] for split, files in inside.items()} if alone else {}
 
 
-def images(folder: Path) -> list[Path]:
-    """Return the images below a folder, sorted by their path. Hidden files are left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGES and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+def _images(place: Path) -> tuple[list[Path], list[Path]]:
+    """Return the images that are `place` or lie below it, and the files that may be images of another form, sorted.
+
+    Left out are hidden files, those that end in `BESIDE`, and README, LICENSE and the like.
+    """
+    images, others = [], []
+    for path in [place] if place.is_file() else sorted(place.rglob("*")):
+        if any(part.startswith(".") for part in path.relative_to(place).parts) or not path.is_file():
+            continue
+        if path.suffix.lower() in IMAGES:
+            images.append(path)
+        elif path.suffix[1:].lower() not in BESIDE and not (path.name.isalpha() and path.name.isupper()):
+            others.append(path)
+    return images, others
+
+
+def unread(folder: Path) -> str:
+    """Return a remark on the first file in a folder that may be an image of a form that is not read, or ""."""
+    others = _images(folder)[1] if folder.is_dir() else []
+    return f" ({others[0].relative_to(folder).as_posix()} is no image of a known form)" if others else ""
+
+
+def _note_left(folder: Path, left: list[Path], why: str) -> None:
+    if left:
+        words = f"{counted(len(left), 'file')} {'is' if len(left) == 1 else 'are'} not read"
+        names = listed([path.relative_to(folder).as_posix() for path in left])
+        console.note_once(f"{folder}: {words}: {names} ({why})")
 
 
 def class_folders(folder: Path) -> dict[str, list[Path]]:
-    """Return the images of each folder in `folder` that has some, by the folder's name, with a note on others."""
-    inside = {entry.name: images(entry) for entry in _entries(folder) if entry.is_dir()}
-    bare = [name for name, paths in inside.items() if not paths]
-    if 0 < len(bare) < len(inside):
-        console.note_once(f"{folder}: no images in {listed(bare)}, so no class")
-    return {name: paths for name, paths in inside.items() if paths}
+    """Return the images of each folder in `folder` that has some, by the folder's name, with notes on what has none."""
+    inside = {entry: _images(entry) for entry in _entries(folder)}
+    found = {entry.name: images for entry, (images, _) in inside.items() if images and entry.is_dir()}
+    if found:
+        if bare := [entry.name for entry in inside if entry.is_dir() and entry.name not in found]:
+            console.note_once(f"{folder}: no images in {listed(bare)}, so no class")
+        stray = [entry for entry, (images, _) in inside.items() if images and entry.is_file()]
+        _note_left(folder, stray, "in no folder of a class")
+        _note_left(folder, [path for _, others in inside.values() for path in others], "no image of a known form")
+    return found
 
 
 def image_folders(path: Path) -> dict[str, Path]:
@@ -111,7 +140,11 @@ def image_folders(path: Path) -> dict[str, Path]:
     folders = _folders(path)
     if folders and class_folders(folders["train"]):
         for folder in [folder for folder in folders.values() if not class_folders(folder)]:
-            raise UserError(f"{folder}: no folder of a class with images is in it, as in train; fill or remove it")
+            words = "no folder of a class with images is in it, as in train; fill or remove it"
+            raise UserError(f"{folder}: {words}{unread(folder)}")
+        beside = [entry for entry in _entries(path) if entry not in folders.values()]
+        left = [file for entry in beside for files in _images(entry) for file in files]
+        _note_left(path, left, f"beside {listed([folder.name for folder in folders.values()])}")
         return folders
     found = class_folders(path)
     like = {split: name for name in found for word in re.split("[^a-z]+", name.lower()) if (split := split_of(word))}
@@ -182,7 +215,7 @@ def hint(path: Path) -> str:
         return f"has {names}; call them train.{ending} and test.{ending}, or name one of them"
     if folders := _folders(path):
         names = listed([folder.name for folder in folders.values()])
-        return f"has folders {names}; each needs class folders with images, or one table and nothing else"
+        return f"has folders {names}; each needs class folders with images, or one table and nothing else{unread(path)}"
     within = [entry for entry in _entries(path) if entry.is_dir()]
     return f"its data lies deeper; give --dataset {within[0]}" if len(within) == 1 and form(within[0]) else ""
 

@@ -95,7 +95,8 @@ class Table:
 
     def __init__(self, path: Path, label: str | None, texts: Sequence[str] | None, like: str = "") -> None:
         self.path = path
-        self.rows = READERS[places.table_form(path)](path)
+        form = places.table_form(path)
+        self.rows = READERS[form](path)
         line, header = next((row for row in self.rows if any(map(str.strip, row[1]))), (0, ()))
         if isinstance(header, str):
             raise UserError(f"{path}:{line}: {header}")
@@ -103,7 +104,7 @@ class Table:
             raise UserError(f"{path}: holds no rows")
         self.empty = 0
         self.header = [reading.composed(name).strip() for name in header]
-        self.columns = columns.find(str(path), self.header, label, texts, like)
+        self.columns = columns.find(str(path), self.header, label, texts, like, form == "jsonl")
 
     def __iter__(self) -> Iterator[tuple[int, str, str, str]]:
         chosen: Columns = self.columns
@@ -178,11 +179,13 @@ def read(paths: Mapping[str, Path], tables: Mapping[str, str], settings: Mapping
         path, line = met[classes[number]]
         raise UserError(f"{path}:{line}: label {classes[number][:40]!r} is in no training row")
     words, encoded = encoding.finish(splits, [text.UNKNOWN])
+    of = " + ".join(map(repr, chosen.texts))
+    if not len(encoded["train"][0]):
+        raise UserError(f"{trained.path}: no training row has a word in {of}; name other columns with --text-columns")
     tensors: dict[str, Any] = {}
     for name, (ids, offsets) in encoded.items():
         tensors |= {f"{name}_ids": torch.from_numpy(ids), f"{name}_offsets": torch.from_numpy(offsets)}
         tensors[f"{name}_targets"] = torch.from_numpy(targets[splits[name]])
-    of = " + ".join(map(repr, chosen.texts))
     note = f"{len(labels):,} rows, {len(classes)} classes ({listed(classes)}) from column {chosen.label!r}, "
     note += f"text from {of}{f', splits from {chosen.split!r}' if chosen.split else ''}; {held}"
     more = {f"{counted(textless, 'row')} without text": textless, f"{counted(empty, 'empty row')} left out": empty}

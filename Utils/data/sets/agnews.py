@@ -19,15 +19,14 @@ RAW = tuple(
 Row = tuple[int, str]  # label from 1, text
 
 
-def rows(path: Path, first: int | None = None) -> list[Row]:
+def rows(path: Path) -> list[Row]:
     """Return the (label, text) rows of a CSV file. Columns: a label, then text columns, joined by a space.
 
     If the first row is a header instead, it says which columns these are. Labels are returned from 1, as published.
-    first: the label of the first class in the file; None: 0 if some row has it, else 1.
     Raises UserError with file and line for an empty or truncated file, a row without text, an unknown label, or bytes
     that are not UTF-8.
     """
-    return _from_one(path, _rows(path), first)[0]
+    return _from_one({path: _rows(path)})[0][path]
 
 
 def _rows(path: Path) -> list[tuple[int, str, str]]:
@@ -59,16 +58,21 @@ def _is_header(row: list[str]) -> bool:
     return True
 
 
-def _from_one(path: Path, found: list[tuple[int, str, str]], first: int | None) -> tuple[list[Row], int]:
-    """Return the rows with labels from 1, and the label of the first class in the file."""
-    if first is None:
-        first = 0 if any(label == "0" for _, label, _ in found) else 1
-    known = {str(k): k - first + 1 for k in range(first, first + len(CLASSES))}
-    for line, label, _ in found:
-        if label not in known:
-            last = first + len(CLASSES) - 1
-            raise UserError(f"{path}:{line}: label {label[:20]!r} is not in {first} to {last}; mend or remove it")
-    return [(known[label], text) for _, label, text in found], first
+def _from_one(files: Mapping[Path, list[tuple[int, str, str]]]) -> tuple[dict[Path, list[Row]], str]:
+    """Return the rows of each file with labels from 1, and a remark if the files' own are not sure to begin there.
+
+    They begin with 0 if a 0 is met before a 4.
+    """
+    met = next((label for found in files.values() for _, label, _ in found if label in ("0", "4")), "")
+    first = 0 if met == "0" else 1
+    last = first + len(CLASSES) - 1
+    known = {str(k): k - first + 1 for k in range(first, last + 1)}
+    for path, found in files.items():
+        for line, label, _ in found:
+            if label not in known:
+                raise UserError(f"{path}:{line}: label {label[:20]!r} is not in {first} to {last}; mend or remove it")
+    remark = {"0": ", labels counted from 0", "4": "", "": ", labels counted from 1, as no 0 and no 4 is among them"}
+    return {path: [(known[label], text) for _, label, text in found] for path, found in files.items()}, remark[met]
 
 
 def prepare(splits: Mapping[str, list[tuple[int, str]]], notes: list[str]) -> Prepared:
@@ -95,15 +99,13 @@ def prepare(splits: Mapping[str, list[tuple[int, str]]], notes: list[str]) -> Pr
 def read(paths: Mapping[str, Path]) -> Prepared:
     """Read and prepare the raw files. Files that are not the published ones are used, with a remark in `notes`."""
     notes = []
-    splits: dict[str, list[Row]] = {}
-    first = None
+    found, counting = _from_one({paths[raw.path]: _rows(paths[raw.path]) for raw in RAW})
     for raw in RAW:
         path = paths[raw.path]
-        splits[path.stem], first = _from_one(path, _rows(path), first)
         if not reading.published(raw, path):
-            count, counting = len(splits[path.stem]), "" if first else ", labels counted from 0"
+            count = len(found[path])
             notes.append(f"{path.name} is not the published file; its {count:,} rows are used as they are{counting}")
-    return prepare(splits, notes)
+    return prepare({path.stem: of for path, of in found.items()}, notes)
 
 
 def sample() -> Prepared:
