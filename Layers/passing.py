@@ -2,8 +2,9 @@
 
 A function that normalises, saturates or weighs would hide which weights a signal has passed: a normalised constant is
 zero, and a saturated unit has no slope. So a normalisation counts as mean 0 and variance 1 (but see `MIXING`), an
-activation other than ReLU as the identity. A gate, and attention, count as 1 and as the mean over positions; they still
-pass on a slope to what controls them. An embedding gets ones in one-hot space, as in Layers/embedding.py.
+activation other than ReLU as the identity, and so does a dropout that is on in eval mode too. A gate, and attention,
+count as 1 and as the mean over positions; they still pass on a slope to what controls them. An embedding gets ones in
+one-hot space, as in Layers/embedding.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ ACTIVATIONS = (
     "relu6", "hardtanh", "hardswish", "gelu", "silu", "mish", "elu", "selu", "celu", "leaky_relu", "softplus",
     "softsign", "tanh", "clamp", "clip", "log_softmax", "normalize", "local_response_norm",
 )  # fmt: skip
+WAYS, ENDS = ("", "alpha_", "feature_", "feature_alpha_"), ("", "_", "1d", "2d", "3d")
+DROPOUTS = tuple(f"{way}dropout{end}" for way in WAYS for end in ENDS)  # and names that torch has not
 GATES = ("sigmoid", "hardsigmoid")
 
 
@@ -108,7 +111,7 @@ FORMS: dict[Any, Callable[..., Any]] = {
     F.batch_norm: _batch_norm,
     F.embedding: _embedding,
 }
-for form, names in ((_same, ACTIVATIONS), (_gate, GATES), (_softmax, ("softmax",))):
+for form, names in ((_same, ACTIVATIONS + DROPOUTS), (_gate, GATES), (_softmax, ("softmax",))):
     for place in (F, torch, torch.Tensor):
         FORMS |= {getattr(place, name): form for name in names if hasattr(place, name)}
 

@@ -134,6 +134,16 @@ class Dead:
         return {"tensors": self.tensors, "units": units, "classes": classes, **unsearched}
 
 
+def _random_state(device: torch.device | str) -> Tensor:
+    """Return the state of torch's generator, which changes with every number that is drawn."""
+    cuda = torch.device(device).type == "cuda"
+    return torch.cuda.get_rng_state(device) if cuda else torch.get_rng_state()
+
+
+class Unsteady(ValueError):
+    """Error for a model whose output differs from call to call."""
+
+
 def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "cpu") -> Dead:
     """Find the disconnected parts of `model`.
 
@@ -141,7 +151,7 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
     unit's activation is then zero exactly if no path of kept weights leads to it. Its gradient is zero exactly if no
     path leads on from it; for this, every unit is lifted above its ReLU's kink. Units that a LayerNorm or GroupNorm
     normalises together lead to each other, and so do those of a recurrent layer, from step to step. A unit of a layer
-    that is called more than once is dead only if it is dead in every call.
+    that is called more than once is dead only if it is dead in every call. Raises Unsteady if the model draws numbers.
     """
     masks = {name: buffer for name, buffer in model.named_buffers() if name.endswith("_mask")}
     plain = torch.backends.cudnn.flags(enabled=False)  # cuDNN's recurrent layers have no gradients in eval mode
@@ -152,7 +162,12 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
             stand_ins[name].requires_grad_()
         data = probe.ones(model, shape, device)
         data = data.double() if isinstance(data, Tensor) and data.is_floating_point() else data
+        state = _random_state(device)
         reached, logits = _pass(model, stand_ins, data, 0.0)
+        again = _pass(model, stand_ins, data, 0.0)[1]  # with numbers drawn in a way of the model's own
+        same = torch.allclose(again, logits, rtol=1e-6, atol=0.0, equal_nan=True)
+        if not same or not _random_state(device).equal(state):
+            raise Unsteady("its output differs from call to call")
         lifted, lifted_logits = _pass(model, stand_ins, data, 1.0)
         outputs = [output for _, _, several in lifted for output in several]
         slopes = torch.autograd.grad(lifted_logits.sum(), outputs, allow_unused=True) if outputs else ()
@@ -213,7 +228,8 @@ def searched(search: Callable[[], Dead], counts: Sequence[int]) -> tuple[dict[st
         found = search()
     except Exception as error:
         said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        reason = f"the model does not run on ones in float64, without saturation ({said})"
+        unsteady = isinstance(error, Unsteady)
+        reason = said if unsteady else f"the model does not run on ones in float64, without saturation ({said})"
         return {"not_searched": reason, "classes": {"total": len(counts)}}, {}
     return {**found.report(), "accuracy_cap": accuracy_cap(found.alive, counts)}, found.no_way_out
 

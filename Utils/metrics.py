@@ -1,7 +1,7 @@
 """Counts of parameters and multiply-adds: how many remain and how many there are."""
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -10,15 +10,13 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from Layers import layers, probe
-from Layers.attached import CONVOLUTION, NORMS, TABLES, Attached, attached
+from Layers.attached import CONVOLUTION, NORMS, TABLES, attached
 from Layers.attention import MultiheadAttention
 from Layers.fast.products import products_kept
 from Layers.modes import modes_kept
-from Layers.reading import of
+from Utils.uses import Costs, Uses
 
 STEPS = (nn.RNNBase, nn.RNNCellBase, nn.Bilinear)  # layers all of whose parameters work once at each position
 
@@ -55,37 +53,17 @@ def _flops(module: nn.Module, inputs: tuple, named: Mapping[str, Any], output: A
     return {name: flops[name] for name, _ in module.named_parameters(recurse=False) if name in flops}
 
 
-class _Reads(TorchFunctionMode):
-    """A mode that calls `count(path, inputs, inputs by name, output)` for products with a layer's weight outside it."""
-
-    def __init__(self, model: nn.Module, count: Callable) -> None:
-        super().__init__()
-        weights = {
-            path: of(module).weight(module, "weight")
-            for path, module in model.named_modules()
-            if isinstance(module, Attached) and "weight" in module._masked
-        }
-        self.readers, self.kept, self.count = {id(w): path for path, w in weights.items()}, weights, count
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        output = function(*args, **(kwargs or {}))
-        if function is F.linear:
-            weight = (dict(zip(("input", "weight"), args, strict=False)) | (kwargs or {}))["weight"]
-            if id(weight) in self.readers:
-                self.count(self.readers[id(weight)], args, {}, output)
-        return output
-
-
 @torch.no_grad()
-def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | str) -> dict[str, dict[str, int]]:
+def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | str) -> Costs:
     """Count the multiply-adds of one example in the dense model: {module: {parameter: count}}.
 
     Parameters whose cost is not known, and those of layers that are never called, are left out. Counts follow the
     Synaptic Flow code. Each time that it is called, a Linear or Conv2d costs its weights times the positions of its
     output, a recurrent layer times its steps, a bias one per unit and position. In a translation model one source and
-    one target position are counted. Attention's products without weights are not counted.
+    one target position are counted. Attention's products without weights are not counted. Of layers that have got
+    their masks from `attach`, what others compute with their parameters counts too.
     """
-    total: dict[str, dict[str, int]] = defaultdict(dict)
+    total = Costs()
     modules, inside = dict(model.named_modules()), Counter[str]()
 
     def count(name: str, inputs: tuple, named: Mapping[str, Any], output: Any) -> None:
@@ -109,7 +87,7 @@ def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | st
             # Attached layers may be read from outside: each weight is then one tensor, by which it is known.
             if attached(model):
                 stack.enter_context(products_kept(model))
-                stack.enter_context(_Reads(model, lambda name, *call: None if inside[name] else count(name, *call)))
+                stack.enter_context(Uses(model, total, inside))
             model.eval()
             model(probe.ones(model, input_shape, device))
     finally:
@@ -119,9 +97,13 @@ def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | st
 
 
 def uncounted(model: nn.Module, flops: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Return the names of the parameters whose multiply-adds are not known. flops: the result of `flop`."""
-    known = {id(model.get_submodule(path)._parameters[name]) for path, costs in flops.items() for name in costs}
-    return [name for name, parameter in model.named_parameters() if id(parameter) not in known]
+    """Return the names of the parameters of which some multiply-adds are not known. flops: the result of `flop`."""
+    found = {(path, name) for path, costs in flops.items() for name in costs}
+    partly = flops.partly if isinstance(flops, Costs) else set()
+    known, unknown = (
+        {id(model.get_submodule(path)._parameters[name]) for path, name in each} for each in (found, partly)
+    )
+    return [name for name, parameter in model.named_parameters() if id(parameter) not in known - unknown]
 
 
 def summary(

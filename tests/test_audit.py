@@ -7,6 +7,7 @@ from functools import partial
 
 import calls
 import nets
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -385,6 +386,11 @@ CASTS = {
     "step": lambda hidden: (hidden > 0).float(),
     "steps": lambda hidden: ((hidden > 0) & (hidden < 9)).to(torch.float32),
     "gate": lambda hidden: hidden * (hidden > 0).float(),
+    "dropout": lambda hidden: F.dropout(hidden).relu(),
+    "dropout of torch": lambda hidden: torch.dropout(hidden, 0.9, True).relu(),
+    "dropout in place": lambda hidden: torch.dropout_(hidden * 1, 0.9, True).relu(),
+    "channels": lambda hidden: F.dropout2d(hidden[:, :, None, None], 0.9)[:, :, 0, 0].relu(),
+    "alpha": lambda hidden: F.feature_alpha_dropout(F.alpha_dropout(hidden, 0.9, training=True), training=True).relu(),
 }
 
 
@@ -404,6 +410,19 @@ def test_numbers_that_a_forward_pass_asks_for_do_not_matter(cast):
         }
         if "step" not in cast:
             assert mine.report() == wanted.report()
+
+
+OWN = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    "draw", [torch.randn_like, torch.bernoulli, lambda half: OWN.normal()], ids=["normal", "bernoulli", "of NumPy"]
+)
+def test_what_draws_numbers_in_each_call_is_said_not_to_be_searched(draw):
+    model = Layers.attach(Cast(lambda hidden: hidden * draw(torch.full_like(hidden, 0.5))))
+    for _ in range(20):  # the number of units that are kept may be the same in several calls
+        found, _ = dead.searched(lambda: dead.find(model, (5,)), [1] * 4)
+        assert found == {"not_searched": "its output differs from call to call", "classes": {"total": 4}}
 
 
 class Weighs(nn.Module):

@@ -208,7 +208,7 @@ def test_any_classifier_has_a_dense_graph_with_its_masks_multiplied_in(name):
     from Utils.export.graphs import session, traced
 
     model, shape = unknown(name)
-    with pytest.raises(UserError, match=r"does not know .*; --format onnx-dense exports any classifier"):
+    with pytest.raises(UserError, match=r"does not know .*; --format onnx-dense may export it"):
         package.whole(model, classifier, False)
     draft = package.whole(model, classifier, True)
     graph = traced.graphs(draft, shape, 10)["network"].model("x", {})
@@ -233,10 +233,10 @@ def test_what_torch_cannot_export_is_one_line():
     assert "\n" not in str(refused.value)
 
 
-def run_of(place, sample_data, source):
+def run_of(place, sample_data, source, dataset="mnist"):
     """The directory of a run, in `place`/R, of the class Net that the source defines."""
     (place / "net.py").write_text(source, encoding="utf-8")
-    net = f"--dataset mnist --model {place}/net.py:Net --pruner snip --compression 1 --post-epochs 0"
+    net = f"--dataset {dataset} --model {place}/net.py:Net --pruner snip --compression 1 --post-epochs 0"
     assert ask(f"{net} --result-dir {place}/R", sample_data)[0] == 0
     (made,) = (place / "R" / "singleshot").iterdir()
     return made
@@ -258,20 +258,56 @@ def test_a_network_that_reads_a_weight_itself_goes_out_after_other_formats(sampl
     assert (code, err) == (0, "") and "largest difference" in out and (run / "model.dense.onnx").is_file()
 
 
+NET = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Net(nn.Module):
+    def __init__(self, input_shape, num_classes):
+        super().__init__()
+        self.part = nn.Linear(784, 8) if len(input_shape) > 1 else nn.Embedding(*input_shape, 8)
+        self.out = nn.Linear(8, num_classes)
+
+    def forward(self, data):
+        return {}
+"""
+IMAGES = "self.out(self.part(data.flatten(1))) + "
+REFUSED = {  # data set, what forward returns, why it has no known steps, why it has no graph
+    "len": ("mnist", f"{IMAGES}torch.zeros(len(data), 1)", "('len' is not supported", "take it from x.shape\n"),
+    "number": (
+        "mnist",
+        f"{IMAGES}torch.ones(int(data.shape[0]), 1)",
+        "(int() of a part of it);",
+        "by len(), int(), max()",
+    ),
+    "tensor": (
+        "mnist",
+        f"{IMAGES}torch.ones(torch.tensor([data.shape[0]]).item(), 1)",
+        "('len'",
+        "torch.tensor([...])",
+    ),
+    "dropout": ("mnist", "self.out(F.dropout(self.part(data.flatten(1))))", "the step dropout;", "from call to call\n"),
+    "words": (
+        "agnews",
+        "self.out(self.part(data.ids)).mean() + torch.arange(4, device=data.ids.device).expand(len(data), 4)",
+        "(arange() of a part of it);",
+        "take padded() of the batch\n",
+    ),
+}
+
+
 @needs_onnx
-def test_a_size_that_the_exporter_has_fixed_is_one_line(sample_data, tmp_path):
-    run = run_of(
-        tmp_path,
-        sample_data,
-        "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
-        "    def __init__(self):\n        super().__init__()\n"
-        "        self.out, self.start = nn.Linear(784, 10), nn.Parameter(torch.zeros(1, 784))\n\n"
-        "    def forward(self, data):\n"
-        "        return self.out(nn.functional.gelu(data.flatten(1) + self.start.expand(len(data), -1)))\n",
-    )
-    code, out, err = ask(f"--experiment export --run {run} --format onnx-dense", sample_data)
-    assert (code, out) == (2, "") and "take it from x.shape" in err and err.count("\n") == 1
-    assert not list(run.glob("*onnx*"))
+@pytest.mark.parametrize("kind", REFUSED)
+def test_why_a_network_has_no_graph_is_one_line(sample_data, tmp_path, kind):
+    dataset, returned, steps, graph = REFUSED[kind]
+    run = run_of(tmp_path, sample_data, NET.format(returned), dataset)
+    for format, said in (("sparse", steps), ("onnx-dense", graph)):
+        code, out, err = ask(f"--experiment export --run {run} --format {format}", sample_data)
+        error = err.splitlines(keepends=True)[-1]
+        assert (code, out) == (2, "") and said in error and error.startswith("error: ") and err.count("error") == 1
+    assert ("computes something else" in error) is (kind != "dropout") and not list(run.glob("*onnx*"))
 
 
 @needs_onnx
@@ -283,7 +319,7 @@ def test_a_network_of_unknown_parts_goes_out_and_is_measured(sample_data, tmp_pa
         "from torch import nn\n\n\nclass Net(nn.Sequential):\n    def __init__(self):\n        super().__init__("
         "nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.GELU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 10))\n",
     )
-    for wrong, said in (("sparse", "exports any classifier"), ("onnx-dense --values float16", "in float32 alone")):
+    for wrong, said in (("sparse", "may export it"), ("onnx-dense --values float16", "in float32 alone")):
         code, out, err = ask(f"--experiment export --run {run} --format {wrong}", sample_data)
         assert (code, out) == (2, "") and said in err and err.count("\n") == 1
     code, out, err = ask(f"--experiment export --run {run} --format onnx-dense", sample_data)

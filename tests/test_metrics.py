@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import Layers
@@ -104,7 +105,56 @@ def test_a_layer_costs_each_of_its_calls(attached):
     model = Layers.attach(Again()) if attached else Again()
     found = metrics.flop(model, (3, 8, 8), nets.CPU)
     assert found["c"] == {"weight": 81 * (64 + 4), "bias": 3 * (64 + 4)}
-    assert found["h"] == {"weight": 9 * (3 + attached), "bias": 3 * 3 + 3 * attached}
+    assert found["h"] == {"weight": 9 * (3 + attached), "bias": 3 * 3}
+
+
+class Read(nn.Module):
+    """Two layers, of which it computes `what(inner, out, x)`: [B, 6] -> ..."""
+
+    def __init__(self, what) -> None:
+        super().__init__()
+        self.inner, self.out, self.what = nn.Linear(6, 4), nn.Linear(4, 3), what
+
+    def forward(self, data):
+        return self.what(self.inner, self.out, data)
+
+
+BOTH = ["out.weight", "out.bias"]  # never used, of no known cost
+READ = {  # what is computed, by hand: multiply-adds of inner.weight, inner.bias, out.weight, out.bias; who is named
+    "decoder": (lambda a, b, x: F.linear(a(x).relu(), a.weight.t()), (2 * 24, 4, None, None), BOTH),
+    "without": (lambda a, b, x: (F.linear(x, a.weight, a.bias), F.linear(x, a.weight)), (48, 4, None, None), BOTH),
+    "matmul": (lambda a, b, x: x @ a.weight.t(), (24, 0, None, None), BOTH),
+    "all ways": (
+        lambda a, b, x: torch.mm(x, a.weight.T).matmul(b.weight.mT) + F.linear(x[:, :4], weight=b.weight, bias=b.bias),
+        (24, 0, 2 * 12, 3),
+        [],
+    ),
+    "positions": (
+        lambda a, b, x: a.bias[:3] + x.expand(5, 7, 6) @ a.weight[:3].t(),
+        (35 * 18, 35 * 3, None, None),
+        BOTH,
+    ),
+    "looked up": (lambda a, b, x: F.embedding(x.long(), a.weight), (0, 0, None, None), BOTH),
+    "copied": (lambda a, b, x: x.double() @ a.weight.t().contiguous().to(torch.double), (24, 0, None, None), BOTH),
+    "scaled": (lambda a, b, x: F.linear(a(x), b.weight * 2, b.bias), (24, 4, 0, 3), ["out.weight"]),
+    "product": (
+        lambda a, b, x: b(a(x)) + x @ (b.weight @ a.weight).t(),
+        (24, 4, 12, 3),
+        ["inner.weight", "out.weight"],
+    ),
+    "summed": (lambda a, b, x: b(a(x)) + torch.einsum("bi,oi->b", x, a.weight), (24, 4, 12, 3), ["inner.weight"]),
+    "form": (lambda a, b, x: b(a(x.to(a.weight)).type_as(b.bias)) + b.bias.new_zeros(3), (24, 4, 12, 3), []),
+}
+
+
+@pytest.mark.parametrize("what", READ)
+def test_what_is_computed_with_a_layers_parameters_outside_it_is_counted_or_named(what):
+    call, wanted, named = READ[what]
+    model = Layers.attach(Read(call))
+    found = metrics.flop(model, (6,), nets.CPU)
+    layer = [(path, name) for path in ("inner", "out") for name in ("weight", "bias")]
+    costs = tuple(found.get(path, {}).get(name) for path, name in layer)
+    assert (costs, metrics.uncounted(model, found)) == (wanted, named)
 
 
 class Calls(nn.Module):

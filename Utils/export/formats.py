@@ -38,7 +38,7 @@ FORMATS = {
     "dense": Format("as it is, masks multiplied in", ways=("whole",), forms=("whole",), empty_rows=True),
 }
 ONNX = {"onnx": "compact", "onnx-dense": "dense"}  # graphs in the Open Neural Network Exchange: whose network they hold
-GENERAL = "onnx-dense"  # the format that holds any classifier
+GENERAL = "onnx-dense"  # the format that holds any classifier that torch's exporter follows
 GRAPH_ONLY = "graph"  # the kind of a draft that torch's own exporter makes into a graph
 INT8 = "int8"  # values of REFERENCE alone, whose matrices are whole
 VALUES = ("float32", "float16", INT8)  # types of the stored numbers, the default first

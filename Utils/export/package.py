@@ -36,7 +36,7 @@ def whole(model: nn.Module, exporter: Any, general: bool) -> Draft:
         return exporter.draft(model)
     except Unknown as error:
         if not general:
-            raise UserError(f"{error}; --format {GENERAL} exports any classifier") from error
+            raise UserError(f"{error}; --format {GENERAL} may export it") from error
     from Utils.export.graphs import traced
 
     return traced.draft(model)
@@ -128,9 +128,13 @@ def checked(model: nn.Module, export: nn.Module, data: Corpus, kind: str, values
     except Exception as error:  # ONNX Runtime has errors of its own
         if kind != GRAPH_ONLY:
             raise
+        batch, _ = next(iter(Loader(data.test, CHECKED, length=CHECKED)))
+        if not model(batch).equal(model(batch)):
+            raise UserError("no graph can hold this model: its output differs from call to call") from error
+        sizes = "take it from x.shape" if len(data.shape) > 1 else "for texts side by side take padded() of the batch"
         raise UserError(
-            f"the graph that torch makes of this model computes something else on {CHECKED} examples. If forward "
-            "takes a size by len() or int(), that is fixed in the graph: take it from x.shape"
+            f"the graph that torch makes of this model computes something else on {CHECKED} examples. If forward makes "
+            f"a size a number, by len(), int(), max() or torch.tensor([...]), that is fixed in the graph: {sizes}"
         ) from error
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,8 @@ def draft(model: nn.Module) -> Draft:
         graph = _Tracer().trace(root)
     except Exception as error:  # tracing runs the model's own code, which may raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+        if isinstance(error, TypeError) and (called := re.match(r"\w+\(\)", reason)):  # a function that gets no tensor
+            reason = f"{called[0]} of a part of it"
         raise Unknown(f"what {type(model).__name__} does with its input ({reason})") from error
     found = Draft("network", [], {})
     named: dict[fx.Node, str] = {}  # the value that a node gives
