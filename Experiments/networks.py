@@ -61,6 +61,8 @@ def stranger(settings: Namespace, input_shape: Sequence[int], num_classes: int) 
         wrong = guest.misfit(made.eval(), shape, num_classes)
     if wrong:
         raise UserError(f"--model {name}: {wrong}")
+    if len(shape) == 1:
+        made.__dict__["size_of_vocabulary"] = shape[0]  # by which Layers/probe.py knows that it takes texts
     return made.train()
 
 

@@ -102,6 +102,10 @@ def _embedding(input: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
     return weight.mean(0).expand(*input.shape, -1)
 
 
+def _one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
+    return torch.ones((), dtype=torch.int64, device=tensor.device).expand(F.one_hot(tensor, num_classes).shape)
+
+
 FORMS: dict[Any, Callable[..., Any]] = {
     F.scaled_dot_product_attention: _attention,
     F.multi_head_attention_forward: _heads,
@@ -110,6 +114,7 @@ FORMS: dict[Any, Callable[..., Any]] = {
     F.instance_norm: _instance_norm,
     F.batch_norm: _batch_norm,
     F.embedding: _embedding,
+    F.one_hot: _one_hot,
 }
 for form, names in ((_same, ACTIVATIONS + DROPOUTS), (_gate, GATES), (_softmax, ("softmax",))):
     for place in (F, torch, torch.Tensor):

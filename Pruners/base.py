@@ -29,7 +29,7 @@ class Pruner:
         pairs = list(masked_parameters)
         self.masked_parameters: list[tuple[Tensor, Tensor]] = pairs
         self.names = [getattr(pair, "name", f"tensor {k}") for k, pair in enumerate(pairs)]
-        self.scores: dict[str, Tensor] = {}
+        self.scores: dict[Any, Tensor] = {}
         self.generator = torch.Generator().manual_seed(seed)
         self.seed, self.ties, self.by_tie = seed, ties, 0
 
@@ -75,9 +75,11 @@ class Pruner:
         """
         if not self.scores and self.names:
             raise RuntimeError("score() comes before mask()")
+        ids = {id(parameter): name for name, parameter in zip(self.names, self.parameters, strict=True)}
+        self.scores = {ids.get(key, key): score for key, score in self.scores.items()}  # assignment one's keys are ids
         if missing := [name for name in self.names if name not in self.scores]:
             raise RuntimeError(
-                f"score() has left no scores[{missing[0]!r}]: the keys are the tensors' names (self.names)"
+                f"score() has left no scores[{missing[0]!r}]: its keys are names (self.names) or ids of tensors"
             )
         alive = {
             name: (mask != 0) | self.returns for name, (mask, _) in zip(self.names, self.masked_parameters, strict=True)

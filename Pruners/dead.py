@@ -160,7 +160,7 @@ def find(model: nn.Module, shape: Sequence[int], device: torch.device | str = "c
         stand_ins = _structure(model)
         for name, _ in model.named_parameters():
             stand_ins[name].requires_grad_()
-        data = probe.ones(model, shape, device)
+        data = probe.ones(model, shape, device, each=True)
         data = data.double() if isinstance(data, Tensor) and data.is_floating_point() else data
         state = _random_state(device)
         reached, logits = _pass(model, stand_ins, data, 0.0)

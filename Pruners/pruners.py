@@ -143,7 +143,7 @@ class SynFlow(Pruner):
     def compute(self, model: nn.Module, loss: Callable, dataloader: Iterable, device: torch.device) -> list[Tensor]:
         model.eval()
         data = next(iter(dataloader))[0]
-        ones = probe.ones(model, data.shape[1:] if isinstance(data, Tensor) else (), device)
+        ones = probe.ones(model, data.shape[1:] if isinstance(data, Tensor) else (), device, each=True)
         for dtype in (None, torch.float64):  # deep networks overflow single precision
             scores = self._flow(model, ones, dtype)
             if all(score.isfinite().all() for score in scores):

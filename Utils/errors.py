@@ -9,6 +9,7 @@ class UserError(Exception):
 
 
 def guess(name: str, names: Iterable[str]) -> str:
-    """Return " (did you mean X?)" with the one of `names` that is nearest to `name`; "" if none is near."""
-    near = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {near[0]}?)" if near else ""
+    """Return " (did you mean X?)" with the one of `names` nearest to `name`, case apart; "" if none is near."""
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    return f" (did you mean {folded[near[0]]}?)" if near else ""

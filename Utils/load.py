@@ -239,7 +239,8 @@ def model_names(data: Dataset, model_class: str | None, model: str | None) -> tu
             raise UserError(f"no {model_class} model takes {data.name}; what fits: {fitting}")
         model = data.model if data.model in fits[model_class] else fits[model_class][0]
     if model not in MODELS[model_class]:
-        raise UserError(f"no {model_class} model is called {model!r}; what fits {data.name}: {fitting}")
+        meant = guess(model, MODELS[model_class])
+        raise UserError(f"no {model_class} model is called {model!r}{meant}; what fits {data.name}: {fitting}")
     if model not in fits[model_class]:
         raise UserError(f"the {model_class} model {model} does not take {data.name}; what fits: {fitting}")
     return model_class, model

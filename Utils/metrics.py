@@ -16,6 +16,7 @@ from Layers.attached import CONVOLUTION, NORMS, TABLES, attached
 from Layers.attention import MultiheadAttention
 from Layers.fast.products import products_kept
 from Layers.modes import modes_kept
+from Utils import console
 from Utils.uses import Costs, Uses
 
 STEPS = (nn.RNNBase, nn.RNNCellBase, nn.Bilinear)  # layers all of whose parameters work once at each position
@@ -61,7 +62,8 @@ def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | st
     Synaptic Flow code. Each time that it is called, a Linear or Conv2d costs its weights times the positions of its
     output, a recurrent layer times its steps, a bias one per unit and position. In a translation model one source and
     one target position are counted. Attention's products without weights are not counted. Of layers that have got
-    their masks from `attach`, what others compute with their parameters counts too.
+    their masks from `attach`, what others compute with their parameters counts too. A note says it if the model
+    does not run on ones; then nothing is counted.
     """
     total = Costs()
     modules, inside = dict(model.named_modules()), Counter[str]()
@@ -90,6 +92,10 @@ def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | st
                 stack.enter_context(Uses(model, total, inside))
             model.eval()
             model(probe.ones(model, input_shape, device))
+    except Exception as error:  # a model of someone else's may raise anything
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        console.note_once(f"multiply-adds are not counted, as the model does not run on one example of ones ({said})")
+        total = Costs()
     finally:
         for hook in hooks:
             hook.remove()

@@ -455,3 +455,41 @@ def test_a_table_with_one_row_more_for_padding_sees_known_words_alone(table):
     model = Layers.attach(Shifts())
     assert probe.ones(model, (5,)).ids.unique().tolist() == [0, 1, 2, 3, 4]
     assert metrics.flop(model, (5,), "cpu")["out"] == {"weight": 8, "bias": 2}
+
+
+class Counts(nn.Module):
+    """A classifier of the words that a text has, without an embedding: by one-hot vectors, or by adding up."""
+
+    size_of_vocabulary = 60  # as a text model has it from its data
+
+    def __init__(self, adds: bool) -> None:
+        super().__init__()
+        self.adds, self.inner, self.out = adds, nn.Linear(60, 3), nn.Linear(3, 2)
+
+    def forward(self, text: Bags) -> torch.Tensor:
+        ids, real = text.padded()
+        if self.adds:
+            counts = torch.zeros(len(ids), 60, dtype=self.inner.weight.dtype).scatter_add(
+                1, ids, real.to(self.inner.weight)
+            )
+        else:
+            counts = (nn.functional.one_hot(ids, 60) * real.unsqueeze(2)).sum(1).to(self.inner.weight)
+        return self.out(self.inner(counts).relu())
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_a_model_of_words_without_an_embedding_is_searched_and_scored_by_every_word(adds):
+    torch.manual_seed(0)
+    model = Layers.attach(Counts(adds))
+    assert metrics.flop(model, (60,), "cpu")["inner"] == {"weight": 180, "bias": 3}
+    model.inner.weight_mask[0, :-1] = 0  # one word leads to this unit
+    model.inner.weight_mask[1] = 0
+    units = dead.find(model, (60,)).report()["units"]["inner"]
+    assert (units["dead"], units["no_way_in"]) == (1, 1)
+    texts = [(Bags(torch.tensor([4, 7]), torch.tensor([0])), torch.tensor([1]))]
+    pruner = SynFlow(generator.masked_parameters(model))
+    pruner.score(model, nn.CrossEntropyLoss(), texts, torch.device("cpu"))
+    inner, out = (layer._parameters["weight"].detach().abs() for layer in (model.inner, model.out))
+    wanted = model.inner.weight_mask * inner * out.sum(0).unsqueeze(1)
+    found = pruner.scores["inner.weight"]
+    torch.testing.assert_close(found / found.sum(), wanted / wanted.sum())

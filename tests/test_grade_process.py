@@ -268,6 +268,12 @@ def test_help_and_refusals_need_no_torch(root, tmp_path):
         assert subprocess.run(call, cwd=root, capture_output=True).returncode == 0
 
 
+def test_a_class_that_the_file_lacks_is_one_plain_line(grade, student):
+    file, _, _ = student("pass").rpartition(":")
+    graded = grade(f"{file}:Magnitude")
+    assert graded.code == 2 and graded.err.startswith("error: student.py has no class Magnitude; it has: ")
+
+
 # --- the sheet -----------------------------------------------------------------------------------------------------
 
 

@@ -117,6 +117,23 @@ class Empty(nn.Sequential):
     def forward(self, data):
         return super().forward(data) * (data.flatten(1)[:, 400:401] < 1).float().log()
 
+class Looks(nn.Module):
+    """A model of texts whose table is a parameter of its own."""
+
+    def __init__(self, input_shape, num_classes):
+        super().__init__()
+        self.table, self.fc = nn.Parameter(torch.randn(*input_shape, 8)), nn.Linear(8, num_classes)
+
+    def forward(self, texts):
+        ids, real = texts.padded()
+        return self.fc((nn.functional.embedding(ids, self.table) * real.unsqueeze(2)).sum(1))
+
+class Few(Looks):
+    def forward(self, texts):
+        if len(texts) == 1:
+            raise ValueError("one text is no batch")
+        return super().forward(texts)
+
 class Plain:
     pass
 '''
@@ -167,6 +184,20 @@ def test_texts_with_and_without_their_embedding(cli, net, pruner):
     assert alone.result["parameters"]["prunable"] == 8 * 4
     assert both.result["parameters"]["prunable"] == 8 * (words + 4)
     assert both.result["parameters"]["prunable_kept"] == pytest.approx(0.8 * (words + 4), abs=1)
+
+
+@pytest.mark.parametrize("pruner", ["snip", "synflow"])
+def test_texts_without_an_embedding_of_torchs(cli, net, pruner):
+    run = cli(f"--dataset agnews --threads 1 --compression 0.5 --pruner {pruner} --model {net}:Looks")
+    flops = {row["module"]: row["flops"] for row in run.result["per_tensor"] if row["param"] == "weight"}
+    assert run.code == 0 and flops["fc"] == 8 * 4 and "not_searched" not in run.result["dead"]
+
+
+def test_a_model_whose_multiply_adds_cannot_be_counted_has_a_result(cli, net):
+    run = cli(f"--dataset agnews --threads 1 --compression 0.5 --pruner mag --model {net}:Few")
+    assert run.code == 0 and run.result["flops"]["total"] == 0
+    assert "multiply-adds are not counted, as the model does not run on one example of ones (one text is no" in run.err
+    assert run.result["flops"]["not_counted"] == ["table", "fc.weight", "fc.bias"]
 
 
 @pytest.mark.parametrize(

@@ -488,6 +488,26 @@ def test_train_mode_scores_really_use_batch_statistics_and_dropout(kind):
         assert not torch.allclose(calm[name], lively[name], rtol=1e-3, atol=0)
 
 
+class ById(Pruner):
+    """Magnitude as assignment one fills `scores`: by the ids of the parameters."""
+
+    def score(self, model, loss, dataloader, device):
+        for _, parameter in self.masked_parameters:
+            self.scores[id(parameter)] = parameter.detach().abs()
+
+
+def test_scores_may_have_the_ids_of_parameters_for_keys():
+    masks = []
+    for kind in (Mag, ById):
+        model = nets.mixed()
+        pruner = kind(generator.masked_parameters(model))
+        pruner.score(model, nets.CROSS_ENTROPY, [], nets.CPU)
+        for density in (0.5, 0.2):
+            pruner.mask(density)
+        masks.append([mask.clone() for mask, _ in pruner.masked_parameters])
+    assert all(map(torch.equal, *masks))
+
+
 class Broken(RuntimeError):
     pass
 

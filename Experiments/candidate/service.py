@@ -79,7 +79,9 @@ def said(error: BaseException, file: str) -> str:
     """Return the error in one line, with the line of `file` where it was raised."""
     last = type(error).__name__
     with contextlib.suppress(Exception):  # the error may be of a class of the file's own
-        last = traceback.format_exception_only(error)[-1].strip() or last
+        last = (
+            str(error) if isinstance(error, UserError) else traceback.format_exception_only(error)[-1].strip() or last
+        )
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f"{last[:SHOWN]} (line {lines[-1]})" if lines else last[:SHOWN]
 
