@@ -53,7 +53,8 @@ def stranger(settings: Namespace, input_shape: Sequence[int], num_classes: int) 
             own = name.removeprefix(load.TORCHVISION)
             load.known("network of torchvision", own, guest.names())
             made, words = guest.of_torchvision(own, shape, num_classes)
-            console.note_once(f"{name}: {words}; its weights are drawn, none are fetched")
+            drawn = "" if getattr(settings, "pretrained", None) else "; its weights are drawn, none are fetched"
+            console.note_once(f"{name}: {words}{drawn}")
     batch = f"on a batch of two examples of shape {shape}"
     if len(shape) == 1:
         batch = "on two texts: forward gets an object with ids [N] and offsets [B], as nn.EmbeddingBag takes them"

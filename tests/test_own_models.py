@@ -281,6 +281,9 @@ def test_a_classifier_of_torchvision_is_fitted_to_the_data(cli):
     assert shapes["conv1.0.weight"] == [24, 1, 3, 3] and shapes["fc.weight"] == [10, 1024]
     counts = run.result["parameters"]
     assert counts["prunable_kept"] == counts["prunable"] - int((1 - 0.1) * counts["prunable"])
+    console.note_once.cache_clear()
+    fed = cli(f"{MNIST} --pruner mag --train-size 64 --model torchvision:shufflenet_v2_x0_5 --pretrained {run.path}")
+    assert "fc has 10 outputs\n" in fed.err and "are drawn" not in fed.err
 
 
 def test_a_residual_network_of_torchvision_is_exported():
