@@ -114,6 +114,6 @@ def text(
         figure = f"{judged.title} {last[judged.key]:.2f}"
         more += f"Result ({result['source']} data): {figure} with {100 * kept:.4g} % of the prunable weights\n"
     lines = dead_lines(result["dead"], classes)
-    if _died(result.get("signal", {})) and result["dead"].get("classes", {"alive": True})["alive"]:
+    if _died(result.get("signal", {})) and result["dead"]["classes"].get("alive", True):
         lines += "Dead: the output is the same for every input, so nothing more is learnt; other seeds may train\n"
     return "\n".join(parts) + "\n" + lines + more

@@ -194,6 +194,14 @@ def test_other_seeds_are_not_advised_where_no_class_has_a_weight(cli, tmp_path):
     assert run.result["signal"]["end"] == 0 and "only 0 of 10 classes" in report and "other seeds" not in report
 
 
+def test_a_network_that_dies_and_is_not_searched_is_named(cli, tmp_path):
+    draws = DYING.replace("LAST", "3").replace("data.flatten(1)", "data.flatten(1) * torch.rand(1)")
+    (tmp_path / "net.py").write_text(draws)
+    run = cli(f"--dataset mnist --model {tmp_path / 'net.py'}:Net --pruner rand --compression 0.5 --post-epochs 1")
+    assert run.code == 0 and "not_searched" in run.result["dead"] and run.result["signal"]["end"] == 0
+    assert "Dead: the output is the same for every input" in (run.path / "report.txt").read_text()
+
+
 @pytest.mark.parametrize(("last", "gone"), [(3, True), (10**6, False)])
 def test_a_network_that_dies_in_training_is_named(cli, tmp_path, last, gone):
     (tmp_path / "net.py").write_text(DYING.replace("LAST", str(last)))

@@ -36,9 +36,7 @@ def formats(
     # the tensors of the loaded model, and "multiply_adds" those of the matrices for one example (missing if torch's own
     # exporter alone can export the model). "seconds" and "examples_per_second" are by batch size; see _add.
     uses = {size: exporter.use(data, size, torch.device("cpu")) for size in SIZES}
-    once = {
-        name for names in (model.named_parameters(), model.named_buffers()) for name, _ in names
-    }  # of shared ones one
+    once = {*dict(model.named_parameters()), *dict(model.named_buffers())}  # one name of what layers share
     state = {name: value for name, value in model.state_dict().items() if name in once}
     found: dict[str, dict[str, Any]] = {
         MASKED: {
