@@ -17,6 +17,7 @@ from Layers.attention import MultiheadAttention
 from Layers.fast.products import products_kept
 from Layers.modes import modes_kept
 from Utils import console
+from Utils.errors import first_line
 from Utils.uses import Costs, Uses
 
 STEPS = (nn.RNNBase, nn.RNNCellBase, nn.Bilinear)  # layers all of whose parameters work once at each position
@@ -93,8 +94,8 @@ def flop(model: nn.Module, input_shape: Sequence[int], device: torch.device | st
             model.eval()
             model(probe.ones(model, input_shape, device))
     except Exception as error:  # a model of someone else's may raise anything
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        console.note_once(f"multiply-adds are not counted, as the model does not run on one example of ones ({said})")
+        words = f"as the model does not run on one example of ones ({first_line(error)})"
+        console.note_once(f"multiply-adds are not counted, {words}")
         total = Costs()
     finally:
         for hook in hooks:

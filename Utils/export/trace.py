@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from Layers import layers
-from Utils.errors import UserError
+from Utils.errors import UserError, first_line
 from Utils.export.draft import Draft
 
 NORMALISED = ("linear", "conv")  # operations into which a scale and shift right behind them can be folded
@@ -48,7 +48,7 @@ def draft(model: nn.Module) -> Draft:
     try:
         graph = _Tracer().trace(root)
     except Exception as error:  # tracing runs the model's own code, which may raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+        reason = first_line(error).split(". ")[0]
         if isinstance(error, TypeError) and (called := re.match(r"\w+\(\)", reason)):  # a function that gets no tensor
             reason = f"{called[0]} of a part of it"
         raise Unknown(f"what {type(model).__name__} does with its input ({reason})") from error
